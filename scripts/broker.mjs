@@ -1,0 +1,93 @@
+// A broker on loopback: Mosquitto where it is installed, else aedes inside this process.
+import { spawn, spawnSync } from 'node:child_process'
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { createServer as createHttpServer } from 'node:http'
+import { connect, createServer } from 'node:net'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { Problem, findCommand, stopChild } from './tools.mjs'
+
+export const HOST = '127.0.0.1'
+
+/** `kind`: 'mosquitto' or 'aedes'. Resolves when it takes connections; `onExit` is called if it ends by itself. */
+export async function startBroker({ kind = findCommand('mosquitto') ? 'mosquitto' : 'aedes', websocketPort, tcpPort, onExit }) {
+  const broker = await (kind === 'mosquitto' ? mosquitto : aedes)(websocketPort, tcpPort, onExit)
+  return { ...broker, url: `ws://${HOST}:${websocketPort}/mqtt`, tcpPort }
+}
+
+async function mosquitto(websocketPort, tcpPort, onExit) {
+  const folder = mkdtempSync(join(tmpdir(), 'wasmqtt-broker-'))
+  const config = [
+    ...['allow_anonymous true', 'persistence false', 'set_tcp_nodelay true', 'log_dest stderr', 'log_type error', 'log_type warning', 'sys_interval 5'],
+    ...[`listener ${websocketPort} ${HOST}`, 'protocol websockets'],
+    ...[`listener ${tcpPort} ${HOST}`, 'protocol mqtt'],
+  ]
+  const path = join(folder, 'mosquitto.conf')
+  writeFileSync(path, `${config.join('\n')}\n`)
+  // A process group of its own, so that Ctrl-C in the terminal does not end it before those who use it.
+  const child = spawn('mosquitto', ['-c', path], { stdio: ['ignore', 'ignore', 'pipe'], detached: true })
+  let said = ''
+  child.stderr.setEncoding('utf8').on('data', (text) => (said = (said + text).slice(-4_000)))
+  let stopping = false
+  child.on('exit', () => {
+    rmSync(folder, { recursive: true, force: true })
+    if (!stopping) onExit?.(new Problem(`Mosquitto ended by itself.\n${said}`))
+  })
+  const stop = () => {
+    stopping = true
+    return stopChild(child)
+  }
+  if (!(await accepts(websocketPort, child))) {
+    await stop()
+    throw new Problem(`Mosquitto does not start.\n${said}`)
+  }
+  const version = /version (\S+)/.exec(spawnSync('mosquitto', ['-h'], { encoding: 'utf8' }).stdout)?.[1] ?? ''
+  return { kind: 'mosquitto', name: `Mosquitto ${version}`, speaks: 'MQTT 5.0 and 3.1.1', limits: [], stop }
+}
+
+async function accepts(port, child) {
+  for (const until = Date.now() + 5_000; Date.now() < until && child.exitCode === null; await sleep(25)) {
+    const open = await new Promise((resolve) => {
+      const socket = connect(port, HOST, () => resolve(true)).on('error', () => resolve(false))
+      socket.on('connect', () => socket.destroy())
+    })
+    if (open) return true
+  }
+  return false
+}
+
+async function aedes(websocketPort, tcpPort) {
+  const [{ Aedes }, { WebSocketServer, createWebSocketStream }] = await Promise.all([import('aedes'), import('ws')])
+  const broker = await Aedes.createBroker()
+  const http = createHttpServer()
+  const sockets = new WebSocketServer({ server: http, handleProtocols: (offered) => offered.has('mqtt') && 'mqtt' })
+  sockets.on('connection', (socket, request) => broker.handle(createWebSocketStream(socket), request))
+  const tcp = createServer(broker.handle)
+  await Promise.all([listen(http, websocketPort), listen(tcp, tcpPort)])
+  const stop = async () => {
+    await new Promise((resolve) => broker.close(resolve))
+    http.close()
+    tcp.close()
+    for (const socket of sockets.clients) socket.terminate()
+  }
+  const limits = ['It speaks MQTT 3.1.1 only: no properties, no reason codes, no session expiry. Install Mosquitto (Debian: apt install mosquitto) for MQTT 5.0.']
+  return { kind: 'aedes', name: 'aedes (built in)', speaks: 'MQTT 3.1.1', limits, stop }
+}
+
+export function listen(server, port) {
+  return new Promise((resolve, reject) => server.once('error', reject).listen(port, HOST, () => resolve(server.address().port)))
+}
+
+/** `wanted` if it is free, else another one. 0 takes any. */
+export async function freePort(wanted) {
+  const probe = createServer()
+  try {
+    return await listen(probe, wanted)
+  } catch (error) {
+    if (error.code !== 'EADDRINUSE' && error.code !== 'EACCES') throw error
+    return freePort(0)
+  } finally {
+    probe.close()
+  }
+}

@@ -1,0 +1,133 @@
+// Rust and TypeScript in, pkg/ out: the folder that npm ships. A step whose inputs did not change is skipped.
+import { createHash } from 'node:crypto'
+import { copyFileSync, cpSync, existsSync, readFileSync, readdirSync, rmSync, statSync, writeFileSync } from 'node:fs'
+import { createRequire } from 'node:module'
+import { homedir } from 'node:os'
+import { join } from 'node:path'
+import { setup } from './setup.mjs'
+import { measure, table } from './size.mjs'
+import { bold, capture, isMain, main, root, run, toolsBin } from './tools.mjs'
+
+const TARGET = 'wasm32-unknown-unknown'
+// What all current browsers and Node 20 have. wasm-opt's --all-features emits modules that Node 20 rejects.
+const WASM_FEATURES = ['bulk-memory', 'mutable-globals', 'multivalue', 'nontrapping-float-to-int', 'reference-types', 'sign-ext']
+
+const bindgen = join(root, 'target', 'bindgen')
+const pkg = join(root, 'pkg')
+const bin = (name) => join(root, 'node_modules', '.bin', name)
+
+export async function build() {
+  await setup()
+  const own = ['scripts/build.mjs', 'package-lock.json']
+  await step('Compiling the core to WebAssembly', bindgen, [...own, 'Cargo.toml', 'Cargo.lock', ...files('src', '.rs')], buildCore)
+  const texts = ['README.md', 'CHANGELOG.md', 'LICENSE']
+  const inputs = [...own, 'package.json', 'tsconfig.json', ...files('src/js'), ...files('target/bindgen'), ...texts]
+  const built = await step('Making the package', pkg, inputs, () => buildPackage(texts))
+  if (built) console.log(table(measure()))
+}
+
+/** Runs `work` unless `output` stands and its inputs, the compilers among them, are those of the last time. */
+async function step(title, output, inputs, work) {
+  const hash = createHash('sha256').update(`${process.version} ${capture('rustc', ['--version'])}`)
+  for (const input of inputs) hash.update(`\0${input}\0`).update(readFileSync(join(root, input)))
+  const digest = hash.digest('hex')
+  const record = `${output}/.inputs`
+  if (existsSync(record) && readFileSync(record, 'utf8') === digest) return false
+  console.log(bold(title))
+  rmSync(output, { recursive: true, force: true })
+  await work()
+  writeFileSync(record, digest)
+  return true
+}
+
+function files(folder, ending = '') {
+  return readdirSync(join(root, folder), { recursive: true })
+    .map((name) => `${folder}/${name}`)
+    .filter((path) => path.endsWith(ending) && statSync(join(root, path)).isFile())
+    .sort()
+}
+
+async function buildCore() {
+  await run('cargo', ['fetch', '--locked', '--target', TARGET])
+  await run('cargo', ['build', '--release', '--lib', '--locked', '--target', TARGET], { env: { CARGO_ENCODED_RUSTFLAGS: withoutPaths().join('\x1f') } })
+  const { target_directory: target } = JSON.parse(capture('cargo', ['metadata', '--format-version=1', '--no-deps']))
+  const options = ['--target', 'web', '--omit-default-module-path', '--experimental-reset-state-function', '--out-dir', bindgen]
+  await run(join(toolsBin, 'wasm-bindgen'), [...options, join(target, TARGET, 'release', 'wasmqtt.wasm')])
+  const wasm = join(bindgen, 'wasmqtt_bg.wasm')
+  const features = WASM_FEATURES.map((name) => `--enable-${name}`)
+  await run(bin('wasm-opt'), [wasm, '-o', wasm, '-O3', ...features, '--strip-debug', '--strip-producers', '--strip-target-features'])
+}
+
+/** Panic messages name source files: as paths inside their crates, not on this machine. */
+function withoutPaths() {
+  const registry = join(process.env.CARGO_HOME ?? join(homedir(), '.cargo'), 'registry', 'src')
+  const folders = existsSync(registry) ? readdirSync(registry).map((name) => join(registry, name, '/')) : []
+  return [root, ...folders].map((folder) => `--remap-path-prefix=${folder}=`)
+}
+
+async function buildPackage(texts) {
+  const { build } = await import('esbuild')
+  const bundle = (entry, outfile, options) =>
+    build({
+      entryPoints: [join(root, 'src', 'js', entry)],
+      outfile: join(pkg, outfile),
+      bundle: true,
+      minify: true,
+      target: 'es2022',
+      legalComments: 'none',
+      external: ['ws'],
+      alias: { '#glue': join(bindgen, 'wasmqtt.js'), '#wasm': join(bindgen, 'wasmqtt_bg.wasm') },
+      loader: { '.wasm': 'base64' },
+      ...options,
+    })
+  await bundle('index.ts', 'index.js', { format: 'esm' })
+  await bundle('slim.ts', 'slim.js', { format: 'esm' })
+  await bundle('node.ts', 'node.cjs', { format: 'cjs', platform: 'node' })
+  // One module instance however it is loaded: the ESM form for Node passes on the other.
+  const names = Object.keys(createRequire(import.meta.url)(join(pkg, 'node.cjs')))
+  writeFileSync(join(pkg, 'node.js'), `export { ${names.join(', ')} } from './node.cjs'\n`)
+  copyFileSync(join(bindgen, 'wasmqtt_bg.wasm'), join(pkg, 'wasmqtt.wasm'))
+
+  const types = join(pkg, 'types')
+  await run(bin('tsc'), ['-p', 'tsconfig.json', '--noEmit', 'false', '--declaration', '--emitDeclarationOnly', '--outDir', types])
+  // TypeScript takes a declaration file for what the nearest package.json says: the same ones once more for require().
+  cpSync(types, join(pkg, 'types-cjs'), { recursive: true })
+  writeJson('types-cjs/package.json', { type: 'commonjs' })
+
+  for (const name of texts) copyFileSync(join(root, name), join(pkg, name))
+  writeJson('package.json', manifest())
+  writeJson('size.json', measure())
+}
+
+function manifest() {
+  const own = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8'))
+  const { name, version, description, license, author, keywords, type, engines, devDependencies, optionalDependencies } = own
+  const caret = ([name, exact]) => [name, `^${exact}`]
+  return {
+    ...{ name, version, description, license, author, keywords, type, engines },
+    sideEffects: false,
+    exports: {
+      '.': {
+        node: {
+          require: { types: './types-cjs/node.d.ts', default: './node.cjs' },
+          default: { types: './types/node.d.ts', default: './node.js' },
+        },
+        default: { types: './types/index.d.ts', default: './index.js' },
+      },
+      './slim': { types: './types/slim.d.ts', default: './slim.js' },
+      './wasmqtt.wasm': './wasmqtt.wasm',
+      './package.json': './package.json',
+    },
+    main: './node.cjs',
+    module: './index.js',
+    browser: './index.js',
+    types: './types/index.d.ts',
+    files: ['*.js', '*.cjs', '*.wasm', 'types', 'types-cjs', 'CHANGELOG.md'],
+    dependencies: Object.fromEntries([['ws', devDependencies.ws]].map(caret)),
+    optionalDependencies: Object.fromEntries(Object.entries(optionalDependencies).map(caret)),
+  }
+}
+
+const writeJson = (name, value) => writeFileSync(join(pkg, name), `${JSON.stringify(value, null, 2)}\n`)
+
+if (isMain(import.meta)) main(build)

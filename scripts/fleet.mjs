@@ -1,0 +1,107 @@
+// Simulated devices, each a client of its own: retained status with a last will, readings, and one that crashes now and then.
+// Run by start.mjs: fleet.mjs <broker url> <seconds between crashes> [name of the one device to run]
+import { fork } from 'node:child_process'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { fileURLToPath } from 'node:url'
+import { Client } from '../pkg/node.js'
+import { stopChild } from './tools.mjs'
+
+const [url, crashEvery, only] = process.argv.slice(2)
+const stops = []
+
+const DEVICES = {
+  'living-room/climate': async ({ client, topic, every }) => {
+    const temperature = wander(21.5, 0.08, 18, 25)
+    const humidity = wander(46, 0.5, 35, 60)
+    every(1_000, () => client.publish(`${topic}/temperature`, temperature().toFixed(2)))
+    every(4_000, () => client.publish(`${topic}/humidity`, humidity().toFixed(1)))
+  },
+  'utility/meter': async ({ client, topic, every }) => {
+    const watts = wander(740, 35, 180, 2_600)
+    const volts = wander(230, 0.4, 225, 235)
+    let kWh = 4_211.37
+    every(500, () => {
+      const now = watts()
+      kWh += (now / 1_000) * (0.5 / 3_600)
+      const reading = { watts: Math.round(now), volts: round(volts(), 1), kWh: round(kWh, 4) }
+      return client.publish(`${topic}/power`, JSON.stringify(reading), { properties: { contentType: 'application/json' } })
+    })
+  },
+  'garden/weather': async ({ client, topic, every }) => {
+    const wind = wander(3.2, 0.4, 0, 14)
+    const temperature = wander(12, 0.1, 4, 22)
+    every(2_000, () => client.publish(topic, JSON.stringify({ wind: round(wind(), 1), temperature: round(temperature(), 1), rain: wind() > 8 }), { retain: true }))
+  },
+  'kitchen/lamp': async ({ client, topic }) => {
+    const state = (value) => client.publish(`${topic}/state`, value, { qos: 1, retain: true })
+    await state('on')
+    await client.subscribe(`${topic}/set`, { qos: 1 }, async (message) => {
+      if (['on', 'off'].includes(message.text())) await state(message.text())
+    })
+  },
+  'garage/door': async ({ client, topic, every }) => {
+    let position = 0
+    let step = 10
+    every(1_500, () => {
+      position += step
+      if (position <= 0 || position >= 100) step = -step
+      return client.publish(`${topic}/position`, String(position), { qos: 1 })
+    })
+  },
+}
+const CRASHES = 'garage/door'
+
+async function run(name) {
+  const topic = `home/${name}`
+  const status = (payload) => ({ topic: `${topic}/status`, payload, qos: 1, retain: true })
+  const client = new Client(url, { clientId: name.replace('/', '-'), will: status('offline'), reconnect: { initial: true, maxDelay: 5_000 } })
+  const announce = (payload) => client.publish(`${topic}/status`, payload, { qos: 1, retain: true })
+  const quiet = () => {} // a reading that a cut connection swallowed is of no use later
+  client.on('connect', () => announce('online').catch(quiet))
+  client.on('error', (error) => console.error(`${name}: ${error.message}`))
+  await client.connect()
+  const timers = []
+  const every = (ms, work) => timers.push(setInterval(() => client.connected && work().catch(quiet), ms))
+  stops.push(async () => {
+    timers.forEach(clearInterval)
+    await Promise.race([announce('offline').catch(quiet), sleep(500)])
+    await client.end({ timeout: 500 })
+  })
+  await DEVICES[name]({ client, topic, every })
+}
+
+/** A process of its own that is killed: nobody says goodbye, so the broker publishes the will. */
+async function runAndCrash(name) {
+  for (;;) {
+    const child = fork(fileURLToPath(import.meta.url), [url, crashEvery, name])
+    stops.push(() => stopChild(child))
+    await sleep(Number(crashEvery) * 1_000)
+    if (stopping) return
+    stops.pop()
+    child.kill('SIGKILL')
+    await sleep(Math.min(8, Number(crashEvery) / 2) * 1_000)
+  }
+}
+
+/** A random walk between two bounds. */
+function wander(value, step, low, high) {
+  return () => (value = Math.min(high, Math.max(low, value + (Math.random() - 0.5) * 2 * step)))
+}
+
+const round = (value, digits) => Number(value.toFixed(digits))
+
+let stopping = false
+async function stop() {
+  if (stopping) return
+  stopping = true
+  await Promise.allSettled(stops.map((step) => step()))
+  process.exit(0)
+}
+
+// Ctrl-C reaches the whole process group: the parent decides. It is gone when the channel to it closes.
+process.on('SIGINT', () => {})
+process.on('SIGTERM', stop)
+process.on('disconnect', stop)
+
+if (only) run(only)
+else for (const name of Object.keys(DEVICES)) name === CRASHES ? runAndCrash(name) : run(name)

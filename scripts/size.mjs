@@ -1,0 +1,39 @@
+// What a page downloads. Printed by every build; `npm run size` also writes it into README.md.
+import { readFileSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { brotliCompressSync, constants, gzipSync } from 'node:zlib'
+import { isMain, main, root } from './tools.mjs'
+
+const FORMS = {
+  'wasm inlined (`wasmqtt`)': ['index.js'],
+  'wasm apart (`wasmqtt/slim`), both files': ['slim.js', 'wasmqtt.wasm'],
+  'of it the `.wasm`': ['wasmqtt.wasm'],
+}
+
+export function measure() {
+  return Object.fromEntries(Object.entries(FORMS).map(([form, names]) => [form, names.map(sizes).reduce(add)]))
+}
+
+function sizes(name) {
+  const bytes = readFileSync(join(root, 'pkg', name))
+  const brotli = brotliCompressSync(bytes, { params: { [constants.BROTLI_PARAM_QUALITY]: 11, [constants.BROTLI_PARAM_SIZE_HINT]: bytes.length } })
+  return { raw: bytes.length, gzip: gzipSync(bytes, { level: 9 }).length, brotli: brotli.length }
+}
+
+const add = (a, b) => ({ raw: a.raw + b.raw, gzip: a.gzip + b.gzip, brotli: a.brotli + b.brotli })
+
+export function table(measured) {
+  const cell = (bytes) => bytes.toLocaleString('en')
+  const rows = Object.entries(measured).map(([form, { raw, gzip, brotli }]) => `| ${form} | ${cell(raw)} | ${cell(gzip)} | ${cell(brotli)} |`)
+  return ['| bytes | raw | gzip -9 | brotli 11 |', '|---|--:|--:|--:|', ...rows].join('\n')
+}
+
+if (isMain(import.meta)) {
+  main(async () => {
+    const { build } = await import('./build.mjs')
+    await build()
+    const path = join(root, 'README.md')
+    const between = /(<!-- size -->\n)[^]*?(\n<!-- \/size -->)/
+    writeFileSync(path, readFileSync(path, 'utf8').replace(between, (_, before, after) => before + table(measure()) + after))
+  })
+}

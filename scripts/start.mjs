@@ -1,0 +1,109 @@
+// `npm start`: builds what changed, then runs a broker, a fleet of simulated devices and the dashboard, all on loopback.
+import { fork } from 'node:child_process'
+import { createReadStream, statSync } from 'node:fs'
+import { createServer } from 'node:http'
+import { extname, join } from 'node:path'
+import { parseArgs } from 'node:util'
+import { HOST, freePort, listen, startBroker } from './broker.mjs'
+import { build } from './build.mjs'
+import { Problem, bold, main, root, stopChild } from './tools.mjs'
+
+const TYPES = {
+  '.html': 'text/html; charset=utf-8',
+  '.css': 'text/css; charset=utf-8',
+  '.js': 'text/javascript; charset=utf-8',
+  '.json': 'application/json',
+  '.svg': 'image/svg+xml',
+  '.wasm': 'application/wasm',
+}
+
+const USAGE = `npm start -- [options]
+  --port N         the dashboard's port (8080)
+  --broker-port N  the broker's WebSocket port (9001)
+  --tcp-port N     the broker's TCP port (1883)
+  --broker NAME    mosquitto or aedes (Mosquitto where it is installed)
+  --crash-every S  seconds between two crashes of the garage door (30)
+A port of 0 takes any that is free.`
+
+main(async () => {
+  const options = { help: { type: 'boolean', default: false }, broker: { type: 'string' } }
+  for (const [name, value] of Object.entries({ port: '8080', 'broker-port': '9001', 'tcp-port': '1883', 'crash-every': '30' })) options[name] = { type: 'string', default: value }
+  const { values } = parseArgs({ options })
+  if (values.help) return console.log(USAGE)
+
+  const stops = []
+  let stopping
+  const stop = (code) => {
+    stopping ??= (async () => {
+      for (const step of stops.reverse()) await step()
+      process.exit(code)
+    })()
+  }
+  const fail = (error) => {
+    if (stopping) return
+    console.error(error instanceof Problem ? `\n${error.message}` : error)
+    stop(1)
+  }
+  process.on('SIGINT', () => stop(0)).on('SIGTERM', () => stop(0)).on('SIGHUP', () => stop(0))
+  await run(values, stops, fail).catch(fail)
+})
+
+async function run(values, stops, fail) {
+  await build()
+  const websocketPort = await port(values, 'broker-port', 'WebSocket')
+  const tcpPort = await port(values, 'tcp-port', 'MQTT')
+  const broker = await startBroker({ kind: values.broker, websocketPort, tcpPort, onExit: fail })
+  stops.push(broker.stop)
+
+  const fleet = fork(join(root, 'scripts', 'fleet.mjs'), [broker.url, values['crash-every']])
+  stops.push(() => stopChild(fleet))
+  fleet.on('exit', () => fail(new Problem('The fleet ended by itself.')))
+
+  const { url, name, speaks, limits } = broker
+  const server = createServer(serve({ url, name, speaks, limits }))
+  const pagePort = await listen(server, await port(values, 'port', 'web'))
+  stops.push(() => {
+    server.close()
+    server.closeAllConnections()
+  })
+
+  console.log(`
+${bold('wasmqtt is running.')} Ctrl-C stops it.
+
+  Dashboard  ${bold(`http://${HOST}:${pagePort}/`)}
+  Broker     ${[`${name}, ${speaks}: ${url} and mqtt://${HOST}:${tcpPort}`, ...limits].join('\n             ')}
+  Fleet      five devices under home/; the one in the garage crashes every ${values['crash-every']} seconds
+
+Try
+  mosquitto_sub -p ${tcpPort} -t 'home/#' -v          or: npx mqtt sub -p ${tcpPort} -t 'home/#' -v
+  mosquitto_pub -p ${tcpPort} -t home/kitchen/lamp/set -m off
+  and the same topic in the dashboard's publish form; the lamp answers on home/kitchen/lamp/state.
+`)
+}
+
+async function port(values, name, what) {
+  const wanted = Number(values[name])
+  if (!Number.isInteger(wanted) || wanted < 0 || wanted > 65_535) throw new Problem(`--${name} is a port number, not ${JSON.stringify(values[name])}.`)
+  const taken = await freePort(wanted)
+  if (wanted !== 0 && taken !== wanted) console.log(`Port ${wanted} is in use: the ${what} port is ${taken} this time (--${name} picks one).`)
+  return taken
+}
+
+/** The dashboard at /, the built package at /pkg/, and what the page has to know at /config.json. */
+function serve(config) {
+  return (request, response) => {
+    const headers = { 'cache-control': 'no-cache', 'x-content-type-options': 'nosniff' }
+    const end = (status, text) => response.writeHead(status, { ...headers, 'content-type': 'text/plain; charset=utf-8' }).end(text)
+    if (request.method !== 'GET' && request.method !== 'HEAD') return end(405, 'Only GET and HEAD')
+    const { pathname } = new URL(request.url, 'http://localhost')
+    if (pathname === '/config.json') return response.writeHead(200, { ...headers, 'content-type': TYPES['.json'] }).end(JSON.stringify(config))
+    // A URL's path has no '..' left, and percent-encoding is not decoded here.
+    const path = join(root, pathname.startsWith('/pkg/') ? '' : 'www', pathname.endsWith('/') ? `${pathname}index.html` : pathname)
+    const info = statSync(path, { throwIfNoEntry: false })
+    const type = TYPES[extname(path)]
+    if (!info?.isFile() || !type) return end(404, 'Not found')
+    response.writeHead(200, { ...headers, 'content-type': type, 'content-length': info.size })
+    if (request.method === 'HEAD') return response.end()
+    createReadStream(path).pipe(response)
+  }
+}
