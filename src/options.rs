@@ -144,11 +144,8 @@ type Checked<T> = Result<T, &'static str>;
 const UNKNOWN: &str = "is not known";
 const FLAG: &str = "must be true or false";
 const TEXT: &str = "must be a string of at most 65535 bytes in UTF-8, without U+0000";
-const TOPIC: &str =
-    "must be a topic: 1 to 65535 bytes in UTF-8, without the wildcards + and #, without U+0000";
-const PAIRS: &str =
-    "must be pairs of strings, each of at most 65535 bytes in UTF-8, without U+0000";
-const QOS: &str = "must be 0, 1 or 2";
+const TOPIC: &str = "must be a topic: 1 to 65535 bytes in UTF-8, without the wildcards + and #, without U+0000";
+const PAIRS: &str = "must be pairs of strings, each of at most 65535 bytes in UTF-8, without U+0000";
 const OVERFLOW: &str = "must be 'reject', 'drop-oldest', 'drop-newest' or 'latest-per-topic'";
 const BYTES: &str = "must be bytes, 65535 at most";
 const MILLISECONDS: &str = "must be a number of milliseconds, 0 or more";
@@ -382,14 +379,12 @@ impl Will {
             "payload" => self.payload = value.bytes()?.to_owned(),
             "qos" => self.qos = value.qos()?,
             "retain" => self.retain = value.flag()?,
-            "properties.willDelayInterval" => self.properties.push(
-                Property::WillDelayInterval,
-                codec::Value::Four(value.seconds()?),
-            ),
-            "properties.messageExpiryInterval" => self.properties.push(
-                Property::MessageExpiryInterval,
-                codec::Value::Four(value.seconds()?),
-            ),
+            "properties.willDelayInterval" => self
+                .properties
+                .push(Property::WillDelayInterval, codec::Value::Four(value.seconds()?)),
+            "properties.messageExpiryInterval" => self
+                .properties
+                .push(Property::MessageExpiryInterval, codec::Value::Four(value.seconds()?)),
             _ => {
                 let name = name.strip_prefix("properties.").ok_or(UNKNOWN)?;
                 return message_property(name, value, &mut self.properties);
@@ -408,18 +403,9 @@ impl Will {
 
 impl Draft {
     /// `path` is a property's name, with or without `properties.` before it.
-    pub fn set(
-        &mut self,
-        kind: DraftKind,
-        path: &str,
-        value: Value,
-    ) -> Result<(), InvalidArgument> {
-        self.assign(
-            kind,
-            path.strip_prefix("properties.").unwrap_or(path),
-            &value,
-        )
-        .map_err(|message| InvalidArgument::new(path, message))
+    pub fn set(&mut self, kind: DraftKind, path: &str, value: Value) -> Result<(), InvalidArgument> {
+        self.assign(kind, path.strip_prefix("properties.").unwrap_or(path), &value)
+            .map_err(|message| InvalidArgument::new(path, message))
     }
 
     fn assign(&mut self, kind: DraftKind, name: &str, value: &Value) -> Checked<()> {
@@ -441,8 +427,7 @@ impl Draft {
             }
             (Disconnect, "reasonString") => {
                 let text = value.text()?;
-                self.properties
-                    .push(Property::ReasonString, codec::Value::Text(text));
+                self.properties.push(Property::ReasonString, codec::Value::Text(text));
             }
             (_, "userProperties") => value.user_properties(&mut self.properties)?,
             (Publish, _) => return message_property(name, value, &mut self.properties),
@@ -457,10 +442,7 @@ fn message_property(name: &str, value: &Value, out: &mut PropertiesBuf) -> Check
     match name {
         "payloadFormatIndicator" => {
             let indicator = value.whole(0, 1, "must be 0 or 1")? as u8;
-            out.push(
-                Property::PayloadFormatIndicator,
-                codec::Value::Byte(indicator),
-            );
+            out.push(Property::PayloadFormatIndicator, codec::Value::Byte(indicator));
         }
         "contentType" => {
             let text = value.text()?;
@@ -480,6 +462,7 @@ fn message_property(name: &str, value: &Value, out: &mut PropertiesBuf) -> Check
     Ok(())
 }
 
+// Kept out of line, since every option would have its own copy otherwise.
 impl Value {
     #[inline(never)]
     fn flag(&self) -> Checked<bool> {
@@ -497,7 +480,6 @@ impl Value {
         }
     }
 
-    #[inline(never)]
     fn topic(&self) -> Checked<&str> {
         match self {
             Value::Text(text) if check_topic(text.as_bytes()).is_ok() => Ok(text),
@@ -505,7 +487,6 @@ impl Value {
         }
     }
 
-    #[inline(never)]
     fn bytes(&self) -> Checked<&[u8]> {
         match self {
             Value::Bytes(bytes) if bytes.len() <= 0xFFFF => Ok(bytes),
@@ -539,8 +520,12 @@ impl Value {
     }
 
     fn qos(&self) -> Checked<QoS> {
-        let bits = self.whole(0, 2, QOS)? as u8;
-        QoS::from_bits(bits).ok_or(QOS)
+        match self {
+            Value::Number(0.0) => Ok(QoS::AtMostOnce),
+            Value::Number(1.0) => Ok(QoS::AtLeastOnce),
+            Value::Number(2.0) => Ok(QoS::ExactlyOnce),
+            _ => Err("must be 0, 1 or 2"),
+        }
     }
 
     fn overflow(&self) -> Checked<Overflow> {
@@ -560,9 +545,7 @@ impl Value {
     fn whole(&self, min: u32, max: u32, message: &'static str) -> Checked<u32> {
         match self {
             Value::Number(number)
-                if number.fract() == 0.0
-                    && *number >= f64::from(min)
-                    && *number <= f64::from(max) =>
+                if number.fract() == 0.0 && *number >= f64::from(min) && *number <= f64::from(max) =>
             {
                 Ok(*number as u32)
             }
@@ -600,9 +583,7 @@ impl Value {
     #[inline(never)]
     fn thousandths(&self, min: f64, max: f64, message: &'static str) -> Checked<u32> {
         match self {
-            Value::Number(number) if *number >= min && *number <= max => {
-                Ok((number * 1_000.0).round() as u32)
-            }
+            Value::Number(number) if *number >= min && *number <= max => Ok((number * 1_000.0).round() as u32),
             _ => Err(message),
         }
     }
@@ -643,14 +624,8 @@ mod tests {
             let mut options = Options::new();
             let error = options.set(path, value.clone()).unwrap_err();
             assert_eq!(error.argument, path);
-            assert!(
-                error.message.starts_with("must be "),
-                "{path}: {value:?}: {error:?}"
-            );
-            let changed = Options {
-                will: None,
-                ..options
-            };
+            assert!(error.message.starts_with("must be "), "{path}: {value:?}: {error:?}");
+            let changed = Options { will: None, ..options };
             assert_eq!(changed, Options::new(), "{path}: {value:?}");
         }
     }
@@ -659,13 +634,7 @@ mod tests {
         properties.borrow().iter().collect()
     }
 
-    const NO_FLAGS: [Value; 5] = [
-        Number(1.0),
-        Number(0.0),
-        Text(String::new()),
-        Bytes(vec![]),
-        Other,
-    ];
+    const NO_FLAGS: [Value; 5] = [Number(1.0), Number(0.0), Text(String::new()), Bytes(vec![]), Other];
     const NO_NUMBERS: [Value; 6] = [
         Bool(true),
         Text(String::new()),
@@ -687,10 +656,7 @@ mod tests {
         assert_eq!(options.will, None);
         assert_eq!(options.authentication_method, None);
         assert_eq!(options.properties.receive_maximum, 65_535);
-        assert_eq!(
-            options.properties.maximum_packet_size,
-            Some(16 * 1024 * 1024)
-        );
+        assert_eq!(options.properties.maximum_packet_size, Some(16 * 1024 * 1024));
         assert_eq!(options.properties.topic_alias_maximum, 64);
         assert!(!options.properties.request_response_information);
         assert!(options.properties.request_problem_information);
@@ -721,10 +687,7 @@ mod tests {
             "queue.overflow",
             "properties.receiveMaximum",
         ];
-        assert_eq!(
-            options(&paths.map(|path| (path, Undefined))),
-            Options::new()
-        );
+        assert_eq!(options(&paths.map(|path| (path, Undefined))), Options::new());
     }
 
     #[test]
@@ -767,14 +730,8 @@ mod tests {
 
     #[test]
     fn client_id() {
-        assert_eq!(
-            options(&[("clientId", text("a"))]).client_id.as_deref(),
-            Some("a")
-        );
-        assert_eq!(
-            options(&[("clientId", text(""))]).client_id.as_deref(),
-            Some("")
-        );
+        assert_eq!(options(&[("clientId", text("a"))]).client_id.as_deref(), Some("a"));
+        assert_eq!(options(&[("clientId", text(""))]).client_id.as_deref(), Some(""));
         let longest = "x".repeat(65_535);
         assert_eq!(
             options(&[("clientId", text(&longest))]).client_id,
@@ -782,26 +739,16 @@ mod tests {
         );
         refuses(
             "clientId",
-            &[
-                text(&(longest + "x")),
-                text("a\0b"),
-                Number(1.0),
-                Bytes(vec![1]),
-                Other,
-            ],
+            &[text(&(longest + "x")), text("a\0b"), Number(1.0), Bytes(vec![1]), Other],
         );
     }
 
     #[test]
     fn a_3_1_1_server_cannot_keep_the_session_of_a_client_without_id() {
-        let nameless =
-            InvalidArgument::new("clientId", "must be set on MQTT 3.1.1 where clean is false");
+        let nameless = InvalidArgument::new("clientId", "must be set on MQTT 3.1.1 where clean is false");
         let v4 = ("protocolVersion", Number(4.0));
         let unclean = ("clean", Bool(false));
-        assert_eq!(
-            options(&[v4.clone(), unclean.clone()]).check(),
-            Err(nameless.clone())
-        );
+        assert_eq!(options(&[v4.clone(), unclean.clone()]).check(), Err(nameless.clone()));
         assert_eq!(
             options(&[v4.clone(), unclean.clone(), ("clientId", text(""))]).check(),
             Err(nameless)
@@ -813,10 +760,7 @@ mod tests {
         assert_eq!(options(&[v4]).check(), Ok(()));
         // MQTT 5 assigns an id; a fallback is the session's matter.
         assert_eq!(options(slice::from_ref(&unclean)).check(), Ok(()));
-        assert_eq!(
-            options(&[unclean, ("protocolVersion", Number(5.0))]).check(),
-            Ok(())
-        );
+        assert_eq!(options(&[unclean, ("protocolVersion", Number(5.0))]).check(), Ok(()));
     }
 
     #[test]
@@ -843,20 +787,11 @@ mod tests {
     #[test]
     fn times_of_the_connection() {
         assert_eq!(options(&[("keepalive", Number(0.0))]).keep_alive, 0);
-        assert_eq!(
-            options(&[("keepalive", Number(65_535.0))]).keep_alive,
-            65_535
-        );
+        assert_eq!(options(&[("keepalive", Number(65_535.0))]).keep_alive, 65_535);
         refuses("keepalive", &NO_NUMBERS);
-        refuses(
-            "keepalive",
-            &[Number(65_536.0), Number(1.5), Number(f64::INFINITY)],
-        );
+        refuses("keepalive", &[Number(65_536.0), Number(1.5), Number(f64::INFINITY)]);
 
-        assert_eq!(
-            options(&[("connectTimeout", Number(0.25))]).connect_timeout_ms,
-            1
-        );
+        assert_eq!(options(&[("connectTimeout", Number(0.25))]).connect_timeout_ms, 1);
         assert_eq!(
             options(&[("connectTimeout", Number(5_000.0))]).connect_timeout_ms,
             5_000
@@ -877,10 +812,7 @@ mod tests {
             ("properties.topicAliasMaximum", Number(0.0)),
             ("properties.requestResponseInformation", Bool(true)),
             ("properties.requestProblemInformation", Bool(false)),
-            (
-                "properties.userProperties",
-                strings(&["a", "1", "a", "2", "", ""]),
-            ),
+            ("properties.userProperties", strings(&["a", "1", "a", "2", "", ""])),
         ])
         .properties;
         assert_eq!(properties.receive_maximum, 1);
@@ -888,11 +820,7 @@ mod tests {
         assert_eq!(properties.topic_alias_maximum, 0);
         assert!(properties.request_response_information);
         assert!(!properties.request_problem_information);
-        let pairs: Vec<_> = properties
-            .user_properties
-            .borrow()
-            .user_properties()
-            .collect();
+        let pairs: Vec<_> = properties.user_properties.borrow().user_properties().collect();
         assert_eq!(pairs, [("a", "1"), ("a", "2"), ("", "")]);
 
         let forever = options(&[("properties.maximumPacketSize", Number(f64::INFINITY))]);
@@ -902,10 +830,7 @@ mod tests {
             refuses(path, &[Number(0.0), Number(4_294_967_296.0), Number(1.5)]);
             refuses(path, &NO_NUMBERS);
         }
-        refuses(
-            "properties.receiveMaximum",
-            &[Number(65_536.0), Number(f64::INFINITY)],
-        );
+        refuses("properties.receiveMaximum", &[Number(65_536.0), Number(f64::INFINITY)]);
         refuses(
             "properties.topicAliasMaximum",
             &[Number(65_536.0), Number(f64::INFINITY)],
@@ -932,14 +857,8 @@ mod tests {
         assert_eq!(options(slice::from_ref(&never)).session_expiry(), None);
         assert_eq!(options(&[asked(0.0)]).session_expiry(), Some(0));
         assert_eq!(options(&[asked(7.0), never]).session_expiry(), Some(7));
-        assert_eq!(
-            options(&[asked(4_294_967_295.0)]).session_expiry(),
-            Some(u32::MAX)
-        );
-        assert_eq!(
-            options(&[asked(f64::INFINITY)]).session_expiry(),
-            Some(u32::MAX)
-        );
+        assert_eq!(options(&[asked(4_294_967_295.0)]).session_expiry(), Some(u32::MAX));
+        assert_eq!(options(&[asked(f64::INFINITY)]).session_expiry(), Some(u32::MAX));
         refuses("properties.sessionExpiryInterval", &NO_NUMBERS);
         refuses(
             "properties.sessionExpiryInterval",
@@ -949,8 +868,7 @@ mod tests {
 
     #[test]
     fn authentication_method() {
-        let method =
-            options(&[("authentication.method", text("SCRAM-SHA-256"))]).authentication_method;
+        let method = options(&[("authentication.method", text("SCRAM-SHA-256"))]).authentication_method;
         assert_eq!(method.as_deref(), Some("SCRAM-SHA-256"));
         refuses("authentication.method", &[text("\0"), Number(1.0), Other]);
     }
@@ -975,9 +893,7 @@ mod tests {
 
         let endless = options(&[("reconnect.maxAttempts", Number(f64::INFINITY))]);
         assert_eq!(endless, Options::new());
-        let huge = options(&[("reconnect.factor", Number(1e300))])
-            .reconnect
-            .unwrap();
+        let huge = options(&[("reconnect.factor", Number(1e300))]).reconnect.unwrap();
         assert_eq!(huge.factor, u32::MAX);
 
         for path in [
@@ -1031,10 +947,7 @@ mod tests {
             ("drop-newest", Overflow::DropNewest),
             ("latest-per-topic", Overflow::LatestPerTopic),
         ] {
-            assert_eq!(
-                options(&[("queue.overflow", text(word))]).queue.overflow,
-                overflow
-            );
+            assert_eq!(options(&[("queue.overflow", text(word))]).queue.overflow, overflow);
         }
         refuses(
             "queue.overflow",
@@ -1051,10 +964,7 @@ mod tests {
             ("will.retain", Bool(true)),
             ("will.properties.willDelayInterval", Number(5.0)),
             ("will.properties.payloadFormatIndicator", Number(1.0)),
-            (
-                "will.properties.messageExpiryInterval",
-                Number(4_294_967_295.0),
-            ),
+            ("will.properties.messageExpiryInterval", Number(4_294_967_295.0)),
             ("will.properties.contentType", text("text/plain")),
             ("will.properties.responseTopic", text("answers")),
             ("will.properties.correlationData", Bytes(vec![7])),
@@ -1071,10 +981,7 @@ mod tests {
             [
                 (Property::WillDelayInterval, codec::Value::Four(5)),
                 (Property::PayloadFormatIndicator, codec::Value::Byte(1)),
-                (
-                    Property::MessageExpiryInterval,
-                    codec::Value::Four(u32::MAX)
-                ),
+                (Property::MessageExpiryInterval, codec::Value::Four(u32::MAX)),
                 (Property::ContentType, codec::Value::Text("text/plain")),
                 (Property::ResponseTopic, codec::Value::Text("answers")),
                 (Property::CorrelationData, codec::Value::Binary(&[7])),
@@ -1101,42 +1008,24 @@ mod tests {
                 Number(1.0),
             ],
         );
-        refuses(
-            "will.payload",
-            &[Bytes(vec![0; 65_536]), text("x"), Number(1.0), Other],
-        );
+        refuses("will.payload", &[Bytes(vec![0; 65_536]), text("x"), Number(1.0), Other]);
         refuses(
             "will.qos",
-            &[
-                Number(3.0),
-                Number(0.5),
-                Number(-1.0),
-                Bool(true),
-                text("1"),
-            ],
+            &[Number(3.0), Number(0.5), Number(-1.0), Bool(true), text("1")],
         );
         for path in [
             "will.properties.willDelayInterval",
             "will.properties.messageExpiryInterval",
         ] {
             refuses(path, &NO_NUMBERS);
-            refuses(
-                path,
-                &[Number(0.5), Number(4_294_967_296.0), Number(f64::INFINITY)],
-            );
+            refuses(path, &[Number(0.5), Number(4_294_967_296.0), Number(f64::INFINITY)]);
         }
         refuses(
             "will.properties.payloadFormatIndicator",
             &[Number(2.0), Bool(true), Other],
         );
-        refuses(
-            "will.properties.contentType",
-            &[text("\0"), Bytes(vec![]), Other],
-        );
-        refuses(
-            "will.properties.responseTopic",
-            &[text(""), text("a/#"), Other],
-        );
+        refuses("will.properties.contentType", &[text("\0"), Bytes(vec![]), Other]);
+        refuses("will.properties.responseTopic", &[text(""), text("a/#"), Other]);
         refuses(
             "will.properties.correlationData",
             &[Bytes(vec![0; 65_536]), text("x"), Other],
@@ -1156,10 +1045,7 @@ mod tests {
         let mut will = Will::default();
         will.set("will.topic", text("a")).unwrap();
         will.set("will.qos", Undefined).unwrap();
-        assert_eq!(
-            Some(&will),
-            options(&[("will.topic", text("a"))]).will.as_ref()
-        );
+        assert_eq!(Some(&will), options(&[("will.topic", text("a"))]).will.as_ref());
         for path in ["topic", "will.clean", "will.properties.reasonString"] {
             assert_eq!(
                 will.set(path, text("x")),
@@ -1182,10 +1068,7 @@ mod tests {
                 ("properties.userProperties", strings(&["k", "v"])),
             ],
         );
-        assert_eq!(
-            (draft.message_expiry, draft.topic_alias),
-            (Some(10), Some(65_535))
-        );
+        assert_eq!((draft.message_expiry, draft.topic_alias), (Some(10), Some(65_535)));
         assert_eq!(
             list(&draft.properties),
             [
@@ -1205,10 +1088,7 @@ mod tests {
 
         let subscribe = draft(
             DraftKind::Subscribe,
-            &[
-                pair.clone(),
-                ("subscriptionIdentifier", Number(268_435_455.0)),
-            ],
+            &[pair.clone(), ("subscriptionIdentifier", Number(268_435_455.0))],
         );
         assert_eq!(subscribe.subscription_identifier, Some(268_435_455));
         assert_eq!(list(&subscribe.properties), pairs);
@@ -1244,11 +1124,7 @@ mod tests {
         for (kind, path, value) in [
             (Publish, "topicAlias", Number(0.0)),
             (Publish, "topicAlias", Number(65_536.0)),
-            (
-                Publish,
-                "properties.messageExpiryInterval",
-                Number(f64::INFINITY),
-            ),
+            (Publish, "properties.messageExpiryInterval", Number(f64::INFINITY)),
             (Publish, "properties.messageExpiryInterval", Number(-1.0)),
             (Publish, "payloadFormatIndicator", Number(2.0)),
             (Publish, "contentType", Number(2.0)),

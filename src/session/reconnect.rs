@@ -64,14 +64,14 @@ pub fn verdict(reason: ReasonCode) -> Verdict {
 pub struct Reconnect {
     /// Retries in a row.
     attempt: u32,
-    /// The last one, before its random share was taken off; ms.
+    /// The last delay, before its random share was taken off; ms.
     delay: u32,
     /// When it began; µs.
     began: u64,
     /// When the connection that is up will have outlived it; µs.
     proven: Option<u64>,
     server: usize,
-    /// The next attempt is not for the next server in the list.
+    /// The next attempt goes to the same server again.
     stay: bool,
 }
 
@@ -92,9 +92,7 @@ impl Reconnect {
     pub fn connected(&mut self, now: u64) {
         let delay = match self.attempt {
             0 => 0,
-            _ => now
-                .saturating_sub(self.began)
-                .max(u64::from(self.delay) * 1_000),
+            _ => now.saturating_sub(self.began).max(u64::from(self.delay) * 1_000),
         };
         self.proven = Some(now + delay);
     }
@@ -158,11 +156,10 @@ fn is_at(url: &str, named: &[u8]) -> bool {
         b"mqtts:" => b"8883",
         _ => b"",
     });
-    !host.is_empty()
-        && host.eq_ignore_ascii_case(named_host)
-        && named_port.is_none_or(|named| named == port)
+    !host.is_empty() && host.eq_ignore_ascii_case(named_host) && named_port.is_none_or(|named| named == port)
 }
 
+#[inline(never)]
 fn host_and_port(text: &[u8]) -> (&[u8], Option<&[u8]>) {
     let mut parts = text.rsplitn(2, |byte| *byte == b':');
     match (parts.next(), parts.next()) {
@@ -247,9 +244,7 @@ mod tests {
     fn even_from_no_delay_at_all_it_gets_slower() {
         let eager = backoff(&[("reconnect.minDelay", 0.0)]);
         let mut reconnect = Reconnect::default();
-        let delays: Vec<_> = (0..5)
-            .map(|_| reconnect.retry(0, &eager, LONGEST).unwrap())
-            .collect();
+        let delays: Vec<_> = (0..5).map(|_| reconnect.retry(0, &eager, LONGEST).unwrap()).collect();
         assert_eq!(delays, [0, 2, 4, 8, 16]);
     }
 
@@ -271,28 +266,16 @@ mod tests {
     fn only_a_connection_that_outlived_the_last_delay_starts_over() {
         let mut reconnect = Reconnect::default();
         lives(&mut reconnect, 5 * SECOND, 1);
-        assert_eq!(
-            reconnect.retry(6 * SECOND, &backoff(&[]), LONGEST),
-            Some(1_000)
-        );
+        assert_eq!(reconnect.retry(6 * SECOND, &backoff(&[]), LONGEST), Some(1_000));
         lives(&mut reconnect, 7 * SECOND, SECOND);
-        assert_eq!(
-            reconnect.retry(8 * SECOND, &backoff(&[]), LONGEST),
-            Some(2_000)
-        );
+        assert_eq!(reconnect.retry(8 * SECOND, &backoff(&[]), LONGEST), Some(2_000));
         assert_eq!(reconnect.attempt(), 2);
         lives(&mut reconnect, 10 * SECOND, 2 * SECOND + 1);
-        assert_eq!(
-            reconnect.retry(13 * SECOND, &backoff(&[]), SHORTEST),
-            Some(501)
-        );
+        assert_eq!(reconnect.retry(13 * SECOND, &backoff(&[]), SHORTEST), Some(501));
         assert_eq!(reconnect.attempt(), 1);
         // What jitter took off the delay is not taken off this bar.
         lives(&mut reconnect, 13 * SECOND + 501_000, 900_000);
-        assert_eq!(
-            reconnect.retry(15 * SECOND, &backoff(&[]), LONGEST),
-            Some(2_000)
-        );
+        assert_eq!(reconnect.retry(15 * SECOND, &backoff(&[]), LONGEST), Some(2_000));
     }
 
     /// How often two clients of one id take it from each other in ten minutes.
@@ -316,11 +299,7 @@ mod tests {
 
     #[test]
     fn two_clients_that_fight_for_one_id_get_slower() {
-        for leaves in [
-            &[][..],
-            &[("reconnect.jitter", 0.0)],
-            &[("reconnect.minDelay", 20.0)],
-        ] {
+        for leaves in [&[][..], &[("reconnect.jitter", 0.0)], &[("reconnect.minDelay", 20.0)]] {
             let count = takeovers(backoff(leaves));
             assert!(count < 100, "{count} takeovers in ten minutes, {leaves:?}");
         }
@@ -352,11 +331,7 @@ mod tests {
 
     #[test]
     fn a_redirected_attempt_goes_where_it_is_sent() {
-        let urls = [
-            "wss://a.example/mqtt",
-            "wss://b.example/mqtt",
-            "wss://c.example/mqtt",
-        ];
+        let urls = ["wss://a.example/mqtt", "wss://b.example/mqtt", "wss://c.example/mqtt"];
         let mut reconnect = Reconnect::default();
         lives(&mut reconnect, 0, SECOND);
         assert!(reconnect.redirect("elsewhere.example c.example b.example", &urls));
@@ -380,20 +355,11 @@ mod tests {
             ("a", "ws://a?x"),
             ("a", "custom://a#x"),
             ("a:7", "custom://a:7"),
-            (
-                "[fe80::9610:3eff:fe1c]",
-                "mqtt://[fe80::9610:3eff:fe1c]:1884",
-            ),
-            (
-                "[fe80::9610:3eff:fe1c]:1883",
-                "mqtt://[FE80::9610:3eff:fe1c]",
-            ),
+            ("[fe80::9610:3eff:fe1c]", "mqtt://[fe80::9610:3eff:fe1c]:1884"),
+            ("[fe80::9610:3eff:fe1c]:1883", "mqtt://[FE80::9610:3eff:fe1c]"),
             ("x  10.10.151.22:8883 [::1]:1883", "mqtts://10.10.151.22"),
         ] {
-            assert!(
-                Reconnect::default().redirect(reference, &[url]),
-                "{reference} {url}"
-            );
+            assert!(Reconnect::default().redirect(reference, &[url]), "{reference} {url}");
         }
         for (reference, url) in [
             ("", "ws://a/"),
@@ -411,10 +377,7 @@ mod tests {
             ("[", "ws://a/"),
             ("]:", "ws://a/"),
         ] {
-            assert!(
-                !Reconnect::default().redirect(reference, &[url]),
-                "{reference} {url}"
-            );
+            assert!(!Reconnect::default().redirect(reference, &[url]), "{reference} {url}");
         }
     }
 }
