@@ -60,7 +60,7 @@ async function run(values, stops, fail) {
   fleet.on('exit', () => fail(new Problem('The fleet ended by itself.')))
 
   const { url, name, speaks, limits } = broker
-  const server = createServer(serve({ url, name, speaks, limits }))
+  const server = createServer(serve({ url, name, speaks, limits, series: 'home/utility/meter/power › watts' }))
   const pagePort = await listen(server, await port(values, 'port', 'web'))
   stops.push(() => {
     server.close()
