@@ -1,0 +1,872 @@
+//! The control packets. One set for both versions: MQTT 5 is 3.1.1 plus a reason code and a property block.
+
+use super::properties::{Properties, Property};
+use super::topic::{check_filter, check_topic, shared};
+use super::wire::{self, Reader, put_binary, put_u16};
+use super::{DecodeError, QoS, ReasonCode, Version, place};
+
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Packet<'a> {
+    Connect(Connect<'a>),
+    ConnAck(ConnAck<'a>),
+    Publish(Publish<'a>),
+    PubAck(Ack<'a>),
+    PubRec(Ack<'a>),
+    PubRel(Ack<'a>),
+    PubComp(Ack<'a>),
+    Subscribe(Subscribe<'a>),
+    SubAck(SubAck<'a>),
+    Unsubscribe(Unsubscribe<'a>),
+    UnsubAck(SubAck<'a>),
+    PingReq,
+    PingResp,
+    Disconnect(Disconnect<'a>),
+    Auth(Auth<'a>),
+}
+
+/// First bytes of the fixed headers: packet type and flags. PUBLISH adds DUP, QoS and RETAIN.
+pub mod first {
+    pub const CONNECT: u8 = 0x10;
+    pub const CONNACK: u8 = 0x20;
+    pub const PUBLISH: u8 = 0x30;
+    pub const PUBACK: u8 = 0x40;
+    pub const PUBREC: u8 = 0x50;
+    pub const PUBREL: u8 = 0x62;
+    pub const PUBCOMP: u8 = 0x70;
+    pub const SUBSCRIBE: u8 = 0x82;
+    pub const SUBACK: u8 = 0x90;
+    pub const UNSUBSCRIBE: u8 = 0xA2;
+    pub const UNSUBACK: u8 = 0xB0;
+    pub const PINGREQ: u8 = 0xC0;
+    pub const PINGRESP: u8 = 0xD0;
+    pub const DISCONNECT: u8 = 0xE0;
+    pub const AUTH: u8 = 0xF0;
+}
+
+/// The name of the packet that begins with this byte.
+pub fn kind(first: u8) -> &'static str {
+    match first & 0xF0 {
+        0x10 => "connect",
+        0x20 => "connack",
+        0x30 => "publish",
+        0x40 => "puback",
+        0x50 => "pubrec",
+        0x60 => "pubrel",
+        0x70 => "pubcomp",
+        0x80 => "subscribe",
+        0x90 => "suback",
+        0xA0 => "unsubscribe",
+        0xB0 => "unsuback",
+        0xC0 => "pingreq",
+        0xD0 => "pingresp",
+        0xE0 => "disconnect",
+        0xF0 => "auth",
+        _ => "reserved",
+    }
+}
+
+impl<'a> Packet<'a> {
+    /// Reads a packet of either side from its first byte and its whole body.
+    pub fn decode(version: Version, first: u8, body: &'a [u8]) -> Result<Self, DecodeError> {
+        let body = Reader::new(body);
+        match first {
+            first::CONNECT => Connect::decode(version, body).map(Self::Connect),
+            first::SUBSCRIBE => Subscribe::decode(version, body).map(Self::Subscribe),
+            first::UNSUBSCRIBE => Unsubscribe::decode(version, body).map(Self::Unsubscribe),
+            first::PINGREQ => body.end().map(|_| Self::PingReq),
+            _ => Self::decode_reply(version, first, body),
+        }
+    }
+
+    /// Reads what a server sends. What only a client may say is an error here.
+    pub fn decode_from_server(version: Version, first: u8, body: &'a [u8]) -> Result<Self, DecodeError> {
+        if let first::CONNECT | first::SUBSCRIBE | first::UNSUBSCRIBE | first::PINGREQ = first {
+            return Err(DecodeError::protocol("packet of a client"));
+        }
+        let packet = Self::decode_reply(version, first, Reader::new(body))?;
+        let wrong = match &packet {
+            Self::Disconnect(packet) => {
+                version == Version::V4
+                    || !packet.reason.stands_in(place::SERVER_DISCONNECT)
+                    || packet.properties.get(Property::SessionExpiryInterval).is_some()
+            }
+            Self::Auth(packet) => packet.reason == ReasonCode::RE_AUTHENTICATE,
+            _ => false,
+        };
+        if wrong {
+            Err(DecodeError::protocol("only a client may say this"))
+        } else {
+            Ok(packet)
+        }
+    }
+
+    fn decode_reply(version: Version, first: u8, body: Reader<'a>) -> Result<Self, DecodeError> {
+        match first {
+            first::CONNACK => ConnAck::decode(version, body).map(Self::ConnAck),
+            0x30..=0x3F => Publish::decode(version, first, body.rest()).map(Self::Publish),
+            first::PUBACK => Ack::decode(version, place::PUBACK, body).map(Self::PubAck),
+            first::PUBREC => Ack::decode(version, place::PUBREC, body).map(Self::PubRec),
+            first::PUBREL => Ack::decode(version, place::PUBREL, body).map(Self::PubRel),
+            first::PUBCOMP => Ack::decode(version, place::PUBCOMP, body).map(Self::PubComp),
+            first::SUBACK => SubAck::decode(version, place::SUBACK, body).map(Self::SubAck),
+            first::UNSUBACK => SubAck::decode(version, place::UNSUBACK, body).map(Self::UnsubAck),
+            first::PINGRESP => body.end().map(|_| Self::PingResp),
+            first::DISCONNECT => Disconnect::decode(version, body).map(Self::Disconnect),
+            0xF0..=0xFF if version == Version::V4 => Err(DecodeError::protocol("AUTH in 3.1.1")),
+            first::AUTH => Auth::decode(body).map(Self::Auth),
+            0x00..=0x0F => Err(DecodeError::malformed("packet type 0")),
+            _ => Err(DecodeError::malformed("reserved flags")),
+        }
+    }
+
+    /// Appends the packet in its shortest form. 3.1.1 has no properties: they are left out.
+    pub fn encode(&self, version: Version, out: &mut Vec<u8>) {
+        match self {
+            Self::Connect(packet) => packet.encode(version, out),
+            Self::ConnAck(packet) => packet.encode(version, out),
+            Self::Publish(packet) => {
+                packet.encode_header(version, None, packet.payload.len(), out);
+                out.extend_from_slice(packet.payload);
+            }
+            Self::PubAck(packet) => packet.encode(first::PUBACK, version, out),
+            Self::PubRec(packet) => packet.encode(first::PUBREC, version, out),
+            Self::PubRel(packet) => packet.encode(first::PUBREL, version, out),
+            Self::PubComp(packet) => packet.encode(first::PUBCOMP, version, out),
+            Self::Subscribe(Subscribe {
+                id,
+                properties,
+                filters,
+            }) => {
+                encode_subscribe(version, *id, *properties, filters.clone(), out);
+            }
+            Self::SubAck(packet) => packet.encode(first::SUBACK, version, out),
+            Self::Unsubscribe(Unsubscribe {
+                id,
+                properties,
+                filters,
+            }) => {
+                encode_unsubscribe(version, *id, *properties, filters.clone(), out);
+            }
+            Self::UnsubAck(packet) => packet.encode(first::UNSUBACK, version, out),
+            Self::PingReq => out.extend_from_slice(&[first::PINGREQ, 0]),
+            Self::PingResp => out.extend_from_slice(&[first::PINGRESP, 0]),
+            Self::Disconnect(packet) => packet.encode(version, out),
+            Self::Auth(packet) => packet.encode(out),
+        }
+    }
+
+    /// The packet's name in lower case.
+    pub fn kind(&self) -> &'static str {
+        kind(match self {
+            Self::Connect(_) => first::CONNECT,
+            Self::ConnAck(_) => first::CONNACK,
+            Self::Publish(_) => first::PUBLISH,
+            Self::PubAck(_) => first::PUBACK,
+            Self::PubRec(_) => first::PUBREC,
+            Self::PubRel(_) => first::PUBREL,
+            Self::PubComp(_) => first::PUBCOMP,
+            Self::Subscribe(_) => first::SUBSCRIBE,
+            Self::SubAck(_) => first::SUBACK,
+            Self::Unsubscribe(_) => first::UNSUBSCRIBE,
+            Self::UnsubAck(_) => first::UNSUBACK,
+            Self::PingReq => first::PINGREQ,
+            Self::PingResp => first::PINGRESP,
+            Self::Disconnect(_) => first::DISCONNECT,
+            Self::Auth(_) => first::AUTH,
+        })
+    }
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Connect<'a> {
+    /// Clean Session in 3.1.1.
+    pub clean_start: bool,
+    /// In seconds.
+    pub keep_alive: u16,
+    pub client_id: &'a str,
+    pub will: Option<Will<'a>>,
+    pub username: Option<&'a str>,
+    /// In 3.1.1 only with a user name.
+    pub password: Option<&'a [u8]>,
+    pub properties: Properties<'a>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Will<'a> {
+    pub topic: &'a str,
+    pub payload: &'a [u8],
+    pub qos: QoS,
+    pub retain: bool,
+    pub properties: Properties<'a>,
+}
+
+impl<'a> Connect<'a> {
+    const CLEAN_START: u8 = 0x02;
+    const WILL: u8 = 0x04;
+    const WILL_QOS_SHIFT: u8 = 3;
+    const WILL_RETAIN: u8 = 0x20;
+    const PASSWORD: u8 = 0x40;
+    const USERNAME: u8 = 0x80;
+
+    fn decode(version: Version, mut body: Reader<'a>) -> Result<Self, DecodeError> {
+        if body.text()? != "MQTT" || body.u8()? != protocol_level(version) {
+            return Err(DecodeError {
+                reason: ReasonCode::UNSUPPORTED_PROTOCOL_VERSION,
+                what: "another protocol or version",
+            });
+        }
+        let flags = body.u8()?;
+        let has = |flag| flags & flag != 0;
+        if has(0x01) {
+            return Err(DecodeError::malformed("reserved flags"));
+        }
+        if version == Version::V4 && has(Self::PASSWORD) && !has(Self::USERNAME) {
+            return Err(DecodeError::malformed("password without user name"));
+        }
+        let keep_alive = body.u16()?;
+        let properties = decode_properties(version, place::CONNECT, &mut body)?;
+        let client_id = body.text()?;
+        let will_qos = flags >> Self::WILL_QOS_SHIFT & 3;
+        let will = if has(Self::WILL) {
+            Some(Will {
+                qos: decode_qos(will_qos)?,
+                retain: has(Self::WILL_RETAIN),
+                properties: decode_properties(version, place::WILL, &mut body)?,
+                topic: decode_topic(body.binary()?)?,
+                payload: body.binary()?,
+            })
+        } else if will_qos != 0 || has(Self::WILL_RETAIN) {
+            return Err(DecodeError::malformed("will flags without a will"));
+        } else {
+            None
+        };
+        let username = if has(Self::USERNAME) { Some(body.text()?) } else { None };
+        let password = if has(Self::PASSWORD) {
+            Some(body.binary()?)
+        } else {
+            None
+        };
+        body.end()?;
+        let clean_start = has(Self::CLEAN_START);
+        Ok(Self {
+            clean_start,
+            keep_alive,
+            client_id,
+            will,
+            username,
+            password,
+            properties,
+        })
+    }
+
+    pub fn encode(&self, version: Version, out: &mut Vec<u8>) {
+        let start = wire::begin(first::CONNECT, out);
+        put_binary(b"MQTT", out);
+        out.push(protocol_level(version));
+        let mut flags = flag(self.clean_start, Self::CLEAN_START)
+            | flag(self.username.is_some(), Self::USERNAME)
+            | flag(self.password.is_some(), Self::PASSWORD);
+        if let Some(will) = &self.will {
+            flags |= Self::WILL | (will.qos as u8) << Self::WILL_QOS_SHIFT | flag(will.retain, Self::WILL_RETAIN);
+        }
+        out.push(flags);
+        put_u16(self.keep_alive, out);
+        put_properties(version, self.properties, out);
+        put_binary(self.client_id.as_bytes(), out);
+        if let Some(will) = &self.will {
+            put_properties(version, will.properties, out);
+            put_binary(will.topic.as_bytes(), out);
+            put_binary(will.payload, out);
+        }
+        if let Some(username) = self.username {
+            put_binary(username.as_bytes(), out);
+        }
+        if let Some(password) = self.password {
+            put_binary(password, out);
+        }
+        wire::finish(start, out);
+    }
+}
+
+fn protocol_level(version: Version) -> u8 {
+    match version {
+        Version::V4 => 4,
+        Version::V5 => 5,
+    }
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct ConnAck<'a> {
+    pub session_present: bool,
+    pub reason: ReasonCode,
+    pub properties: Properties<'a>,
+}
+
+impl<'a> ConnAck<'a> {
+    fn decode(mut version: Version, mut body: Reader<'a>) -> Result<Self, DecodeError> {
+        // A server that only knows 3.1.1 refuses a CONNECT of version 5 in its own words.
+        if body.rest() == [0, 1] {
+            version = Version::V4;
+        }
+        let flags = body.u8()?;
+        if flags > 1 {
+            return Err(DecodeError::malformed("reserved flags"));
+        }
+        let reason = match version {
+            Version::V4 => ReasonCode::from_return_code(body.u8()?).ok_or(UNLISTED_REASON)?,
+            Version::V5 => decode_reason(place::CONNACK, &mut body)?,
+        };
+        let session_present = flags == 1;
+        if session_present && reason != ReasonCode::SUCCESS {
+            return Err(DecodeError::protocol("session present in a refusal"));
+        }
+        let properties = decode_properties(version, place::CONNACK, &mut body)?;
+        body.end()?;
+        Ok(Self {
+            session_present,
+            reason,
+            properties,
+        })
+    }
+
+    pub fn encode(&self, version: Version, out: &mut Vec<u8>) {
+        let start = wire::begin(first::CONNACK, out);
+        out.push(self.session_present.into());
+        out.push(match version {
+            Version::V4 => self.reason.return_code(),
+            Version::V5 => self.reason.0,
+        });
+        put_properties(version, self.properties, out);
+        wire::finish(start, out);
+    }
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Publish<'a> {
+    pub dup: bool,
+    pub qos: QoS,
+    pub retain: bool,
+    /// Empty only in MQTT 5, with a Topic Alias.
+    pub topic: &'a [u8],
+    /// 0 at QoS 0.
+    pub id: u16,
+    pub properties: Properties<'a>,
+    pub payload: &'a [u8],
+}
+
+/// What reading a PUBLISH came by.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct PublishHints {
+    /// In the body.
+    pub properties_start: usize,
+    /// In the body.
+    pub payload_start: usize,
+    pub topic_alias: Option<u16>,
+    /// No property but Subscription Identifiers and a Topic Alias.
+    pub only_identifiers: bool,
+    /// How many Subscription Identifiers there are.
+    pub identifiers: usize,
+}
+
+impl<'a> Publish<'a> {
+    const RETAIN: u8 = 0x01;
+    const QOS_SHIFT: u8 = 1;
+    const DUP: u8 = 0x08;
+
+    fn decode(version: Version, first: u8, body: &'a [u8]) -> Result<Self, DecodeError> {
+        let (publish, _) = Self::decode_header(version, first, body, body.len())?;
+        if !publish.topic.is_empty() {
+            decode_topic(publish.topic)?;
+        }
+        Ok(publish)
+    }
+
+    /// Reads a PUBLISH, all but the topic's text, which is left to [`check_topic`]. `body` may end inside the payload, or go on behind
+    /// the packet: `len` is the length of the body.
+    #[inline]
+    pub fn decode_header(
+        version: Version,
+        first: u8,
+        body: &'a [u8],
+        len: usize,
+    ) -> Result<(Self, PublishHints), DecodeError> {
+        let body = body.get(..len).unwrap_or(body);
+        let mut reader = Reader::new(body);
+        let qos = decode_qos(first >> Self::QOS_SHIFT & 3)?;
+        let dup = first & Self::DUP != 0;
+        if dup && qos == QoS::AtMostOnce {
+            return Err(DecodeError::malformed("DUP at QoS 0"));
+        }
+        let topic = reader.binary()?;
+        let id = if qos == QoS::AtMostOnce {
+            0
+        } else {
+            decode_id(&mut reader)?
+        };
+        let (properties, met) = match version {
+            Version::V4 => Default::default(),
+            Version::V5 => Properties::read_publish(&mut reader)?,
+        };
+        let payload = reader.rest();
+        let payload_start = body.len() - payload.len();
+        let topic_alias = met.topic_alias();
+        if topic.is_empty() && topic_alias.is_none() {
+            return Err(DecodeError::protocol("neither topic nor topic alias"));
+        }
+        let hints = PublishHints {
+            properties_start: payload_start - properties.as_bytes().len(),
+            payload_start,
+            topic_alias,
+            only_identifiers: met.only_identifiers(),
+            identifiers: met.identifiers,
+        };
+        let retain = first & Self::RETAIN != 0;
+        Ok((
+            Self {
+                dup,
+                qos,
+                retain,
+                topic,
+                id,
+                properties,
+                payload,
+            },
+            hints,
+        ))
+    }
+
+    /// Appends everything before the payload, whose length is announced. `alias` is a Topic Alias in addition to `properties`.
+    #[inline]
+    pub fn encode_header(&self, version: Version, alias: Option<u16>, payload_len: usize, out: &mut Vec<u8>) {
+        let length = self.length(version, alias, payload_len);
+        let flags = flag(self.dup, Self::DUP) | (self.qos as u8) << Self::QOS_SHIFT | flag(self.retain, Self::RETAIN);
+        out.push(first::PUBLISH | flags);
+        wire::put_varint(length, out);
+        put_binary(self.topic, out);
+        if self.qos != QoS::AtMostOnce {
+            put_u16(self.id, out);
+        }
+        if version == Version::V5 {
+            wire::put_varint(self.properties_len(alias), out);
+            out.extend_from_slice(self.properties.as_bytes());
+            if let Some(alias) = alias {
+                let [high, low] = alias.to_be_bytes();
+                out.extend_from_slice(&[Property::TopicAlias as u8, high, low]);
+            }
+        }
+    }
+
+    /// The size of the whole packet.
+    #[inline]
+    pub fn size(&self, version: Version, alias: Option<u16>, payload_len: usize) -> usize {
+        let length = self.length(version, alias, payload_len);
+        1 + wire::varint_size(length) + length
+    }
+
+    #[inline]
+    fn length(&self, version: Version, alias: Option<u16>, payload_len: usize) -> usize {
+        let id = if self.qos == QoS::AtMostOnce { 0 } else { 2 };
+        let properties = match version {
+            Version::V4 => 0,
+            Version::V5 => {
+                let len = self.properties_len(alias);
+                wire::varint_size(len) + len
+            }
+        };
+        2 + self.topic.len() + id + properties + payload_len
+    }
+
+    #[inline]
+    fn properties_len(&self, alias: Option<u16>) -> usize {
+        self.properties.as_bytes().len() + if alias.is_some() { 3 } else { 0 }
+    }
+}
+
+/// Whether the packet is a PUBLISH and its body is there up to the payload.
+#[inline]
+pub(super) fn publish_header_is_whole(version: Version, first: u8, body: &[u8]) -> bool {
+    let read = || {
+        let mut reader = Reader::new(body);
+        reader.binary()?;
+        if first >> Publish::QOS_SHIFT & 3 != 0 {
+            reader.u16()?;
+        }
+        if version == Version::V5 {
+            reader.sub()?;
+        }
+        Ok::<_, DecodeError>(())
+    };
+    first >> 4 == first::PUBLISH >> 4 && read().is_ok()
+}
+
+/// PUBACK, PUBREC, PUBREL and PUBCOMP.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Ack<'a> {
+    pub id: u16,
+    pub reason: ReasonCode,
+    pub properties: Properties<'a>,
+}
+
+impl<'a> Ack<'a> {
+    fn decode(version: Version, place: u16, mut body: Reader<'a>) -> Result<Self, DecodeError> {
+        let id = decode_id(&mut body)?;
+        let mut ack = Self {
+            id,
+            reason: ReasonCode::SUCCESS,
+            properties: Properties::EMPTY,
+        };
+        if version == Version::V5 && !body.is_empty() {
+            ack.reason = decode_reason(place, &mut body)?;
+            if !body.is_empty() {
+                ack.properties = Properties::read(place, &mut body)?;
+            }
+        }
+        body.end()?;
+        Ok(ack)
+    }
+
+    /// `first`: [`first::PUBACK`], [`first::PUBREC`], [`first::PUBREL`] or [`first::PUBCOMP`].
+    pub fn encode(&self, first: u8, version: Version, out: &mut Vec<u8>) {
+        if version == Version::V4 || self.properties.is_empty() {
+            return encode_ack(first, self.id, self.reason, version, out);
+        }
+        let start = wire::begin(first, out);
+        put_u16(self.id, out);
+        out.push(self.reason.0);
+        put_properties(version, self.properties, out);
+        wire::finish(start, out);
+    }
+}
+
+/// [`Ack::encode`] without properties.
+#[inline]
+pub fn encode_ack(first: u8, id: u16, reason: ReasonCode, version: Version, out: &mut Vec<u8>) {
+    let [high, low] = id.to_be_bytes();
+    if version == Version::V4 || reason == ReasonCode::SUCCESS {
+        out.extend_from_slice(&[first, 2, high, low]);
+    } else {
+        out.extend_from_slice(&[first, 3, high, low, reason.0]);
+    }
+}
+
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Subscribe<'a> {
+    pub id: u16,
+    pub properties: Properties<'a>,
+    pub filters: Filters<'a>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub struct SubscribeOptions {
+    pub qos: QoS,
+    pub no_local: bool,
+    pub retain_as_published: bool,
+    /// 0: retained messages are sent; 1: if the subscription is new; 2: not.
+    pub retain_handling: u8,
+}
+
+impl SubscribeOptions {
+    const NO_LOCAL: u8 = 0x04;
+    const RETAIN_AS_PUBLISHED: u8 = 0x08;
+    const RETAIN_HANDLING_SHIFT: u8 = 4;
+
+    /// Reads the byte that follows a filter in SUBSCRIBE.
+    pub fn decode(version: Version, bits: u8) -> Result<Self, DecodeError> {
+        let reserved = match version {
+            Version::V4 => 0xFC,
+            Version::V5 => 0xC0,
+        };
+        let retain_handling = bits >> Self::RETAIN_HANDLING_SHIFT & 3;
+        match QoS::from_bits(bits & 3) {
+            _ if bits & reserved != 0 => Err(DecodeError::malformed("reserved flags")),
+            Some(qos) if retain_handling < 3 => Ok(Self {
+                qos,
+                no_local: bits & Self::NO_LOCAL != 0,
+                retain_as_published: bits & Self::RETAIN_AS_PUBLISHED != 0,
+                retain_handling,
+            }),
+            _ => Err(DecodeError::protocol("subscribe option is 3")),
+        }
+    }
+
+    fn bits(self) -> u8 {
+        self.qos as u8
+            | flag(self.no_local, Self::NO_LOCAL)
+            | flag(self.retain_as_published, Self::RETAIN_AS_PUBLISHED)
+            | self.retain_handling << Self::RETAIN_HANDLING_SHIFT
+    }
+}
+
+impl<'a> Subscribe<'a> {
+    fn decode(version: Version, mut body: Reader<'a>) -> Result<Self, DecodeError> {
+        let id = decode_id(&mut body)?;
+        let properties = decode_properties(version, place::SUBSCRIBE, &mut body)?;
+        let filters = Filters(body);
+        if body.is_empty() {
+            return Err(NO_FILTER);
+        }
+        while !body.is_empty() {
+            let filter = decode_filter(&mut body)?;
+            let options = SubscribeOptions::decode(version, body.u8()?)?;
+            if options.no_local && shared(filter).is_some() {
+                return Err(DecodeError::protocol("no local on a shared subscription"));
+            }
+        }
+        Ok(Self {
+            id,
+            properties,
+            filters,
+        })
+    }
+}
+
+/// The checked filters of a SUBSCRIBE with their options.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Filters<'a>(Reader<'a>);
+
+impl<'a> Iterator for Filters<'a> {
+    type Item = (&'a str, SubscribeOptions);
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let filter = self.0.text().ok()?;
+        // What is reserved in 3.1.1 was checked to be 0.
+        Some((filter, SubscribeOptions::decode(Version::V5, self.0.u8().ok()?).ok()?))
+    }
+}
+
+/// Appends a SUBSCRIBE. In 3.1.1 only the QoS is asked for.
+pub fn encode_subscribe<'a>(
+    version: Version,
+    id: u16,
+    properties: Properties,
+    filters: impl Iterator<Item = (&'a str, SubscribeOptions)>,
+    out: &mut Vec<u8>,
+) {
+    let start = wire::begin(first::SUBSCRIBE, out);
+    put_u16(id, out);
+    put_properties(version, properties, out);
+    for (filter, options) in filters {
+        put_binary(filter.as_bytes(), out);
+        out.push(match version {
+            Version::V4 => options.qos as u8,
+            Version::V5 => options.bits(),
+        });
+    }
+    wire::finish(start, out);
+}
+
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Unsubscribe<'a> {
+    pub id: u16,
+    pub properties: Properties<'a>,
+    pub filters: FilterNames<'a>,
+}
+
+impl<'a> Unsubscribe<'a> {
+    fn decode(version: Version, mut body: Reader<'a>) -> Result<Self, DecodeError> {
+        let id = decode_id(&mut body)?;
+        let properties = decode_properties(version, place::UNSUBSCRIBE, &mut body)?;
+        let filters = FilterNames(body);
+        if body.is_empty() {
+            return Err(NO_FILTER);
+        }
+        while !body.is_empty() {
+            decode_filter(&mut body)?;
+        }
+        Ok(Self {
+            id,
+            properties,
+            filters,
+        })
+    }
+}
+
+/// The checked filters of an UNSUBSCRIBE.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct FilterNames<'a>(Reader<'a>);
+
+impl<'a> Iterator for FilterNames<'a> {
+    type Item = &'a str;
+
+    fn next(&mut self) -> Option<&'a str> {
+        self.0.text().ok()
+    }
+}
+
+pub fn encode_unsubscribe<'a>(
+    version: Version,
+    id: u16,
+    properties: Properties,
+    filters: impl Iterator<Item = &'a str>,
+    out: &mut Vec<u8>,
+) {
+    let start = wire::begin(first::UNSUBSCRIBE, out);
+    put_u16(id, out);
+    put_properties(version, properties, out);
+    for filter in filters {
+        put_binary(filter.as_bytes(), out);
+    }
+    wire::finish(start, out);
+}
+
+/// SUBACK and UNSUBACK.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct SubAck<'a> {
+    pub id: u16,
+    /// A reason code per filter. 3.1.1 knows 0, 1, 2 and 0x80 in SUBACK, and none in UNSUBACK.
+    pub codes: &'a [u8],
+    pub properties: Properties<'a>,
+}
+
+impl<'a> SubAck<'a> {
+    fn decode(version: Version, place: u16, mut body: Reader<'a>) -> Result<Self, DecodeError> {
+        let id = decode_id(&mut body)?;
+        let properties = decode_properties(version, place, &mut body)?;
+        let codes = body.rest();
+        if version == Version::V4 && place == place::UNSUBACK {
+            body.end()?;
+        } else if codes.is_empty() {
+            return Err(DecodeError::protocol("no reason code"));
+        }
+        let listed = |code: &u8| match version {
+            Version::V4 => matches!(code, 0..=2 | 0x80),
+            Version::V5 => ReasonCode(*code).stands_in(place),
+        };
+        if codes.iter().all(listed) {
+            Ok(Self { id, codes, properties })
+        } else {
+            Err(UNLISTED_REASON)
+        }
+    }
+
+    /// `first`: [`first::SUBACK`] or [`first::UNSUBACK`].
+    pub fn encode(&self, first: u8, version: Version, out: &mut Vec<u8>) {
+        let start = wire::begin(first, out);
+        put_u16(self.id, out);
+        put_properties(version, self.properties, out);
+        if version == Version::V5 || first == first::SUBACK {
+            out.extend_from_slice(self.codes);
+        }
+        wire::finish(start, out);
+    }
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Disconnect<'a> {
+    pub reason: ReasonCode,
+    pub properties: Properties<'a>,
+}
+
+impl<'a> Disconnect<'a> {
+    fn decode(version: Version, mut body: Reader<'a>) -> Result<Self, DecodeError> {
+        let mut packet = Self {
+            reason: ReasonCode::SUCCESS,
+            properties: Properties::EMPTY,
+        };
+        if version == Version::V5 && !body.is_empty() {
+            packet.reason = decode_reason(place::DISCONNECT, &mut body)?;
+            if !body.is_empty() {
+                packet.properties = Properties::read(place::DISCONNECT, &mut body)?;
+            }
+        }
+        body.end()?;
+        Ok(packet)
+    }
+
+    /// 3.1.1 has no reason: there it is the normal end, and the server drops the will.
+    pub fn encode(&self, version: Version, out: &mut Vec<u8>) {
+        let start = wire::begin(first::DISCONNECT, out);
+        if version == Version::V5 && (self.reason != ReasonCode::SUCCESS || !self.properties.is_empty()) {
+            out.push(self.reason.0);
+            if !self.properties.is_empty() {
+                put_properties(version, self.properties, out);
+            }
+        }
+        wire::finish(start, out);
+    }
+}
+
+/// Only in MQTT 5.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Auth<'a> {
+    pub reason: ReasonCode,
+    pub properties: Properties<'a>,
+}
+
+impl<'a> Auth<'a> {
+    fn decode(mut body: Reader<'a>) -> Result<Self, DecodeError> {
+        let mut packet = Self {
+            reason: ReasonCode::SUCCESS,
+            properties: Properties::EMPTY,
+        };
+        if !body.is_empty() {
+            packet.reason = decode_reason(place::AUTH, &mut body)?;
+            packet.properties = Properties::read(place::AUTH, &mut body)?;
+        }
+        body.end()?;
+        Ok(packet)
+    }
+
+    pub fn encode(&self, out: &mut Vec<u8>) {
+        let start = wire::begin(first::AUTH, out);
+        if self.reason != ReasonCode::SUCCESS || !self.properties.is_empty() {
+            out.push(self.reason.0);
+            put_properties(Version::V5, self.properties, out);
+        }
+        wire::finish(start, out);
+    }
+}
+
+const NO_FILTER: DecodeError = DecodeError::protocol("no topic filter");
+const UNLISTED_REASON: DecodeError = DecodeError::protocol("reason code not of this packet");
+
+#[inline]
+fn flag(set: bool, flag: u8) -> u8 {
+    if set { flag } else { 0 }
+}
+
+#[inline]
+fn decode_qos(bits: u8) -> Result<QoS, DecodeError> {
+    QoS::from_bits(bits).ok_or(DecodeError::malformed("QoS 3"))
+}
+
+#[inline]
+fn decode_id(body: &mut Reader) -> Result<u16, DecodeError> {
+    match body.u16()? {
+        0 => Err(DecodeError::protocol("packet identifier 0")),
+        id => Ok(id),
+    }
+}
+
+fn decode_reason(place: u16, body: &mut Reader) -> Result<ReasonCode, DecodeError> {
+    let reason = ReasonCode(body.u8()?);
+    if reason.stands_in(place) {
+        Ok(reason)
+    } else {
+        Err(UNLISTED_REASON)
+    }
+}
+
+fn decode_properties<'a>(version: Version, place: u16, body: &mut Reader<'a>) -> Result<Properties<'a>, DecodeError> {
+    match version {
+        Version::V4 => Ok(Properties::EMPTY),
+        Version::V5 => Properties::read(place, body),
+    }
+}
+
+fn put_properties(version: Version, properties: Properties, out: &mut Vec<u8>) {
+    if version == Version::V5 {
+        wire::put_varint(properties.as_bytes().len(), out);
+        out.extend_from_slice(properties.as_bytes());
+    }
+}
+
+fn decode_topic(topic: &[u8]) -> Result<&str, DecodeError> {
+    check_topic(topic).map_err(|error| DecodeError::malformed(error.what()))
+}
+
+fn decode_filter<'a>(body: &mut Reader<'a>) -> Result<&'a str, DecodeError> {
+    let filter = body.text()?;
+    check_filter(filter).map_err(|error| DecodeError::malformed(error.what()))?;
+    Ok(filter)
+}

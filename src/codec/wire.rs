@@ -1,0 +1,169 @@
+//! The data types of the specification (1.5): reading with a slice that shrinks, writing with lengths patched in.
+
+use super::{DecodeError, MAXIMUM_LENGTH};
+
+/// Reads from the front of a slice. Nothing can be read past its end.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Reader<'a>(&'a [u8]);
+
+impl<'a> Reader<'a> {
+    #[inline]
+    pub fn new(bytes: &'a [u8]) -> Self {
+        Self(bytes)
+    }
+
+    #[inline]
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// What is left.
+    #[inline]
+    pub fn rest(&self) -> &'a [u8] {
+        self.0
+    }
+
+    /// Ends a packet: nothing may be left.
+    pub fn end(self) -> Result<(), DecodeError> {
+        if self.is_empty() {
+            Ok(())
+        } else {
+            Err(DecodeError::malformed("bytes after the last field"))
+        }
+    }
+
+    #[inline]
+    pub fn take(&mut self, len: usize) -> Result<&'a [u8], DecodeError> {
+        let (taken, rest) = self.0.split_at_checked(len).ok_or(PAST_END)?;
+        self.0 = rest;
+        Ok(taken)
+    }
+
+    #[inline]
+    fn array<const N: usize>(&mut self) -> Result<[u8; N], DecodeError> {
+        let (taken, rest) = self.0.split_first_chunk().ok_or(PAST_END)?;
+        self.0 = rest;
+        Ok(*taken)
+    }
+
+    #[inline]
+    pub fn u8(&mut self) -> Result<u8, DecodeError> {
+        self.array::<1>().map(|[byte]| byte)
+    }
+
+    #[inline]
+    pub fn u16(&mut self) -> Result<u16, DecodeError> {
+        self.array().map(u16::from_be_bytes)
+    }
+
+    pub fn u32(&mut self) -> Result<u32, DecodeError> {
+        self.array().map(u32::from_be_bytes)
+    }
+
+    #[inline]
+    pub fn varint(&mut self) -> Result<u32, DecodeError> {
+        let (value, size) = varint(self.0)?.ok_or(PAST_END)?;
+        self.take(size)?;
+        Ok(value)
+    }
+
+    #[inline]
+    pub fn binary(&mut self) -> Result<&'a [u8], DecodeError> {
+        let len = self.u16()?;
+        self.take(len.into())
+    }
+
+    pub fn text(&mut self) -> Result<&'a str, DecodeError> {
+        text(self.binary()?).map_err(DecodeError::malformed)
+    }
+
+    /// A reader for the part that a variable byte integer in front of it measures.
+    #[inline]
+    pub fn sub(&mut self) -> Result<Self, DecodeError> {
+        let len = self.varint()?;
+        self.take(len as usize).map(Self)
+    }
+}
+
+const PAST_END: DecodeError = DecodeError::malformed("field past the end of the packet");
+
+/// The variable byte integer at the front and its size; `None` while more bytes have to come.
+#[inline]
+pub fn varint(bytes: &[u8]) -> Result<Option<(u32, usize)>, DecodeError> {
+    let mut value = 0;
+    for (at, byte) in bytes.iter().enumerate().take(4) {
+        value |= u32::from(byte & 0x7F) << (7 * at);
+        match byte {
+            0 if at > 0 => return Err(DecodeError::malformed("length not in its shortest form")),
+            0..0x80 => return Ok(Some((value, at + 1))),
+            _ => (),
+        }
+    }
+    if bytes.len() < 4 {
+        Ok(None)
+    } else {
+        Err(DecodeError::malformed("length of more than four bytes"))
+    }
+}
+
+/// Text by the rules of the specification: well-formed UTF-8, without U+0000.
+pub fn text(bytes: &[u8]) -> Result<&str, &'static str> {
+    match std::str::from_utf8(bytes) {
+        Err(_) => Err("text is not UTF-8"),
+        Ok(_) if bytes.contains(&0) => Err("text holds U+0000"),
+        Ok(text) => Ok(text),
+    }
+}
+
+pub fn put_u16(value: u16, out: &mut Vec<u8>) {
+    out.extend_from_slice(&value.to_be_bytes());
+}
+
+/// Text or binary data behind its length. The caller sees to at most 65,535 bytes.
+#[inline]
+pub fn put_binary(bytes: &[u8], out: &mut Vec<u8>) {
+    debug_assert!(bytes.len() <= usize::from(u16::MAX));
+    put_u16(bytes.len() as u16, out);
+    out.extend_from_slice(bytes);
+}
+
+#[inline]
+pub fn put_varint(value: usize, out: &mut Vec<u8>) {
+    let (bytes, size) = varint_bytes(value);
+    out.extend_from_slice(&bytes[..size]);
+}
+
+/// How many bytes a variable byte integer takes.
+#[inline]
+pub fn varint_size(value: usize) -> usize {
+    match value {
+        0..0x80 => 1,
+        0x80..0x4000 => 2,
+        0x4000..0x20_0000 => 3,
+        _ => 4,
+    }
+}
+
+#[inline]
+fn varint_bytes(value: usize) -> ([u8; 4], usize) {
+    debug_assert!(value <= MAXIMUM_LENGTH);
+    let size = varint_size(value);
+    let mut bytes = [0, 7, 14, 21].map(|shift| (value >> shift) as u8 | 0x80);
+    bytes[size - 1] &= 0x7F;
+    (bytes, size)
+}
+
+/// Begins a packet whose length is not known yet. The result goes to [`finish`].
+pub fn begin(first: u8, out: &mut Vec<u8>) -> usize {
+    out.extend_from_slice(&[first, 0]);
+    out.len()
+}
+
+/// Patches the length of the body, which was begun at `start`, into the fixed header.
+pub fn finish(start: usize, out: &mut Vec<u8>) {
+    let length = out.len() - start;
+    let (bytes, size) = varint_bytes(length);
+    out.resize(out.len() + size - 1, 0);
+    out.copy_within(start..start + length, start + size - 1);
+    out[start - 1..][..size].copy_from_slice(&bytes[..size]);
+}
