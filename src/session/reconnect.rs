@@ -87,6 +87,11 @@ impl Reconnect {
         self.server
     }
 
+    /// Turns to the next server without a delay.
+    pub fn advance(&mut self) {
+        self.server += 1;
+    }
+
     /// The server has accepted. What the attempt itself took counts as delay: it is what the other client waited,
     /// where two fight for one id.
     pub fn connected(&mut self, now: u64) {

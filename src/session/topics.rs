@@ -1,0 +1,183 @@
+//! A bounded table of topics, each under a small number. For incoming messages a slot stands for a topic together with
+//! the subscription identifiers that came with it, so that topic and routes are worked out once and a message costs one
+//! hash; for outgoing ones the number is the topic alias.
+
+use std::rc::Rc;
+
+use crate::codec::{DecodeError, ReasonCode, TopicError, check_topic};
+
+const EMPTY: u16 = u16::MAX;
+
+#[derive(Clone, Hash, Debug)]
+struct Slot {
+    hash: u32,
+    /// Used since the clock hand passed.
+    used: bool,
+    /// Of the routes when they were worked out; another epoch means: again.
+    epoch: u32,
+    topic: Rc<str>,
+    identifiers: Rc<[u32]>,
+}
+
+/// Whether the caller knows what a slot stands for.
+pub enum Found {
+    Known(u32),
+    /// New, or its routes are out of date: tell the application before the message.
+    Fresh(u32),
+}
+
+#[derive(Clone, Hash, Debug)]
+pub struct Topics {
+    /// Topics remembered at once; beyond, one that was not used for long gives way.
+    capacity: usize,
+    slots: Vec<Slot>,
+    /// Open addressing with linear probing; a power of two, at most half full, allocated with the first topic.
+    index: Vec<u16>,
+    hand: usize,
+    last: usize,
+}
+
+impl Topics {
+    /// `capacity`: 1 to 16,384.
+    pub fn new(capacity: usize) -> Self {
+        Self { capacity, slots: Vec::new(), index: Vec::new(), hand: 0, last: 0 }
+    }
+
+    pub fn is_full(&self) -> bool {
+        self.slots.len() == self.capacity
+    }
+
+    /// The slot of a topic with these identifiers. A topic that was not seen before is checked.
+    #[inline]
+    pub fn find(&mut self, topic: &[u8], identifiers: &[u32], epoch: u32) -> Result<Found, DecodeError> {
+        if let Some(slot) = self.slots.get(self.last)
+            && slot.epoch == epoch
+            && slot.topic.as_bytes() == topic
+            && *slot.identifiers == *identifiers
+        {
+            return Ok(Found::Known(self.last as u32));
+        }
+        self.find_hashed(topic, identifiers, epoch)
+    }
+
+    fn find_hashed(&mut self, topic: &[u8], identifiers: &[u32], epoch: u32) -> Result<Found, DecodeError> {
+        let hash = hash(topic, identifiers);
+        if let Some(number) = self.lookup(hash, topic, identifiers) {
+            self.last = number;
+            let slot = &mut self.slots[number];
+            slot.used = true;
+            if slot.epoch == epoch {
+                return Ok(Found::Known(number as u32));
+            }
+            slot.epoch = epoch;
+            return Ok(Found::Fresh(number as u32));
+        }
+        let text = check_topic(topic).map_err(malformed)?;
+        let slot = Slot { hash, used: true, epoch, topic: text.into(), identifiers: identifiers.into() };
+        let number = self.place(slot);
+        self.last = number;
+        Ok(Found::Fresh(number as u32))
+    }
+
+    fn lookup(&self, hash: u32, topic: &[u8], identifiers: &[u32]) -> Option<usize> {
+        let mask = self.index.len().checked_sub(1)?;
+        let mut at = hash as usize & mask;
+        while self.index[at] != EMPTY {
+            let number = usize::from(self.index[at]);
+            let slot = &self.slots[number];
+            if slot.hash == hash && slot.topic.as_bytes() == topic && *slot.identifiers == *identifiers {
+                return Some(number);
+            }
+            at = (at + 1) & mask;
+        }
+        None
+    }
+
+    pub fn contains(&self, topic: &str) -> bool {
+        self.lookup(hash(topic.as_bytes(), &[]), topic.as_bytes(), &[]).is_some()
+    }
+
+    pub fn topic(&self, slot: u32) -> &Rc<str> {
+        &self.slots[slot as usize].topic
+    }
+
+    pub fn identifiers(&self, slot: u32) -> &Rc<[u32]> {
+        &self.slots[slot as usize].identifiers
+    }
+
+    fn place(&mut self, slot: Slot) -> usize {
+        if self.index.is_empty() {
+            self.index = vec![EMPTY; (self.capacity * 2).next_power_of_two()];
+        }
+        let mask = self.index.len() - 1;
+        let mut at = slot.hash as usize & mask;
+        let number = if self.slots.len() < self.capacity {
+            self.slots.push(slot);
+            self.slots.len() - 1
+        } else {
+            while self.slots[self.hand].used {
+                self.slots[self.hand].used = false;
+                self.hand = (self.hand + 1) % self.capacity;
+            }
+            let number = self.hand;
+            self.hand = (self.hand + 1) % self.capacity;
+            self.unlink(number);
+            self.slots[number] = slot;
+            number
+        };
+        while self.index[at] != EMPTY {
+            at = (at + 1) & mask;
+        }
+        self.index[at] = number as u16;
+        number
+    }
+
+    /// Takes a slot out of the index and moves up those that had to step over it.
+    fn unlink(&mut self, number: usize) {
+        let mask = self.index.len() - 1;
+        let mut hole = self.slots[number].hash as usize & mask;
+        while usize::from(self.index[hole]) != number {
+            hole = (hole + 1) & mask;
+        }
+        let mut at = hole;
+        loop {
+            at = (at + 1) & mask;
+            let other = self.index[at];
+            if other == EMPTY {
+                break;
+            }
+            let home = self.slots[usize::from(other)].hash as usize;
+            // The entry may fill the hole unless its home lies between the hole and where it stands.
+            if at.wrapping_sub(home) & mask >= at.wrapping_sub(hole) & mask {
+                self.index[hole] = other;
+                hole = at;
+            }
+        }
+        self.index[hole] = EMPTY;
+    }
+}
+
+pub fn malformed(error: TopicError) -> DecodeError {
+    DecodeError { reason: ReasonCode::MALFORMED_PACKET, what: error.what() }
+}
+
+/// Words of eight bytes, multiplied and folded: topics are short and differ near their end. The multiplier is odd and
+/// without pattern; a server that aims at collisions gains a scan of at most 4,096 slots.
+#[inline]
+fn hash(topic: &[u8], identifiers: &[u32]) -> u32 {
+    const K: u64 = 0x9e37_79b9_7f4a_7c15;
+    let mut h = topic.len() as u64;
+    let (words, rest) = topic.as_chunks::<8>();
+    for word in words {
+        h = (h.rotate_left(5) ^ u64::from_le_bytes(*word)).wrapping_mul(K);
+    }
+    let mut tail = 0;
+    for &byte in rest {
+        tail = tail << 8 | u64::from(byte);
+    }
+    h = (h.rotate_left(5) ^ tail).wrapping_mul(K);
+    for &identifier in identifiers {
+        h = (h.rotate_left(5) ^ u64::from(identifier)).wrapping_mul(K);
+    }
+    (h >> 32) as u32
+}
