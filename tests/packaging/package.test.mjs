@@ -1,0 +1,154 @@
+// The package as it is shipped, in every way that users load it.
+import assert from 'node:assert/strict'
+import { readFile, readdir } from 'node:fs/promises'
+import { homedir } from 'node:os'
+import { join } from 'node:path'
+import { test } from 'node:test'
+import { build } from 'esbuild'
+import { root } from '../../scripts/tools.mjs'
+import { openPage, startChromium } from '../browser/chromium.mjs'
+import { startMosquitto } from '../brokers/mosquitto.mjs'
+import { makeProject } from './project.mjs'
+
+/** Says hello to itself through the broker: how every form of the package shows that it works. */
+const hello = (url) => `
+async function hello({ connect }) {
+  const client = await connect(${JSON.stringify(url)})
+  const heard = new Promise((resolve) => client.subscribe('hello', (message) => resolve(message.text())))
+  await client.publish('hello', 'hello', { qos: 1 })
+  const text = await heard
+  await client.end()
+  return text
+}`
+const onPage = (script) => `<!doctype html><meta charset="utf-8"><title>test</title><script type="module">${script}
+document.body.textContent = await hello(wasmqtt)</script>`
+
+test('ESM import in Node', async (t) => {
+  const { url } = await startMosquitto(t)
+  const project = await makeProject(t, { 'main.mjs': `import * as wasmqtt from 'wasmqtt'\n${hello(url)}\nconsole.log(await hello(wasmqtt))` })
+  assert.equal(await project.node('main.mjs'), 'hello\n')
+})
+
+test('CommonJS require in Node', async (t) => {
+  const { url } = await startMosquitto(t)
+  const project = await makeProject(t, { 'main.cjs': `const wasmqtt = require('wasmqtt')\n${hello(url)}\nhello(wasmqtt).then(console.log)` })
+  assert.equal(await project.node('main.cjs'), 'hello\n')
+})
+
+test('import and require give the same classes', async (t) => {
+  const script = `import { createRequire } from 'node:module'
+    import * as one from 'wasmqtt'
+    const other = createRequire(import.meta.url)('wasmqtt')
+    console.log(one.Client === other.Client, one.MqttError === other.MqttError, one.matches('a/+', 'a/b'))`
+  const project = await makeProject(t, { 'main.mjs': script })
+  assert.equal(await project.node('main.mjs'), 'true true true\n')
+})
+
+test('importing does nothing', async (t) => {
+  const script = `const before = Object.keys(globalThis).length
+    WebAssembly.Module = WebAssembly.instantiate = WebAssembly.compile = () => { throw new Error('instantiated') }
+    await import('wasmqtt')
+    await import('wasmqtt/slim')
+    console.log(Object.keys(globalThis).length - before)`
+  const project = await makeProject(t, { 'main.mjs': script })
+  assert.equal(await project.node('main.mjs'), '0\n')
+})
+
+test('all entries export the same names, slim init besides', async (t) => {
+  const script = `const names = async (path) => Object.keys(await import(path)).sort().join()
+    const page = await names('./node_modules/wasmqtt/index.js')
+    console.log(page === await names('wasmqtt'), page === (await names('wasmqtt/slim')).replace('init,', ''))`
+  const project = await makeProject(t, { 'main.mjs': script })
+  assert.equal(await project.node('main.mjs'), 'true true\n')
+})
+
+test('a bundle by esbuild, for Node and for a page', async (t) => {
+  const { url } = await startMosquitto(t)
+  const project = await makeProject(t, { 'main.mjs': `import * as wasmqtt from 'wasmqtt'\n${hello(url)}\nhello(wasmqtt).then((text) => globalThis.document ? (document.body.textContent = text) : console.log(text))` })
+  const bundle = (platform, outfile, options) => build({ absWorkingDir: project.folder, entryPoints: ['main.mjs'], bundle: true, platform, outfile, logLevel: 'silent', ...options })
+  await bundle('node', 'node.cjs', { external: ['bufferutil', 'utf-8-validate'] })
+  assert.equal(await project.node('node.cjs'), 'hello\n')
+  await bundle('browser', 'page.js')
+  await project.write({ 'page.html': '<!doctype html><meta charset="utf-8"><title>test</title><body><script src="page.js"></script>' })
+  await showsHello(t, project, 'page.html')
+})
+
+test('a plain <script type="module">', async (t) => {
+  const { url } = await startMosquitto(t)
+  const project = await makeProject(t, { 'page.html': onPage(`import * as wasmqtt from './node_modules/wasmqtt/index.js'\n${hello(url)}`) })
+  await showsHello(t, project, 'page.html')
+})
+
+test('slim with the .wasm as a file of its own', async (t) => {
+  const { url } = await startMosquitto(t)
+  const script = `import * as wasmqtt from './node_modules/wasmqtt/slim.js'\n${hello(url)}
+    let early
+    try { wasmqtt.matches('a', 'a') } catch (error) { early = error.code }
+    if (early !== 'NOT_SUPPORTED') throw new Error('worked before init')
+    await wasmqtt.init('./node_modules/wasmqtt/wasmqtt.wasm')`
+  const project = await makeProject(t, { 'page.html': onPage(script) })
+  await showsHello(t, project, 'page.html')
+})
+
+async function showsHello(t, project, path) {
+  const browser = await startChromium(t)
+  const { page, problems } = await openPage(browser, `${await project.serve(t)}/${path}`)
+  await page.waitForFunction(() => document.body.textContent !== '', undefined, { timeout: 20_000 }).catch(() => {})
+  assert.deepEqual(problems, [])
+  assert.equal(await page.textContent('body'), 'hello')
+}
+
+const CONSUMER = `import { Client, ConnectError, connect, matches, ReasonCode, type ConnectOptions, type Message } from 'wasmqtt'
+import { init } from 'wasmqtt/slim'
+const options: ConnectOptions = { will: { topic: 'a', qos: 1 }, password: async ({ attempt }) => String(attempt) }
+export async function main(): Promise<void> {
+  const client: Client = await connect('ws://localhost', options)
+  client.on('message', (message: Message) => message.json<{ a: number }>().a.toFixed())
+  await client.subscribe({ 'a/#': { qos: 1 } }, {}, async (message, subscription) => { if (message.retain) await subscription.unsubscribe() })
+  for await (const { payload } of client.messages('b')) payload.byteLength
+  const { reasonCode } = await client.publish('c', new Uint8Array(), { qos: 2 })
+  if (reasonCode === ReasonCode['success'] && matches('a', 'b')) await init('x.wasm')
+  // @ts-expect-error: no such QoS
+  await client.publish('c', '', { qos: 3 })
+  client.end(undefined, (error) => { if (error instanceof ConnectError) error.phase satisfies 'transport' | 'mqtt' | 'authentication' })
+}
+`
+// Without the declarations of Node and of ws: the package asks for none of them.
+const STRICT = { strict: true, noEmit: true, skipLibCheck: false, target: 'es2022', lib: ['es2022', 'dom', 'esnext.disposable'], types: [] }
+for (const [name, file, options] of [
+  ['node16 from an ES module', 'main.mts', { module: 'node16', moduleResolution: 'node16' }],
+  ['node16 from CommonJS', 'main.cts', { module: 'node16', moduleResolution: 'node16' }],
+  ['nodenext', 'main.mts', { module: 'nodenext', moduleResolution: 'nodenext' }],
+  ['a bundler', 'main.ts', { module: 'esnext', moduleResolution: 'bundler' }],
+]) {
+  test(`types as ${name} resolves them`, async (t) => {
+    const source = file === 'main.cts' ? CONSUMER.replace(/import \{ init .*\n/, '').replace(`await init('x.wasm')`, '') : CONSUMER
+    const project = await makeProject(t, { [file]: source, 'tsconfig.json': JSON.stringify({ compilerOptions: { ...STRICT, ...options }, files: [file] }) })
+    await assert.doesNotReject(project.run('tsc', ['-p', '.']).catch(({ stdout }) => Promise.reject(new Error(stdout))))
+  })
+}
+
+test('nothing of this machine is in the package', async (t) => {
+  const project = await makeProject(t)
+  const folder = join(project.folder, 'node_modules', 'wasmqtt')
+  const names = (await readdir(folder, { recursive: true, withFileTypes: true })).filter((entry) => entry.isFile()).map((entry) => join(entry.parentPath ?? entry.path, entry.name))
+  assert.ok(names.length > 8)
+  for (const name of names) {
+    const raw = await readFile(name, 'latin1')
+    // The inlined module too: it is one long base64 string.
+    const inlined = /[A-Za-z0-9+/]{10000,}={0,2}/.exec(raw)?.[0]
+    const text = inlined ? raw + Buffer.from(inlined, 'base64').toString('latin1') : raw
+    for (const path of [root, homedir() + '/', '/.cargo/', 'registry/src', 'crates.io-']) assert.ok(!text.includes(path), `${name} names ${path}`)
+  }
+})
+
+test('the manifest points to files that are there', async (t) => {
+  const project = await makeProject(t)
+  const folder = join(project.folder, 'node_modules', 'wasmqtt')
+  const manifest = JSON.parse(await readFile(join(folder, 'package.json'), 'utf8'))
+  const targets = (value) => (typeof value === 'string' ? [value] : Object.values(value).flatMap(targets))
+  for (const target of [...targets(manifest.exports), manifest.main, manifest.module, manifest.browser, manifest.types]) await readFile(join(folder, target))
+  assert.deepEqual(Object.keys(manifest.dependencies), ['ws'])
+  assert.equal(manifest.private, undefined)
+  for (const name of ['README.md', 'LICENSE', 'CHANGELOG.md']) await readFile(join(folder, name))
+})

@@ -1,0 +1,70 @@
+// A project of a user's own in a temporary folder, with the packed package installed as npm would.
+import { execFile } from 'node:child_process'
+import { mkdir, mkdtemp, readFile, rm, symlink, writeFile } from 'node:fs/promises'
+import { createServer } from 'node:http'
+import { once } from 'node:events'
+import { tmpdir } from 'node:os'
+import { dirname, extname, join } from 'node:path'
+import { promisify } from 'node:util'
+import { root } from '../../scripts/tools.mjs'
+
+const execute = promisify(execFile)
+const TYPES = { '.html': 'text/html', '.js': 'text/javascript', '.wasm': 'application/wasm' }
+
+/** `files`: name to content. The folder goes with the test. */
+export async function makeProject(t, files = {}) {
+  const folder = await mkdtemp(join(tmpdir(), 'wasmqtt-project-'))
+  t.after(() => rm(folder, { recursive: true, force: true }))
+  const { stdout } = await execute('npm', ['pack', '--json', '--pack-destination', folder], { cwd: join(root, 'pkg') })
+  const [{ filename }] = JSON.parse(stdout)
+  const modules = join(folder, 'node_modules')
+  await mkdir(join(modules, 'wasmqtt'), { recursive: true })
+  await execute('tar', ['-xzf', join(folder, filename), '--strip-components=1', '-C', join(modules, 'wasmqtt')])
+  for (const dependency of ['ws', 'bufferutil']) await symlink(join(root, 'node_modules', dependency), join(modules, dependency))
+  const project = new Project(folder)
+  await project.write({ 'package.json': '{ "private": true }', ...files })
+  return project
+}
+
+class Project {
+  constructor(folder) {
+    this.folder = folder
+  }
+
+  async write(files) {
+    for (const [name, content] of Object.entries(files)) {
+      const path = join(this.folder, name)
+      await mkdir(dirname(path), { recursive: true })
+      await writeFile(path, content)
+    }
+  }
+
+  /** What a script prints. Fails if it does not end by itself. */
+  async node(name, { args = [], ...options } = {}) {
+    const { stdout } = await execute(process.execPath, [...args, name], { cwd: this.folder, timeout: 30_000, ...options })
+    return stdout
+  }
+
+  run(command, args) {
+    return execute(join(root, 'node_modules', '.bin', command), args, { cwd: this.folder })
+  }
+
+  /** Serves the folder to a page; resolves with its address. */
+  async serve(t) {
+    const server = createServer(async ({ url }, response) => {
+      try {
+        const content = await readFile(join(this.folder, new URL(url, 'http://localhost').pathname))
+        response.writeHead(200, { 'content-type': TYPES[extname(url)] ?? 'application/octet-stream' }).end(content)
+      } catch {
+        response.writeHead(url === '/favicon.ico' ? 204 : 404).end()
+      }
+    })
+    server.listen(0, '127.0.0.1')
+    await once(server, 'listening')
+    t.after(() => {
+      server.close()
+      server.closeAllConnections()
+    })
+    return `http://127.0.0.1:${server.address().port}`
+  }
+}
