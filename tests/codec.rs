@@ -1365,9 +1365,9 @@ fn text_rules() {
         b"",
         b"plain",
         b"\xEF\xBB\xBFx",            // U+FEFF is kept wherever it stands
-        b"x\xEF\xBB\xBF",            //
+        b"x\xEF\xBB\xBF",            // at the end as well
         b"\x01\x1F\x7F",             // control characters are discouraged, not forbidden
-        b"\xC2\x80",                 //
+        b"\xC2\x80",                 // U+0080, the first of two bytes
         b"\xEF\xBF\xBF",             // U+FFFF, likewise
         b"\xED\x9F\xBF\xEE\x80\x80", // the neighbours of the surrogates
         b"\xF4\x8F\xBF\xBF",         // U+10FFFF
@@ -1377,16 +1377,16 @@ fn text_rules() {
         b"a\0b",
         b"\x80",                     // begins in the middle
         b"\xC3",                     // ends in the middle
-        b"\xE2\x82",                 //
+        b"\xE2\x82",                 // two bytes of three
         b"\xC0\x80",                 // overlong U+0000
-        b"\xC1\xBF",                 // overlong
-        b"\xE0\x9F\xBF",             //
-        b"\xF0\x8F\xBF\xBF",         //
-        b"\xED\xA0\x80",             // surrogates
-        b"\xED\xBF\xBF",             //
+        b"\xC1\xBF",                 // overlong U+007F
+        b"\xE0\x9F\xBF",             // overlong U+07FF
+        b"\xF0\x8F\xBF\xBF",         // overlong U+FFFF
+        b"\xED\xA0\x80",             // the first surrogate
+        b"\xED\xBF\xBF",             // the last
         b"\xED\xA0\xBD\xED\xB8\x80", // a pair of them
         b"\xF4\x90\x80\x80",         // above U+10FFFF
-        b"\xF5\x80\x80\x80",         //
+        b"\xF5\x80\x80\x80",         // far above
         b"\xFF",
     ];
     for text in fine.iter().chain(bad) {
@@ -1793,6 +1793,34 @@ fn survives(version: Version, first: u8, body: &[u8]) {
         let encoded = encode(version, &packet);
         assert!(encoded.len() <= framed(first, body).len() || body == [0, 1]);
         assert_eq!(decode(version, &encoded), Ok(packet));
+    }
+}
+
+#[test]
+fn random_property_blocks() {
+    let mut random = Random(5);
+    for (letter, carry) in carriers() {
+        let allowed: Vec<_> = PROPERTIES
+            .iter()
+            .filter(|(.., places)| places.contains(letter))
+            .collect();
+        for _ in 0..300 {
+            // Each at most once, in any order.
+            let mut left = allowed.clone();
+            let mut chosen = Vec::new();
+            for _ in 0..random.below(left.len() + 1) {
+                chosen.push(left.swap_remove(random.below(left.len())));
+            }
+            let has = |property| chosen.iter().any(|(_, name, ..)| *name == property);
+            let valid = has(Property::AuthenticationMethod) || !has(Property::AuthenticationData);
+            let block: Vec<u8> = chosen.iter().flat_map(|(text, ..)| bytes(text)).collect();
+            let packet = carry(&block);
+            if valid {
+                assert_eq!(decode(V5, &packet).map(|packet| encode(V5, &packet)), Ok(packet));
+            } else {
+                refused(V5, &packet, PROTOCOL);
+            }
+        }
     }
 }
 

@@ -9,8 +9,8 @@ mod wire;
 pub use packet::*;
 pub use properties::{Properties, PropertiesBuf, Property, Value, check_text};
 pub use reason::ReasonCode;
-pub use wire::varint_size;
 pub use topic::{TopicError, Trie, check_filter, check_topic, matches, overlaps, shared};
+pub use wire::varint_size;
 
 /// A protocol version, named after its number in CONNECT.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]

@@ -440,6 +440,7 @@ impl<'a> Publish<'a> {
     pub fn encode_header(&self, version: Version, alias: Option<u16>, payload_len: usize, out: &mut Vec<u8>) {
         let length = self.length(version, alias, payload_len);
         let flags = flag(self.dup, Self::DUP) | (self.qos as u8) << Self::QOS_SHIFT | flag(self.retain, Self::RETAIN);
+        out.reserve(1 + 4 + length - payload_len);
         out.push(first::PUBLISH | flags);
         wire::put_varint(length, out);
         put_binary(self.topic, out);

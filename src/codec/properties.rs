@@ -244,7 +244,8 @@ pub struct Iter<'a>(Reader<'a>);
 impl<'a> Iterator for Iter<'a> {
     type Item = (Property, Value<'a>);
 
-    // The block was checked, so an error is the end.
+    // The block was checked, so an error is the end. One copy for all that look for a property.
+    #[inline(never)]
     fn next(&mut self) -> Option<Self::Item> {
         let rule = read_rule(&mut self.0).ok()?;
         Some((rule.property, read_value(rule.kind, &mut self.0).ok()?))

@@ -28,7 +28,7 @@ impl TopicError {
 pub fn check_topic(topic: &[u8]) -> Result<&str, TopicError> {
     let text = super::wire::text(topic).map_err(|_| TopicError::NotText)?;
     check_length(text)?;
-    if text.contains(['+', '#']) {
+    if has_wildcard(topic) {
         Err(TopicError::Wildcard)
     } else {
         Ok(text)
@@ -37,7 +37,7 @@ pub fn check_topic(topic: &[u8]) -> Result<&str, TopicError> {
 
 pub fn check_filter(filter: &str) -> Result<(), TopicError> {
     check_length(filter)?;
-    if filter.contains('\0') {
+    if filter.as_bytes().contains(&0) {
         return Err(TopicError::NotText);
     }
     let filter = match filter.strip_prefix("$share/") {
@@ -47,15 +47,19 @@ pub fn check_filter(filter: &str) -> Result<(), TopicError> {
     let mut levels = Levels::new(filter);
     while let Some(level) = levels.next() {
         let misplaced = match level {
-            "+" => false,
-            "#" => levels.0.is_some(),
-            _ => level.contains(['+', '#']),
+            b"+" => false,
+            b"#" => levels.0.is_some(),
+            _ => has_wildcard(level),
         };
         if misplaced {
             return Err(TopicError::WildcardPlace);
         }
     }
     Ok(())
+}
+
+fn has_wildcard(bytes: &[u8]) -> bool {
+    bytes.iter().any(|byte| matches!(byte, b'+' | b'#'))
 }
 
 fn check_length(text: &str) -> Result<(), TopicError> {
@@ -68,8 +72,10 @@ fn check_length(text: &str) -> Result<(), TopicError> {
 
 /// The group of a shared subscription and the filter behind it: `$share/group/filter`.
 pub fn shared(filter: &str) -> Option<(&str, &str)> {
-    let (group, filter) = filter.strip_prefix("$share/")?.split_once('/')?;
-    let valid = !group.is_empty() && !group.contains(['+', '#']) && !filter.is_empty();
+    let rest = filter.strip_prefix("$share/")?;
+    let slash = rest.bytes().position(|byte| byte == b'/')?;
+    let (group, filter) = (rest.get(..slash)?, rest.get(slash + 1..)?);
+    let valid = !group.is_empty() && !has_wildcard(group.as_bytes()) && !filter.is_empty();
     valid.then_some((group, filter))
 }
 
@@ -100,8 +106,8 @@ fn meet(a: &str, b: &str) -> bool {
     loop {
         match (a.next(), b.next()) {
             // "a/#" matches "a" too.
-            (Some("#"), _) | (_, Some("#")) | (None, None) => return true,
-            (Some(x), Some(y)) if x == y || x == "+" || y == "+" => (),
+            (Some(b"#"), _) | (_, Some(b"#")) | (None, None) => return true,
+            (Some(x), Some(y)) if x == y || x == b"+" || y == b"+" => (),
             _ => return false,
         }
     }
@@ -113,24 +119,22 @@ fn hides_system(filter: &str) -> bool {
 }
 
 /// The levels of a topic or filter; inside, what is left of it.
-struct Levels<'a>(Option<&'a str>);
+struct Levels<'a>(Option<&'a [u8]>);
 
 impl<'a> Levels<'a> {
     fn new(text: &'a str) -> Self {
-        Self(Some(text))
+        Self(Some(text.as_bytes()))
     }
 }
 
 impl<'a> Iterator for Levels<'a> {
-    type Item = &'a str;
+    type Item = &'a [u8];
 
-    fn next(&mut self) -> Option<&'a str> {
-        let text = self.0?;
-        let (level, rest) = match text.split_once('/') {
-            Some((level, rest)) => (level, Some(rest)),
-            None => (text, None),
-        };
-        self.0 = rest;
+    fn next(&mut self) -> Option<&'a [u8]> {
+        let bytes = self.0?;
+        let slash = bytes.iter().position(|byte| *byte == b'/').unwrap_or(bytes.len());
+        let (level, rest) = bytes.split_at(slash);
+        self.0 = rest.get(1..);
         Some(level)
     }
 }
@@ -158,7 +162,7 @@ const NONE: u32 = u32::MAX;
 #[derive(Clone, Hash, Debug)]
 struct Node {
     parent: u32,
-    level: Box<str>,
+    level: Box<[u8]>,
     /// The child for `+`.
     plus: u32,
     /// How many children there are.
@@ -180,11 +184,11 @@ impl Trie {
     /// Adds a valid filter without `$share/`. The result is the id it had before.
     pub fn insert(&mut self, filter: &str, id: u32) -> Option<u32> {
         if self.nodes.is_empty() {
-            self.add(NONE, "");
+            self.add(NONE, b"");
         }
         let mut node = ROOT;
         for level in Levels::new(filter) {
-            if level == "#" {
+            if level == b"#" {
                 return self.node_mut(node).rest.replace(id);
             }
             node = match self.child(node, level) {
@@ -250,7 +254,7 @@ impl Trie {
         }
         let mut node = ROOT;
         for level in Levels::new(filter) {
-            if level == "#" {
+            if level == b"#" {
                 return Some((node, true));
             }
             node = self.child(node, level);
@@ -261,15 +265,15 @@ impl Trie {
         Some((node, false))
     }
 
-    fn child(&self, parent: u32, level: &str) -> u32 {
-        if level == "+" {
+    fn child(&self, parent: u32, level: &[u8]) -> u32 {
+        if level == b"+" {
             self.node(parent).plus
         } else {
             self.plain_child(parent, level)
         }
     }
 
-    fn plain_child(&self, parent: u32, level: &str) -> u32 {
+    fn plain_child(&self, parent: u32, level: &[u8]) -> u32 {
         if self.table.is_empty() {
             NONE
         } else {
@@ -277,7 +281,7 @@ impl Trie {
         }
     }
 
-    fn add(&mut self, parent: u32, level: &str) -> u32 {
+    fn add(&mut self, parent: u32, level: &[u8]) -> u32 {
         let node = Node {
             parent,
             level: level.into(),
@@ -300,7 +304,7 @@ impl Trie {
             return at;
         }
         self.node_mut(parent).children += 1;
-        if level == "+" {
+        if level == b"+" {
             self.node_mut(parent).plus = at;
             return at;
         }
@@ -355,7 +359,7 @@ impl Trie {
     }
 
     /// The slot of a child, or the free one where it would stand.
-    fn slot(&self, parent: u32, level: &str) -> usize {
+    fn slot(&self, parent: u32, level: &[u8]) -> usize {
         let mask = self.table.len() - 1;
         let mut slot = hash(parent, level) as usize & mask;
         loop {
@@ -379,11 +383,10 @@ impl Trie {
 }
 
 /// FNV-1a over the level, begun with the parent, and mixed so that the low bits depend on all.
-fn hash(parent: u32, level: &str) -> u32 {
+fn hash(parent: u32, level: &[u8]) -> u32 {
     const PRIME: u32 = 0x0100_0193;
     let seed = (parent ^ 0x811C_9DC5).wrapping_mul(PRIME);
-    let hash = level
-        .bytes()
-        .fold(seed, |hash, byte| (hash ^ u32::from(byte)).wrapping_mul(PRIME));
+    let mix = |hash: u32, byte: &u8| (hash ^ u32::from(*byte)).wrapping_mul(PRIME);
+    let hash = level.iter().fold(seed, mix);
     hash ^ hash >> 15
 }

@@ -73,6 +73,8 @@ impl<'a> Reader<'a> {
         self.take(len.into())
     }
 
+    // One copy for all the places that read text.
+    #[inline(never)]
     pub fn text(&mut self) -> Result<&'a str, DecodeError> {
         text(self.binary()?).map_err(DecodeError::malformed)
     }
@@ -128,9 +130,12 @@ pub fn put_binary(bytes: &[u8], out: &mut Vec<u8>) {
 }
 
 #[inline]
-pub fn put_varint(value: usize, out: &mut Vec<u8>) {
-    let (bytes, size) = varint_bytes(value);
-    out.extend_from_slice(&bytes[..size]);
+pub fn put_varint(mut value: usize, out: &mut Vec<u8>) {
+    while value >= 0x80 {
+        out.push(value as u8 | 0x80);
+        value >>= 7;
+    }
+    out.push(value as u8);
 }
 
 /// How many bytes a variable byte integer takes.
