@@ -1805,10 +1805,10 @@ fn random_property_blocks() {
             .filter(|(.., places)| places.contains(letter))
             .collect();
         for _ in 0..300 {
-            // Each at most once, in any order.
+            // At least one, each at most once, in any order.
             let mut left = allowed.clone();
             let mut chosen = Vec::new();
-            for _ in 0..random.below(left.len() + 1) {
+            for _ in 0..=random.below(left.len()) {
                 chosen.push(left.swap_remove(random.below(left.len())));
             }
             let has = |property| chosen.iter().any(|(_, name, ..)| *name == property);
