@@ -78,7 +78,12 @@ impl Connection {
             aliases_in: Vec::new(),
             owed: Owed::default(),
             window: 0,
-            pulse: Pulse { sent: now, received: now, interval_ms: 0, ping: None },
+            pulse: Pulse {
+                sent: now,
+                received: now,
+                interval_ms: 0,
+                ping: None,
+            },
         }
     }
 
@@ -94,7 +99,9 @@ impl Connection {
 
     #[inline]
     pub fn naming(&mut self, topic: &str) -> Naming {
-        let Some(aliases) = &mut self.aliases_out else { return Naming::Topic };
+        let Some(aliases) = &mut self.aliases_out else {
+            return Naming::Topic;
+        };
         if aliases.is_full() && !aliases.contains(topic) {
             self.misses = self.misses.wrapping_add(1);
             if self.misses % TAKE_OVER != 0 {
@@ -159,7 +166,10 @@ pub enum Stage {
 impl Owed {
     /// `first`: number of the next message. Numbers go on over connections, so that a late acknowledgement hits nothing.
     pub fn start(first: u32) -> Self {
-        Self { queue: VecDeque::new(), first }
+        Self {
+            queue: VecDeque::new(),
+            first,
+        }
     }
 
     #[inline]
@@ -272,7 +282,11 @@ impl Pulse {
         let patience = self.patience_ms();
         match &mut self.ping {
             None => {
-                self.ping = Some(Ping { sent: now, deadline: now.after_ms(patience), late: false });
+                self.ping = Some(Ping {
+                    sent: now,
+                    deadline: now.after_ms(patience),
+                    late: false,
+                });
                 Beat::Ping
             }
             Some(ping) if ping.late => Beat::Dead,

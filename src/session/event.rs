@@ -18,22 +18,52 @@ pub enum Event {
     Connected(Box<ConnectInfo>),
     /// The first connect() failed; the session is idle again.
     ConnectFailed(Box<Error>),
-    Disconnected { error: Box<Error>, will_reconnect: bool },
-    Reconnecting { attempt: u32, delay_ms: u64, url: Rc<str>, error: Box<Error> },
+    Disconnected {
+        error: Box<Error>,
+        will_reconnect: bool,
+    },
+    Reconnecting {
+        attempt: u32,
+        delay_ms: u64,
+        url: Rc<str>,
+        error: Box<Error>,
+    },
     /// What belongs to no request.
     Error(Box<Error>),
     /// For good. Everything that was pending has failed before.
     Closed(Option<Box<Error>>),
     /// Slot `slot` of the topic table means this topic and these routes from here on.
-    Slot { slot: u32, topic: Rc<str>, routes: Rc<[Handle]>, identifiers: Rc<[u32]> },
+    Slot {
+        slot: u32,
+        topic: Rc<str>,
+        routes: Rc<[Handle]>,
+        identifiers: Rc<[u32]>,
+    },
     Message(Message),
-    Published { token: Token, reason: ReasonCode, properties: Option<Box<PropertiesBuf>> },
-    Subscribed { token: Token, handle: Handle, grants: Vec<Grant> },
-    Unsubscribed { token: Token, codes: Vec<FilterCode> },
+    Published {
+        token: Token,
+        reason: ReasonCode,
+        properties: Option<Box<PropertiesBuf>>,
+    },
+    Subscribed {
+        token: Token,
+        handle: Handle,
+        grants: Vec<Grant>,
+    },
+    Unsubscribed {
+        token: Token,
+        codes: Vec<FilterCode>,
+    },
     /// The Subscription has ended other than by its own unsubscribe.
-    Inactive { handle: Handle, error: Option<Box<Error>> },
+    Inactive {
+        handle: Handle,
+        error: Option<Box<Error>>,
+    },
     Done(Token),
-    Failed { token: Token, error: Box<Error> },
+    Failed {
+        token: Token,
+        error: Box<Error>,
+    },
     Packet(Tap),
 }
 

@@ -49,7 +49,8 @@ impl Outgoing {
     }
 
     fn expires(&self) -> Option<Instant> {
-        self.expiry.map(|(since, seconds)| since.after_ms(u64::from(seconds) * 1000))
+        self.expiry
+            .map(|(since, seconds)| since.after_ms(u64::from(seconds) * 1000))
     }
 }
 
@@ -58,9 +59,16 @@ impl Outgoing {
 pub enum Entry {
     Free,
     /// Sent; `live`: on this connection, so it counts against the server's Receive Maximum.
-    Publish { message: Outgoing, live: bool },
+    Publish {
+        message: Outgoing,
+        live: bool,
+    },
     /// QoS 2: the server has it, PUBREL was sent.
-    Release { token: Token, order: u64, live: bool },
+    Release {
+        token: Token,
+        order: u64,
+        live: bool,
+    },
     Subscribe(Part),
     Unsubscribe(Part),
 }
@@ -77,7 +85,11 @@ pub struct Identifiers {
 
 impl Default for Identifiers {
     fn default() -> Self {
-        Self { entries: vec![Entry::Free], cursor: 0, used: 0 }
+        Self {
+            entries: vec![Entry::Free],
+            cursor: 0,
+            used: 0,
+        }
     }
 }
 
@@ -122,7 +134,11 @@ impl Identifiers {
     pub fn get(&mut self, id: u16) -> &mut Entry {
         // Out of range is free, and stays so: only a taken identifier is ever written to.
         let at = usize::from(id);
-        if at < self.entries.len() { &mut self.entries[at] } else { &mut self.entries[0] }
+        if at < self.entries.len() {
+            &mut self.entries[at]
+        } else {
+            &mut self.entries[0]
+        }
     }
 
     #[inline]
@@ -135,7 +151,10 @@ impl Identifiers {
     }
 
     pub fn iter_mut(&mut self) -> impl Iterator<Item = (u16, &mut Entry)> {
-        self.entries.iter_mut().enumerate().map(|(id, entry)| (id as u16, entry))
+        self.entries
+            .iter_mut()
+            .enumerate()
+            .map(|(id, entry)| (id as u16, entry))
     }
 
     /// Takes out what `which` picks, in the order of the application's publishes.
@@ -184,7 +203,11 @@ impl Waiting {
 
     #[inline]
     pub fn is_empty(&self, qos: QoS) -> bool {
-        if qos == QoS::AtMostOnce { self.at_most_once.is_empty() } else { self.acknowledged.is_empty() }
+        if qos == QoS::AtMostOnce {
+            self.at_most_once.is_empty()
+        } else {
+            self.acknowledged.is_empty()
+        }
     }
 
     /// Puts a message in line. What has to give way for it is returned; that may be the message itself.
@@ -229,7 +252,11 @@ impl Waiting {
     }
 
     fn line(&mut self, qos: QoS) -> &mut VecDeque<Outgoing> {
-        if qos == QoS::AtMostOnce { &mut self.at_most_once } else { &mut self.acknowledged }
+        if qos == QoS::AtMostOnce {
+            &mut self.at_most_once
+        } else {
+            &mut self.acknowledged
+        }
     }
 
     fn pop_oldest(&mut self) -> Option<Outgoing> {
@@ -301,7 +328,9 @@ pub struct Received {
 impl Received {
     #[inline]
     pub fn contains(&self, id: u16) -> bool {
-        self.bits.get(usize::from(id / 64)).is_some_and(|word| word >> (id % 64) & 1 == 1)
+        self.bits
+            .get(usize::from(id / 64))
+            .is_some_and(|word| word >> (id % 64) & 1 == 1)
     }
 
     #[inline]

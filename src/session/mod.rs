@@ -53,7 +53,11 @@ pub struct Input<'a> {
 
 impl<'a> From<&'a [u8]> for Input<'a> {
     fn from(bytes: &'a [u8]) -> Self {
-        Self { bytes, offset: 0, beyond: 0 }
+        Self {
+            bytes,
+            offset: 0,
+            beyond: 0,
+        }
     }
 }
 
@@ -62,10 +66,16 @@ impl<'a> From<&'a [u8]> for Input<'a> {
 pub struct Resolved {
     /// At least one, without credentials.
     pub urls: Vec<Rc<str>>,
-    pub username: Option<String>,
-    pub password: Option<Vec<u8>>,
+    /// One for each URL.
+    pub credentials: Vec<Credentials>,
     /// The credentials come from a function: another call may bring better ones.
     pub dynamic: bool,
+}
+
+#[derive(Clone, Default, Hash, Debug)]
+pub struct Credentials {
+    pub username: Option<String>,
+    pub password: Option<Vec<u8>>,
 }
 
 /// What became of a publish that was not refused.
@@ -166,8 +176,7 @@ pub struct Session {
     generation: u32,
     urls: Vec<Rc<str>>,
     url: Rc<str>,
-    username: Option<String>,
-    password: Option<Vec<u8>>,
+    credentials: Vec<Credentials>,
     dynamic: bool,
     reconnect: Reconnect,
     retry_at: Option<Instant>,
@@ -206,7 +215,11 @@ impl Session {
     /// `seed`: any number, for the jitter of delays and the client identifier of MQTT 3.1.1.
     pub fn new(options: Options, seed: u64) -> Result<Self, InvalidArgument> {
         options.check()?;
-        let version = if options.version == VersionChoice::V4 { Version::V4 } else { Version::V5 };
+        let version = if options.version == VersionChoice::V4 {
+            Version::V4
+        } else {
+            Version::V5
+        };
         let client_id = options.client_id.as_deref().unwrap_or_default().into();
         Ok(Self {
             options,
@@ -221,8 +234,7 @@ impl Session {
             generation: 0,
             urls: Vec::new(),
             url: "".into(),
-            username: None,
-            password: None,
+            credentials: Vec::new(),
             dynamic: false,
             reconnect: Reconnect::default(),
             retry_at: None,
@@ -260,12 +272,14 @@ impl Session {
             return;
         }
         let Ok(resolved) = resolved else {
-            let error = Error::new(ErrorCode::ConnectionFailed, "the URL or the credentials could not be had");
+            let error = Error::new(
+                ErrorCode::ConnectionFailed,
+                "the URL or the credentials could not be had",
+            );
             return self.fail(now, error.at(Phase::Transport, &self.url), false);
         };
         self.urls = resolved.urls;
-        self.username = resolved.username;
-        self.password = resolved.password;
+        self.credentials = resolved.credentials;
         self.dynamic = resolved.dynamic;
         self.open(now);
     }
@@ -328,13 +342,23 @@ impl Session {
     pub fn handle_text(&mut self, now: Instant) {
         if self.connection.is_some() {
             let what = "a WebSocket frame that is not binary";
-            self.violated(now, DecodeError { reason: ReasonCode::PROTOCOL_ERROR, what });
+            self.violated(
+                now,
+                DecodeError {
+                    reason: ReasonCode::PROTOCOL_ERROR,
+                    what,
+                },
+            );
         }
     }
 
     /// Bytes in the transport's buffer.
     pub fn handle_writable(&mut self, now: Instant, buffered: usize) {
-        let limit = if self.blocked { TRANSPORT_FULL / 2 } else { TRANSPORT_FULL };
+        let limit = if self.blocked {
+            TRANSPORT_FULL / 2
+        } else {
+            TRANSPORT_FULL
+        };
         let blocked = buffered > limit;
         if self.blocked && !blocked {
             self.blocked = false;
@@ -363,7 +387,11 @@ impl Session {
         if let Some(connection) = &mut self.connection {
             if connection.server.is_none() {
                 if connection.deadline <= now {
-                    let phase = if connection.connect_sent { Phase::Mqtt } else { Phase::Transport };
+                    let phase = if connection.connect_sent {
+                        Phase::Mqtt
+                    } else {
+                        Phase::Transport
+                    };
                     let error = Error::new(ErrorCode::ConnectionFailed, "the server did not answer in time");
                     self.fail(now, error.at(phase, &self.url), true);
                 }
@@ -403,7 +431,10 @@ impl Session {
         };
         let mut properties = PropertiesBuf::default();
         self.push_authentication(&mut properties, data.as_deref());
-        self.write(&Packet::Auth(Auth { reason, properties: properties.borrow() }));
+        self.write(&Packet::Auth(Auth {
+            reason,
+            properties: properties.borrow(),
+        }));
     }
 
     /// The socket is closed, or could not be opened. `code` is the WebSocket's close code.
@@ -412,7 +443,11 @@ impl Session {
         let mut error = if connection.server.is_some() {
             Error::new(ErrorCode::ConnectionLost, what.unwrap_or("the connection was closed"))
         } else {
-            let phase = if connection.connect_sent { Phase::Mqtt } else { Phase::Transport };
+            let phase = if connection.connect_sent {
+                Phase::Mqtt
+            } else {
+                Phase::Transport
+            };
             let what = what.unwrap_or(if connection.connect_sent {
                 "the server closed the connection without an answer to CONNECT"
             } else {
@@ -446,6 +481,16 @@ impl Session {
         }
     }
 
+    /// Gives up the first connection while it is being made. Nothing that waits is lost.
+    pub fn abandon(&mut self, now: Instant) {
+        if self.state == State::Connecting && !self.established {
+            self.trial = None;
+            self.drop_connection(now);
+            self.commands.push_back(Command::Close { force: false });
+            self.set_state(State::Idle);
+        }
+    }
+
     /// Drops the connection, if any, and connects at once.
     pub fn reconnect(&mut self, now: Instant) {
         match self.state {
@@ -456,7 +501,10 @@ impl Session {
                 if was_up {
                     self.set_state(State::Connecting);
                     let error = Error::new(ErrorCode::ConnectionLost, "the application asked for a new connection");
-                    self.events.push_back(Event::Disconnected { error: Box::new(error), will_reconnect: true });
+                    self.events.push_back(Event::Disconnected {
+                        error: Box::new(error),
+                        will_reconnect: true,
+                    });
                 }
                 self.attempt();
             }
@@ -477,7 +525,9 @@ impl Session {
         let asked = self.options.properties.session_expiry;
         if asked == Some(0) && draft.session_expiry.is_some_and(|expiry| expiry > 0) {
             let message = "must be 0 where the connection was made with 0";
-            return Err(Box::new(InvalidArgument::new("properties.sessionExpiryInterval", message).into()));
+            return Err(Box::new(
+                InvalidArgument::new("properties.sessionExpiryInterval", message).into(),
+            ));
         }
         if !reason.stands_in(place::CLIENT_DISCONNECT) {
             let message = "must be a reason code that a client may send in DISCONNECT";
@@ -485,13 +535,21 @@ impl Session {
         }
         // A session that nobody asked for by name is of no use to anybody else.
         let session_expiry = draft.session_expiry.or(asked.is_none().then_some(0));
-        let ending = Ending { deadline: now.after_ms(timeout_ms), reason, properties: draft.properties, session_expiry };
+        let ending = Ending {
+            deadline: now.after_ms(timeout_ms),
+            reason,
+            properties: draft.properties,
+            session_expiry,
+        };
         match self.state {
             State::Closed => return Ok(()),
             State::Closing if !force => return Ok(()),
             _ => {}
         }
-        let connected = self.connection.as_ref().is_some_and(|connection| connection.server.is_some());
+        let connected = self
+            .connection
+            .as_ref()
+            .is_some_and(|connection| connection.server.is_some());
         self.set_state(State::Closing);
         self.retry_at = None;
         self.trial = None;
@@ -571,7 +629,17 @@ impl Session {
                 payload: &[],
             };
             let start = self.output.bytes.len();
-            if encode_publish(connection, publish, &topic, payload, None, limit, &mut self.output.bytes).is_ok() {
+            if encode_publish(
+                connection,
+                publish,
+                &topic,
+                payload,
+                None,
+                limit,
+                &mut self.output.bytes,
+            )
+            .is_ok()
+            {
                 self.sent_message(start, 0, &topic);
                 return Ok(Accepted::Written);
             }
@@ -591,7 +659,11 @@ impl Session {
         token: Token,
     ) -> Result<Accepted, Box<Error>> {
         self.check_open()?;
-        let draft = if self.version == Version::V4 { Draft::default() } else { draft };
+        let draft = if self.version == Version::V4 {
+            Draft::default()
+        } else {
+            draft
+        };
         let message = Outgoing {
             token,
             order: self.order,
@@ -604,23 +676,39 @@ impl Session {
             expiry: draft.message_expiry.map(|seconds| (now, seconds)),
             cuts: 0,
         };
-        let server = self.connection.as_ref().and_then(|connection| connection.server.as_ref());
+        let server = self
+            .connection
+            .as_ref()
+            .and_then(|connection| connection.server.as_ref());
         if let Some(server) = server {
             check_message(&message, server)?;
         } else if qos == QoS::AtMostOnce && !self.options.queue.qos0 {
-            let error = Error::new(ErrorCode::ConnectionLost, "there is no connection, and queue.qos0 is false");
+            let error = Error::new(
+                ErrorCode::ConnectionLost,
+                "there is no connection, and queue.qos0 is false",
+            );
             return Err(Box::new(error.with_topic(&message.topic)));
         }
         self.order += 1;
-        if server.is_some() && !self.blocked && self.waiting.is_empty(qos) && (qos == QoS::AtMostOnce || self.has_quota())
+        if server.is_some()
+            && !self.blocked
+            && self.waiting.is_empty(qos)
+            && (qos == QoS::AtMostOnce || self.has_quota())
         {
             self.send_message(now, message);
-            return Ok(if qos == QoS::AtMostOnce { Accepted::Written } else { Accepted::Pending });
+            return Ok(if qos == QoS::AtMostOnce {
+                Accepted::Written
+            } else {
+                Accepted::Pending
+            });
         }
         let order = message.order;
         for gone in self.waiting.push(message, &self.options.queue) {
             self.stats.dropped_messages += 1;
-            let error = Error::new(ErrorCode::QueueFull, "the queue of messages that wait to be sent is full");
+            let error = Error::new(
+                ErrorCode::QueueFull,
+                "the queue of messages that wait to be sent is full",
+            );
             let error = error.with_topic(&gone.topic);
             if gone.order == order {
                 return Err(Box::new(error));
@@ -646,7 +734,10 @@ impl Session {
                 let message = "must be false for a shared subscription";
                 return Err(Box::new(InvalidArgument::new("noLocal", message).into()));
             }
-            let server = self.connection.as_ref().and_then(|connection| connection.server.as_ref());
+            let server = self
+                .connection
+                .as_ref()
+                .and_then(|connection| connection.server.as_ref());
             if let Some(server) = server
                 && let Some((reason, what)) =
                     subscriptions::unsupported(filter, draft.subscription_identifier.is_some(), server)
@@ -654,7 +745,8 @@ impl Session {
                 return Err(Box::new(Error::new(ErrorCode::NotSupported, what).with_reason(reason)));
             }
         }
-        self.subscriptions.subscribe(token, handle, filters, draft.subscription_identifier, &draft.properties);
+        self.subscriptions
+            .subscribe(token, handle, filters, draft.subscription_identifier, &draft.properties);
         self.send_requests();
         Ok(())
     }
@@ -662,7 +754,8 @@ impl Session {
     /// Ends the Subscription; the server is asked where it was the last one of a filter.
     pub fn leave(&mut self, token: Token, handle: Handle, draft: Draft) -> Result<(), Box<Error>> {
         self.check_open()?;
-        self.subscriptions.leave(token, handle, draft.properties, &mut self.events);
+        self.subscriptions
+            .leave(token, handle, draft.properties, &mut self.events);
         self.send_requests();
         Ok(())
     }
@@ -671,7 +764,8 @@ impl Session {
     pub fn unsubscribe(&mut self, token: Token, filters: &[Rc<str>], draft: Draft) -> Result<(), Box<Error>> {
         self.check_open()?;
         self.check_filters(filters.iter())?;
-        self.subscriptions.unsubscribe(token, filters, draft.properties, &mut self.events);
+        self.subscriptions
+            .unsubscribe(token, filters, draft.properties, &mut self.events);
         self.send_requests();
         Ok(())
     }
@@ -683,11 +777,21 @@ impl Session {
             let what = "re-authentication needs MQTT 5 and the authentication option";
             return Err(Box::new(Error::new(ErrorCode::NotSupported, what)));
         }
-        let Some(connection) = self.connection.as_mut().filter(|connection| connection.server.is_some()) else {
-            return Err(Box::new(Error::new(ErrorCode::ConnectionLost, "there is no connection")));
+        let Some(connection) = self
+            .connection
+            .as_mut()
+            .filter(|connection| connection.server.is_some())
+        else {
+            return Err(Box::new(Error::new(
+                ErrorCode::ConnectionLost,
+                "there is no connection",
+            )));
         };
         if let Authentication::Again(_) = connection.authentication {
-            let mut error = Error::new(ErrorCode::AuthenticationFailed, "a re-authentication is under way already");
+            let mut error = Error::new(
+                ErrorCode::AuthenticationFailed,
+                "a re-authentication is under way already",
+            );
             error.retryable = true;
             return Err(Box::new(error));
         }
@@ -718,7 +822,11 @@ impl Session {
         {
             for (_, entry) in self.identifiers.iter_mut() {
                 match entry {
-                    Entry::Publish { message: Outgoing { token: other, .. }, .. } | Entry::Release { token: other, .. }
+                    Entry::Publish {
+                        message: Outgoing { token: other, .. },
+                        ..
+                    }
+                    | Entry::Release { token: other, .. }
                         if *other == token =>
                     {
                         *other = 0;
@@ -815,7 +923,10 @@ impl Session {
             Some(_) => connection.pulse.next(),
         });
         let ending = self.ending.as_ref().map(|ending| ending.deadline);
-        [self.retry_at, connection, ending, self.waiting.expiry()].into_iter().flatten().min()
+        [self.retry_at, connection, ending, self.waiting.expiry()]
+            .into_iter()
+            .flatten()
+            .min()
     }
 
     #[inline]
@@ -831,6 +942,11 @@ impl Session {
 
     pub fn generation(&self) -> u32 {
         self.generation
+    }
+
+    /// The input that was handled last stopped behind a CONNACK: the rest waits until the application has heard of it.
+    pub fn is_paused(&self) -> bool {
+        self.paused
     }
 
     pub fn client_id(&self) -> &Rc<str> {
@@ -881,7 +997,10 @@ impl Session {
         self.generation = self.generation.wrapping_add(1);
         self.set_state(State::Connecting);
         let attempt = self.attempts();
-        self.commands.push_back(Command::Resolve { attempt, error: self.last_error.clone() });
+        self.commands.push_back(Command::Resolve {
+            attempt,
+            error: self.last_error.clone(),
+        });
     }
 
     fn open(&mut self, now: Instant) {
@@ -898,8 +1017,12 @@ impl Session {
     }
 
     fn ask_authenticator(&mut self, first: bool, again: bool, data: Option<&[u8]>, properties: Properties<'_>) {
-        let challenge =
-            Challenge { first, reauthentication: again, data: data.map(Into::into), properties: properties.into() };
+        let challenge = Challenge {
+            first,
+            reauthentication: again,
+            data: data.map(Into::into),
+            properties: properties.into(),
+        };
         self.commands.push_back(Command::Authenticate(Box::new(challenge)));
     }
 
@@ -913,8 +1036,10 @@ impl Session {
     }
 
     fn send_connect(&mut self, now: Instant, authentication: Option<&[u8]>) {
+        let server = self.reconnect.server(self.urls.len());
+        let Credentials { username, password } = self.credentials.get(server).cloned().unwrap_or_default();
         if self.version == Version::V4 {
-            let what = if self.username.is_none() && self.password.is_some() {
+            let what = if username.is_none() && password.is_some() {
                 // [MQTT-3.1.2-22]
                 Some("MQTT 3.1.1 allows no password without a username")
             } else if !self.options.clean && self.client_id.is_empty() {
@@ -972,8 +1097,8 @@ impl Session {
                 retain: will.retain,
                 properties: will.properties.borrow(),
             }),
-            username: self.username.as_deref(),
-            password: self.password.as_deref(),
+            username: username.as_deref(),
+            password: password.as_deref(),
             properties: properties.borrow(),
         };
         let start = self.output.bytes.len();
@@ -999,8 +1124,15 @@ impl Session {
     }
 
     fn handle_connack(&mut self, now: Instant, connack: ConnAck<'_>) -> Result<(), DecodeError> {
-        let protocol = |what| Err(DecodeError { reason: ReasonCode::PROTOCOL_ERROR, what });
-        let Some(connection) = &mut self.connection else { return Ok(()) };
+        let protocol = |what| {
+            Err(DecodeError {
+                reason: ReasonCode::PROTOCOL_ERROR,
+                what,
+            })
+        };
+        let Some(connection) = &mut self.connection else {
+            return Ok(());
+        };
         if connection.server.is_some() {
             return protocol("a second CONNACK");
         }
@@ -1026,7 +1158,10 @@ impl Session {
             version: connection.version,
             keep_alive: number(Property::ServerKeepAlive, u32::from(self.options.keep_alive)) as u16,
             session_expiry: if v5 {
-                number(Property::SessionExpiryInterval, self.options.session_expiry().unwrap_or(0))
+                number(
+                    Property::SessionExpiryInterval,
+                    self.options.session_expiry().unwrap_or(0),
+                )
             } else if connection.clean_start {
                 0
             } else {
@@ -1110,10 +1245,16 @@ impl Session {
         self.resend.clear();
         self.received.clear();
         let mut again = Vec::new();
-        for entry in self.identifiers.drain(|entry| matches!(entry, Entry::Publish { .. } | Entry::Release { .. })) {
+        for entry in self
+            .identifiers
+            .drain(|entry| matches!(entry, Entry::Publish { .. } | Entry::Release { .. }))
+        {
             match entry {
                 Entry::Publish { message, .. } if message.qos == QoS::AtLeastOnce => again.push(message),
-                Entry::Publish { message: Outgoing { token, topic, .. }, .. } => {
+                Entry::Publish {
+                    message: Outgoing { token, topic, .. },
+                    ..
+                } => {
                     let error = Error::new(ErrorCode::SessionLost, "the server lost the session");
                     self.fail_message(token, error.with_topic(&topic));
                 }
@@ -1124,7 +1265,8 @@ impl Session {
             }
         }
         self.waiting.push_front(again);
-        self.subscriptions.session_lost(self.options.resubscribe, &mut self.events);
+        self.subscriptions
+            .session_lost(self.options.resubscribe, &mut self.events);
     }
 
     /// A packet that the specification forbids: the connection ends, on MQTT 5 with the reason [MQTT5 4.13].
@@ -1141,7 +1283,9 @@ impl Session {
     /// Leaves the socket behind. True: the connection was up.
     fn drop_connection(&mut self, now: Instant) -> bool {
         self.generation = self.generation.wrapping_add(1);
-        let Some(connection) = self.connection.take() else { return false };
+        let Some(connection) = self.connection.take() else {
+            return false;
+        };
         self.blocked = false;
         self.resend.clear();
         let Some(_) = connection.server else { return false };
@@ -1152,7 +1296,9 @@ impl Session {
             let error = Error::new(ErrorCode::ConnectionLost, "the connection was lost");
             self.fail_message(token, error);
         }
-        let cut = self.identifiers.drain(|entry| matches!(entry, Entry::Subscribe(_) | Entry::Unsubscribe(_)));
+        let cut = self
+            .identifiers
+            .drain(|entry| matches!(entry, Entry::Subscribe(_) | Entry::Unsubscribe(_)));
         let parts = cut.into_iter().filter_map(|entry| match entry {
             Entry::Subscribe(part) | Entry::Unsubscribe(part) => Some(part),
             _ => None,
@@ -1194,7 +1340,10 @@ impl Session {
         }
         if self.asks_verdict {
             let attempt = self.attempts();
-            self.commands.push_back(Command::Judge { error: Box::new(error.clone()), attempt });
+            self.commands.push_back(Command::Judge {
+                error: Box::new(error.clone()),
+                attempt,
+            });
             self.trial = Some(Box::new(Trial { error, was_up }));
         } else {
             self.decide(now, error, was_up, None);
@@ -1230,17 +1379,28 @@ impl Session {
         let Some(delay_ms) = delay else {
             self.set_state(State::Closed);
             if was_up {
-                self.events.push_back(Event::Disconnected { error: error.clone(), will_reconnect: false });
+                self.events.push_back(Event::Disconnected {
+                    error: error.clone(),
+                    will_reconnect: false,
+                });
             }
             return self.close(Some(error));
         };
         self.set_state(State::Waiting);
         if was_up {
-            self.events.push_back(Event::Disconnected { error: error.clone(), will_reconnect: true });
+            self.events.push_back(Event::Disconnected {
+                error: error.clone(),
+                will_reconnect: true,
+            });
         }
         let next = self.reconnect.server(self.urls.len());
         let url = self.urls.get(next).unwrap_or(&self.url).clone();
-        self.events.push_back(Event::Reconnecting { attempt: self.attempts(), delay_ms, url, error });
+        self.events.push_back(Event::Reconnecting {
+            attempt: self.attempts(),
+            delay_ms,
+            url,
+            error,
+        });
         self.retry_at = Some(now.after_ms(delay_ms));
     }
 
@@ -1257,8 +1417,16 @@ impl Session {
                 Verdict::Credentials
             }
             Verdict::Redirect => {
-                let reference = error.properties.borrow().text(Property::ServerReference).unwrap_or_default();
-                if self.reconnect.redirect(reference, &self.urls) { Verdict::Redirect } else { Verdict::Final }
+                let reference = error
+                    .properties
+                    .borrow()
+                    .text(Property::ServerReference)
+                    .unwrap_or_default();
+                if self.reconnect.redirect(reference, &self.urls) {
+                    Verdict::Redirect
+                } else {
+                    Verdict::Final
+                }
             }
             Verdict::Retry => Verdict::Retry,
             _ => Verdict::Final,
@@ -1270,7 +1438,9 @@ impl Session {
         let Some(ending) = self.ending.take() else { return };
         if let Some(connection) = &self.connection {
             if connection.connect_sent {
-                let expiry = ending.session_expiry.filter(|_| self.options.session_expiry().unwrap_or(0) > 0);
+                let expiry = ending
+                    .session_expiry
+                    .filter(|_| self.options.session_expiry().unwrap_or(0) > 0);
                 self.write_disconnect(ending.reason, &ending.properties, expiry);
             }
             self.commands.push_back(Command::Close { force: false });
@@ -1288,7 +1458,12 @@ impl Session {
         self.resend.clear();
         let mut tokens: Vec<Token> = self.waiting.drain().into_iter().map(|message| message.token).collect();
         for entry in self.identifiers.drain(|entry| !matches!(entry, Entry::Free)) {
-            if let Entry::Publish { message: Outgoing { token, .. }, .. } | Entry::Release { token, .. } = entry {
+            if let Entry::Publish {
+                message: Outgoing { token, .. },
+                ..
+            }
+            | Entry::Release { token, .. } = entry
+            {
                 tokens.push(token);
             }
         }
@@ -1318,7 +1493,11 @@ impl Session {
     }
 
     fn check_open(&self) -> Result<(), Box<Error>> {
-        if matches!(self.state, State::Closing | State::Closed) { Err(closed()) } else { Ok(()) }
+        if matches!(self.state, State::Closing | State::Closed) {
+            Err(closed())
+        } else {
+            Ok(())
+        }
     }
 
     fn check_filters<'a>(&self, filters: impl Iterator<Item = &'a Rc<str>>) -> Result<(), Box<Error>> {
@@ -1351,7 +1530,10 @@ impl Session {
 
     /// DISCONNECT, without what makes it larger than the server takes [MQTT-3.14.2-3].
     fn write_disconnect(&mut self, reason: ReasonCode, properties: &PropertiesBuf, session_expiry: Option<u32>) {
-        let server = self.connection.as_ref().and_then(|connection| connection.server.as_ref());
+        let server = self
+            .connection
+            .as_ref()
+            .and_then(|connection| connection.server.as_ref());
         let limit = server.map_or(u32::MAX, |server| server.maximum_packet_size) as usize;
         let mut expiry = PropertiesBuf::default();
         if let Some(seconds) = session_expiry {
@@ -1364,7 +1546,11 @@ impl Session {
         let start = self.output.bytes.len();
         for properties in [&all, &expiry] {
             self.output.bytes.truncate(start);
-            Disconnect { reason, properties: properties.borrow() }.encode(self.version, &mut self.output.bytes);
+            Disconnect {
+                reason,
+                properties: properties.borrow(),
+            }
+            .encode(self.version, &mut self.output.bytes);
             if self.output.bytes.len() - start <= limit {
                 break;
             }
@@ -1377,7 +1563,14 @@ impl Session {
         self.stats.packets_sent += 1;
         if self.tapped {
             let bytes = (self.output.bytes.len() - start) as u32;
-            let tap = Tap { outgoing: true, kind: kind(first), bytes, id, topic: topic.cloned(), reason };
+            let tap = Tap {
+                outgoing: true,
+                kind: kind(first),
+                bytes,
+                id,
+                topic: topic.cloned(),
+                reason,
+            };
             self.events.push_back(Event::Packet(tap));
         }
         self.output.end_packet();
@@ -1393,10 +1586,14 @@ impl Session {
         if self.subscriptions.nothing_waits() {
             return;
         }
-        let Some(Some(server)) = self.connection.as_ref().map(|connection| connection.server.clone()) else { return };
+        let Some(Some(server)) = self.connection.as_ref().map(|connection| connection.server.clone()) else {
+            return;
+        };
         while let Some(id) = self.identifiers.vacant() {
             let start = self.output.bytes.len();
-            let sent = self.subscriptions.send(id, &server, &mut self.output.bytes, &mut self.events);
+            let sent = self
+                .subscriptions
+                .send(id, &server, &mut self.output.bytes, &mut self.events);
             let Some((subscribes, part)) = sent else { return };
             let (first, entry) = if subscribes {
                 (first::SUBSCRIBE, Entry::Subscribe(part))
@@ -1411,7 +1608,9 @@ impl Session {
     /// Whether one more QoS 1 or 2 message may be under way [MQTT-3.3.4-7].
     #[inline]
     fn has_quota(&self) -> bool {
-        let Some(connection) = &self.connection else { return false };
+        let Some(connection) = &self.connection else {
+            return false;
+        };
         let Some(server) = &connection.server else { return false };
         connection.live < u32::from(server.receive_maximum) && self.resend.is_empty() && !self.identifiers.is_full()
     }
@@ -1419,7 +1618,11 @@ impl Session {
     /// Sends what the quota, the limits and the transport allow: first what an earlier connection left unacknowledged,
     /// then what waits.
     fn send_waiting(&mut self, now: Instant) {
-        if self.connection.as_ref().is_none_or(|connection| connection.server.is_none()) {
+        if self
+            .connection
+            .as_ref()
+            .is_none_or(|connection| connection.server.is_none())
+        {
             return;
         }
         while !self.blocked {
@@ -1432,7 +1635,10 @@ impl Session {
         while !self.blocked {
             let quota = self.has_quota();
             let Some(message) = self.waiting.pop(quota) else { break };
-            let server = self.connection.as_ref().and_then(|connection| connection.server.as_ref());
+            let server = self
+                .connection
+                .as_ref()
+                .and_then(|connection| connection.server.as_ref());
             match server.map_or(Ok(()), |server| check_message(&message, server)) {
                 Ok(()) => self.send_message(now, message),
                 Err(error) => self.fail_message(message.token, *error),
@@ -1446,7 +1652,9 @@ impl Session {
 
     /// One message or release that an earlier connection left. False: the quota is used up.
     fn send_again(&mut self, id: u16) -> bool {
-        let Some(connection) = &mut self.connection else { return false };
+        let Some(connection) = &mut self.connection else {
+            return false;
+        };
         let Some(server) = &connection.server else { return false };
         let full = connection.live >= u32::from(server.receive_maximum);
         let limit = server.maximum_packet_size;
@@ -1455,7 +1663,13 @@ impl Session {
             Entry::Release { live, .. } => {
                 *live = true;
                 connection.live += 1;
-                encode_ack(first::PUBREL, id, ReasonCode::SUCCESS, connection.version, &mut self.output.bytes);
+                encode_ack(
+                    first::PUBREL,
+                    id,
+                    ReasonCode::SUCCESS,
+                    connection.version,
+                    &mut self.output.bytes,
+                );
                 self.wrote(first::PUBREL, start, id, None, None);
             }
             Entry::Publish { .. } if full => return false,
@@ -1491,10 +1705,15 @@ impl Session {
                 return self.fail_message(message.token, error.with_topic(&message.topic));
             }
             let left = seconds - waited as u32;
-            message.properties.push(Property::MessageExpiryInterval, Value::Four(left));
+            message
+                .properties
+                .push(Property::MessageExpiryInterval, Value::Four(left));
         }
         let Some(connection) = &mut self.connection else { return };
-        let limit = connection.server.as_ref().map_or(0, |server| server.maximum_packet_size);
+        let limit = connection
+            .server
+            .as_ref()
+            .map_or(0, |server| server.maximum_packet_size);
         let start = self.output.bytes.len();
         if message.alias.is_some() {
             connection.leave_aliases();
@@ -1502,7 +1721,15 @@ impl Session {
         if message.qos == QoS::AtMostOnce {
             let publish = message.packet(0, false);
             let out = &mut self.output.bytes;
-            match encode_publish(connection, publish, &message.topic, &message.payload, message.alias, limit, out) {
+            match encode_publish(
+                connection,
+                publish,
+                &message.topic,
+                &message.payload,
+                message.alias,
+                limit,
+                out,
+            ) {
                 Ok(()) => {
                     self.sent_message(start, 0, &message.topic);
                     self.complete(message.token, ReasonCode::SUCCESS, Properties::EMPTY);
@@ -1513,7 +1740,9 @@ impl Session {
         }
         let alias = message.alias.take();
         let topic = message.topic.clone();
-        let Some(id) = self.identifiers.vacant() else { return self.waiting.push_front(vec![message]) };
+        let Some(id) = self.identifiers.vacant() else {
+            return self.waiting.push_front(vec![message]);
+        };
         let publish = message.packet(id, false);
         let out = &mut self.output.bytes;
         match encode_publish(connection, publish, &topic, &message.payload, alias, limit, out) {
@@ -1532,7 +1761,11 @@ impl Session {
         }
         if !reason.is_error() || reason == ReasonCode::PACKET_IDENTIFIER_NOT_FOUND {
             let properties = (!properties.is_empty()).then(|| Box::new(properties.into()));
-            self.events.push_back(Event::Published { token, reason, properties });
+            self.events.push_back(Event::Published {
+                token,
+                reason,
+                properties,
+            });
         } else {
             let mut error = Error::new(ErrorCode::PublishRefused, "the server refused the message");
             // Quota, and what the server does not say more of: it may be different next time.
@@ -1543,7 +1776,10 @@ impl Session {
 
     fn fail_message(&mut self, token: Token, error: Error) {
         if token != 0 {
-            self.events.push_back(Event::Failed { token, error: Box::new(error) });
+            self.events.push_back(Event::Failed {
+                token,
+                error: Box::new(error),
+            });
         }
     }
 
@@ -1563,8 +1799,15 @@ impl Session {
         if first >> 4 == first::PUBLISH >> 4 {
             return self.handle_publish(first, body, len, at);
         }
-        let protocol = |what| Err(DecodeError { reason: ReasonCode::PROTOCOL_ERROR, what });
-        let Some(connection) = &mut self.connection else { return Ok(()) };
+        let protocol = |what| {
+            Err(DecodeError {
+                reason: ReasonCode::PROTOCOL_ERROR,
+                what,
+            })
+        };
+        let Some(connection) = &mut self.connection else {
+            return Ok(());
+        };
         let version = connection.version;
         if connection.server.is_none() && first == first::CONNACK && version == Version::V5 {
             // A server that knows only 3.1.1 refuses in its own form.
@@ -1580,7 +1823,9 @@ impl Session {
         if self.tapped {
             let (id, reason) = match &packet {
                 Packet::ConnAck(packet) => (0, Some(packet.reason)),
-                Packet::PubAck(a) | Packet::PubRec(a) | Packet::PubRel(a) | Packet::PubComp(a) => (a.id, Some(a.reason)),
+                Packet::PubAck(a) | Packet::PubRec(a) | Packet::PubRel(a) | Packet::PubComp(a) => {
+                    (a.id, Some(a.reason))
+                }
                 Packet::SubAck(packet) | Packet::UnsubAck(packet) => (packet.id, None),
                 Packet::Disconnect(packet) => (0, Some(packet.reason)),
                 Packet::Auth(packet) => (0, Some(packet.reason)),
@@ -1588,7 +1833,9 @@ impl Session {
             };
             self.tap_incoming(first, len, id, None, reason);
         }
-        let Some(connection) = &mut self.connection else { return Ok(()) };
+        let Some(connection) = &mut self.connection else {
+            return Ok(());
+        };
         if connection.server.is_none() && !matches!(packet, Packet::ConnAck(_) | Packet::Auth(_)) {
             return protocol("a packet before CONNACK");
         }
@@ -1631,7 +1878,10 @@ impl Session {
             | Packet::Unsubscribe(_)
             | Packet::PingReq => return protocol("a packet that only a client sends"),
         }
-        if matches!(first, first::PUBACK | first::PUBREC | first::PUBCOMP | first::SUBACK | first::UNSUBACK) {
+        if matches!(
+            first,
+            first::PUBACK | first::PUBREC | first::PUBCOMP | first::SUBACK | first::UNSUBACK
+        ) {
             self.send_requests();
             self.send_waiting(now);
         }
@@ -1641,20 +1891,23 @@ impl Session {
     fn tap_incoming(&mut self, first: u8, len: usize, id: u16, topic: Option<Rc<str>>, reason: Option<ReasonCode>) {
         if self.tapped {
             let bytes = 1 + codec::varint_size(len) + len;
-            let tap = Tap { outgoing: false, kind: kind(first), bytes: bytes as u32, id, topic, reason };
+            let tap = Tap {
+                outgoing: false,
+                kind: kind(first),
+                bytes: bytes as u32,
+                id,
+                topic,
+                reason,
+            };
             self.events.push_back(Event::Packet(tap));
         }
     }
 
-    fn handle_publish(
-        &mut self,
-        first: u8,
-        body: &[u8],
-        len: usize,
-        at: Option<usize>,
-    ) -> Result<(), DecodeError> {
+    fn handle_publish(&mut self, first: u8, body: &[u8], len: usize, at: Option<usize>) -> Result<(), DecodeError> {
         let fault = |reason, what| Err(DecodeError { reason, what });
-        let Some(connection) = &mut self.connection else { return Ok(()) };
+        let Some(connection) = &mut self.connection else {
+            return Ok(());
+        };
         let (publish, hints) = Publish::decode_header(connection.version, first, body, len)?;
         if connection.server.is_none() {
             return fault(ReasonCode::PROTOCOL_ERROR, "a packet before CONNACK");
@@ -1689,17 +1942,27 @@ impl Session {
             let topic = self.topics.topic(slot).clone();
             let identifiers = self.topics.identifiers(slot).clone();
             let routes = self.subscriptions.routes(&topic, &identifiers);
-            self.events.push_back(Event::Slot { slot, topic, routes, identifiers });
+            self.events.push_back(Event::Slot {
+                slot,
+                topic,
+                routes,
+                identifiers,
+            });
         }
         let mut sequence = 0;
         let repeated = publish.qos == QoS::ExactlyOnce && self.received.contains(publish.id);
         if repeated {
             // Sent again before its release: acknowledged, not shown [MQTT-4.3.3-10].
-            connection.owed.push(publish.id, publish.qos, Stage::Ready(ReasonCode::SUCCESS));
+            connection
+                .owed
+                .push(publish.id, publish.qos, Stage::Ready(ReasonCode::SUCCESS));
         } else if publish.qos != QoS::AtMostOnce {
             connection.window += 1;
             if connection.window > receive_maximum {
-                return fault(ReasonCode::RECEIVE_MAXIMUM_EXCEEDED, "more messages than Receive Maximum");
+                return fault(
+                    ReasonCode::RECEIVE_MAXIMUM_EXCEEDED,
+                    "more messages than Receive Maximum",
+                );
             }
             if publish.qos == QoS::ExactlyOnce {
                 self.received.insert(publish.id);
@@ -1730,7 +1993,10 @@ impl Session {
             retain: publish.retain,
             dup: publish.dup,
             assembled: at.is_none(),
-            payload: Span { start: (base + hints.payload_start) as u32, len: (len - hints.payload_start) as u32 },
+            payload: Span {
+                start: (base + hints.payload_start) as u32,
+                len: (len - hints.payload_start) as u32,
+            },
             properties,
             sequence,
         }));
@@ -1742,7 +2008,11 @@ impl Session {
     fn acknowledge_ready(&mut self) {
         let Some(connection) = &mut self.connection else { return };
         while let Some((id, qos, reason)) = connection.owed.pop_ready() {
-            let first = if qos == QoS::AtLeastOnce { first::PUBACK } else { first::PUBREC };
+            let first = if qos == QoS::AtLeastOnce {
+                first::PUBACK
+            } else {
+                first::PUBREC
+            };
             let start = self.output.bytes.len();
             encode_ack(first, id, reason, connection.version, &mut self.output.bytes);
             if qos == QoS::AtLeastOnce || reason.is_error() {
@@ -1754,7 +2024,14 @@ impl Session {
             self.stats.packets_sent += 1;
             if self.tapped {
                 let bytes = (self.output.bytes.len() - start) as u32;
-                let tap = Tap { outgoing: true, kind: kind(first), bytes, id, topic: None, reason: Some(reason) };
+                let tap = Tap {
+                    outgoing: true,
+                    kind: kind(first),
+                    bytes,
+                    id,
+                    topic: None,
+                    reason: Some(reason),
+                };
                 self.events.push_back(Event::Packet(tap));
             }
             self.output.end_packet();
@@ -1789,7 +2066,11 @@ impl Session {
                 }
                 // From here on the PUBREL is what is sent again, in the order of the PUBRECs [MQTT-4.6.0-4].
                 self.order += 1;
-                *self.identifiers.get(ack.id) = Entry::Release { token, order, live: true };
+                *self.identifiers.get(ack.id) = Entry::Release {
+                    token,
+                    order,
+                    live: true,
+                };
                 if let Some(connection) = &mut self.connection {
                     connection.progressed = true;
                 }
@@ -1809,7 +2090,11 @@ impl Session {
         if known && let Some(connection) = &mut self.connection {
             connection.window = connection.window.saturating_sub(1);
         }
-        let reason = if known { ReasonCode::SUCCESS } else { ReasonCode::PACKET_IDENTIFIER_NOT_FOUND };
+        let reason = if known {
+            ReasonCode::SUCCESS
+        } else {
+            ReasonCode::PACKET_IDENTIFIER_NOT_FOUND
+        };
         self.write_ack(first::PUBCOMP, ack.id, reason);
     }
 
@@ -1837,12 +2122,17 @@ impl Session {
     fn handle_suback(&mut self, ack: SubAck<'_>, subscribe: bool) -> Result<(), DecodeError> {
         match (self.identifiers.get(ack.id), subscribe) {
             (Entry::Subscribe(part), true) | (Entry::Unsubscribe(part), false) => {
-                if part.len() != ack.codes.len() && !(ack.codes.is_empty() && !subscribe && self.version == Version::V4) {
+                if part.len() != ack.codes.len() && !(ack.codes.is_empty() && !subscribe && self.version == Version::V4)
+                {
                     let what = "an acknowledgement with another number of reason codes than filters";
-                    return Err(DecodeError { reason: ReasonCode::PROTOCOL_ERROR, what });
+                    return Err(DecodeError {
+                        reason: ReasonCode::PROTOCOL_ERROR,
+                        what,
+                    });
                 }
                 if let Entry::Subscribe(part) | Entry::Unsubscribe(part) = self.identifiers.free(ack.id) {
-                    self.subscriptions.answered(&part, ack.codes, self.version, &mut self.events);
+                    self.subscriptions
+                        .answered(&part, ack.codes, self.version, &mut self.events);
                 }
                 Ok(())
             }
@@ -1852,8 +2142,15 @@ impl Session {
     }
 
     fn handle_auth_packet(&mut self, auth: Auth<'_>) -> Result<(), DecodeError> {
-        let protocol = |what| Err(DecodeError { reason: ReasonCode::PROTOCOL_ERROR, what });
-        let Some(connection) = &mut self.connection else { return Ok(()) };
+        let protocol = |what| {
+            Err(DecodeError {
+                reason: ReasonCode::PROTOCOL_ERROR,
+                what,
+            })
+        };
+        let Some(connection) = &mut self.connection else {
+            return Ok(());
+        };
         let method = auth.properties.text(Property::AuthenticationMethod);
         if method.is_none() || method != self.options.authentication_method.as_deref() {
             return protocol("an authentication method that was not asked for");
@@ -1889,7 +2186,10 @@ const MAXIMUM_PACKET_SIZE: u32 = 268_435_460;
 
 #[cold]
 fn misplaced() -> Result<(), DecodeError> {
-    Err(DecodeError { reason: ReasonCode::PROTOCOL_ERROR, what: "an acknowledgement that does not fit what was sent" })
+    Err(DecodeError {
+        reason: ReasonCode::PROTOCOL_ERROR,
+        what: "an acknowledgement that does not fit what was sent",
+    })
 }
 
 fn closed() -> Box<Error> {
@@ -1897,7 +2197,10 @@ fn closed() -> Box<Error> {
 }
 
 fn too_large(size: usize, limit: u32) -> Error {
-    let mut error = Error::new(ErrorCode::PacketTooLarge, "the packet is larger than the server accepts");
+    let mut error = Error::new(
+        ErrorCode::PacketTooLarge,
+        "the packet is larger than the server accepts",
+    );
     error.size = Some((size as u32, limit));
     error
 }
@@ -1905,21 +2208,36 @@ fn too_large(size: usize, limit: u32) -> Error {
 /// Whether the server takes such a message at all.
 fn check_message(message: &Outgoing, server: &Server) -> Result<(), Box<Error>> {
     let refuse = |what, reason| {
-        Err(Box::new(Error::new(ErrorCode::NotSupported, what).with_reason(reason).with_topic(&message.topic)))
+        Err(Box::new(
+            Error::new(ErrorCode::NotSupported, what)
+                .with_reason(reason)
+                .with_topic(&message.topic),
+        ))
     };
     if message.qos > server.maximum_qos {
         return refuse("the server does not support this QoS", ReasonCode::QOS_NOT_SUPPORTED);
     }
     if message.retain && !server.retain {
-        return refuse("the server does not support retained messages", ReasonCode::RETAIN_NOT_SUPPORTED);
+        return refuse(
+            "the server does not support retained messages",
+            ReasonCode::RETAIN_NOT_SUPPORTED,
+        );
     }
     if message.alias.is_some_and(|alias| alias > server.topic_alias_maximum) {
-        return refuse("the topic alias is above the server's maximum", ReasonCode::TOPIC_ALIAS_INVALID);
+        return refuse(
+            "the topic alias is above the server's maximum",
+            ReasonCode::TOPIC_ALIAS_INVALID,
+        );
     }
     let extra = if message.expiry.is_some() { 5 } else { 0 };
-    let size = message.packet(1, false).size(server.version, message.alias, message.payload.len()) + extra;
+    let size = message
+        .packet(1, false)
+        .size(server.version, message.alias, message.payload.len())
+        + extra;
     if size > server.maximum_packet_size as usize {
-        return Err(Box::new(too_large(size, server.maximum_packet_size).with_topic(&message.topic)));
+        return Err(Box::new(
+            too_large(size, server.maximum_packet_size).with_topic(&message.topic),
+        ));
     }
     Ok(())
 }
@@ -1940,7 +2258,11 @@ fn encode_publish(
     if size > limit as usize {
         return Err(too_large(size, limit));
     }
-    let naming = if manual.is_some() || size + 4 > limit as usize { Naming::Topic } else { connection.naming(topic) };
+    let naming = if manual.is_some() || size + 4 > limit as usize {
+        Naming::Topic
+    } else {
+        connection.naming(topic)
+    };
     let alias = match naming {
         Naming::Topic => manual,
         Naming::Both(alias) => Some(alias),

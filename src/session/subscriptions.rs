@@ -9,10 +9,10 @@ use std::collections::VecDeque;
 use std::rc::Rc;
 
 use super::event::{Error, ErrorCode, Event, FilterCode, Handle, Server, Token};
-use crate::codec::{SubscribeOptions, encode_subscribe, encode_unsubscribe};
 use crate::codec::{PropertiesBuf, Property, Value};
-use crate::codec::{Trie, overlaps, shared};
 use crate::codec::{QoS, ReasonCode, Version};
+use crate::codec::{SubscribeOptions, encode_subscribe, encode_unsubscribe};
+use crate::codec::{Trie, overlaps, shared};
 
 /// The largest subscription identifier [MQTT5 3.8.2.1.2].
 const MAXIMUM_IDENTIFIER: u32 = 268_435_455;
@@ -22,8 +22,12 @@ const GROUP: usize = 64;
 const RESTORE_BYTES: u32 = 32 * 1024;
 
 /// For a filter that everybody has left before it was asked for.
-const AS_LITTLE_AS_POSSIBLE: SubscribeOptions =
-    SubscribeOptions { qos: QoS::AtMostOnce, no_local: false, retain_as_published: false, retain_handling: 2 };
+const AS_LITTLE_AS_POSSIBLE: SubscribeOptions = SubscribeOptions {
+    qos: QoS::AtMostOnce,
+    no_local: false,
+    retain_as_published: false,
+    retain_handling: 2,
+};
 
 /// One filter as the server knows it.
 #[derive(Clone, Hash, Debug)]
@@ -130,15 +134,23 @@ impl Subscriptions {
         let mut numbers = Vec::with_capacity(filters.len());
         let mut answers = Vec::with_capacity(filters.len());
         for (text, options) in filters {
-            let Some(number) = self.join(text, *options, handle) else { continue };
-            let Some(filter) = self.filters.get_mut(number) else { continue };
+            let Some(number) = self.join(text, *options, handle) else {
+                continue;
+            };
+            let Some(filter) = self.filters.get_mut(number) else {
+                continue;
+            };
             filter.user_properties = user_properties.clone();
             if let Some(identifier) = identifier {
                 filter.identifier = identifier;
                 filter.manual = true;
             }
             numbers.push(number);
-            answers.push(Answer { filter: filter.text.clone(), number, code: None });
+            answers.push(Answer {
+                filter: filter.text.clone(),
+                number,
+                code: None,
+            });
         }
         let at = handle as usize;
         if self.subscriptions.len() <= at {
@@ -154,11 +166,21 @@ impl Subscriptions {
         let gone = self.end(handle);
         if gone.is_empty() {
             if token != 0 {
-                events.push_back(Event::Unsubscribed { token, codes: Vec::new() });
+                events.push_back(Event::Unsubscribed {
+                    token,
+                    codes: Vec::new(),
+                });
             }
             return;
         }
-        let answers = gone.into_iter().map(|filter| Answer { filter, number: 0, code: None }).collect();
+        let answers = gone
+            .into_iter()
+            .map(|filter| Answer {
+                filter,
+                number: 0,
+                code: None,
+            })
+            .collect();
         self.request(token, Kind::Unsubscribe, answers, properties);
     }
 
@@ -176,20 +198,38 @@ impl Subscriptions {
                 events.push_back(Event::Inactive { handle, error: None });
             }
         }
-        let answers =
-            filters.iter().map(|filter| Answer { filter: filter.clone(), number: 0, code: None }).collect();
+        let answers = filters
+            .iter()
+            .map(|filter| Answer {
+                filter: filter.clone(),
+                number: 0,
+                code: None,
+            })
+            .collect();
         self.request(token, Kind::Unsubscribe, answers, properties);
     }
 
     /// Nobody waits for the request any more: an unsent one is dropped, a Subscription that was not granted yet ends.
     pub fn cancel(&mut self, token: Token, events: &mut VecDeque<Event>) -> bool {
-        let Some(at) = self.requests.iter().find(|(_, request)| request.token == token).map(|(at, _)| at) else {
+        let Some(at) = self
+            .requests
+            .iter()
+            .find(|(_, request)| request.token == token)
+            .map(|(at, _)| at)
+        else {
             return false;
         };
-        let Some(request) = self.requests.get_mut(at) else { return false };
+        let Some(request) = self.requests.get_mut(at) else {
+            return false;
+        };
         request.token = 0;
         let kind = request.kind;
-        let unsent: usize = self.waiting.iter().filter(|part| part.request == at).map(|part| part.items.len()).sum();
+        let unsent: usize = self
+            .waiting
+            .iter()
+            .filter(|part| part.request == at)
+            .map(|part| part.items.len())
+            .sum();
         let never_sent = request.filters.len() == unsent;
         if never_sent {
             self.waiting.retain(|part| part.request != at);
@@ -211,20 +251,35 @@ impl Subscriptions {
         let mut paths = std::mem::take(&mut self.scratch);
         paths.clear();
         self.trie.matching(topic, &mut paths);
-        let matching: Vec<u32> = paths.iter().filter_map(|&path| self.paths.get(path)).flatten().copied().collect();
+        let matching: Vec<u32> = paths
+            .iter()
+            .filter_map(|&path| self.paths.get(path))
+            .flatten()
+            .copied()
+            .collect();
         self.scratch = paths;
         let identifier = |number: u32| self.filters.get(number).map_or(0, |filter| filter.identifier);
         let known = !identifiers.is_empty()
-            && identifiers.iter().all(|wanted| matching.iter().any(|&number| identifier(number) == *wanted));
+            && identifiers
+                .iter()
+                .all(|wanted| matching.iter().any(|&number| identifier(number) == *wanted));
         let mut routes = Vec::new();
         for &number in &matching {
             if known && !identifiers.contains(&identifier(number)) {
                 continue;
             }
-            let Some(filter) = self.filters.get(number) else { continue };
+            let Some(filter) = self.filters.get(number) else {
+                continue;
+            };
             for &handle in &filter.members {
-                let Some(Some(own)) = self.subscriptions.get(handle as usize) else { continue };
-                let first = if own.len() == 1 { Some(&number) } else { own.iter().find(|&n| matching.contains(n)) };
+                let Some(Some(own)) = self.subscriptions.get(handle as usize) else {
+                    continue;
+                };
+                let first = if own.len() == 1 {
+                    Some(&number)
+                } else {
+                    own.iter().find(|&n| matching.contains(n))
+                };
                 if first == Some(&number) {
                     routes.push(handle);
                 }
@@ -244,7 +299,9 @@ impl Subscriptions {
         events: &mut VecDeque<Event>,
     ) -> Option<(bool, Part)> {
         while let Some(part) = self.waiting.pop_front() {
-            let Some(request) = self.requests.get(part.request) else { continue };
+            let Some(request) = self.requests.get(part.request) else {
+                continue;
+            };
             let start = out.len();
             if request.kind == Kind::Unsubscribe {
                 let filters = part.items.iter().map(|&item| &*request.filters[item as usize].filter);
@@ -256,12 +313,18 @@ impl Subscriptions {
                     unsupported(&answer.filter, manual, server)
                 };
                 if let Some((code, what)) = part.items.iter().find_map(limit) {
-                    self.refuse(part, Error::new(ErrorCode::NotSupported, what).with_reason(code), events);
+                    self.refuse(
+                        part,
+                        Error::new(ErrorCode::NotSupported, what).with_reason(code),
+                        events,
+                    );
                     continue;
                 }
                 self.number_part(&part, server);
                 let part = self.divide(part, server);
-                let Some(request) = self.requests.get(part.request) else { continue };
+                let Some(request) = self.requests.get(part.request) else {
+                    continue;
+                };
                 self.encode(request, &part, id, server.version, out);
                 if self.fits(start, server, out, &part) {
                     return Some((true, part));
@@ -295,11 +358,17 @@ impl Subscriptions {
         let size = (out.len() - start) as u32;
         out.truncate(start);
         if part.items.len() > 1 {
-            let rest = Part { items: part.items.split_off(part.items.len() / 2), ..part.clone() };
+            let rest = Part {
+                items: part.items.split_off(part.items.len() / 2),
+                ..part.clone()
+            };
             self.waiting.push_front(rest);
             self.waiting.push_front(part);
         } else {
-            let mut error = Error::new(ErrorCode::PacketTooLarge, "the packet is larger than the server accepts");
+            let mut error = Error::new(
+                ErrorCode::PacketTooLarge,
+                "the packet is larger than the server accepts",
+            );
             error.size = Some((size, server.maximum_packet_size));
             self.refuse(part, error, events);
         }
@@ -321,20 +390,29 @@ impl Subscriptions {
         }
         let filters = part.items.iter().map(|&item| {
             let answer = &request.filters[item as usize];
-            (&*answer.filter, self.filters.get(answer.number).map_or(AS_LITTLE_AS_POSSIBLE, |filter| filter.options))
+            (
+                &*answer.filter,
+                self.filters
+                    .get(answer.number)
+                    .map_or(AS_LITTLE_AS_POSSIBLE, |filter| filter.options),
+            )
         });
         encode_subscribe(version, id, properties.borrow(), filters, out);
     }
 
     /// Gives every filter of the part an identifier, where the server has them.
     fn number_part(&mut self, part: &Part, server: &Server) {
-        let Some(request) = self.requests.get(part.request) else { return };
+        let Some(request) = self.requests.get(part.request) else {
+            return;
+        };
         let mut groups: Vec<(u32, Vec<u32>)> = Vec::new();
         let mut exact = 0;
         let mut changed = false;
         for &item in &part.items {
             let answer = &request.filters[item as usize];
-            let Some(filter) = self.filters.get_mut(answer.number) else { continue };
+            let Some(filter) = self.filters.get_mut(answer.number) else {
+                continue;
+            };
             if filter.manual || filter.identifier != 0 && server.identifiers {
                 continue;
             }
@@ -383,14 +461,25 @@ impl Subscriptions {
         if server.version == Version::V4 || part.items.len() < 2 {
             return part;
         }
-        let Some(request) = self.requests.get(part.request) else { return part };
+        let Some(request) = self.requests.get(part.request) else {
+            return part;
+        };
         let identifier = |item: u32| {
-            self.filters.get(request.filters[item as usize].number).map_or(0, |filter| filter.identifier)
+            self.filters
+                .get(request.filters[item as usize].number)
+                .map_or(0, |filter| filter.identifier)
         };
         let first = identifier(part.items[0]);
-        let (same, others) = part.items.iter().partition::<Vec<u32>, _>(|&&item| identifier(item) == first);
+        let (same, others) = part
+            .items
+            .iter()
+            .partition::<Vec<u32>, _>(|&&item| identifier(item) == first);
         if !others.is_empty() {
-            let rest = Part { request: part.request, items: others, properties: PropertiesBuf::default() };
+            let rest = Part {
+                request: part.request,
+                items: others,
+                properties: PropertiesBuf::default(),
+            };
             self.waiting.push_front(rest);
             part.items = same;
         }
@@ -412,7 +501,9 @@ impl Subscriptions {
     }
 
     fn answer(&mut self, request: u32, item: u32, code: ReasonCode) {
-        let Some(request) = self.requests.get_mut(request) else { return };
+        let Some(request) = self.requests.get_mut(request) else {
+            return;
+        };
         let answer = &mut request.filters[item as usize];
         answer.code = Some(code);
         request.open -= 1;
@@ -439,7 +530,9 @@ impl Subscriptions {
         if self.requests.get(number).is_none_or(|request| request.open > 0) {
             return;
         }
-        let Some(request) = self.requests.remove(number) else { return };
+        let Some(request) = self.requests.remove(number) else {
+            return;
+        };
         let codes: Vec<FilterCode> = request
             .filters
             .iter()
@@ -460,18 +553,32 @@ impl Subscriptions {
             Kind::Unsubscribe if token == 0 => {}
             Kind::Unsubscribe if refused == codes.len() => {
                 let error = failure(ErrorCode::UnsubscribeRefused, "the server refused to unsubscribe");
-                events.push_back(Event::Failed { token, error: Box::new(error) });
+                events.push_back(Event::Failed {
+                    token,
+                    error: Box::new(error),
+                });
             }
             Kind::Unsubscribe => events.push_back(Event::Unsubscribed { token, codes }),
             Kind::Subscribe(handle) => {
-                let error = Box::new(failure(ErrorCode::SubscribeRefused, "the server refused the subscription"));
-                for answer in request.filters.iter().filter(|answer| answer.code.is_some_and(ReasonCode::is_error)) {
+                let error = Box::new(failure(
+                    ErrorCode::SubscribeRefused,
+                    "the server refused the subscription",
+                ));
+                for answer in request
+                    .filters
+                    .iter()
+                    .filter(|answer| answer.code.is_some_and(ReasonCode::is_error))
+                {
                     self.drop_member(answer, handle);
                 }
                 let event = if refused == codes.len() {
                     Event::Failed { token, error }
                 } else {
-                    Event::Subscribed { token, handle, grants: codes }
+                    Event::Subscribed {
+                        token,
+                        handle,
+                        grants: codes,
+                    }
                 };
                 if token != 0 {
                     events.push_back(event);
@@ -482,12 +589,19 @@ impl Subscriptions {
                     return;
                 }
                 let error = Box::new(failure(ErrorCode::SubscribeRefused, "a subscription was not restored"));
-                for answer in request.filters.iter().filter(|answer| answer.code.is_some_and(ReasonCode::is_error)) {
+                for answer in request
+                    .filters
+                    .iter()
+                    .filter(|answer| answer.code.is_some_and(ReasonCode::is_error))
+                {
                     if !self.is_current(answer) {
                         continue;
                     }
                     for handle in self.forget(answer.number) {
-                        events.push_back(Event::Inactive { handle, error: Some(error.clone()) });
+                        events.push_back(Event::Inactive {
+                            handle,
+                            error: Some(error.clone()),
+                        });
                     }
                 }
                 events.push_back(Event::Error(error));
@@ -496,7 +610,9 @@ impl Subscriptions {
     }
 
     fn is_current(&self, answer: &Answer) -> bool {
-        self.filters.get(answer.number).is_some_and(|filter| Rc::ptr_eq(&filter.text, &answer.filter))
+        self.filters
+            .get(answer.number)
+            .is_some_and(|filter| Rc::ptr_eq(&filter.text, &answer.filter))
     }
 
     /// One refused filter of one Subscription: others that have it keep it.
@@ -529,7 +645,11 @@ impl Subscriptions {
             if !filter.manual {
                 filter.identifier = 0;
             }
-            answers.push(Answer { filter: filter.text.clone(), number, code: None });
+            answers.push(Answer {
+                filter: filter.text.clone(),
+                number,
+                code: None,
+            });
         }
         self.epoch = self.epoch.wrapping_add(1);
         if answers.is_empty() {
@@ -553,19 +673,36 @@ impl Subscriptions {
     pub fn close(&mut self) -> Vec<Token> {
         self.waiting.clear();
         let requests = std::mem::take(&mut self.requests);
-        requests.iter().map(|(_, request)| request.token).filter(|&token| token != 0).collect()
+        requests
+            .iter()
+            .map(|(_, request)| request.token)
+            .filter(|&token| token != 0)
+            .collect()
     }
 
     fn request(&mut self, token: Token, kind: Kind, filters: Vec<Answer>, properties: PropertiesBuf) {
         let items = (0..filters.len() as u32).collect();
-        let request = Request { token, kind, open: filters.len(), filters };
+        let request = Request {
+            token,
+            kind,
+            open: filters.len(),
+            filters,
+        };
         let number = self.requests.insert(request);
-        self.waiting.push_back(Part { request: number, items, properties });
+        self.waiting.push_back(Part {
+            request: number,
+            items,
+            properties,
+        });
     }
 
     fn number(&self, text: &str) -> Option<u32> {
         let path = self.trie.get(stripped(text))?;
-        self.paths.get(path)?.iter().copied().find(|&n| self.filters.get(n).is_some_and(|f| &*f.text == text))
+        self.paths
+            .get(path)?
+            .iter()
+            .copied()
+            .find(|&n| self.filters.get(n).is_some_and(|f| &*f.text == text))
     }
 
     /// Adds a Subscription to a filter, which is made where it is new. None: it has the filter already.
@@ -610,12 +747,16 @@ impl Subscriptions {
         };
         self.count -= 1;
         self.epoch = self.epoch.wrapping_add(1);
-        own.into_iter().filter_map(|number| self.part_with(number, handle)).collect()
+        own.into_iter()
+            .filter_map(|number| self.part_with(number, handle))
+            .collect()
     }
 
     /// Takes a filter out of all Subscriptions and returns those that have none left.
     fn forget(&mut self, number: u32) -> Vec<Handle> {
-        let Some(filter) = self.filters.get(number) else { return Vec::new() };
+        let Some(filter) = self.filters.get(number) else {
+            return Vec::new();
+        };
         let mut ended = Vec::new();
         for handle in filter.members.clone() {
             if let Some(Some(own)) = self.subscriptions.get_mut(handle as usize) {
@@ -665,7 +806,10 @@ pub fn unsupported(filter: &str, identifier: bool, server: &Server) -> Option<(R
         ));
     }
     if !server.shared && shared(filter).is_some() {
-        return Some((ReasonCode::SHARED_SUBSCRIPTIONS_NOT_SUPPORTED, "the server does not support shared subscriptions"));
+        return Some((
+            ReasonCode::SHARED_SUBSCRIPTIONS_NOT_SUPPORTED,
+            "the server does not support shared subscriptions",
+        ));
     }
     None
 }
@@ -684,7 +828,10 @@ struct Slab<T> {
 
 impl<T> Default for Slab<T> {
     fn default() -> Self {
-        Self { values: Vec::new(), vacant: Vec::new() }
+        Self {
+            values: Vec::new(),
+            vacant: Vec::new(),
+        }
     }
 }
 
@@ -713,10 +860,16 @@ impl<T> Slab<T> {
     }
 
     fn iter(&self) -> impl Iterator<Item = (u32, &T)> {
-        self.values.iter().enumerate().filter_map(|(number, value)| Some((number as u32, value.as_ref()?)))
+        self.values
+            .iter()
+            .enumerate()
+            .filter_map(|(number, value)| Some((number as u32, value.as_ref()?)))
     }
 
     fn iter_mut(&mut self) -> impl Iterator<Item = (u32, &mut T)> {
-        self.values.iter_mut().enumerate().filter_map(|(number, value)| Some((number as u32, value.as_mut()?)))
+        self.values
+            .iter_mut()
+            .enumerate()
+            .filter_map(|(number, value)| Some((number as u32, value.as_mut()?)))
     }
 }

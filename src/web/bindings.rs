@@ -1,0 +1,341 @@
+//! The class that JavaScript sees: one method per verb. What a caller did wrong is thrown as `{ argument, message }` by the
+//! methods that return nothing, and kept for [`Core::refusal`] where a negative number says that there is something.
+
+use std::cell::RefCell;
+use std::rc::Rc;
+
+use js_sys::{Array, Date, Uint8Array};
+use wasm_bindgen::prelude::*;
+
+use super::link::{Host, Link, now};
+use super::objects;
+use crate::codec::{self, Properties, QoS, ReasonCode, SubscribeOptions, Version, check_filter, check_topic, place};
+use crate::options::{Draft, DraftKind, InvalidArgument, Options, Value, Will};
+use crate::session::{Accepted, Error, FRAME, Session};
+
+type Thrown<T> = Result<T, JsValue>;
+
+/// What JavaScript says before it makes a call.
+#[derive(Default)]
+struct Desk {
+    options: Options,
+    will: Option<Will>,
+    /// Properties of the next call, by name.
+    draft: Vec<(String, Value)>,
+    /// The payload of the next publish.
+    payload: Vec<u8>,
+    refusal: Option<Box<Error>>,
+    asks_verdict: bool,
+}
+
+/// One client.
+#[wasm_bindgen]
+pub struct Core {
+    link: Rc<Link>,
+    seed: u64,
+    desk: RefCell<Desk>,
+}
+
+#[wasm_bindgen]
+impl Core {
+    /// `seed`: a random number from 0 to 1.
+    #[wasm_bindgen(constructor)]
+    pub fn new(host: Host, seed: f64) -> Thrown<Core> {
+        console_error_panic_hook::set_once();
+        let seed = (seed * (1u64 << 53) as f64) as u64;
+        let session = Session::new(Options::new(), seed).map_err(objects::invalid)?;
+        Ok(Core {
+            link: Link::new(host, session),
+            seed,
+            desk: RefCell::default(),
+        })
+    }
+
+    /// Sets one leaf of the options, or of the will after [`Core::will_begin`].
+    pub fn option(&self, path: &str, value: JsValue) -> Thrown<()> {
+        let desk = &mut *self.desk.borrow_mut();
+        if path == "reconnect.shouldRetry" {
+            desk.asks_verdict = value.is_truthy();
+            return Ok(());
+        }
+        let value = from_js(value);
+        match &mut desk.will {
+            Some(will) => will.set(path, value),
+            None => desk.options.set(path, value),
+        }
+        .map_err(objects::invalid)
+    }
+
+    /// The options are complete.
+    pub fn ready(&self) -> Thrown<()> {
+        let desk = &mut *self.desk.borrow_mut();
+        let mut session = Session::new(std::mem::take(&mut desk.options), self.seed).map_err(objects::invalid)?;
+        session.ask_verdict(desk.asks_verdict);
+        self.link.inner.borrow_mut().session = session;
+        Ok(())
+    }
+
+    #[wasm_bindgen(js_name = willBegin)]
+    pub fn will_begin(&self) {
+        self.desk.borrow_mut().will = Some(Will::default());
+    }
+
+    #[wasm_bindgen(js_name = willCommit)]
+    pub fn will_commit(&self, present: bool) -> Thrown<()> {
+        let will = self.desk.borrow_mut().will.take().filter(|_| present);
+        self.link
+            .inner
+            .borrow_mut()
+            .session
+            .set_will(will)
+            .map_err(objects::invalid)
+    }
+
+    pub fn connect(&self) {
+        self.link.inner.borrow_mut().session.connect();
+    }
+
+    pub fn abandon(&self) {
+        self.link.inner.borrow_mut().session.abandon(now());
+    }
+
+    pub fn reconnect(&self) {
+        self.link.inner.borrow_mut().session.reconnect(now());
+    }
+
+    pub fn end(&self, timeout: f64, force: bool, reason_code: u8) -> Thrown<()> {
+        let draft = self.draft(DraftKind::Disconnect).map_err(objects::invalid)?;
+        let session = &mut self.link.inner.borrow_mut().session;
+        let ended = session.end(now(), timeout as u64, force, ReasonCode(reason_code), draft);
+        ended.map_err(|error| {
+            let argument = error.argument.clone().unwrap_or_default();
+            objects::invalid(InvalidArgument {
+                argument,
+                message: error.what,
+            })
+        })
+    }
+
+    pub fn flush(&self) {
+        self.link.pump();
+    }
+
+    pub fn timeout(&self) {
+        self.link.timeout();
+    }
+
+    pub fn resume(&self) {
+        self.link.resume();
+    }
+
+    pub fn settle(&self) {
+        self.link.settle();
+    }
+
+    /// A property of the next call.
+    pub fn property(&self, path: String, value: JsValue) {
+        self.desk.borrow_mut().draft.push((path, from_js(value)));
+    }
+
+    /// Gives a topic to publish to its number.
+    pub fn topic(&self, text: &str) -> Thrown<u32> {
+        self.link
+            .inner
+            .borrow_mut()
+            .session
+            .topic(text)
+            .map_err(objects::invalid)
+    }
+
+    #[wasm_bindgen(js_name = forgetTopics)]
+    pub fn forget_topics(&self) {
+        self.link.inner.borrow_mut().session.forget_topics();
+    }
+
+    /// Room for the payload of the next publish; 0: there is none.
+    pub fn buffer(&self, len: usize) -> *mut u8 {
+        let payload = &mut self.desk.borrow_mut().payload;
+        if payload.len() < len {
+            if payload.try_reserve_exact(len - payload.len()).is_err() {
+                return std::ptr::null_mut();
+            }
+            payload.resize(len, 0);
+        }
+        payload.as_mut_ptr()
+    }
+
+    /// `flags`: QoS, 4 for retain, 8 for properties. 0: in the send buffer, 1: the token will complete, -1: see
+    /// [`Core::refusal`].
+    pub fn publish(&self, topic: u32, len: usize, flags: u32, token: u32) -> i32 {
+        let draft = if flags & 8 == 0 {
+            None
+        } else {
+            match self.draft(DraftKind::Publish) {
+                Ok(draft) => Some(draft),
+                Err(invalid) => return self.refuse(Box::new(invalid.into())),
+            }
+        };
+        let qos = QoS::from_bits((flags & 3) as u8).unwrap_or(QoS::AtMostOnce);
+        let (accepted, full) = {
+            let desk = &mut *self.desk.borrow_mut();
+            let inner = &mut *self.link.inner.borrow_mut();
+            let time = if draft.is_some() { now() } else { inner.now };
+            let payload = desk.payload.get(..len).unwrap_or_default();
+            let accepted = inner
+                .session
+                .publish(time, topic, payload, qos, flags & 4 != 0, draft, token);
+            if len > LARGE {
+                desk.payload = Vec::new();
+            }
+            (accepted, inner.session.pending_output() >= FRAME)
+        };
+        if full {
+            self.link.transmit();
+        }
+        match accepted {
+            Ok(Accepted::Written) => 0,
+            Ok(Accepted::Pending) => 1,
+            Err(error) => self.refuse(error),
+        }
+    }
+
+    /// `options`: a byte for each filter, as in SUBSCRIBE.
+    pub fn subscribe(&self, token: u32, handle: u32, filters: Vec<String>, options: &[u8]) -> i32 {
+        let filters: Vec<_> = filters
+            .into_iter()
+            .zip(options)
+            .filter_map(|(filter, &bits)| Some((filter.into(), SubscribeOptions::decode(Version::V5, bits).ok()?)))
+            .collect();
+        let draft = self
+            .draft(DraftKind::Subscribe)
+            .map_err(|invalid| Box::new(invalid.into()));
+        self.answer(draft.and_then(|draft| self.session(|session| session.subscribe(token, handle, &filters, draft))))
+    }
+
+    pub fn unsubscribe(&self, token: u32, filters: Vec<String>) -> i32 {
+        let filters: Vec<_> = filters.into_iter().map(Into::into).collect();
+        let draft = self
+            .draft(DraftKind::Unsubscribe)
+            .map_err(|invalid| Box::new(invalid.into()));
+        self.answer(draft.and_then(|draft| self.session(|session| session.unsubscribe(token, &filters, draft))))
+    }
+
+    #[wasm_bindgen(js_name = unsubscribeHandle)]
+    pub fn unsubscribe_handle(&self, token: u32, handle: u32) -> i32 {
+        self.answer(self.session(|session| session.leave(token, handle, Draft::default())))
+    }
+
+    pub fn reauthenticate(&self, token: u32) -> i32 {
+        self.answer(self.session(|session| session.reauthenticate(token)))
+    }
+
+    pub fn drain(&self, token: u32) -> i32 {
+        self.answer(self.session(|session| session.drain(now(), token)))
+    }
+
+    pub fn cancel(&self, token: u32) {
+        self.session(|session| session.cancel(now(), token));
+    }
+
+    /// Why the last call was refused.
+    pub fn refusal(&self) -> JsValue {
+        self.desk
+            .borrow_mut()
+            .refusal
+            .take()
+            .map_or(JsValue::UNDEFINED, |error| objects::error(&error))
+    }
+
+    pub fn hold(&self, sequence: u32) {
+        self.session(|session| session.hold(sequence));
+    }
+
+    pub fn ack(&self, sequence: u32, reason_code: u8) -> i32 {
+        self.answer(self.session(|session| session.acknowledge(sequence, ReasonCode(reason_code))))
+    }
+
+    pub fn delivered(&self) {
+        self.session(Session::delivered);
+    }
+
+    /// An event of the batch that is being delivered; once.
+    pub fn event(&self, index: usize) -> JsValue {
+        self.link.take_object(index)
+    }
+
+    pub fn tap(&self, on: bool) {
+        self.session(|session| session.tap(on));
+    }
+
+    pub fn stats(&self) -> JsValue {
+        let since_epoch = Date::now() - now().0 as f64 / 1_000.0;
+        objects::stats(&self.session(|session| session.stats()), since_epoch)
+    }
+
+    /// Traps, for the tests of what follows.
+    pub fn trap(&self) {
+        std::process::abort();
+    }
+}
+
+/// Payload bytes from which on the scratch is given back after use.
+const LARGE: usize = 1024 * 1024;
+
+impl Core {
+    fn session<T>(&self, call: impl FnOnce(&mut Session) -> T) -> T {
+        call(&mut self.link.inner.borrow_mut().session)
+    }
+
+    /// The properties that were set for this call.
+    fn draft(&self, kind: DraftKind) -> Result<Draft, InvalidArgument> {
+        let mut draft = Draft::default();
+        for (path, value) in std::mem::take(&mut self.desk.borrow_mut().draft) {
+            draft.set(kind, &path, value)?;
+        }
+        Ok(draft)
+    }
+
+    fn answer(&self, result: Result<(), Box<Error>>) -> i32 {
+        result.map_or_else(|error| self.refuse(error), |()| 0)
+    }
+
+    fn refuse(&self, error: Box<Error>) -> i32 {
+        self.desk.borrow_mut().refusal = Some(error);
+        -1
+    }
+}
+
+/// Whether a topic matches a filter. Throws where one of them is none.
+#[wasm_bindgen]
+pub fn matches(filter: &str, topic: &str) -> Thrown<bool> {
+    check_filter(filter).map_err(|error| objects::invalid(InvalidArgument::new("filter", error.what())))?;
+    check_topic(topic.as_bytes()).map_err(|error| objects::invalid(InvalidArgument::new("topic", error.what())))?;
+    Ok(codec::matches(filter, topic))
+}
+
+/// The properties of a message, from the bytes that came with it.
+#[wasm_bindgen(js_name = decodeProperties)]
+pub fn decode_properties(block: &[u8]) -> JsValue {
+    objects::properties(Properties::decode(place::PUBLISH, block).unwrap_or_default())
+}
+
+fn from_js(value: JsValue) -> Value {
+    if value.is_undefined() {
+        Value::Undefined
+    } else if let Some(flag) = value.as_bool() {
+        Value::Bool(flag)
+    } else if let Some(number) = value.as_f64() {
+        Value::Number(number)
+    } else if let Some(text) = value.as_string() {
+        Value::Text(text)
+    } else if let Some(bytes) = value.dyn_ref::<Uint8Array>() {
+        Value::Bytes(bytes.to_vec())
+    } else if let Some(list) = value.dyn_ref::<Array>() {
+        list.iter()
+            .map(|text| text.as_string())
+            .collect::<Option<_>>()
+            .map_or(Value::Other, Value::Strings)
+    } else {
+        Value::Other
+    }
+}

@@ -1,0 +1,640 @@
+//! One client's session tied to a socket and a timer. Whatever happens, the session is told, and then everything it asks
+//! for is done ([`Link::pump`]). JavaScript is only ever called while nothing is borrowed, so it may call back.
+
+use std::cell::{Cell, RefCell};
+use std::collections::VecDeque;
+use std::rc::{Rc, Weak};
+
+use js_sys::{Array, Function, Promise, Reflect, Uint8Array};
+use wasm_bindgen::prelude::*;
+use wasm_bindgen_futures::{JsFuture, spawn_local};
+use web_sys::{CloseEvent, MessageEvent, WebSocket};
+
+use super::objects;
+use crate::codec::QoS;
+use crate::session::{Challenge, Command, Credentials, Event, Input, Instant, Resolved, Session};
+
+#[wasm_bindgen]
+extern "C" {
+    /// What JavaScript does for a link: the class `Host` of `src/js/host.ts`, which says more of each.
+    pub type Host;
+    /// Makes the event's data the current chunk and copies it to `ptr` where it fits into `room` bytes. Returns the
+    /// chunk's length; -1: it is not binary.
+    #[wasm_bindgen(method)]
+    fn read(this: &Host, event: &MessageEvent, ptr: *mut u8, room: usize) -> f64;
+    /// Copies a piece of the current chunk to `ptr`.
+    #[wasm_bindgen(method)]
+    fn copy(this: &Host, offset: usize, ptr: *mut u8, len: usize);
+    /// Hands over records, `words` words of them.
+    #[wasm_bindgen(method)]
+    fn batch(this: &Host, ptr: *const u32, words: usize);
+    /// The same function, safe against traps.
+    #[wasm_bindgen(method)]
+    fn guard(this: &Host, function: &Function) -> Function;
+    /// Arms the one timer; negative: disarms it.
+    #[wasm_bindgen(method)]
+    fn timer(this: &Host, ms: f64);
+    /// Calls `resume` in a new task.
+    #[wasm_bindgen(method)]
+    fn later(this: &Host);
+    /// Calls `settle`, safe against traps.
+    #[wasm_bindgen(method)]
+    fn settle(this: &Host);
+    #[wasm_bindgen(method)]
+    fn resolve(this: &Host, attempt: u32, error: JsValue) -> Promise;
+    #[wasm_bindgen(method)]
+    fn open(this: &Host, url: &str) -> JsValue;
+    /// The subprotocols that were offered.
+    #[wasm_bindgen(method, getter)]
+    fn protocols(this: &Host) -> Array;
+    /// Whether the socket keeps what it is given to send.
+    #[wasm_bindgen(method, getter)]
+    fn owns(this: &Host) -> bool;
+    #[wasm_bindgen(method)]
+    fn shut(this: &Host, force: bool);
+    #[wasm_bindgen(method)]
+    fn authenticate(
+        this: &Host,
+        reauthentication: bool,
+        first: bool,
+        challenge: JsValue,
+        properties: JsValue,
+    ) -> Promise;
+    #[wasm_bindgen(method)]
+    fn retry(this: &Host, error: JsValue, attempt: u32) -> Option<bool>;
+
+    #[wasm_bindgen(js_namespace = performance, js_name = now)]
+    fn performance_now() -> f64;
+}
+
+pub fn now() -> Instant {
+    Instant((performance_now() * 1_000.0) as u64)
+}
+
+/// Bytes of a chunk that are copied in at once.
+const WINDOW: usize = 32 * 1024;
+/// Bytes copied of a chunk that does not fit the window, to see what is in it: a large payload can stay outside.
+const HEAD: usize = 4 * 1024;
+/// How often a full transport is asked again, ms: it tells nobody when it is not full any more.
+const DRAIN_MS: u64 = 4;
+
+/// Kinds of records, in the low four bits of their first word.
+mod record {
+    pub const MESSAGE: u32 = 1;
+    pub const SLOT: u32 = 2;
+    pub const DONE: u32 = 3;
+    pub const EVENT: u32 = 4;
+}
+
+/// What came of a promise.
+enum Settled {
+    Resolved(Result<Resolved, ()>),
+    Opened(Result<JsValue, JsValue>),
+    Authenticated(Result<Option<Vec<u8>>, ()>),
+}
+
+pub struct Inner {
+    pub session: Session,
+    socket: Option<WebSocket>,
+    keeps: bool,
+    /// Chunks that came while others were being delivered.
+    inbox: VecDeque<MessageEvent>,
+    /// What the application's promises brought, each with the attempt that asked.
+    results: Vec<(u32, Settled)>,
+    /// Where to go on in the current chunk, and its length.
+    rest: Option<(usize, usize)>,
+    window: Vec<u8>,
+    words: Vec<u32>,
+    /// Events of the batch that JavaScript takes as objects.
+    objects: Vec<Option<Event>>,
+    /// Topics that records of the batch point to.
+    topics: Vec<Rc<str>>,
+    armed: Option<Instant>,
+    /// The time when something last happened: good enough for a publish.
+    pub now: Instant,
+}
+
+pub struct Link {
+    host: Host,
+    pub inner: RefCell<Inner>,
+    handlers: RefCell<Option<Handlers>>,
+    /// A chunk is being read, or waits for the application.
+    reading: Cell<bool>,
+    delivering: Cell<bool>,
+    pumping: Cell<bool>,
+}
+
+/// Set on every socket. The closures live as long as the link.
+struct Handlers {
+    open: Function,
+    message: Function,
+    close: Function,
+    error: Function,
+    _closures: [Closure<dyn Fn(JsValue)>; 4],
+}
+
+impl Link {
+    pub fn new(host: Host, session: Session) -> Rc<Self> {
+        let inner = Inner {
+            session,
+            socket: None,
+            keeps: false,
+            inbox: VecDeque::new(),
+            results: Vec::new(),
+            rest: None,
+            window: Vec::new(),
+            words: Vec::new(),
+            objects: Vec::new(),
+            topics: Vec::new(),
+            armed: None,
+            now: now(),
+        };
+        let link = Rc::new(Self {
+            host,
+            inner: RefCell::new(inner),
+            handlers: RefCell::new(None),
+            reading: Cell::new(false),
+            delivering: Cell::new(false),
+            pumping: Cell::new(false),
+        });
+        let handler = |handle: fn(&Rc<Link>, JsValue)| {
+            let weak: Weak<Link> = Rc::downgrade(&link);
+            let closure: Closure<dyn Fn(JsValue)> = Closure::new(move |event: JsValue| {
+                if let Some(link) = weak.upgrade() {
+                    handle(&link, event);
+                }
+            });
+            (link.host.guard(closure.as_ref().unchecked_ref()), closure)
+        };
+        let (open, a) = handler(|link, _| link.on_open());
+        let (message, b) = handler(|link, event| link.on_message(event.unchecked_into()));
+        let (close, c) = handler(|link, event| link.on_close(&event.unchecked_into()));
+        // The close event that follows says all there is to say.
+        let (error, d) = handler(|_, _| {});
+        *link.handlers.borrow_mut() = Some(Handlers {
+            open,
+            message,
+            close,
+            error,
+            _closures: [a, b, c, d],
+        });
+        link
+    }
+
+    // ------------------------------------------------------------------------------------ the socket
+
+    fn on_open(self: &Rc<Self>) {
+        let agreed = self.agreed();
+        self.inform(|session, now| {
+            if agreed {
+                session.handle_open(now);
+            } else {
+                session.handle_close(
+                    now,
+                    None,
+                    Some("the server chose none of the subprotocols that were offered"),
+                );
+            }
+        });
+        if !agreed {
+            self.leave_socket(false);
+        }
+        self.pump();
+    }
+
+    /// Whether the server chose a subprotocol that was offered. A transport without subprotocols has none to choose.
+    fn agreed(&self) -> bool {
+        let socket = self.inner.borrow().socket.clone();
+        let protocol = socket.and_then(|socket| Reflect::get(&socket, &"protocol".into()).ok());
+        match protocol.filter(|protocol| protocol.is_string()) {
+            Some(protocol) => {
+                protocol.as_string().is_some_and(|p| p.is_empty()) || self.host.protocols().includes(&protocol, 0)
+            }
+            None => true,
+        }
+    }
+
+    fn on_close(self: &Rc<Self>, event: &CloseEvent) {
+        let code = Reflect::get(event, &"code".into())
+            .ok()
+            .and_then(|code| code.as_f64())
+            .map(|code| code as u16);
+        self.detach();
+        self.inform(|session, now| session.handle_close(now, code, None));
+        self.pump();
+    }
+
+    fn on_message(self: &Rc<Self>, event: MessageEvent) {
+        if self.reading.get() {
+            return self.inner.borrow_mut().inbox.push_back(event);
+        }
+        self.read_chunk(&event);
+        self.read_inbox();
+        self.pump();
+    }
+
+    fn read_inbox(self: &Rc<Self>) {
+        while !self.reading.get() {
+            let Some(event) = self.inner.borrow_mut().inbox.pop_front() else {
+                return;
+            };
+            self.read_chunk(&event);
+        }
+    }
+
+    fn read_chunk(self: &Rc<Self>, event: &MessageEvent) {
+        let window = {
+            let inner = &mut *self.inner.borrow_mut();
+            inner.window.resize(WINDOW, 0);
+            inner.window.as_mut_ptr()
+        };
+        let total = self.host.read(event, window, WINDOW);
+        if total < 0.0 {
+            return self.inform(Session::handle_text);
+        }
+        let total = total as usize;
+        let loaded = if total <= WINDOW {
+            total
+        } else {
+            self.load(0, HEAD, total)
+        };
+        self.consume(0, loaded, total);
+    }
+
+    /// Reads the current chunk from `offset` on, of which `loaded` bytes are in the window.
+    fn consume(self: &Rc<Self>, mut offset: usize, mut loaded: usize, total: usize) {
+        self.reading.set(true);
+        loop {
+            let (used, connected) = {
+                let inner = &mut *self.inner.borrow_mut();
+                inner.now = now();
+                let bytes = inner.window.get(..loaded).unwrap_or_default();
+                let input = Input {
+                    bytes,
+                    offset,
+                    beyond: total - offset - loaded,
+                };
+                let used = inner.session.handle_input(inner.now, input);
+                (used, inner.session.is_paused())
+            };
+            offset += used;
+            self.deliver();
+            if connected {
+                // The application gets a task of its own to add handlers.
+                self.inner.borrow_mut().rest = Some((offset, total));
+                return self.host.later();
+            }
+            if offset >= total {
+                break;
+            }
+            loaded = self.load(offset, if used > loaded { HEAD } else { WINDOW }, total);
+        }
+        self.reading.set(false);
+    }
+
+    /// Copies the next piece of the current chunk into the window, `room` bytes at most.
+    fn load(&self, offset: usize, room: usize, total: usize) -> usize {
+        let len = room.min(total - offset);
+        let window = self.inner.borrow_mut().window.as_mut_ptr();
+        self.host.copy(offset, window, len);
+        len
+    }
+
+    /// Goes on with input that waited for the application.
+    pub fn resume(self: &Rc<Self>) {
+        let rest = self.inner.borrow_mut().rest.take();
+        let Some((offset, total)) = rest else { return };
+        self.reading.set(false);
+        if offset < total {
+            let loaded = self.load(offset, HEAD, total);
+            self.consume(offset, loaded, total);
+        }
+        self.read_inbox();
+        self.pump();
+    }
+
+    fn attach(self: &Rc<Self>, socket: WebSocket) {
+        {
+            let handlers = self.handlers.borrow();
+            let Some(handlers) = &*handlers else { return };
+            socket.set_onopen(Some(&handlers.open));
+            socket.set_onmessage(Some(&handlers.message));
+            socket.set_onclose(Some(&handlers.close));
+            socket.set_onerror(Some(&handlers.error));
+        }
+        let keeps = self.host.owns();
+        let open = socket.ready_state() == WebSocket::OPEN;
+        {
+            let inner = &mut *self.inner.borrow_mut();
+            inner.socket = Some(socket);
+            inner.keeps = keeps;
+        }
+        if open {
+            self.on_open();
+        }
+    }
+
+    /// Nothing of the socket is heard any more.
+    fn detach(&self) -> bool {
+        let socket = {
+            let inner = &mut *self.inner.borrow_mut();
+            inner.inbox.clear();
+            inner.socket.take()
+        };
+        let Some(socket) = socket else { return false };
+        socket.set_onopen(None);
+        socket.set_onmessage(None);
+        socket.set_onclose(None);
+        // A socket that is closed before it was open reports an error, and Node ends over one that nobody hears.
+        if let Some(handlers) = &*self.handlers.borrow() {
+            socket.set_onerror(Some(&handlers.error));
+        }
+        true
+    }
+
+    fn leave_socket(&self, force: bool) {
+        self.detach();
+        self.host.shut(force);
+    }
+
+    // ------------------------------------------------------------------------------------ what the session asks for
+
+    fn inform(&self, what: impl FnOnce(&mut Session, Instant)) {
+        let inner = &mut *self.inner.borrow_mut();
+        inner.now = now();
+        what(&mut inner.session, inner.now);
+    }
+
+    /// Does all that the session asks for.
+    pub fn pump(self: &Rc<Self>) {
+        if self.pumping.replace(true) {
+            return;
+        }
+        loop {
+            self.transmit();
+            self.deliver();
+            let command = self.inner.borrow_mut().session.poll_command();
+            match command {
+                Some(command) => self.execute(command),
+                None if self.inner.borrow().session.pending_output() == 0 => break,
+                None => {}
+            }
+        }
+        self.pumping.set(false);
+        self.arm();
+    }
+
+    /// Sends what is written.
+    pub fn transmit(&self) {
+        let mut sent = false;
+        loop {
+            let copy = {
+                let inner = &mut *self.inner.borrow_mut();
+                let now = inner.now;
+                let Some(bytes) = inner.session.poll_transmit(now) else {
+                    break;
+                };
+                sent = true;
+                let Some(socket) = &inner.socket else { continue };
+                if !inner.keeps {
+                    // Copied by the socket before it returns; one that is closing says so by its close event.
+                    _ = socket.send_with_u8_array(bytes);
+                    continue;
+                }
+                (socket.clone(), Uint8Array::from(bytes))
+            };
+            _ = copy.0.send_with_array_buffer_view(&copy.1);
+        }
+        if sent {
+            self.check_transport();
+        }
+    }
+
+    fn check_transport(&self) {
+        let socket = self.inner.borrow().socket.clone();
+        let Some(socket) = socket else { return };
+        let buffered = Reflect::get(&socket, &"bufferedAmount".into())
+            .ok()
+            .and_then(|amount| amount.as_f64());
+        let inner = &mut *self.inner.borrow_mut();
+        inner
+            .session
+            .handle_writable(inner.now, buffered.unwrap_or(0.0) as usize);
+    }
+
+    /// Hands all events to JavaScript.
+    fn deliver(&self) {
+        if self.delivering.replace(true) {
+            return;
+        }
+        loop {
+            let words = {
+                let inner = &mut *self.inner.borrow_mut();
+                inner.record_events();
+                std::mem::take(&mut inner.words)
+            };
+            if words.is_empty() {
+                self.inner.borrow_mut().words = words;
+                break;
+            }
+            self.host.batch(words.as_ptr(), words.len());
+            let inner = &mut *self.inner.borrow_mut();
+            inner.words = words;
+            inner.words.clear();
+            inner.topics.clear();
+            inner.objects.clear();
+        }
+        self.delivering.set(false);
+    }
+
+    fn execute(self: &Rc<Self>, command: Command) {
+        match command {
+            Command::Resolve { attempt, error } => {
+                let error = error.map_or(JsValue::UNDEFINED, |error| objects::error(&error));
+                let promise = self.host.resolve(attempt, error);
+                self.settle_later(promise, |result| Settled::Resolved(result.map(resolved).map_err(drop)));
+            }
+            Command::Open { url } => {
+                let opened = self.host.open(&url);
+                if opened.is_instance_of::<Promise>() {
+                    self.settle_later(opened.unchecked_into(), Settled::Opened);
+                } else {
+                    self.attach(opened.unchecked_into());
+                }
+            }
+            Command::Close { force } => self.leave_socket(force),
+            Command::Authenticate(challenge) => {
+                let Challenge {
+                    first,
+                    reauthentication,
+                    data,
+                    properties,
+                } = *challenge;
+                let data = data.map_or(JsValue::UNDEFINED, |data| Uint8Array::from(&*data).into());
+                let properties = objects::properties(properties.borrow());
+                let promise = self.host.authenticate(reauthentication, first, data, properties);
+                self.settle_later(promise, |result| {
+                    let data = result.map(|data| data.dyn_into::<Uint8Array>().ok().map(|data| data.to_vec()));
+                    Settled::Authenticated(data.map_err(drop))
+                });
+            }
+            Command::Judge { error, attempt } => {
+                let retry = self.host.retry(objects::error(&error), attempt);
+                self.inform(|session, now| session.handle_verdict(now, retry));
+            }
+        }
+    }
+
+    /// Puts what a promise brings into the results, for [`Link::settle`].
+    fn settle_later(
+        self: &Rc<Self>,
+        promise: Promise,
+        convert: impl FnOnce(Result<JsValue, JsValue>) -> Settled + 'static,
+    ) {
+        let generation = self.inner.borrow().session.generation();
+        let weak = Rc::downgrade(self);
+        spawn_local(async move {
+            let result = JsFuture::from(promise).await;
+            if let Some(link) = weak.upgrade() {
+                let settled = convert(result);
+                link.inner.borrow_mut().results.push((generation, settled));
+                link.host.settle();
+            }
+        });
+    }
+
+    /// Tells the session what the application's promises brought. What an earlier attempt asked for is dropped.
+    pub fn settle(self: &Rc<Self>) {
+        loop {
+            let Some((generation, settled)) = self.inner.borrow_mut().results.pop() else {
+                break;
+            };
+            if generation != self.inner.borrow().session.generation() {
+                continue;
+            }
+            match settled {
+                Settled::Resolved(resolved) => self.inform(|session, now| session.handle_resolved(now, resolved)),
+                Settled::Opened(Ok(socket)) => self.attach(socket.unchecked_into()),
+                Settled::Opened(Err(_)) => {
+                    let what = Some("the transport could not be made");
+                    self.inform(|session, now| session.handle_close(now, None, what));
+                }
+                Settled::Authenticated(data) => self.inform(|session, now| session.handle_auth(now, data)),
+            }
+        }
+        self.pump();
+    }
+
+    // ------------------------------------------------------------------------------------ the timer
+
+    fn arm(&self) {
+        let ms = {
+            let inner = &mut *self.inner.borrow_mut();
+            let drain = inner.session.is_blocked().then(|| inner.now.after_ms(DRAIN_MS));
+            let next = [inner.session.poll_timeout(), drain].into_iter().flatten().min();
+            match (next, inner.armed) {
+                (None, None) => return,
+                (None, Some(_)) => {
+                    inner.armed = None;
+                    -1.0
+                }
+                // A timer that fires too early finds nothing to do and is set again: cheaper than to move it with
+                // every packet.
+                (Some(next), Some(armed)) if next >= armed => return,
+                (Some(next), _) => {
+                    inner.armed = Some(next);
+                    (next.0.saturating_sub(now().0) as f64 / 1_000.0).ceil()
+                }
+            }
+        };
+        self.host.timer(ms);
+    }
+
+    pub fn timeout(self: &Rc<Self>) {
+        self.inner.borrow_mut().armed = None;
+        self.inform(Session::handle_timeout);
+        self.check_transport();
+        self.pump();
+    }
+
+    pub fn take_object(&self, index: usize) -> JsValue {
+        let event = self.inner.borrow_mut().objects.get_mut(index).and_then(Option::take);
+        event.map_or(JsValue::UNDEFINED, |event| objects::event(&event))
+    }
+}
+
+impl Inner {
+    /// Writes the session's events as records.
+    fn record_events(&mut self) {
+        let assembled = self.session.assembled().as_ptr() as u32;
+        while let Some(event) = self.session.poll_event() {
+            match event {
+                Event::Message(message) => {
+                    let base = if message.assembled { assembled } else { 0 };
+                    let has_properties = message.properties.len > 0;
+                    self.words.push(
+                        record::MESSAGE
+                            | (message.qos as u32) << 4
+                            | u32::from(message.retain) << 6
+                            | u32::from(message.dup) << 7
+                            | u32::from(has_properties) << 8
+                            | u32::from(message.assembled) << 9
+                            | message.slot << 12,
+                    );
+                    self.words.push(base + message.payload.start);
+                    self.words.push(message.payload.len);
+                    if message.qos != QoS::AtMostOnce {
+                        self.words.push(message.sequence);
+                    }
+                    if has_properties {
+                        self.words.push(base + message.properties.start);
+                        self.words.push(message.properties.len);
+                    }
+                }
+                Event::Slot {
+                    slot,
+                    topic,
+                    routes,
+                    identifiers,
+                } => {
+                    self.words
+                        .extend([record::SLOT | slot << 12, topic.as_ptr() as u32, topic.len() as u32]);
+                    self.words.extend([routes.len() as u32, identifiers.len() as u32]);
+                    self.words.extend_from_slice(&routes);
+                    self.words.extend_from_slice(&identifiers);
+                    self.topics.push(topic);
+                }
+                Event::Published {
+                    token,
+                    reason,
+                    properties: None,
+                } => {
+                    self.words.extend([record::DONE | u32::from(reason.0) << 8, token]);
+                }
+                event => {
+                    self.words.extend([record::EVENT, self.objects.len() as u32]);
+                    self.objects.push(Some(event));
+                }
+            }
+        }
+    }
+}
+
+/// What `resolve` brings: `{ urls, credentials, dynamic }`, made by our own JavaScript.
+fn resolved(value: JsValue) -> Resolved {
+    let get = |object: &JsValue, name: &str| Reflect::get(object, &name.into()).unwrap_or(JsValue::UNDEFINED);
+    let list = |name| Array::from(&get(&value, name)).to_vec().into_iter();
+    Resolved {
+        urls: list("urls").filter_map(|url| url.as_string()).map(Into::into).collect(),
+        credentials: list("credentials")
+            .map(|credentials| Credentials {
+                username: get(&credentials, "username").as_string(),
+                password: get(&credentials, "password")
+                    .dyn_into::<Uint8Array>()
+                    .ok()
+                    .map(|password| password.to_vec()),
+            })
+            .collect(),
+        dynamic: get(&value, "dynamic").is_truthy(),
+    }
+}

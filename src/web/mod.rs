@@ -1,0 +1,7 @@
+//! The session on the web platform: socket, timer, and the class that JavaScript sees.
+
+mod bindings;
+mod link;
+mod objects;
+
+pub use bindings::Core;
