@@ -1,0 +1,49 @@
+import { string } from './check.js'
+import { invalid, unsupported } from './errors.js'
+
+/** A server to try: its URL as it may be shown, and what `user:password@` in it said. */
+export interface Address {
+  url: string
+  username?: string
+  password?: string
+}
+
+/** `anyScheme`: the application makes the socket. */
+export function addresses(value: unknown, anyScheme: boolean): Address[] {
+  const list: unknown[] = Array.isArray(value) ? value : [value]
+  if (list.length === 0) throw invalid('url', 'is an empty list')
+  return list.map((each) => address(each, anyScheme))
+}
+
+function address(value: unknown, anyScheme: boolean): Address {
+  const written = typeof value === 'string' ? string(value, 'url') : undefined
+  const href = written ?? (value as URL | undefined)?.href
+  if (typeof href !== 'string') throw invalid('url', 'must be a string or a URL')
+  let url: URL
+  try {
+    url = new URL(href)
+  } catch {
+    // The error of the runtime quotes the URL, credentials included.
+    throw invalid('url', 'is not an absolute URL, as wss://example.org/mqtt')
+  }
+  const webSocket = /^wss?:$/.test(url.protocol)
+  if (!webSocket && !anyScheme) {
+    if (/^mqtts?:$/.test(url.protocol)) throw unsupported(`${url.protocol} URLs, use ws: or wss:`)
+    throw invalid('url', `must begin with ws: or wss:, not ${url.protocol}`)
+  }
+  const username = decoded(url.username)
+  const password = decoded(url.password)
+  url.username = url.password = url.hash = ''
+  const hasPath = written === undefined ? url.pathname !== '/' : /^[^:]+:[/\\]*[^/\\?#]+[/\\]/.test(written)
+  if (webSocket && !hasPath) url.pathname = '/mqtt'
+  return { url: url.href, username, password }
+}
+
+function decoded(part: string): string | undefined {
+  if (part === '') return undefined
+  try {
+    return decodeURIComponent(part)
+  } catch {
+    return part
+  }
+}

@@ -1,0 +1,11 @@
+// The export list of every entry.
+export { Client, connect, matches } from './client.js'
+export * from './errors.js'
+export { Message, type MessageStream, type Subscription } from './subscription.js'
+export { fromMessagePort } from './transports/port.js'
+export type * from './types.js'
+
+declare const __VERSION__: string
+
+/** Of this package. */
+export const version: string = __VERSION__

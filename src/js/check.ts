@@ -1,0 +1,126 @@
+// What callers pass in, checked by type. What the values mean is the core's to say.
+import { invalid, mqttError } from './errors.js'
+import type { CallOptions, Payload } from './types.js'
+
+export type Bag = Record<string, unknown>
+
+/** A packet's remaining length. MQTT 5, 1.5.5. */
+const LARGEST = 268_435_455
+export const encoder = new TextEncoder()
+
+const isWellFormed: (text: string) => boolean =
+  'isWellFormed' in String.prototype
+    ? (text) => (text as unknown as { isWellFormed(): boolean }).isWellFormed()
+    : (text) => !/\p{Surrogate}/u.test(text)
+
+export function wellFormed(text: string, argument: string): string {
+  if (!isWellFormed(text)) throw invalid(argument, 'has a lone surrogate, which UTF-8 cannot encode')
+  return text
+}
+
+export function string(value: unknown, argument: string): string {
+  if (typeof value !== 'string') throw invalid(argument, `must be a string, not ${kind(value)}`)
+  return wellFormed(value, argument)
+}
+
+export function boolean(value: unknown, argument: string): boolean {
+  if (typeof value !== 'boolean') throw invalid(argument, `must be a boolean, not ${kind(value)}`)
+  return value
+}
+
+/** A number of at least `least`. */
+export function number(value: unknown, argument: string, least = 0): number {
+  if (typeof value !== 'number' || !(value >= least)) throw invalid(argument, `must be a number of at least ${least}, not ${shown(value)}`)
+  return value
+}
+
+export function func<F>(value: F, argument: string): F {
+  if (typeof value !== 'function') throw invalid(argument, `must be a function, not ${kind(value)}`)
+  return value
+}
+
+export function oneOf<T>(value: unknown, argument: string, allowed: readonly T[]): T {
+  if (!allowed.includes(value as T)) throw invalid(argument, `must be one of ${allowed.join(', ')}, not ${shown(value)}`)
+  return value as T
+}
+
+export function object(value: unknown, argument: string): Bag {
+  if (typeof value !== 'object' || value === null || Array.isArray(value)) throw invalid(argument, `must be an object, not ${kind(value)}`)
+  return value as Bag
+}
+
+/** An object with no other names than these. */
+export function options(value: unknown, argument: string, names: readonly string[], prefix = ''): Bag {
+  if (value === undefined) return {}
+  const bag = object(value, argument)
+  for (const name in bag) if (!names.includes(name)) throw invalid(prefix + name, 'is no option here')
+  return bag
+}
+
+export function strings(value: unknown, argument: string): string[] {
+  if (!Array.isArray(value)) throw invalid(argument, `must be an array of strings, not ${kind(value)}`)
+  return value.map((text) => string(text, argument))
+}
+
+/** Names and values in turn, in the order given. */
+export function userProperties(value: unknown, argument: string): string[] {
+  const flat: string[] = []
+  if (Array.isArray(value)) {
+    for (const pair of value) {
+      if (!Array.isArray(pair) || pair.length !== 2) throw invalid(argument, 'must be a list of [name, value], or a record')
+      flat.push(...strings(pair, argument))
+    }
+  } else {
+    for (const [name, values] of Object.entries(object(value, argument))) {
+      for (const each of Array.isArray(values) ? values : [values]) flat.push(string(name, argument), string(each, argument))
+    }
+  }
+  return flat
+}
+
+/** The bytes of a buffer or view, not copied; undefined if it is none. */
+export function view(value: unknown): Uint8Array | undefined {
+  if (value instanceof Uint8Array) return value
+  if (value instanceof ArrayBuffer) return new Uint8Array(value)
+  if (ArrayBuffer.isView(value)) return new Uint8Array(value.buffer, value.byteOffset, value.byteLength)
+  // Of another realm, or shared.
+  return /^\[object (Shared)?ArrayBuffer]$/.test(Object.prototype.toString.call(value)) ? new Uint8Array(value as ArrayBuffer) : undefined
+}
+
+export function binary(value: unknown, argument: string): Uint8Array {
+  const bytes = view(value)
+  if (bytes === undefined) throw invalid(argument, `must be a Uint8Array, not ${kind(value)}`)
+  return bytes
+}
+
+export function payloadBytes(payload: Payload | undefined, argument: string): Uint8Array {
+  const bytes = typeof payload === 'string' ? encoder.encode(wellFormed(payload, argument)) : view(payload ?? new Uint8Array())
+  if (bytes === undefined || payload === null) {
+    throw invalid(argument, `must be a string, an ArrayBuffer or a view of one, not ${kind(payload)}: try JSON.stringify`)
+  }
+  if (bytes.length > LARGEST) throw mqttError({ code: 'PACKET_TOO_LARGE', size: bytes.length, limit: LARGEST })
+  return bytes
+}
+
+/** `signal` and `timeout` of a call. Throws if it is withdrawn already. */
+export function checkCall({ signal, timeout }: CallOptions): void {
+  if (timeout !== undefined) number(timeout, 'timeout')
+  if (signal !== undefined) checkSignal(signal).aborted && aborted(signal)
+}
+
+export function checkSignal(signal: unknown): AbortSignal {
+  if (typeof (signal as AbortSignal | null)?.addEventListener !== 'function') throw invalid('signal', 'must be an AbortSignal')
+  return signal as AbortSignal
+}
+
+function aborted(signal: AbortSignal): never {
+  throw mqttError({ code: 'ABORTED', cause: signal.reason })
+}
+
+function kind(value: unknown): string {
+  return value === null ? 'null' : Array.isArray(value) ? 'an array' : typeof value
+}
+
+function shown(value: unknown): string {
+  return typeof value === 'string' ? `'${value}'` : typeof value === 'number' ? String(value) : kind(value)
+}

@@ -1,0 +1,82 @@
+import { mqttError } from './errors.js'
+import type { ClientEvents } from './types.js'
+
+type Listener = ((...args: any[]) => unknown) & { once?: Listener }
+type Name = keyof ClientEvents
+
+const listenerOf = (event: Name) => `a listener of '${event}' threw`
+const MESSAGE = listenerOf('message')
+
+/** A typed event emitter, and the place where what the application's functions throw ends up. */
+export class Events {
+  readonly #listeners: { [E in Name]?: readonly Listener[] } = {}
+
+  /** Present while somebody listens. */
+  get(event: Name): readonly Listener[] | undefined {
+    return this.#listeners[event]
+  }
+
+  add(event: Name, listener: Listener): void {
+    this.#listeners[event] = [...(this.#listeners[event] ?? []), listener]
+  }
+
+  remove(event: Name, listener: Listener): void {
+    const listeners = this.#listeners[event] ?? []
+    const index = listeners.findIndex((each) => each === listener || each.once === listener)
+    if (index < 0) return
+    this.#listeners[event] = listeners.length > 1 ? listeners.filter((_, at) => at !== index) : undefined
+  }
+
+  once(event: Name, listener: Listener): void {
+    const wrapper: Listener = (...args) => {
+      this.remove(event, wrapper)
+      return listener(...args)
+    }
+    wrapper.once = listener
+    this.add(event, wrapper)
+  }
+
+  emit<E extends Name>(event: E, ...args: ClientEvents[E]): void {
+    const listeners = this.#listeners[event]
+    if (listeners !== undefined) for (const listener of listeners) this.run(listenerOf(event), listener, ...args)
+    else if (event === 'error') console.error(args[0])
+  }
+
+  /** `emit` for what comes often. */
+  each(listeners: readonly Listener[], value: unknown): void {
+    for (const listener of listeners) {
+      try {
+        const returned = listener(value)
+        if (returned !== undefined) this.watch(MESSAGE, returned)
+      } catch (cause) {
+        this.failed(MESSAGE, cause)
+      }
+    }
+  }
+
+  /** Calls a function of the application. */
+  run(what: string, call: Listener, ...args: unknown[]): void {
+    try {
+      const result = call(...args)
+      if (result !== undefined) this.watch(what, result)
+    } catch (cause) {
+      this.failed(what, cause)
+    }
+  }
+
+  /** Reports it if `result` is a promise that rejects. */
+  watch(what: string, result: unknown): void {
+    if (isThenable(result)) result.then(undefined, (cause) => this.failed(what, cause))
+  }
+
+  failed(what: string, cause: unknown): void {
+    const error = mqttError({ code: 'HANDLER_FAILED', what, cause })
+    // A listener of 'error' that throws in turn must not go round in circles.
+    if (what === listenerOf('error')) console.error(error)
+    else this.emit('error', error)
+  }
+}
+
+export function isThenable(value: unknown): value is PromiseLike<unknown> {
+  return typeof (value as PromiseLike<unknown> | null | undefined)?.then === 'function'
+}

@@ -1,0 +1,244 @@
+// Options on their way to the core: what is JavaScript's own is kept here, the rest goes over leaf by leaf.
+import type { Core } from '#glue'
+import * as check from './check.js'
+import { invalid, unsupported } from './errors.js'
+import { platform } from './platform.js'
+import type { Authenticator, CallOptions, ConnectOptions, Filters, QoS, Will } from './types.js'
+
+const CALL = ['signal', 'timeout']
+const PUBLISH = [...CALL, 'qos', 'retain', 'properties']
+const WHOLE = ['ack', 'conflate', 'subscriptionIdentifier', 'userProperties']
+const SUBSCRIBE = [...CALL, ...WHOLE, 'qos', 'noLocal', 'retainAsPublished', 'retainHandling']
+const END = [...CALL, 'force', 'reasonCode', 'properties']
+const WILL = ['topic', 'payload', 'qos', 'retain', 'properties']
+const TLS = ['ca', 'cert', 'key', 'passphrase', 'servername', 'rejectUnauthorized', 'alpnProtocols']
+const GROUPS = ['properties', 'will.properties', 'queue', 'reconnect']
+const QOS: readonly QoS[] = [0, 1, 2]
+
+/** What stays in JavaScript of ConnectOptions. */
+export type Settings = Pick<
+  ConnectOptions,
+  'username' | 'password' | 'transport' | 'tls' | 'signal' | 'authentication'
+> & { protocols: string[]; headers: NonNullable<ConnectOptions['websocket']>['headers']; shouldRetry?: (...args: any[]) => unknown }
+
+/** Hands all options to the core and returns what is not the core's. */
+export function configure(core: Core, given: ConnectOptions): Settings {
+  const settings: Settings = { protocols: ['mqtt'], headers: undefined }
+  for (const [name, value] of Object.entries(check.object(given, 'options'))) {
+    if (value === undefined) continue
+    switch (name) {
+      case 'username':
+      case 'password':
+        if (typeof value !== 'function') checkCredential(name, value)
+        settings[name] = value as never
+        break
+      case 'transport':
+        settings.transport = check.func(value, name) as ConnectOptions['transport']
+        break
+      case 'signal':
+        settings.signal = check.checkSignal(value)
+        break
+      case 'tls':
+        settings.tls = readTls(value)
+        break
+      case 'websocket': {
+        const { protocols, headers } = check.options(value, name, ['protocols', 'headers'], 'websocket.')
+        if (protocols !== undefined) settings.protocols = check.strings(protocols, 'websocket.protocols')
+        if (headers !== undefined && typeof headers !== 'function') checkHeaders(headers)
+        settings.headers = headers as Settings['headers']
+        break
+      }
+      case 'authentication': {
+        const { method, start, continue: next } = check.object(value, name)
+        core.option('authentication.method', check.string(method, 'authentication.method'))
+        check.func(start, 'authentication.start')
+        check.func(next, 'authentication.continue')
+        settings.authentication = value as unknown as Authenticator
+        break
+      }
+      case 'store':
+        throw unsupported('the option store')
+      case 'will':
+        configureWill(core, value as Will)
+        break
+      case 'reconnect': {
+        if (typeof value !== 'object') {
+          core.option(name, value)
+          break
+        }
+        const { shouldRetry, ...rest } = check.object(value, name)
+        if (shouldRetry !== undefined) {
+          settings.shouldRetry = check.func(shouldRetry, 'reconnect.shouldRetry') as Settings['shouldRetry']
+          core.option('reconnect.shouldRetry', true)
+        }
+        pass(core, name, rest)
+        break
+      }
+      default:
+        pass(core, name, value)
+    }
+  }
+  if (settings.transport === undefined && !platform.native) {
+    if (settings.tls) throw unsupported('the option tls: this runtime makes its own TLS connections')
+    if (settings.headers) throw unsupported('the option websocket.headers: this runtime sends none')
+  }
+  core.ready()
+  return settings
+}
+
+export function configureWill(core: Core, will: Will | undefined): void {
+  core.willBegin()
+  if (will !== undefined) {
+    check.options(will, 'will', WILL, 'will.')
+    for (const [name, value] of Object.entries(will)) {
+      pass(core, `will.${name}`, name === 'payload' ? check.payloadBytes(value, 'will.payload') : value)
+    }
+  }
+  core.willCommit(will !== undefined)
+}
+
+function pass(core: Core, path: string, value: unknown): void {
+  if (value === undefined) return
+  if (GROUPS.includes(path)) {
+    for (const [name, each] of Object.entries(check.object(value, path))) pass(core, `${path}.${name}`, each)
+  } else {
+    core.option(path, leaf(path.slice(path.lastIndexOf('.') + 1), value, path))
+  }
+}
+
+function leaf(name: string, value: unknown, path: string): unknown {
+  if (typeof value === 'string') return check.wellFormed(value, path)
+  if (name === 'userProperties') return check.userProperties(value, path)
+  if (name === 'correlationData') return check.binary(value, path)
+  return value
+}
+
+export function checkCredential(name: string, value: unknown): void {
+  if (name === 'username' || typeof value === 'string') check.string(value, name)
+  else check.binary(value, name)
+}
+
+export function checkHeaders(headers: unknown): void {
+  for (const [name, value] of Object.entries(check.object(headers, 'websocket.headers'))) check.string(value, `websocket.headers.${name}`)
+}
+
+function readTls(value: unknown): ConnectOptions['tls'] {
+  const tls = check.options(value, 'tls', TLS, 'tls.')
+  for (const [name, each] of Object.entries(tls)) {
+    const path = `tls.${name}`
+    if (each === undefined) continue
+    if (name === 'rejectUnauthorized') check.boolean(each, path)
+    else if (name === 'alpnProtocols') check.strings(each, path)
+    else if (typeof each === 'string' || name === 'passphrase' || name === 'servername') check.string(each, path)
+    else check.binary(each, path)
+  }
+  return { ...tls }
+}
+
+// ------------------------------------------------------------------------------------------------ calls
+
+/** For `Core.property`. */
+export type Draft = [path: string, value: unknown][]
+
+function draftOf(properties: unknown, prefix: string): Draft {
+  const draft: Draft = []
+  if (properties === undefined) return draft
+  for (const [name, value] of Object.entries(check.object(properties, 'properties'))) {
+    // What a received message has on top: it is not sent on.
+    if (value !== undefined && name !== 'subscriptionIdentifiers') draft.push([prefix + name, leaf(name, value, prefix + name)])
+  }
+  return draft
+}
+
+export interface PublishCall {
+  flags: number
+  draft: Draft
+}
+
+export function readPublish(given: unknown): PublishCall {
+  const bag = check.options(given, 'options', PUBLISH)
+  check.checkCall(bag)
+  const { qos = 0, retain = false, properties } = bag
+  const flags = check.oneOf(qos, 'qos', QOS) | (check.boolean(retain, 'retain') ? 4 : 0)
+  const draft = draftOf(properties, 'properties.')
+  return { flags: draft.length ? flags | 8 : flags, draft }
+}
+
+export interface SubscribeCall extends CallOptions {
+  filters: string[]
+  /** One byte each, as in a SUBSCRIBE. */
+  bits: Uint8Array
+  ack: 'auto' | 'settled' | 'manual'
+  draft: Draft
+}
+
+export function readSubscribe(filters: Filters, given: unknown): SubscribeCall {
+  const whole = { ...check.options(given, 'options', SUBSCRIBE) }
+  const entries: [string, unknown][] =
+    typeof filters === 'object' && filters !== null && !Array.isArray(filters)
+      ? Object.entries(filters)
+      : readFilters(filters).map((filter) => [filter, undefined])
+  const bits = entries.map(([, own]) => {
+    const each = { ...whole, ...check.options(own, 'filter', SUBSCRIBE) }
+    for (const name of [...WHOLE, ...CALL]) {
+      if (each[name] === undefined) continue
+      const same = entries.every(([, other]) => ((other as check.Bag | undefined)?.[name] ?? whole[name]) === each[name])
+      if (!same) throw invalid(name, 'goes for all filters of a call: give it in the options')
+      whole[name] = each[name]
+    }
+    const { qos = 0, noLocal = false, retainAsPublished = false, retainHandling = 0 } = each
+    return (
+      check.oneOf(qos, 'qos', QOS) |
+      (check.boolean(noLocal, 'noLocal') ? 4 : 0) |
+      (check.boolean(retainAsPublished, 'retainAsPublished') ? 8 : 0) |
+      (check.oneOf(retainHandling, 'retainHandling', QOS) << 4)
+    )
+  })
+  if (bits.length === 0) throw invalid('filter', 'names no filter')
+  check.checkCall(whole)
+  const { ack = 'auto', conflate = 0, subscriptionIdentifier, userProperties } = whole
+  if (check.number(conflate, 'conflate')) throw unsupported('the option conflate')
+  return {
+    filters: entries.map(([filter]) => check.wellFormed(filter, 'filter')),
+    bits: Uint8Array.from(bits),
+    ack: check.oneOf(ack, 'ack', ['auto', 'settled', 'manual'] as const),
+    draft: draftOf({ subscriptionIdentifier, userProperties }, ''),
+    signal: whole.signal as AbortSignal | undefined,
+    timeout: whole.timeout as number | undefined,
+  }
+}
+
+export function readFilters(filters: unknown): string[] {
+  const list: unknown[] = Array.isArray(filters) ? filters : [filters]
+  if (list.length === 0) throw invalid('filter', 'names no filter')
+  return list.map((filter) => check.string(filter, 'filter'))
+}
+
+export function readUnsubscribe(given: unknown): Draft {
+  const { userProperties, ...call } = check.options(given, 'options', [...CALL, 'userProperties'])
+  check.checkCall(call)
+  return draftOf({ userProperties }, '')
+}
+
+export interface EndCall {
+  timeout: number
+  force: boolean
+  reasonCode: number
+  draft: Draft
+}
+
+export function readEnd(given: unknown): EndCall {
+  const bag = check.options(given, 'options', END)
+  check.checkCall(bag)
+  const { timeout = 3_000, force = false, reasonCode = 0, properties } = bag
+  return {
+    timeout: timeout as number,
+    force: check.boolean(force, 'force'),
+    reasonCode: check.number(reasonCode, 'reasonCode'),
+    draft: draftOf(properties, 'properties.'),
+  }
+}
+
+export function readCall(given: unknown): void {
+  check.checkCall(check.options(given, 'options', CALL))
+}

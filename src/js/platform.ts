@@ -1,0 +1,17 @@
+import { unsupported } from './errors.js'
+import type { TransportContext, WebSocketLike } from './types.js'
+
+/** What differs between runtimes. The entry for Node puts its own in place. */
+export const platform = {
+  /** Makes the socket for a ws: or wss: URL. */
+  open(url: URL, { protocols }: TransportContext): WebSocketLike {
+    if (typeof WebSocket === 'undefined') throw unsupported('there is no WebSocket here: give a `transport`')
+    return new WebSocket(url, protocols)
+  },
+  binaryType: 'arraybuffer',
+  /** Whether `open` can send headers and set TLS options. */
+  native: false,
+}
+
+/** Runtimes that lack the symbol get the one that polyfills and compilers agree on. */
+export const asyncDispose: typeof Symbol.asyncDispose = Symbol.asyncDispose ?? (Symbol.for('Symbol.asyncDispose') as never)
