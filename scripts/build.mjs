@@ -75,6 +75,7 @@ async function buildPackage(texts) {
       minify: true,
       target: 'es2022',
       legalComments: 'none',
+      define: { __VERSION__: JSON.stringify(createRequire(import.meta.url)('../package.json').version) },
       external: ['ws'],
       alias: { '#glue': join(bindgen, 'wasmqtt.js'), '#wasm': join(bindgen, 'wasmqtt_bg.wasm') },
       loader: { '.wasm': 'base64' },
