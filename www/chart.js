@@ -125,7 +125,7 @@ export class Chart {
       sum += value
     }
     const last = inside[inside.length - 1]
-    setText(readout, `${number(last)}   min ${number(low)}  mean ${number(Number((sum / inside.length).toPrecision(4)))}  max ${number(high)}`)
+    setText(readout, `${number(last)}    min ${number(low)}   mean ${number(Number((sum / inside.length).toPrecision(4)))}   max ${number(high)}`)
     canvas.ariaLabel = `${this.#parts.series.value}: ${readout.textContent}`
 
     const ticks = niceTicks(low, high, Math.max(2, Math.floor(height / 45)))
