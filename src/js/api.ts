@@ -1,6 +1,31 @@
 // The export list of every entry.
 export { Client, connect, matches } from './client.js'
-export * from './errors.js'
+export {
+  AbortError,
+  AuthenticationError,
+  ClosedError,
+  ConnectError,
+  ConnectionLostError,
+  type ErrorCode,
+  ExpiredError,
+  HandlerError,
+  InternalError,
+  InvalidArgumentError,
+  KeepaliveTimeoutError,
+  MqttError,
+  NotSupportedError,
+  PacketTooLargeError,
+  ProtocolError,
+  PublishError,
+  QueueFullError,
+  ReasonCode,
+  ServerDisconnectedError,
+  SessionLostError,
+  StoreError,
+  SubscribeError,
+  TimeoutError,
+  UnsubscribeError,
+} from './errors.js'
 export { Message, type MessageStream, type Subscription } from './subscription.js'
 export { fromMessagePort } from './transports/port.js'
 export type * from './types.js'

@@ -136,6 +136,7 @@ export class Host {
 
   /** Gone when the client is closed. */
   #core: Core | undefined
+  #evicted = false
   readonly #calls = new Calls(this.events)
   readonly #settings: Settings
   readonly #url: BrokerUrl
@@ -221,7 +222,7 @@ export class Host {
     let at = pointer >>> 2
     const end = at + count
     this.#delivering = true
-    while (at < end && this.#core !== undefined) {
+    while (at < end && !this.#evicted) {
       const words = memoryWords()
       const head = words[at]!
       switch (head & 15) {
@@ -278,7 +279,7 @@ export class Host {
     }
     this.#delivering = false
     // A trap inside a handler's call: the instance under this call is dead, leave it.
-    if (this.#core === undefined) throw this.#fatal
+    if (this.#evicted) throw this.#fatal
     core.delivered()
   }
 
@@ -462,7 +463,8 @@ export class Host {
   }
 
   open(url: string): Promise<WebSocketLike> {
-    const attempt = this.#attempt!
+    // Another socket for the same attempt: the server did not speak the first one's protocol version.
+    const attempt = (this.#attempt ??= new AbortController())
     const { transport, protocols, tls } = this.#settings
     const context: TransportContext = { protocols, headers: this.#headers, tls, signal: attempt.signal }
     return this.#promised(async () => {
@@ -490,10 +492,11 @@ export class Host {
     reauthentication: boolean,
     first: boolean,
     challenge: Uint8Array | undefined,
-    properties: { reasonString?: string; userProperties: UserProperties },
+    { reasonString, userProperties = [] }: { reasonString?: string; userProperties?: UserProperties },
   ): Promise<Uint8Array | undefined> {
     const { authentication } = this.#settings
     return this.#promised(async () => {
+      const properties = { reasonString, userProperties }
       const data = await (first ? authentication!.start({ reauthentication }) : authentication!.continue(challenge, properties))
       return data === undefined ? data : check.binary(data, 'authentication data')
     })
@@ -653,7 +656,7 @@ export class Host {
       const { timeout, force, reasonCode, draft } = readEnd(options)
       const token = this.#calls.next
       const core = this.#core
-      if (this.state === 'closed' || core === undefined) {
+      if (core === undefined) {
         queueMicrotask(() => this.#calls.resolve(token, undefined))
       } else {
         if (this.#ending.length === 0) {
@@ -691,8 +694,8 @@ export class Host {
   // ---------------------------------------------------------------------------------------------- how
 
   #open(): Core {
-    if (this.#core !== undefined && this.state !== 'closed') return this.#core
-    throw this.#fatal?.code === 'INTERNAL' ? this.#fatal : closed(this.#fatal)
+    if (this.#core !== undefined) return this.#core
+    throw this.#evicted ? this.#fatal! : closed(this.#fatal)
   }
 
   /** A call that returns a promise, or undefined and calls back. */
@@ -747,7 +750,7 @@ export class Host {
   }
 
   #trap(thrown: unknown): MqttError {
-    return this.#core === undefined ? this.#fatal! : trap(thrown)
+    return this.#evicted ? this.#fatal! : trap(thrown)
   }
 
   /** The core's reason for a negative answer. */
@@ -826,7 +829,7 @@ export class Host {
     this.#turn = undefined
     this.#run((core) => core.flush())
     if (turn === undefined) return
-    if (this.#core === undefined) {
+    if (this.#evicted) {
       turn.promise?.catch(() => {})
       turn.reject(this.#fatal!)
       for (const callback of turn.callbacks) this.#calls.answer(callback, this.#fatal!)
@@ -876,22 +879,20 @@ export class Host {
 
   /** The end of the client's life, the core's part of which is over. */
   #close(error: MqttError | undefined): void {
+    this.stats()
     this.#fatal = error
+    this.#free()
     this.events.emit('close', error)
     for (const subscription of [...this.#handles.values()]) this.#dropSubscription(subscription, error)
     for (const token of this.#ending.splice(0)) this.#calls.resolve(token, undefined)
     this.#calls.rejectAll(error ?? closed())
-    // Not now: the core is calling.
-    queueMicrotask(() => {
-      this.stats()
-      this.#free()
-    })
   }
 
   #free(): void {
     const core = this.#core
     this.#leave()
-    core?.free()
+    // Not now: it may be calling.
+    if (core !== undefined) queueMicrotask(() => core.free())
   }
 
   #leave(): void {
@@ -911,6 +912,7 @@ export class Host {
   /** The instance trapped: the core is never touched again. Called under whatever ran into it, so the rest happens later. */
   evict(error: MqttError): void {
     this.#fatal = error
+    this.#evicted = true
     this.#leave()
     queueMicrotask(() => {
       const socket = this.#socket

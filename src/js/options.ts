@@ -59,7 +59,6 @@ export function configure(core: Core, given: ConnectOptions): Settings {
       case 'store':
         throw unsupported('the option store')
       case 'will':
-        configureWill(core, value as Will)
         break
       case 'reconnect': {
         if (typeof value !== 'object') {
@@ -83,6 +82,7 @@ export function configure(core: Core, given: ConnectOptions): Settings {
     if (settings.headers) throw unsupported('the option websocket.headers: this runtime sends none')
   }
   core.ready()
+  if (given.will !== undefined) configureWill(core, given.will)
   return settings
 }
 

@@ -1,0 +1,448 @@
+import assert from 'node:assert/strict'
+import { test } from 'node:test'
+import { connected, encode, event, makeClient, record, settle, startBroker } from './scripted-broker.mjs'
+
+/** Subscribes and has it granted. */
+async function subscribe(client, peer, ...args) {
+  const pending = client.subscribe(...args)
+  await peer.grant()
+  return pending
+}
+
+test('subscribe: filters in every form, options, grants', async (t) => {
+  const { client, peer } = await connected(t)
+  const first = client.subscribe('a/#')
+  const packet = await peer.grant(undefined, { filters: [{ filter: 'a/#', options: 0 }] })
+  assert.ok(packet.properties.subscriptionIdentifier > 0)
+  const subscription = await first
+  assert.deepEqual(subscription.grants, [{ filter: 'a/#', granted: true, qos: 0, reasonCode: 0 }])
+  assert.equal(subscription.active, true)
+  assert.ok(client.subscriptions.has(subscription))
+  const second = client.subscribe(['b', 'c/+'], { qos: 2, noLocal: true, retainAsPublished: true, retainHandling: 2, subscriptionIdentifier: 99, userProperties: { a: 'b' } })
+  const other = await peer.grant([1, 0x87], { filters: [{ filter: 'b', options: 0x2e }, { filter: 'c/+', options: 0x2e }] })
+  assert.deepEqual(other.properties, { subscriptionIdentifier: 99, userProperties: [['a', 'b']] })
+  assert.deepEqual((await second).grants, [
+    { filter: 'b', granted: true, qos: 1, reasonCode: 1 },
+    { filter: 'c/+', granted: false, reasonCode: 0x87 },
+  ])
+  const third = client.subscribe({ d: { qos: 1 }, e: { retainHandling: 1 } }, { qos: 2 })
+  await peer.grant(undefined, { filters: [{ filter: 'd', options: 1 }, { filter: 'e', options: 0x12 }] })
+  await third
+  assert.equal(client.subscriptions.size, 3)
+  assert.equal(client.stats().subscriptions, 3)
+})
+
+test('subscribe: refused', async (t) => {
+  const { client, peer } = await connected(t)
+  const pending = client.subscribe(['a', 'b']).catch((error) => error)
+  await peer.grant([0x87, 0x8f])
+  const error = await pending
+  assert.equal(error.name, 'SubscribeError')
+  assert.equal(error.code, 'SUBSCRIBE_REFUSED')
+  assert.deepEqual(error.grants, [
+    { filter: 'a', granted: false, reasonCode: 0x87 },
+    { filter: 'b', granted: false, reasonCode: 0x8f },
+  ])
+  assert.match(error.message, /'a' not authorized \(0x87\)/)
+  assert.equal(client.subscriptions.size, 0)
+})
+
+test('subscribe: what is wrong is named', async (t) => {
+  const { client, peer } = await connected(t)
+  const wrong = [
+    ['filter', ['a/#/b']],
+    ['filter', ['']],
+    ['filter', [5]],
+    ['filter', [[]]],
+    ['filter', [{}]],
+    ['filter', [['a', 5]]],
+    ['filter', ['\ud800']],
+    ['filter', [{ a: 5 }]],
+    ['handler', ['a', {}, 5]],
+    ['options', ['a', 5]],
+    ['qos', ['a', { qos: 3 }]],
+    ['noLocal', ['a', { noLocal: 1 }]],
+    ['retainHandling', ['a', { retainHandling: 3 }]],
+    ['ack', ['a', { ack: 'never' }]],
+    ['ack', [{ a: { ack: 'manual' }, b: {} }]],
+    ['conflate', ['a', { conflate: '1' }]],
+    ['subscriptionIdentifier', ['a', { subscriptionIdentifier: 0 }]],
+    ['userProperties', ['a', { userProperties: 5 }]],
+    ['foo', ['a', { foo: 5 }]],
+    ['foo', [{ a: { foo: 5 } }]],
+    ['timeout', ['a', { timeout: 'x' }]],
+  ]
+  for (const [argument, args] of wrong) {
+    const error = await client.subscribe(...args).catch((error) => error)
+    assert.equal(error.name, 'InvalidArgumentError', argument)
+    assert.equal(error.argument, argument)
+  }
+  assert.equal((await client.subscribe('a', { conflate: 100 }).catch((error) => error)).name, 'NotSupportedError')
+  assert.equal((await client.unsubscribe([]).catch((error) => error)).argument, 'filter')
+  assert.equal((await client.unsubscribe('a', { foo: 1 }).catch((error) => error)).argument, 'foo')
+  assert.equal(peer.pending.length, 0)
+})
+
+test('subscribe: callback is the fourth', async (t) => {
+  const { client, peer } = await connected(t)
+  const result = new Promise((resolve) => {
+    assert.equal(client.subscribe('a', undefined, undefined, (...args) => resolve(args)), undefined)
+  })
+  await peer.grant()
+  const [error, subscription] = await result
+  assert.equal(error, null)
+  assert.equal(subscription.grants[0].filter, 'a')
+  const refused = new Promise((resolve) => client.subscribe('b', {}, () => {}, resolve))
+  await peer.grant([0x80])
+  assert.equal((await refused).code, 'SUBSCRIBE_REFUSED')
+})
+
+test('messages: fields, handlers, the message event', async (t) => {
+  const { client, peer } = await connected(t)
+  const got = []
+  const events = record(client, 'message')
+  const subscription = await subscribe(client, peer, 'a/#', (message, from) => got.push([message, from]))
+  const large = 'x'.repeat(1_000)
+  peer.send({ type: 'publish', topic: 'a/ä', payload: '{"n":1}', retain: true }, { type: 'publish', topic: 'a/b', payload: large, qos: 1, id: 5, dup: true })
+  await peer.expect('puback', { id: 5, reasonCode: 0 })
+  const [[first, from], [second]] = got
+  assert.equal(from, subscription)
+  assert.equal(first.topic, 'a/ä')
+  assert.ok(first.payload instanceof Uint8Array && !Buffer.isBuffer(first.payload))
+  assert.deepEqual(first.json(), { n: 1 })
+  assert.deepEqual([first.qos, first.retain, first.dup], [0, true, false])
+  assert.equal(first.properties, undefined)
+  assert.equal(second.text(), large)
+  assert.ok(!Buffer.isBuffer(second.payload))
+  assert.deepEqual([second.qos, second.retain, second.dup], [1, false, true])
+  assert.deepEqual(events.map(([, message]) => message), [first, second])
+  first.ack()
+  second.ack()
+})
+
+test('messages: BOM kept, invalid UTF-8 of a payload replaced', async (t) => {
+  const { client, peer } = await connected(t)
+  const [message] = await Promise.all([event(client, 'message').then(([message]) => message), peer.send({ type: 'publish', topic: '\ufeffa', payload: Buffer.from([0xef, 0xbb, 0xbf, 65, 0xff]) })])
+  assert.equal(message.topic, '\ufeffa')
+  assert.equal(message.text(), '\ufeffA\ufffd')
+  assert.throws(() => message.json(), SyntaxError)
+})
+
+test('overlapping Subscriptions each get every message once', async (t) => {
+  const { client, peer } = await connected(t)
+  const got = []
+  const log = (name) => (message) => got.push(`${name} ${message.text()}`)
+  const ids = []
+  for (const [name, filter] of [['all', '#'], ['one', 'a'], ['same', 'a']]) {
+    const pending = client.subscribe(filter, log(name))
+    ids.push((await peer.grant()).properties.subscriptionIdentifier)
+    await pending
+  }
+  peer.send({ type: 'publish', topic: 'a', payload: '1', properties: { subscriptionIdentifier: ids } }, { type: 'publish', topic: 'b', payload: '2', properties: { subscriptionIdentifier: ids[0] } })
+  await settle()
+  assert.deepEqual(got.sort(), ['all 1', 'all 2', 'one 1', 'same 1'])
+})
+
+test('a handler that throws or rejects is reported, and the message acknowledged', async (t) => {
+  const { client, peer } = await connected(t)
+  const errors = record(client, 'error')
+  const cause = new Error('handler')
+  await subscribe(client, peer, 'sync', { qos: 1 }, () => { throw cause })
+  await subscribe(client, peer, 'async', { qos: 1, ack: 'settled' }, async () => { throw cause })
+  await subscribe(client, peer, 'manual', { qos: 1, ack: 'manual' }, () => { throw cause })
+  await subscribe(client, peer, 'later', { qos: 1, ack: 'manual' }, async () => { throw cause })
+  client.on('message', () => { throw cause })
+  const topics = ['sync', 'async', 'manual', 'later']
+  peer.send(...topics.map((topic, index) => ({ type: 'publish', topic, qos: 1, id: index + 1 })))
+  for (let id = 1; id <= 4; id++) await peer.expect('puback', { id })
+  await settle()
+  assert.equal(errors.length, 8)
+  for (const [, error] of errors) assert.equal(error.cause, cause)
+})
+
+test('an error nobody listens to goes to the console', async (t) => {
+  const { client, peer } = await connected(t)
+  const shown = t.mock.method(console, 'error', () => {})
+  await subscribe(client, peer, 'a', () => { throw new Error('handler') })
+  peer.send({ type: 'publish', topic: 'a' })
+  await settle()
+  assert.equal(shown.mock.calls[0].arguments[0].code, 'HANDLER_FAILED')
+  client.on('error', () => { throw new Error('listener') })
+  peer.send({ type: 'publish', topic: 'a' })
+  await settle()
+  assert.equal(shown.mock.calls[1].arguments[0].cause.message, 'listener')
+})
+
+test('ack: settled waits for the promise, and holds back those after it', async (t) => {
+  const { client, peer } = await connected(t)
+  const releases = []
+  await subscribe(client, peer, 'slow', { qos: 1, ack: 'settled' }, () => new Promise((resolve) => releases.push(resolve)))
+  await subscribe(client, peer, 'fast', { qos: 1 }, () => {})
+  peer.send({ type: 'publish', topic: 'slow', qos: 1, id: 1 }, { type: 'publish', topic: 'fast', qos: 1, id: 2 })
+  await settle()
+  assert.equal(peer.pending.length, 0)
+  releases[0]()
+  await peer.expect('puback', { id: 1 })
+  await peer.expect('puback', { id: 2 })
+})
+
+test('ack: manual, with a refusal, once, QoS 2 too', async (t) => {
+  const { client, peer } = await connected(t)
+  const got = []
+  await subscribe(client, peer, '#', { qos: 2, ack: 'manual' }, (message) => got.push(message))
+  peer.send({ type: 'publish', topic: 'a', qos: 1, id: 1 }, { type: 'publish', topic: 'b', qos: 2, id: 2 }, { type: 'publish', topic: 'c' })
+  await settle()
+  assert.equal(peer.pending.length, 0)
+  assert.throws(() => got[0].ack(5), { argument: 'reasonCode' })
+  assert.throws(() => got[0].ack('x'), { argument: 'reasonCode' })
+  got[0].ack(0x97)
+  got[0].ack()
+  await peer.expect('puback', { id: 1, reasonCode: 0x97 })
+  got[2].ack()
+  got[1].ack()
+  await peer.expect('pubrec', { id: 2, reasonCode: 0 })
+  peer.send({ type: 'pubrel', id: 2 })
+  await peer.expect('pubcomp', { id: 2 })
+})
+
+test('ack: a message of several Subscriptions when all have', async (t) => {
+  const { client, peer } = await connected(t)
+  const got = {}
+  const ids = []
+  const add = async (name, ack, handler) => {
+    const pending = client.subscribe('a', { qos: 1, ack }, handler)
+    ids.push((await peer.grant()).properties.subscriptionIdentifier)
+    await pending
+  }
+  let settleIt
+  await add('one', 'manual', (message) => (got.one = message))
+  await add('two', 'manual', (message) => (got.two = message))
+  await add('three', 'settled', () => new Promise((resolve) => (settleIt = resolve)))
+  await add('four', 'auto', () => {})
+  peer.send({ type: 'publish', topic: 'a', qos: 1, id: 1, properties: { subscriptionIdentifier: ids } })
+  await settle()
+  got.one.ack()
+  got.one.ack()
+  settleIt()
+  await settle()
+  assert.equal(peer.pending.length, 0)
+  got.two.ack()
+  await peer.expect('puback', { id: 1 })
+})
+
+test('ack: from the message event, where a manual Subscription has no handler', async (t) => {
+  const { client, peer } = await connected(t)
+  await subscribe(client, peer, 'a', { qos: 1, ack: 'manual' })
+  peer.send({ type: 'publish', topic: 'a', qos: 1, id: 1 })
+  const [message] = await event(client, 'message')
+  await settle()
+  assert.equal(peer.pending.length, 0)
+  message.ack()
+  await peer.expect('puback', { id: 1 })
+})
+
+test('ack: after the connection is gone it does nothing', async (t) => {
+  const { client, peer, broker } = await connected(t, { reconnect: { minDelay: 1 } })
+  const got = []
+  await subscribe(client, peer, 'a', { qos: 1, ack: 'manual' }, (message) => got.push(message))
+  peer.send({ type: 'publish', topic: 'a', qos: 1, id: 1 })
+  await settle()
+  peer.drop()
+  const second = await broker.accept()
+  await second.welcome({ sessionPresent: true })
+  await settle()
+  got[0].ack()
+  second.send({ type: 'publish', topic: 'a', qos: 1, id: 1, dup: true })
+  await settle()
+  assert.equal(second.pending.length, 0)
+  got[1].ack()
+  await second.expect('puback', { id: 1 })
+})
+
+test('3.1.1: options are left out, messages cannot be refused', async (t) => {
+  const { client, peer } = await connected(t, { protocolVersion: 4 })
+  const got = []
+  const pending = client.subscribe('a', { qos: 1, noLocal: true, retainHandling: 1, subscriptionIdentifier: 5, userProperties: { a: 'b' }, ack: 'manual' }, (message) => got.push(message))
+  await peer.grant(undefined, { filters: [{ filter: 'a', options: 1 }] })
+  await pending
+  peer.send({ type: 'publish', topic: 'a', qos: 1, id: 1 })
+  await settle()
+  assert.throws(() => got[0].ack(0x80), { name: 'NotSupportedError' })
+  got[0].ack()
+  await peer.expect('puback', { id: 1 })
+})
+
+test('unsubscribe: by Subscription, by filter, unknown filters, refusals', async (t) => {
+  const { client, peer } = await connected(t)
+  const got = []
+  const one = await subscribe(client, peer, 'a', (message) => got.push(message.text()))
+  const two = await subscribe(client, peer, 'a')
+  const first = one.unsubscribe()
+  assert.equal(one.unsubscribe(), first)
+  await first
+  assert.equal(one.active, false)
+  assert.equal(peer.pending.length, 0)
+  peer.send({ type: 'publish', topic: 'a', payload: 'late' })
+  await settle()
+  assert.deepEqual(got, [])
+  const second = two.unsubscribe()
+  await peer.release({ filters: ['a'] })
+  await second
+  await two.unsubscribe()
+  await one[Symbol.asyncDispose]()
+  assert.equal(client.subscriptions.size, 0)
+  const three = await subscribe(client, peer, ['b', 'c'])
+  const result = client.unsubscribe(['b', 'c', 'unknown'], { userProperties: [['x', 'y']] })
+  const packet = await peer.expect('unsubscribe', { filters: ['b', 'c', 'unknown'], properties: { userProperties: [['x', 'y']] } })
+  peer.send({ type: 'unsuback', id: packet.id, codes: [0, 0, 0x11] })
+  assert.deepEqual(await result, { reasonCodes: [{ filter: 'b', reasonCode: 0 }, { filter: 'c', reasonCode: 0 }, { filter: 'unknown', reasonCode: 0x11 }] })
+  assert.equal(three.active, false)
+  const refused = new Promise((resolve) => assert.equal(client.unsubscribe('d', undefined, resolve), undefined))
+  const { id } = await peer.expect('unsubscribe')
+  peer.send({ type: 'unsuback', id, codes: [0x87] })
+  const error = await refused
+  assert.equal(error.name, 'UnsubscribeError')
+  assert.deepEqual(error.reasonCodes, [{ filter: 'd', reasonCode: 0x87 }])
+})
+
+test('subscribe: timeout and signal', async (t) => {
+  const { client, peer } = await connected(t)
+  const got = []
+  const timedOut = client.subscribe('a', { timeout: 10 }, (message) => got.push(message)).catch((error) => error)
+  const { id } = await peer.expect('subscribe')
+  assert.equal((await timedOut).code, 'TIMEOUT')
+  peer.send({ type: 'suback', id, codes: [0] })
+  await peer.release({ filters: ['a'] })
+  peer.send({ type: 'publish', topic: 'a' })
+  await settle()
+  assert.equal(got.length, 0)
+  assert.equal(client.subscriptions.size, 0)
+  const broker = await startBroker(t)
+  const idle = makeClient(t, broker.url)
+  const controller = new AbortController()
+  const aborted = idle.subscribe('never', { signal: controller.signal }).catch((error) => error)
+  controller.abort()
+  assert.equal((await aborted).code, 'ABORTED')
+  idle.connect()
+  const other = await broker.accept()
+  await other.welcome()
+  await settle()
+  assert.equal(other.pending.length, 0)
+})
+
+test('restored after a lost session; refused then: inactive and reported', async (t) => {
+  const { client, peer, broker } = await connected(t, { reconnect: { minDelay: 1 } })
+  const errors = record(client, 'error')
+  const got = []
+  const kept = await subscribe(client, peer, 'kept', (message) => got.push(message.text()))
+  const lost = await subscribe(client, peer, 'lost')
+  peer.drop()
+  const second = await broker.accept()
+  await second.welcome({ sessionPresent: false })
+  const seen = []
+  while (seen.length < 2) {
+    const packet = await second.expect('subscribe')
+    seen.push(...packet.filters.map(({ filter }) => filter))
+    second.send({ type: 'suback', id: packet.id, codes: packet.filters.map(({ filter }) => (filter === 'lost' ? 0x87 : 0)) })
+  }
+  await settle()
+  assert.deepEqual([kept.active, lost.active], [true, false])
+  assert.equal(errors[0][1].code, 'SUBSCRIBE_REFUSED')
+  second.send({ type: 'publish', topic: 'kept', payload: 'again' })
+  await settle()
+  assert.deepEqual(got, ['again'])
+  await client.end()
+  assert.equal(kept.active, false)
+  assert.equal(client.subscriptions.size, 0)
+})
+
+test('subscribe before connect; one that was cut off is repeated', async (t) => {
+  const broker = await startBroker(t)
+  const client = makeClient(t, broker.url, { reconnect: { minDelay: 1 } })
+  const pending = client.subscribe('a')
+  client.connect()
+  const peer = await broker.accept()
+  await peer.welcome()
+  await peer.expect('subscribe', { filters: [{ filter: 'a', options: 0 }] })
+  peer.drop()
+  const second = await broker.accept()
+  await second.welcome()
+  await second.grant()
+  assert.equal((await pending).active, true)
+})
+
+test('handlers call the client: publish, subscribe, unsubscribe, end', async (t) => {
+  const { client, peer } = await connected(t)
+  const order = []
+  const subscription = await subscribe(client, peer, 'a', { qos: 1 }, (message) => {
+    order.push(message.text())
+    client.publish('echo', message.payload)
+    if (message.text() === '1') {
+      client.subscribe('b', () => {})
+      subscription.unsubscribe()
+    }
+    if (message.text() === '3') client.end()
+  })
+  peer.send(...['1', '2', '3'].map((payload, index) => ({ type: 'publish', topic: 'a', payload, qos: 1, id: index + 1 })))
+  const types = []
+  for (let packet; (packet = await peer.next()); ) {
+    types.push(packet.type)
+    if (packet.type === 'subscribe') peer.send({ type: 'suback', id: packet.id, codes: [0] })
+    if (packet.type === 'unsubscribe') peer.send({ type: 'unsuback', id: packet.id, codes: [0] })
+  }
+  assert.deepEqual(order, ['1', '2', '3'])
+  assert.deepEqual(types.sort(), ['disconnect', 'puback', 'puback', 'puback', 'publish', 'publish', 'publish', 'subscribe', 'unsubscribe'])
+})
+
+test('a large payload, and one that comes in pieces', async (t) => {
+  const { client, peer } = await connected(t)
+  const got = []
+  client.on('message', (message) => got.push(message.payload))
+  const payload = Buffer.alloc(300_000, 'abc')
+  peer.send({ type: 'publish', topic: 'a', payload }, { type: 'publish', topic: 'a', payload: Buffer.alloc(1_000, 'd') })
+  peer.sendPieces(encode({ type: 'publish', topic: 'a', payload, properties: { contentType: 'x' } }), 7_000)
+  await settle(100)
+  assert.equal(got.length, 3)
+  assert.ok(payload.equals(got[0]) && payload.equals(got[2]))
+  assert.equal(got[1].length, 1_000)
+  // A small part of a large frame does not keep all of it alive.
+  assert.equal(got[1].buffer.byteLength, 1_000)
+})
+
+test('more topics than the table holds', async (t) => {
+  const { client, peer } = await connected(t)
+  const got = new Set()
+  client.on('message', (message) => got.add(`${message.topic} ${message.text()}`))
+  for (let round = 0; round < 2; round++) {
+    for (let n = 0; n < 6_000; n += 500) {
+      peer.send(...Array.from({ length: 500 }, (_, index) => ({ type: 'publish', topic: `t/${n + index}`, payload: `${round}` })))
+    }
+  }
+  await settle(200)
+  assert.equal(got.size, 12_000)
+})
+
+test('topic aliases of the server', async (t) => {
+  const { client, peer } = await connected(t)
+  const got = []
+  await subscribe(client, peer, '#', (message) => got.push([message.topic, message.properties]))
+  peer.send({ type: 'publish', topic: 'a', properties: { topicAlias: 3 } }, { type: 'publish', topic: '', properties: { topicAlias: 3 } }, { type: 'publish', topic: '', properties: { topicAlias: 3, contentType: 'x' } })
+  await settle()
+  assert.deepEqual(got, [['a', undefined], ['a', undefined], ['a', { contentType: 'x' }]])
+})
+
+test('once and off', async (t) => {
+  const { client, peer } = await connected(t)
+  const got = []
+  const listener = (message) => got.push(message.text())
+  client.once('message', listener).on('message', listener)
+  peer.send({ type: 'publish', topic: 'a', payload: '1' })
+  peer.send({ type: 'publish', topic: 'a', payload: '2' })
+  await settle()
+  client.off('message', listener).off('message', listener)
+  client.once('message', listener).off('message', listener)
+  peer.send({ type: 'publish', topic: 'a', payload: '3' })
+  await settle()
+  assert.deepEqual(got, ['1', '1', '2'])
+  assert.throws(() => client.on('message', 5), { argument: 'listener' })
+})
