@@ -1,4 +1,4 @@
-import { string } from './check.js'
+import { careful, string } from './check.js'
 import { invalid, unsupported } from './errors.js'
 
 /** A server to try: its URL as it may be shown, and what `user:password@` in it said. */
@@ -9,11 +9,11 @@ export interface Address {
 }
 
 /** `anyScheme`: the application makes the socket. */
-export function addresses(value: unknown, anyScheme: boolean): Address[] {
+export const addresses = careful((value: unknown, anyScheme: boolean): Address[] => {
   const list: unknown[] = Array.isArray(value) ? value : [value]
   if (list.length === 0) throw invalid('url', 'is an empty list')
   return list.map((each) => address(each, anyScheme))
-}
+})
 
 function address(value: unknown, anyScheme: boolean): Address {
   const written = typeof value === 'string' ? string(value, 'url') : undefined

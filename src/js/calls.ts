@@ -5,6 +5,8 @@ import type { CallOptions, Callback } from './types.js'
 
 type Resolve = (value: any) => void
 type Reject = (error: MqttError) => void
+/** Tells the core that a call is withdrawn, and why. */
+export type Withdraw = (token: number, error: MqttError) => void
 
 // setTimeout's limit, about 25 days: longer ones would fire at once.
 const LONGEST = 0x7fff_ffff
@@ -71,11 +73,11 @@ export class Calls {
   }
 
   /** Applies `signal` and `timeout`; `withdraw` tells the core. */
-  bound(token: number, { signal, timeout }: CallOptions, withdraw: (token: number) => void): void {
+  bound(token: number, { signal, timeout }: CallOptions, withdraw: Withdraw): void {
     if (signal === undefined && (timeout === undefined || timeout === Infinity)) return
     const give = (error: MqttError) => {
       if (!this.has(token)) return
-      withdraw(token)
+      withdraw(token, error)
       this.reject(token, error)
     }
     const onAbort = () => give(mqttError({ code: 'ABORTED', cause: signal!.reason }))

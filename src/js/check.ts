@@ -1,6 +1,7 @@
 // What callers pass in, checked by type. What the values mean is the core's to say.
-import { invalid, mqttError } from './errors.js'
+import { invalid, mqttError, MqttError } from './errors.js'
 import type { CallOptions, Payload } from './types.js'
+import { mistake } from './wasm.js'
 
 export type Bag = Record<string, unknown>
 
@@ -81,10 +82,10 @@ export function userProperties(value: unknown, argument: string): string[] {
 /** The bytes of a buffer or view, not copied; undefined if it is none. */
 export function view(value: unknown): Uint8Array | undefined {
   if (value instanceof Uint8Array) return value
-  if (value instanceof ArrayBuffer) return new Uint8Array(value)
   if (ArrayBuffer.isView(value)) return new Uint8Array(value.buffer, value.byteOffset, value.byteLength)
-  // Of another realm, or shared.
-  return /^\[object (Shared)?ArrayBuffer]$/.test(Object.prototype.toString.call(value)) ? new Uint8Array(value as ArrayBuffer) : undefined
+  // Of another realm, or shared, it is no instance of ours.
+  const isBuffer = value instanceof ArrayBuffer || /^\[object (Shared)?ArrayBuffer]$/.test(Object.prototype.toString.call(value))
+  return isBuffer ? new Uint8Array(value as ArrayBuffer) : undefined
 }
 
 export function binary(value: unknown, argument: string): Uint8Array {
@@ -93,19 +94,22 @@ export function binary(value: unknown, argument: string): Uint8Array {
   return bytes
 }
 
-export function payloadBytes(payload: Payload | undefined, argument: string): Uint8Array {
+export const payloadBytes = careful((payload: Payload | undefined, argument: string): Uint8Array => {
   const bytes = typeof payload === 'string' ? encoder.encode(wellFormed(payload, argument)) : view(payload ?? new Uint8Array())
   if (bytes === undefined || payload === null) {
     throw invalid(argument, `must be a string, an ArrayBuffer or a view of one, not ${kind(payload)}: try JSON.stringify`)
   }
-  if (bytes.length > LARGEST) throw mqttError({ code: 'PACKET_TOO_LARGE', size: bytes.length, limit: LARGEST })
+  if (bytes.length > LARGEST) throw mqttError({ code: 'PACKET_TOO_LARGE', what: 'the payload is too long', size: bytes.length, limit: LARGEST })
   return bytes
-}
+})
 
 /** `signal` and `timeout` of a call. Throws if it is withdrawn already. */
-export function checkCall({ signal, timeout }: CallOptions): void {
-  if (timeout !== undefined) number(timeout, 'timeout')
-  if (signal !== undefined) checkSignal(signal).aborted && aborted(signal)
+export function call({ signal, timeout }: Bag): CallOptions {
+  const limit = timeout === undefined ? timeout : number(timeout, 'timeout')
+  if (signal === undefined) return { timeout: limit }
+  const given = checkSignal(signal)
+  if (given.aborted) throw mqttError({ code: 'ABORTED', cause: given.reason })
+  return { timeout: limit, signal: given }
 }
 
 export function checkSignal(signal: unknown): AbortSignal {
@@ -113,8 +117,16 @@ export function checkSignal(signal: unknown): AbortSignal {
   return signal as AbortSignal
 }
 
-function aborted(signal: AbortSignal): never {
-  throw mqttError({ code: 'ABORTED', cause: signal.reason })
+/** A function that reads what a caller gave: getters and proxies may throw. */
+export function careful<A extends unknown[], R>(read: (...given: A) => R): (...given: A) => R {
+  return (...given) => {
+    try {
+      return read(...given)
+    } catch (thrown) {
+      if (thrown instanceof MqttError || thrown instanceof WebAssembly.RuntimeError) throw thrown
+      throw mistake(thrown) ?? invalid('options', 'cannot be read', thrown)
+    }
+  }
 }
 
 function kind(value: unknown): string {

@@ -1,7 +1,6 @@
-import { string } from './check.js'
-import { func } from './check.js'
 import { matches as coreMatches } from '#glue'
-import { invalid, mqttError, unsupported, MqttError } from './errors.js'
+import { func, string } from './check.js'
+import { mqttError, unsupported, type MqttError } from './errors.js'
 import { Host } from './host.js'
 import { asyncDispose } from './platform.js'
 import { MessageStream, type Message, type Subscription } from './subscription.js'
@@ -27,7 +26,7 @@ import type {
   UserPropertiesInput,
   Will,
 } from './types.js'
-import { load } from './wasm.js'
+import { call } from './wasm.js'
 
 let hostOf: (client: Client) => Host
 
@@ -261,11 +260,5 @@ function start(url: BrokerUrl, options: ConnectOptions | undefined, callback: Ca
 export function matches(filter: string, topic: string): boolean {
   string(filter, 'filter')
   string(topic, 'topic')
-  load()
-  try {
-    return coreMatches(filter, topic)
-  } catch (thrown) {
-    const { argument, message } = thrown as { argument?: string; message: string }
-    throw argument === undefined ? thrown : invalid(argument, message)
-  }
+  return call(() => coreMatches(filter, topic))
 }

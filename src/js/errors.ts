@@ -229,28 +229,15 @@ export function unsupported(what: string, cause?: unknown): MqttError {
   return mqttError({ code: 'NOT_SUPPORTED', what, cause })
 }
 
-const subjects: Record<ErrorCode, string> = {
+/** What comes before `what`, where that is not the whole sentence. */
+const subjects: { [code in ErrorCode]?: string } = {
   INVALID_ARGUMENT: 'Invalid argument',
   CONNECTION_FAILED: 'Cannot connect',
-  CONNECTION_REFUSED: 'The server refused the connection',
-  CONNECTION_LOST: 'The connection was lost',
-  SESSION_LOST: 'The server has lost the session: whether it got the message is not known',
-  SERVER_DISCONNECTED: 'The server ended the connection',
-  KEEPALIVE_TIMEOUT: 'The server does not answer any more',
   PROTOCOL_ERROR: 'The server broke the protocol',
   AUTHENTICATION_FAILED: 'Authentication failed',
-  PUBLISH_REFUSED: 'The server refused the message',
-  SUBSCRIBE_REFUSED: 'The server refused the subscription',
-  UNSUBSCRIBE_REFUSED: 'The server refused to unsubscribe',
-  PACKET_TOO_LARGE: 'The packet is too large',
   NOT_SUPPORTED: 'Not supported',
-  QUEUE_FULL: 'The queue is full',
-  EXPIRED: 'The message expired before it was sent',
-  TIMEOUT: 'Timed out',
-  ABORTED: 'Aborted',
-  CLOSED: 'The client is closed',
+  ABORTED: 'The call was aborted',
   HANDLER_FAILED: 'A function of the application failed',
-  STORE_FAILED: 'The store failed',
   INTERNAL: 'Internal error, the client is closed',
 }
 
@@ -266,13 +253,12 @@ const hints: Record<number, string> = {
 /** One line for people: what happened to what, why, and what to do where that is known. */
 function describe(error: ErrorFields, what: string | undefined, cause: unknown): string {
   const { code, argument, url, topic, size, limit, reasonCode, reasonString, closeCode, grants } = error
-  let text = subjects[code]
+  const reasons = what === undefined ? [] : [what]
+  let text = subjects[code] ?? reasons.shift()!
   if (argument !== undefined) text += ` ${argument}`
   if (url) text += code === 'CONNECTION_FAILED' ? ` to ${url}` : ` (${url})`
   if (topic !== undefined) text += ` to '${topic}'`
-  if (size !== undefined) text += `: ${size} bytes, the limit is ${limit}`
-  const reasons = []
-  if (what) reasons.push(what)
+  if (size !== undefined) reasons.push(`${size} bytes, the limit is ${limit}`)
   if (reasonCode) reasons.push(reasonName(reasonCode))
   for (const grant of grants ?? []) reasons.push(`'${grant.filter}' ${reasonName(grant.reasonCode)}`)
   if (reasonString) reasons.push(`"${reasonString}"`)
@@ -280,7 +266,8 @@ function describe(error: ErrorFields, what: string | undefined, cause: unknown):
   if (cause instanceof Error && cause.message && code !== 'ABORTED') reasons.push(cause.message)
   const hint = reasonCode !== undefined && hints[reasonCode]
   if (hint) reasons.push(hint)
-  return reasons.length ? `${text}: ${reasons.join(', ')}` : text
+  text = text.charAt(0).toUpperCase() + text.slice(1)
+  return reasons.length > 0 ? `${text}: ${reasons.join(', ')}` : text
 }
 
 /** 'not authorized (0x87)' */

@@ -1,9 +1,9 @@
 // What the core calls, and the one place that calls the core: records in, promises, callbacks and events out.
 import type { Core } from '#glue'
 import { addresses, type Address } from './address.js'
-import { Calls } from './calls.js'
+import { Calls, type Withdraw } from './calls.js'
 import * as check from './check.js'
-import { invalid, mqttError, MqttError, type ErrorFields } from './errors.js'
+import { mqttError, MqttError, type ErrorFields } from './errors.js'
 import { Events, isThenable } from './events.js'
 import {
   checkCredential,
@@ -51,7 +51,7 @@ import type {
   WebSocketLike,
   Will,
 } from './types.js'
-import { leave, makeCore, memoryBytes, memoryWords, trap } from './wasm.js'
+import { leave, makeCore, memoryBytes, memoryWords, mistake, trap } from './wasm.js'
 
 /** Events of the core, by `type`. */
 export type CoreEvent =
@@ -110,12 +110,6 @@ interface Resolved {
   credentials: { username?: string; password?: Uint8Array }[]
   /** Another call may bring better credentials. */
   dynamic: boolean
-}
-
-/** What the core throws when the caller made a mistake. */
-interface Mistake {
-  argument?: string
-  message: string
 }
 
 /** QoS 0 publishes of one turn of the event loop: done together when the send buffer has left. */
@@ -303,10 +297,11 @@ export class Host {
 
   /** To several Subscriptions, or to one that has a say in the acknowledgement. */
   #deliver(core: Core, routes: Subscription[], message: Message, sequence: number): void {
+    const unacknowledged = message.qos === 0
     let hold: Hold | undefined
     for (const route of routes) {
       const { stream, ack, handler } = route
-      if (sequence === 0 || (ack === 'auto' && stream === undefined)) {
+      if (unacknowledged || (ack === 'auto' && stream === undefined)) {
         if (stream !== undefined) stream.push(message, undefined)
         else if (handler !== undefined) this.#call(handler, message, route)
         continue
@@ -375,11 +370,13 @@ export class Host {
       case 'published':
         calls.resolve(event.token, event.result)
         break
-      case 'failed':
-        this.#dropSubscription(this.#subscribing.get(event.token))
+      case 'failed': {
+        const error = this.#error(event.error)
+        this.#dropSubscription(this.#subscribing.get(event.token), error)
         this.#subscribing.delete(event.token)
-        calls.reject(event.token, this.#error(event.error))
+        calls.reject(event.token, error)
         break
+      }
       case 'subscribed': {
         const subscription = this.#handles.get(event.handle)
         this.#subscribing.delete(event.token)
@@ -522,7 +519,7 @@ export class Host {
 
   connect(options: CallOptions | undefined, callback?: Callback<ConnectInfo>): Promise<ConnectInfo> {
     return this.#attemptCall(callback, () => {
-      readCall(options)
+      const call = readCall(options)
       const core = this.#open()
       if (this.#ending.length > 0) throw closed()
       if (this.state === 'connected') {
@@ -534,7 +531,7 @@ export class Host {
       core.connect()
       const token = this.#calls.next
       this.#connecting.push(token)
-      const promise = this.#take(callback, options, () => {
+      const promise = this.#take(callback, call, () => {
         this.#connecting.splice(this.#connecting.indexOf(token), 1)
         // Reconnecting goes on without them.
         if (this.#connecting.length > 0 || this.info !== undefined) return
@@ -570,7 +567,7 @@ export class Host {
       if (answer < 0) throw this.#refusal(core)
       this.#wake()
       if (answer === 0) return this.#sent(callback)
-      return options === undefined ? this.#calls.take(callback) : this.#take(callback, options, this.#cancel)
+      return call === undefined ? this.#calls.take(callback) : this.#take(callback, call, this.#cancel)
     } catch (error) {
       return this.#calls.refuse(this.#fault(error), callback)
     }
@@ -594,10 +591,10 @@ export class Host {
       const subscription = new Subscription(this, handle, call.ack, handler, stream)
       this.#handles.set(handle, subscription)
       this.#subscribing.set(token, subscription)
-      return this.#take(callback, call, (token) => {
+      return this.#take(callback, call, (token, error) => {
         this.#cancel(token)
         this.#subscribing.delete(token)
-        this.#dropSubscription(subscription)
+        this.#dropSubscription(subscription, error)
         this.#run((core) => core.unsubscribeHandle(0, handle))
       })
     })
@@ -610,38 +607,39 @@ export class Host {
   ): Promise<UnsubscribeResult> {
     return this.#attemptCall(callback, () => {
       const list = readFilters(filters)
-      const draft = readUnsubscribe(options)
+      const call = readUnsubscribe(options)
       const core = this.#open()
-      this.#draft(core, draft)
+      this.#draft(core, call.draft)
       if (core.unsubscribe(this.#calls.next, list) < 0) throw this.#refusal(core)
-      return this.#take(callback, options, this.#cancel)
+      return this.#take(callback, call, this.#cancel)
     })
   }
 
   async unsubscribeHandle(handle: number, options: CallOptions | undefined): Promise<void> {
     await this.#attemptCall(undefined, () => {
-      readCall(options)
+      const call = readCall(options)
       const core = this.#open()
       if (core.unsubscribeHandle(this.#calls.next, handle) < 0) throw this.#refusal(core)
-      return this.#take(undefined, options, this.#cancel)
+      return this.#take(undefined, call, this.#cancel)
     })
     this.#dropSubscription(this.#handles.get(handle))
   }
 
   reauthenticate(options: CallOptions | undefined): Promise<void> {
     return this.#attemptCall(undefined, () => {
-      readCall(options)
+      const call = readCall(options)
       const core = this.#open()
       if (core.reauthenticate(this.#calls.next) < 0) throw this.#refusal(core)
-      return this.#take(undefined, options, this.#cancel)
+      return this.#take(undefined, call, this.#cancel)
     })
   }
 
   drain(options: CallOptions | undefined): Promise<void> {
     return this.#attemptCall(undefined, () => {
-      readCall(options)
-      this.#open().drain(this.#calls.next)
-      return this.#take(undefined, options, this.#cancel)
+      const call = readCall(options)
+      const core = this.#open()
+      if (core.drain(this.#calls.next) < 0) throw this.#refusal(core)
+      return this.#take(undefined, call, this.#cancel)
     })
   }
 
@@ -653,7 +651,7 @@ export class Host {
   end(options: EndOptions | undefined, callback?: Callback<void>): Promise<void> {
     if (callback === undefined && this.#end !== undefined) return this.#end
     const promise = this.#attemptCall(callback, () => {
-      const { timeout, force, reasonCode, draft } = readEnd(options)
+      const { signal, timeout, force, reasonCode, draft } = readEnd(options)
       const token = this.#calls.next
       const core = this.#core
       if (core === undefined) {
@@ -665,7 +663,7 @@ export class Host {
         }
         this.#ending.push(token)
       }
-      const promise = this.#take(callback, { signal: options?.signal }, () => {})
+      const promise = this.#take(callback, { signal }, () => {})
       if (callback === undefined) this.#end = promise as Promise<void>
       return promise
     })
@@ -709,7 +707,7 @@ export class Host {
   }
 
   /** Makes the call that `#calls.next` names, and sees that what the core did for it leaves. */
-  #take(callback: Callback<any> | undefined, options: CallOptions | undefined, withdraw: (token: number) => void): Promise<any> | undefined {
+  #take(callback: Callback<any> | undefined, options: CallOptions | undefined, withdraw: Withdraw): Promise<any> | undefined {
     const token = this.#calls.next
     const promise = this.#calls.take(callback)
     if (options !== undefined) this.#calls.bound(token, options, withdraw)
@@ -743,10 +741,7 @@ export class Host {
 
   /** What a call threw, as an error for its caller. */
   #fault(thrown: unknown): MqttError {
-    if (thrown instanceof MqttError) return thrown
-    if (thrown instanceof WebAssembly.RuntimeError) return this.#trap(thrown)
-    const mistake = thrown as Mistake | undefined
-    return mistake?.argument === undefined ? invalid('options', 'cannot be read', thrown) : invalid(mistake.argument, mistake.message)
+    return thrown instanceof MqttError ? thrown : (mistake(thrown) ?? this.#trap(thrown))
   }
 
   #trap(thrown: unknown): MqttError {
@@ -943,7 +938,7 @@ const NOTHING = {
 }
 
 function closed(cause?: MqttError): MqttError {
-  return mqttError({ code: 'CLOSED', what: 'make a new one', cause })
+  return mqttError({ code: 'CLOSED', what: 'the client is closed', cause })
 }
 
 function close(socket: WebSocketLike & { terminate?(): void }, force: boolean): void {

@@ -22,7 +22,7 @@ export type Settings = Pick<
 > & { protocols: string[]; headers: NonNullable<ConnectOptions['websocket']>['headers']; shouldRetry?: (...args: any[]) => unknown }
 
 /** Hands all options to the core and returns what is not the core's. */
-export function configure(core: Core, given: ConnectOptions): Settings {
+export const configure = check.careful((core: Core, given: ConnectOptions): Settings => {
   const settings: Settings = { protocols: ['mqtt'], headers: undefined }
   for (const [name, value] of Object.entries(check.object(given, 'options'))) {
     if (value === undefined) continue
@@ -84,9 +84,9 @@ export function configure(core: Core, given: ConnectOptions): Settings {
   core.ready()
   if (given.will !== undefined) configureWill(core, given.will)
   return settings
-}
+})
 
-export function configureWill(core: Core, will: Will | undefined): void {
+export const configureWill = check.careful((core: Core, will: Will | undefined): void => {
   core.willBegin()
   if (will !== undefined) {
     check.options(will, 'will', WILL, 'will.')
@@ -95,7 +95,7 @@ export function configureWill(core: Core, will: Will | undefined): void {
     }
   }
   core.willCommit(will !== undefined)
-}
+})
 
 function pass(core: Core, path: string, value: unknown): void {
   if (value === undefined) return
@@ -150,19 +150,18 @@ function draftOf(properties: unknown, prefix: string): Draft {
   return draft
 }
 
-export interface PublishCall {
+export interface PublishCall extends CallOptions {
   flags: number
   draft: Draft
 }
 
-export function readPublish(given: unknown): PublishCall {
+export const readPublish = check.careful((given: unknown): PublishCall => {
   const bag = check.options(given, 'options', PUBLISH)
-  check.checkCall(bag)
   const { qos = 0, retain = false, properties } = bag
   const flags = check.oneOf(qos, 'qos', QOS) | (check.boolean(retain, 'retain') ? 4 : 0)
   const draft = draftOf(properties, 'properties.')
-  return { flags: draft.length ? flags | 8 : flags, draft }
-}
+  return { flags: draft.length ? flags | 8 : flags, draft, ...check.call(bag) }
+})
 
 export interface SubscribeCall extends CallOptions {
   filters: string[]
@@ -172,7 +171,7 @@ export interface SubscribeCall extends CallOptions {
   draft: Draft
 }
 
-export function readSubscribe(filters: Filters, given: unknown): SubscribeCall {
+export const readSubscribe = check.careful((filters: Filters, given: unknown): SubscribeCall => {
   const whole = { ...check.options(given, 'options', SUBSCRIBE) }
   const entries: [string, unknown][] =
     typeof filters === 'object' && filters !== null && !Array.isArray(filters)
@@ -195,7 +194,6 @@ export function readSubscribe(filters: Filters, given: unknown): SubscribeCall {
     )
   })
   if (bits.length === 0) throw invalid('filter', 'names no filter')
-  check.checkCall(whole)
   const { ack = 'auto', conflate = 0, subscriptionIdentifier, userProperties } = whole
   if (check.number(conflate, 'conflate')) throw unsupported('the option conflate')
   return {
@@ -203,42 +201,39 @@ export function readSubscribe(filters: Filters, given: unknown): SubscribeCall {
     bits: Uint8Array.from(bits),
     ack: check.oneOf(ack, 'ack', ['auto', 'settled', 'manual'] as const),
     draft: draftOf({ subscriptionIdentifier, userProperties }, ''),
-    signal: whole.signal as AbortSignal | undefined,
-    timeout: whole.timeout as number | undefined,
+    ...check.call(whole),
   }
-}
+})
 
-export function readFilters(filters: unknown): string[] {
+export const readFilters = check.careful((filters: unknown): string[] => {
   const list: unknown[] = Array.isArray(filters) ? filters : [filters]
   if (list.length === 0) throw invalid('filter', 'names no filter')
   return list.map((filter) => check.string(filter, 'filter'))
-}
+})
 
-export function readUnsubscribe(given: unknown): Draft {
-  const { userProperties, ...call } = check.options(given, 'options', [...CALL, 'userProperties'])
-  check.checkCall(call)
-  return draftOf({ userProperties }, '')
-}
+export const readUnsubscribe = check.careful((given: unknown): CallOptions & { draft: Draft } => {
+  const { userProperties, ...bag } = check.options(given, 'options', [...CALL, 'userProperties'])
+  return { draft: draftOf({ userProperties }, ''), ...check.call(bag) }
+})
 
-export interface EndCall {
+export interface EndCall extends CallOptions {
   timeout: number
   force: boolean
   reasonCode: number
   draft: Draft
 }
 
-export function readEnd(given: unknown): EndCall {
+export const readEnd = check.careful((given: unknown): EndCall => {
   const bag = check.options(given, 'options', END)
-  check.checkCall(bag)
-  const { timeout = 3_000, force = false, reasonCode = 0, properties } = bag
+  const { force = false, reasonCode = 0, properties } = bag
+  const { signal, timeout = 3_000 } = check.call(bag)
   return {
-    timeout: timeout as number,
+    signal,
+    timeout,
     force: check.boolean(force, 'force'),
     reasonCode: check.number(reasonCode, 'reasonCode'),
     draft: draftOf(properties, 'properties.'),
   }
-}
+})
 
-export function readCall(given: unknown): void {
-  check.checkCall(check.options(given, 'options', CALL))
-}
+export const readCall = check.careful((given: unknown): CallOptions => check.call(check.options(given, 'options', CALL)))

@@ -5,7 +5,7 @@ import { invalid, mqttError, unsupported, type MqttError } from './errors.js'
 import type { Host } from './host.js'
 import { asyncDispose } from './platform.js'
 import type { CallOptions, Filters, Grant, IterateOptions, MessageHandler, MessageProperties, QoS } from './types.js'
-import { load } from './wasm.js'
+import { call } from './wasm.js'
 
 const decoder = new TextDecoder('utf-8', { ignoreBOM: true })
 
@@ -76,11 +76,10 @@ export class Message {
 
   /** MQTT 5, 3.3.2.3; undefined where the message has none. */
   get properties(): MessageProperties | undefined {
-    if (this.#properties instanceof Uint8Array) {
-      load()
-      this.#properties = decodeProperties(this.#properties) as MessageProperties
-    }
-    return this.#properties
+    const block = this.#properties
+    if (!(block instanceof Uint8Array)) return block
+    const { topicAlias, ...properties } = call(() => decodeProperties(block))
+    return (this.#properties = properties as MessageProperties)
   }
 
   /** The payload as UTF-8; what is none becomes U+FFFD. */

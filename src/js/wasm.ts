@@ -1,6 +1,6 @@
 // The one wasm instance of the page or process: made at first use, thrown away when it traps.
 import * as glue from '#glue'
-import { mqttError, unsupported, type MqttError } from './errors.js'
+import { invalid, mqttError, unsupported, type MqttError } from './errors.js'
 
 /** A client of the instance. */
 export interface Tenant {
@@ -55,8 +55,7 @@ export function memoryWords(): Uint32Array {
 }
 
 export function makeCore(tenant: Tenant): glue.Core {
-  load()
-  const core = new glue.Core(tenant, Math.random())
+  const core = call(() => new glue.Core(tenant, Math.random()))
   tenants.add(tenant)
   return core
 }
@@ -73,4 +72,20 @@ export function trap(cause: unknown): MqttError {
   trapped = true
   for (const tenant of evicted) tenant.evict(error)
   return error
+}
+
+/** Calls into the instance, making it first. Throws what the caller did wrong, or that it trapped. */
+export function call<T>(work: () => T): T {
+  load()
+  try {
+    return work()
+  } catch (thrown) {
+    throw mistake(thrown) ?? trap(thrown)
+  }
+}
+
+/** What the core throws where its caller made a mistake; undefined: it trapped. */
+export function mistake(thrown: unknown): MqttError | undefined {
+  const { argument, message } = Object(thrown) as { argument?: string; message: string }
+  return argument === undefined ? undefined : invalid(argument, message)
 }
