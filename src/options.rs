@@ -27,10 +27,7 @@ pub struct InvalidArgument {
 
 impl InvalidArgument {
     pub fn new(argument: &str, message: &'static str) -> Self {
-        Self {
-            argument: argument.to_owned(),
-            message,
-        }
+        Self { argument: argument.to_owned(), message }
     }
 }
 
@@ -176,20 +173,14 @@ impl Options {
             authentication_method: None,
             reconnect: Some(Backoff::default()),
             resubscribe: true,
-            queue: Queue {
-                max_messages: 10_000,
-                max_bytes: 64 << 20,
-                overflow: Overflow::Reject,
-                qos0: true,
-            },
+            queue: Queue { max_messages: 10_000, max_bytes: 64 << 20, overflow: Overflow::Reject, qos0: true },
             topic_aliases: true,
         }
     }
 
     /// `path` is the one of the public API: `properties.receiveMaximum`.
     pub fn set(&mut self, path: &str, value: Value) -> Result<(), InvalidArgument> {
-        self.assign(path, &value)
-            .map_err(|message| InvalidArgument::new(path, message))
+        self.assign(path, &value).map_err(|message| InvalidArgument::new(path, message))
     }
 
     fn assign(&mut self, path: &str, value: &Value) -> Checked<()> {
@@ -232,28 +223,20 @@ impl Options {
     pub fn check(&self) -> Result<(), InvalidArgument> {
         let anonymous = self.client_id.as_ref().is_none_or(String::is_empty);
         if self.version == VersionChoice::V4 && !self.clean && anonymous {
-            return Err(InvalidArgument::new(
-                "clientId",
-                "must be set on MQTT 3.1.1 where clean is false",
-            ));
+            return Err(InvalidArgument::new("clientId", "must be set on MQTT 3.1.1 where clean is false"));
         }
         if let Some(backoff) = &self.reconnect
             && let (Some(min), Some(max)) = (backoff.min, backoff.max)
             && max < min
         {
-            return Err(InvalidArgument::new(
-                "reconnect.maxDelay",
-                "must not be less than minDelay",
-            ));
+            return Err(InvalidArgument::new("reconnect.maxDelay", "must not be less than minDelay"));
         }
         self.will.as_ref().map_or(Ok(()), Will::check)
     }
 
     /// Seconds; None: left out. Unless asked for, as long as a short cut may last.
     pub fn session_expiry(&self) -> Option<u32> {
-        self.properties
-            .session_expiry
-            .or(self.reconnect.is_some().then_some(300))
+        self.properties.session_expiry.or(self.reconnect.is_some().then_some(300))
     }
 }
 
@@ -294,14 +277,7 @@ impl ConnectProperties {
 
 impl Default for Backoff {
     fn default() -> Self {
-        Self {
-            min: None,
-            max: None,
-            factor: 2_000,
-            jitter: 500,
-            max_attempts: None,
-            initial: false,
-        }
+        Self { min: None, max: None, factor: 2_000, jitter: 500, max_attempts: None, initial: false }
     }
 }
 
@@ -379,12 +355,12 @@ impl Will {
             "payload" => self.payload = value.bytes()?.to_owned(),
             "qos" => self.qos = value.qos()?,
             "retain" => self.retain = value.flag()?,
-            "properties.willDelayInterval" => self
-                .properties
-                .push(Property::WillDelayInterval, codec::Value::Four(value.seconds()?)),
-            "properties.messageExpiryInterval" => self
-                .properties
-                .push(Property::MessageExpiryInterval, codec::Value::Four(value.seconds()?)),
+            "properties.willDelayInterval" => {
+                self.properties.push(Property::WillDelayInterval, codec::Value::Four(value.seconds()?))
+            }
+            "properties.messageExpiryInterval" => {
+                self.properties.push(Property::MessageExpiryInterval, codec::Value::Four(value.seconds()?))
+            }
             _ => {
                 let name = name.strip_prefix("properties.").ok_or(UNKNOWN)?;
                 return message_property(name, value, &mut self.properties);
@@ -635,14 +611,8 @@ mod tests {
     }
 
     const NO_FLAGS: [Value; 5] = [Number(1.0), Number(0.0), Text(String::new()), Bytes(vec![]), Other];
-    const NO_NUMBERS: [Value; 6] = [
-        Bool(true),
-        Text(String::new()),
-        Number(f64::NAN),
-        Number(-1.0),
-        Strings(vec![]),
-        Other,
-    ];
+    const NO_NUMBERS: [Value; 6] =
+        [Bool(true), Text(String::new()), Number(f64::NAN), Number(-1.0), Strings(vec![]), Other];
 
     #[test]
     fn defaults_are_those_of_the_api() {
@@ -709,10 +679,7 @@ mod tests {
             "authentication.start",
         ];
         for path in paths {
-            assert_eq!(
-                Options::new().set(path, Bool(true)),
-                Err(InvalidArgument::new(path, "is not known"))
-            );
+            assert_eq!(Options::new().set(path, Bool(true)), Err(InvalidArgument::new(path, "is not known")));
         }
     }
 
@@ -722,10 +689,7 @@ mod tests {
         assert_eq!(version(Number(5.0)), VersionChoice::V5);
         assert_eq!(version(Number(4.0)), VersionChoice::V4);
         assert_eq!(version(text("auto")), VersionChoice::Auto);
-        refuses(
-            "protocolVersion",
-            &[Number(3.0), Number(4.5), text("5"), Bool(true), Other],
-        );
+        refuses("protocolVersion", &[Number(3.0), Number(4.5), text("5"), Bool(true), Other]);
     }
 
     #[test]
@@ -733,14 +697,8 @@ mod tests {
         assert_eq!(options(&[("clientId", text("a"))]).client_id.as_deref(), Some("a"));
         assert_eq!(options(&[("clientId", text(""))]).client_id.as_deref(), Some(""));
         let longest = "x".repeat(65_535);
-        assert_eq!(
-            options(&[("clientId", text(&longest))]).client_id,
-            Some(longest.clone())
-        );
-        refuses(
-            "clientId",
-            &[text(&(longest + "x")), text("a\0b"), Number(1.0), Bytes(vec![1]), Other],
-        );
+        assert_eq!(options(&[("clientId", text(&longest))]).client_id, Some(longest.clone()));
+        refuses("clientId", &[text(&(longest + "x")), text("a\0b"), Number(1.0), Bytes(vec![1]), Other]);
     }
 
     #[test]
@@ -749,14 +707,8 @@ mod tests {
         let v4 = ("protocolVersion", Number(4.0));
         let unclean = ("clean", Bool(false));
         assert_eq!(options(&[v4.clone(), unclean.clone()]).check(), Err(nameless.clone()));
-        assert_eq!(
-            options(&[v4.clone(), unclean.clone(), ("clientId", text(""))]).check(),
-            Err(nameless)
-        );
-        assert_eq!(
-            options(&[v4.clone(), unclean.clone(), ("clientId", text("me"))]).check(),
-            Ok(())
-        );
+        assert_eq!(options(&[v4.clone(), unclean.clone(), ("clientId", text(""))]).check(), Err(nameless));
+        assert_eq!(options(&[v4.clone(), unclean.clone(), ("clientId", text("me"))]).check(), Ok(()));
         assert_eq!(options(&[v4]).check(), Ok(()));
         // MQTT 5 assigns an id; a fallback is the session's matter.
         assert_eq!(options(slice::from_ref(&unclean)).check(), Ok(()));
@@ -792,14 +744,8 @@ mod tests {
         refuses("keepalive", &[Number(65_536.0), Number(1.5), Number(f64::INFINITY)]);
 
         assert_eq!(options(&[("connectTimeout", Number(0.25))]).connect_timeout_ms, 1);
-        assert_eq!(
-            options(&[("connectTimeout", Number(5_000.0))]).connect_timeout_ms,
-            5_000
-        );
-        assert_eq!(
-            options(&[("connectTimeout", Number(1e300))]).connect_timeout_ms,
-            u32::MAX
-        );
+        assert_eq!(options(&[("connectTimeout", Number(5_000.0))]).connect_timeout_ms, 5_000);
+        assert_eq!(options(&[("connectTimeout", Number(1e300))]).connect_timeout_ms, u32::MAX);
         refuses("connectTimeout", &NO_NUMBERS);
         refuses("connectTimeout", &[Number(0.0), Number(f64::INFINITY)]);
     }
@@ -831,21 +777,12 @@ mod tests {
             refuses(path, &NO_NUMBERS);
         }
         refuses("properties.receiveMaximum", &[Number(65_536.0), Number(f64::INFINITY)]);
-        refuses(
-            "properties.topicAliasMaximum",
-            &[Number(65_536.0), Number(f64::INFINITY)],
-        );
+        refuses("properties.topicAliasMaximum", &[Number(65_536.0), Number(f64::INFINITY)]);
         refuses("properties.topicAliasMaximum", &NO_NUMBERS);
         let long = "x".repeat(65_536);
         refuses(
             "properties.userProperties",
-            &[
-                strings(&["a"]),
-                strings(&["a", "\0"]),
-                strings(&["a", "b", &long, ""]),
-                text("a"),
-                Other,
-            ],
+            &[strings(&["a"]), strings(&["a", "\0"]), strings(&["a", "b", &long, ""]), text("a"), Other],
         );
     }
 
@@ -860,10 +797,7 @@ mod tests {
         assert_eq!(options(&[asked(4_294_967_295.0)]).session_expiry(), Some(u32::MAX));
         assert_eq!(options(&[asked(f64::INFINITY)]).session_expiry(), Some(u32::MAX));
         refuses("properties.sessionExpiryInterval", &NO_NUMBERS);
-        refuses(
-            "properties.sessionExpiryInterval",
-            &[Number(0.5), Number(4_294_967_296.0)],
-        );
+        refuses("properties.sessionExpiryInterval", &[Number(0.5), Number(4_294_967_296.0)]);
     }
 
     #[test]
@@ -896,12 +830,7 @@ mod tests {
         let huge = options(&[("reconnect.factor", Number(1e300))]).reconnect.unwrap();
         assert_eq!(huge.factor, u32::MAX);
 
-        for path in [
-            "reconnect.minDelay",
-            "reconnect.maxDelay",
-            "reconnect.factor",
-            "reconnect.jitter",
-        ] {
+        for path in ["reconnect.minDelay", "reconnect.maxDelay", "reconnect.factor", "reconnect.jitter"] {
             refuses(path, &NO_NUMBERS);
             refuses(path, &[Number(f64::INFINITY)]);
         }
@@ -922,20 +851,13 @@ mod tests {
         assert_eq!(options(&[min(50.0), max(50.0)]).check(), Ok(()));
         assert_eq!(
             options(&[min(51.0), max(50.0)]).check(),
-            Err(InvalidArgument::new(
-                "reconnect.maxDelay",
-                "must not be less than minDelay"
-            ))
+            Err(InvalidArgument::new("reconnect.maxDelay", "must not be less than minDelay"))
         );
     }
 
     #[test]
     fn queue() {
-        let queue = options(&[
-            ("queue.maxMessages", Number(0.0)),
-            ("queue.maxBytes", Number(f64::INFINITY)),
-        ])
-        .queue;
+        let queue = options(&[("queue.maxMessages", Number(0.0)), ("queue.maxBytes", Number(f64::INFINITY))]).queue;
         assert_eq!((queue.max_messages, queue.max_bytes), (0, u32::MAX));
         for path in ["queue.maxMessages", "queue.maxBytes"] {
             refuses(path, &NO_NUMBERS);
@@ -949,10 +871,7 @@ mod tests {
         ] {
             assert_eq!(options(&[("queue.overflow", text(word))]).queue.overflow, overflow);
         }
-        refuses(
-            "queue.overflow",
-            &[text(""), text("Reject"), Bool(true), Number(0.0), Other],
-        );
+        refuses("queue.overflow", &[text(""), text("Reject"), Bool(true), Number(0.0), Other]);
     }
 
     #[test]
@@ -997,39 +916,17 @@ mod tests {
 
     #[test]
     fn a_bad_will() {
-        refuses(
-            "will.topic",
-            &[
-                text(""),
-                text("a/+"),
-                text("#"),
-                text("a\0"),
-                text(&"x".repeat(65_536)),
-                Number(1.0),
-            ],
-        );
+        refuses("will.topic", &[text(""), text("a/+"), text("#"), text("a\0"), text(&"x".repeat(65_536)), Number(1.0)]);
         refuses("will.payload", &[Bytes(vec![0; 65_536]), text("x"), Number(1.0), Other]);
-        refuses(
-            "will.qos",
-            &[Number(3.0), Number(0.5), Number(-1.0), Bool(true), text("1")],
-        );
-        for path in [
-            "will.properties.willDelayInterval",
-            "will.properties.messageExpiryInterval",
-        ] {
+        refuses("will.qos", &[Number(3.0), Number(0.5), Number(-1.0), Bool(true), text("1")]);
+        for path in ["will.properties.willDelayInterval", "will.properties.messageExpiryInterval"] {
             refuses(path, &NO_NUMBERS);
             refuses(path, &[Number(0.5), Number(4_294_967_296.0), Number(f64::INFINITY)]);
         }
-        refuses(
-            "will.properties.payloadFormatIndicator",
-            &[Number(2.0), Bool(true), Other],
-        );
+        refuses("will.properties.payloadFormatIndicator", &[Number(2.0), Bool(true), Other]);
         refuses("will.properties.contentType", &[text("\0"), Bytes(vec![]), Other]);
         refuses("will.properties.responseTopic", &[text(""), text("a/#"), Other]);
-        refuses(
-            "will.properties.correlationData",
-            &[Bytes(vec![0; 65_536]), text("x"), Other],
-        );
+        refuses("will.properties.correlationData", &[Bytes(vec![0; 65_536]), text("x"), Other]);
         refuses("will.properties.userProperties", &[strings(&["x"]), Other]);
     }
 
@@ -1047,10 +944,7 @@ mod tests {
         will.set("will.qos", Undefined).unwrap();
         assert_eq!(Some(&will), options(&[("will.topic", text("a"))]).will.as_ref());
         for path in ["topic", "will.clean", "will.properties.reasonString"] {
-            assert_eq!(
-                will.set(path, text("x")),
-                Err(InvalidArgument::new(path, "is not known"))
-            );
+            assert_eq!(will.set(path, text("x")), Err(InvalidArgument::new(path, "is not known")));
         }
     }
 
@@ -1086,36 +980,20 @@ mod tests {
         let pair = ("userProperties", strings(&["k", "v"]));
         let pairs = [(Property::UserProperty, codec::Value::Pair("k", "v"))];
 
-        let subscribe = draft(
-            DraftKind::Subscribe,
-            &[pair.clone(), ("subscriptionIdentifier", Number(268_435_455.0))],
-        );
+        let subscribe = draft(DraftKind::Subscribe, &[pair.clone(), ("subscriptionIdentifier", Number(268_435_455.0))]);
         assert_eq!(subscribe.subscription_identifier, Some(268_435_455));
         assert_eq!(list(&subscribe.properties), pairs);
 
-        assert_eq!(
-            list(&draft(DraftKind::Unsubscribe, slice::from_ref(&pair)).properties),
-            pairs
-        );
+        assert_eq!(list(&draft(DraftKind::Unsubscribe, slice::from_ref(&pair)).properties), pairs);
 
         let disconnect = draft(
             DraftKind::Disconnect,
-            &[
-                pair,
-                ("sessionExpiryInterval", Number(f64::INFINITY)),
-                ("reasonString", text("bye")),
-            ],
+            &[pair, ("sessionExpiryInterval", Number(f64::INFINITY)), ("reasonString", text("bye"))],
         );
         assert_eq!(disconnect.session_expiry, Some(u32::MAX));
-        assert_eq!(
-            list(&disconnect.properties)[1..],
-            [(Property::ReasonString, codec::Value::Text("bye"))]
-        );
+        assert_eq!(list(&disconnect.properties)[1..], [(Property::ReasonString, codec::Value::Text("bye"))]);
 
-        assert_eq!(
-            draft(DraftKind::Disconnect, &[("reasonString", Undefined)]),
-            Draft::default()
-        );
+        assert_eq!(draft(DraftKind::Disconnect, &[("reasonString", Undefined)]), Draft::default());
     }
 
     #[test]

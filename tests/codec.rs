@@ -12,9 +12,7 @@ use wasmqtt::codec::*;
 
 /// Bytes from annotated text: hex pairs and 'text', a remark behind `;` on each line.
 fn bytes(text: &str) -> Vec<u8> {
-    let words = text
-        .lines()
-        .flat_map(|line| line.split(';').next().unwrap().split_whitespace());
+    let words = text.lines().flat_map(|line| line.split(';').next().unwrap().split_whitespace());
     words
         .flat_map(|word| match word.strip_prefix('\'') {
             Some(text) => text.strip_suffix('\'').expect(word).as_bytes().to_vec(),
@@ -94,9 +92,7 @@ const PROTOCOL: ReasonCode = ReasonCode::PROTOCOL_ERROR;
 
 fn block(properties: &[(Property, Value)]) -> PropertiesBuf {
     let mut block = PropertiesBuf::default();
-    properties
-        .iter()
-        .for_each(|(property, value)| block.push(*property, *value));
+    properties.iter().for_each(|(property, value)| block.push(*property, *value));
     block
 }
 
@@ -167,11 +163,7 @@ static COUNTING: Counting = Counting;
 
 /// What `run` allocated.
 fn allocated(run: impl FnOnce()) -> Allocated {
-    ALLOCATED.set(Allocated {
-        times: 0,
-        largest: 0,
-        live: 0,
-    });
+    ALLOCATED.set(Allocated { times: 0, largest: 0, live: 0 });
     run();
     ALLOCATED.get()
 }
@@ -246,13 +238,7 @@ fn connect() {
         properties: NONE,
     };
     same(V4, CONNECT_4, Packet::Connect(plain));
-    let will = Will {
-        topic: "a/b",
-        payload: &[0, 0xFF, 0x7F],
-        qos: QoS::ExactlyOnce,
-        retain: true,
-        properties: NONE,
-    };
+    let will = Will { topic: "a/b", payload: &[0, 0xFF, 0x7F], qos: QoS::ExactlyOnce, retain: true, properties: NONE };
     let full = Connect {
         clean_start: false,
         keep_alive: 65535,
@@ -263,29 +249,15 @@ fn connect() {
     };
     same(V4, CONNECT_4_FULL, Packet::Connect(full));
 
-    let bare = Connect {
-        clean_start: false,
-        keep_alive: 0,
-        client_id: "",
-        ..plain
-    };
+    let bare = Connect { clean_start: false, keep_alive: 0, client_id: "", ..plain };
     same(V5, CONNECT_5, Packet::Connect(bare));
     let properties = block(&[
         (Property::SessionExpiryInterval, Four(10)),
         (Property::ReceiveMaximum, Two(20)),
         (Property::UserProperty, Pair("k", "value")),
     ]);
-    let of_will = block(&[
-        (Property::WillDelayInterval, Four(5)),
-        (Property::MessageExpiryInterval, Four(60)),
-    ]);
-    let will = Will {
-        payload: &[],
-        qos: QoS::AtLeastOnce,
-        retain: false,
-        properties: of_will.borrow(),
-        ..will
-    };
+    let of_will = block(&[(Property::WillDelayInterval, Four(5)), (Property::MessageExpiryInterval, Four(60))]);
+    let will = Will { payload: &[], qos: QoS::AtLeastOnce, retain: false, properties: of_will.borrow(), ..will };
     let full = Connect {
         keep_alive: 10,
         will: Some(will),
@@ -295,11 +267,7 @@ fn connect() {
         ..plain
     };
     same(V5, CONNECT_5_FULL, Packet::Connect(full));
-    let secret = Connect {
-        clean_start: true,
-        password: Some(&[0xFF]),
-        ..bare
-    };
+    let secret = Connect { clean_start: true, password: Some(&[0xFF]), ..bare };
     same(V5, CONNECT_5_PASSWORD, Packet::Connect(secret));
 }
 
@@ -351,20 +319,9 @@ const CONNACK_5_FULL: &str = "
 
 #[test]
 fn connack() {
-    let fine = ConnAck {
-        session_present: true,
-        reason: ReasonCode::SUCCESS,
-        properties: NONE,
-    };
+    let fine = ConnAck { session_present: true, reason: ReasonCode::SUCCESS, properties: NONE };
     same(V4, CONNACK_4, Packet::ConnAck(fine));
-    same(
-        V5,
-        CONNACK_5,
-        Packet::ConnAck(ConnAck {
-            session_present: false,
-            ..fine
-        }),
-    );
+    same(V5, CONNACK_5, Packet::ConnAck(ConnAck { session_present: false, ..fine }));
     let properties = block(&[
         (Property::ReasonString, Text("no")),
         (Property::MaximumQos, Byte(1)),
@@ -397,22 +354,14 @@ fn connack_return_codes_of_3_1_1() {
         match meanings.get(usize::from(code)) {
             None => refused(V4, &packet, PROTOCOL),
             Some(&reason) => {
-                let refusal = ConnAck {
-                    session_present: false,
-                    reason,
-                    properties: NONE,
-                };
+                let refusal = ConnAck { session_present: false, reason, properties: NONE };
                 assert_eq!(decode(V4, &packet), Ok(Packet::ConnAck(refusal)));
                 assert_eq!(encode(V4, &Packet::ConnAck(refusal)), packet);
             }
         }
     }
     let reason = ReasonCode::QUOTA_EXCEEDED; // has no word in 3.1.1
-    let refusal = Packet::ConnAck(ConnAck {
-        session_present: false,
-        reason,
-        properties: NONE,
-    });
+    let refusal = Packet::ConnAck(ConnAck { session_present: false, reason, properties: NONE });
     assert_eq!(encode(V4, &refusal), bytes("20 02 00 03"));
 }
 
@@ -433,11 +382,7 @@ fn connack_rules() {
 
     // What a server that only knows 3.1.1 answers to a CONNECT of version 5.
     let reason = ReasonCode::UNSUPPORTED_PROTOCOL_VERSION;
-    let refusal = Packet::ConnAck(ConnAck {
-        session_present: false,
-        reason,
-        properties: NONE,
-    });
+    let refusal = Packet::ConnAck(ConnAck { session_present: false, reason, properties: NONE });
     assert_eq!(decode(V5, &bytes("20 02 00 01")), Ok(refusal));
 }
 
@@ -507,12 +452,7 @@ fn publish() {
         payload: &[0, 0xFF],
     };
     same(V4, PUBLISH_1, Packet::Publish(again));
-    let retained = Publish {
-        retain: true,
-        topic: b"t",
-        payload: b"x",
-        ..hello
-    };
+    let retained = Publish { retain: true, topic: b"t", payload: b"x", ..hello };
     same(V5, PUBLISH_5_0, Packet::Publish(retained));
     let properties = block(&[
         (Property::PayloadFormatIndicator, Byte(1)),
@@ -526,21 +466,10 @@ fn publish() {
         (Property::SubscriptionIdentifier, Varint(128)),
         (Property::ContentType, Text("j")),
     ]);
-    let full = Publish {
-        qos: QoS::ExactlyOnce,
-        retain: false,
-        id: 65535,
-        properties: properties.borrow(),
-        ..retained
-    };
+    let full = Publish { qos: QoS::ExactlyOnce, retain: false, id: 65535, properties: properties.borrow(), ..retained };
     same(V5, PUBLISH_5_2, Packet::Publish(full));
     let alias = block(&[(Property::TopicAlias, Two(1))]);
-    let short = Publish {
-        topic: b"",
-        properties: alias.borrow(),
-        payload: b"",
-        ..hello
-    };
+    let short = Publish { topic: b"", properties: alias.borrow(), payload: b"", ..hello };
     same(V5, PUBLISH_5_ALIAS, Packet::Publish(short));
 }
 
@@ -570,11 +499,7 @@ fn publish_rules() {
     refused(V5, &bytes("30 03 00 01 'a'"), MALFORMED); // no property length
     refused(V5, &bytes("30 04 00 01 'a' 01"), MALFORMED); // properties past the end
     refused(V5, &bytes("30 05 00 01 'a' 80 00"), MALFORMED); // length of two bytes that fits one
-    refused(
-        V5,
-        &bytes("30 07 00 01 'a' 03 23 00 00"),
-        ReasonCode::TOPIC_ALIAS_INVALID,
-    );
+    refused(V5, &bytes("30 07 00 01 'a' 03 23 00 00"), ReasonCode::TOPIC_ALIAS_INVALID);
     refused(V5, &bytes("30 0A 00 01 'a' 06 23 00 01 23 00 01"), PROTOCOL);
 }
 
@@ -587,27 +512,12 @@ fn publish_header_without_the_payload() {
     let whole = Publish::decode_header(V5, first, body, body.len()).unwrap();
     assert_eq!(
         whole.1,
-        PublishHints {
-            properties_start,
-            payload_start,
-            topic_alias: Some(7),
-            only_identifiers: false,
-            identifiers: 2,
-        }
+        PublishHints { properties_start, payload_start, topic_alias: Some(7), only_identifiers: false, identifiers: 2 }
     );
     assert_eq!(&body[properties_start..payload_start], whole.0.properties.as_bytes());
     // The rest of the payload need not be there, and more may follow the packet.
     let cut = Publish::decode_header(V5, first, &body[..payload_start], body.len()).unwrap();
-    assert_eq!(
-        cut,
-        (
-            Publish {
-                payload: b"",
-                ..whole.0
-            },
-            whole.1
-        )
-    );
+    assert_eq!(cut, (Publish { payload: b"", ..whole.0 }, whole.1));
     let more = [body, &[0xD0, 0]].concat();
     assert_eq!(Publish::decode_header(V5, first, &more, body.len()), Ok(whole));
 
@@ -647,15 +557,10 @@ fn publish_header_with_an_alias() {
 
     // The size is right wherever a length grows a byte.
     let long = vec![b'x'; 16400];
-    for topic in [
-        1, 2, 100, 116, 117, 118, 119, 120, 121, 122, 123, 124, 125, 126, 16378, 16400,
-    ] {
+    for topic in [1, 2, 100, 116, 117, 118, 119, 120, 121, 122, 123, 124, 125, 126, 16378, 16400] {
         for (version, alias) in [(V4, None), (V5, None), (V5, Some(1))] {
             for payload_len in [0, 1, 127, 16253, 2_097_000, 2_097_151] {
-                let publish = Publish {
-                    topic: &long[..topic],
-                    ..publish
-                };
+                let publish = Publish { topic: &long[..topic], ..publish };
                 out.clear();
                 publish.encode_header(version, alias, payload_len, &mut out);
                 assert_eq!(publish.size(version, alias, payload_len), out.len() + payload_len);
@@ -676,11 +581,7 @@ fn acknowledgements() {
     assert_eq!(packets.map(|(first, _)| first), [0x40, 0x50, 0x62, 0x70]);
     for (first, packet) in packets {
         for (id, hex) in [(1, "00 01"), (255, "00 FF"), (256, "01 00"), (65535, "FF FF")] {
-            let ack = Ack {
-                id,
-                reason: ReasonCode::SUCCESS,
-                properties: NONE,
-            };
+            let ack = Ack { id, reason: ReasonCode::SUCCESS, properties: NONE };
             for version in [V4, V5] {
                 same(version, &format!("{first:02x} 02 {hex}"), packet(ack));
                 refused(version, &framed(first, &[]), MALFORMED);
@@ -694,31 +595,17 @@ fn acknowledgements() {
             _ => ReasonCode::PACKET_IDENTIFIER_NOT_FOUND,
         };
         let code = failed.0;
-        let ack = Ack {
-            id: 7,
-            reason: failed,
-            properties: NONE,
-        };
+        let ack = Ack { id: 7, reason: failed, properties: NONE };
         same(V5, &format!("{first:02x} 03 00 07 {code:02x}"), packet(ack));
         let properties = block(&[(Property::ReasonString, Text("why"))]);
-        let told = Ack {
-            properties: properties.borrow(),
-            ..ack
-        };
+        let told = Ack { properties: properties.borrow(), ..ack };
         let text = format!("{first:02x} 0A 00 07 {code:02x} 06 1F 00 03 'why'");
         same(V5, &text, packet(told));
-        let told = Ack {
-            reason: ReasonCode::SUCCESS,
-            ..told
-        };
+        let told = Ack { reason: ReasonCode::SUCCESS, ..told };
         same(V5, &format!("{first:02x} 0A 00 07 00 06 1F 00 03 'why'"), packet(told));
 
         // Longer than need be, and still well formed.
-        let fine = Ack {
-            id: 7,
-            reason: ReasonCode::SUCCESS,
-            properties: NONE,
-        };
+        let fine = Ack { id: 7, reason: ReasonCode::SUCCESS, properties: NONE };
         assert_eq!(decode(V5, &framed(first, &[0, 7, 0])), Ok(packet(fine)));
         assert_eq!(decode(V5, &framed(first, &[0, 7, 0, 0])), Ok(packet(fine)));
         refused(V5, &framed(first, &[0, 7, 0, 0, 0]), MALFORMED);
@@ -750,36 +637,13 @@ const SUBSCRIBE_5: &str = "
 
 #[test]
 fn subscribe() {
-    let qos = |qos| SubscribeOptions {
-        qos,
-        no_local: false,
-        retain_as_published: false,
-        retain_handling: 0,
-    };
-    let all = SubscribeOptions {
-        qos: QoS::ExactlyOnce,
-        no_local: true,
-        retain_as_published: true,
-        retain_handling: 2,
-    };
-    let new = SubscribeOptions {
-        retain_handling: 1,
-        ..qos(QoS::AtLeastOnce)
-    };
+    let qos = |qos| SubscribeOptions { qos, no_local: false, retain_as_published: false, retain_handling: 0 };
+    let all = SubscribeOptions { qos: QoS::ExactlyOnce, no_local: true, retain_as_published: true, retain_handling: 2 };
+    let new = SubscribeOptions { retain_handling: 1, ..qos(QoS::AtLeastOnce) };
     let identifier = block(&[(Property::SubscriptionIdentifier, Varint(5))]);
     let cases: [(_, _, _, &[_]); 2] = [
-        (
-            V4,
-            SUBSCRIBE_4,
-            NONE,
-            &[("a/+", qos(QoS::AtLeastOnce)), ("#", qos(QoS::AtMostOnce))],
-        ),
-        (
-            V5,
-            SUBSCRIBE_5,
-            identifier.borrow(),
-            &[("a/+", all), ("$share/g/a", new)],
-        ),
+        (V4, SUBSCRIBE_4, NONE, &[("a/+", qos(QoS::AtLeastOnce)), ("#", qos(QoS::AtMostOnce))]),
+        (V5, SUBSCRIBE_5, identifier.borrow(), &[("a/+", all), ("$share/g/a", new)]),
     ];
     for (version, text, properties, filters) in cases {
         let mut out = Vec::new();
@@ -809,11 +673,7 @@ fn subscribe_rules() {
         refused(version, &subscribe("00 00 00"), MALFORMED); // empty filter
         refused(version, &subscribe("00 02 'a#' 00"), MALFORMED);
         refused(version, &subscribe("00 08 '$share/g' 00"), MALFORMED);
-        refused(
-            version,
-            &framed(0x82, &bytes(&format!("00 00 {p} 00 01 'a' 00"))),
-            PROTOCOL,
-        );
+        refused(version, &framed(0x82, &bytes(&format!("00 00 {p} 00 01 'a' 00"))), PROTOCOL);
     }
     for bits in 0..=255 {
         let packet = [&bytes("82 06 00 01 00 01 'a'")[..], &[bits]].concat();
@@ -832,19 +692,15 @@ const UNSUBSCRIBE_5: &str = "A2 0D  00 0B  07 26 00 01 'k' 00 01 'v'  00 01 '+'"
 #[test]
 fn unsubscribe() {
     let user = block(&[(Property::UserProperty, Pair("k", "v"))]);
-    let cases: [(_, _, _, &[_]); 2] = [
-        (V4, UNSUBSCRIBE_4, NONE, &["a/b", "#"]),
-        (V5, UNSUBSCRIBE_5, user.borrow(), &["+"]),
-    ];
+    let cases: [(_, _, _, &[_]); 2] =
+        [(V4, UNSUBSCRIBE_4, NONE, &["a/b", "#"]), (V5, UNSUBSCRIBE_5, user.borrow(), &["+"])];
     for (version, text, properties, filters) in cases {
         let mut out = Vec::new();
         encode_unsubscribe(version, 11, properties, filters.iter().copied(), &mut out);
         assert_eq!(out, bytes(text));
         let packet = decode(version, &out).unwrap();
         assert_eq!(encode(version, &packet), out);
-        let Packet::Unsubscribe(unsubscribe) = packet else {
-            panic!()
-        };
+        let Packet::Unsubscribe(unsubscribe) = packet else { panic!() };
         assert_eq!((unsubscribe.id, unsubscribe.properties), (11, properties));
         assert_eq!(unsubscribe.filters.collect::<Vec<_>>(), filters);
     }
@@ -862,33 +718,14 @@ const UNSUBACK_5: &str = "B0 05  00 0B  00  00 11";
 
 #[test]
 fn suback_and_unsuback() {
-    let suback = SubAck {
-        id: 10,
-        codes: &[0, 1, 2, 0x80],
-        properties: NONE,
-    };
+    let suback = SubAck { id: 10, codes: &[0, 1, 2, 0x80], properties: NONE };
     same(V4, SUBACK_4, Packet::SubAck(suback));
     let properties = block(&[(Property::ReasonString, Text("r"))]);
-    let suback = SubAck {
-        codes: &[1, 0x87, 0x8F],
-        properties: properties.borrow(),
-        ..suback
-    };
+    let suback = SubAck { codes: &[1, 0x87, 0x8F], properties: properties.borrow(), ..suback };
     same(V5, SUBACK_5, Packet::SubAck(suback));
-    let unsuback = SubAck {
-        id: 11,
-        codes: &[],
-        properties: NONE,
-    };
+    let unsuback = SubAck { id: 11, codes: &[], properties: NONE };
     same(V4, UNSUBACK_4, Packet::UnsubAck(unsuback));
-    same(
-        V5,
-        UNSUBACK_5,
-        Packet::UnsubAck(SubAck {
-            codes: &[0, 0x11],
-            ..unsuback
-        }),
-    );
+    same(V5, UNSUBACK_5, Packet::UnsubAck(SubAck { codes: &[0, 0x11], ..unsuback }));
 
     refused(V4, &bytes("90 02 00 01"), PROTOCOL); // no code
     refused(V5, &bytes("90 03 00 01 00"), PROTOCOL);
@@ -916,28 +753,16 @@ const DISCONNECT_5_FULL: &str = "E0 07  9C  05 1C 00 02 'b2'  ; use another serv
 
 #[test]
 fn disconnect() {
-    let normal = Disconnect {
-        reason: ReasonCode::SUCCESS,
-        properties: NONE,
-    };
+    let normal = Disconnect { reason: ReasonCode::SUCCESS, properties: NONE };
     same(V4, DISCONNECT, Packet::Disconnect(normal));
     same(V5, DISCONNECT, Packet::Disconnect(normal));
-    let with_will = Disconnect {
-        reason: ReasonCode::DISCONNECT_WITH_WILL_MESSAGE,
-        ..normal
-    };
+    let with_will = Disconnect { reason: ReasonCode::DISCONNECT_WITH_WILL_MESSAGE, ..normal };
     same(V5, DISCONNECT_5_REASON, Packet::Disconnect(with_will));
     assert_eq!(encode(V4, &Packet::Disconnect(with_will)), bytes(DISCONNECT));
     let properties = block(&[(Property::ServerReference, Text("b2"))]);
-    let moved = Disconnect {
-        reason: ReasonCode::USE_ANOTHER_SERVER,
-        properties: properties.borrow(),
-    };
+    let moved = Disconnect { reason: ReasonCode::USE_ANOTHER_SERVER, properties: properties.borrow() };
     same(V5, DISCONNECT_5_FULL, Packet::Disconnect(moved));
-    let told = Disconnect {
-        reason: ReasonCode::SUCCESS,
-        ..moved
-    };
+    let told = Disconnect { reason: ReasonCode::SUCCESS, ..moved };
     same(V5, "E0 07  00  05 1C 00 02 'b2'", Packet::Disconnect(told));
 
     assert_eq!(decode(V5, &bytes("E0 01 00")), Ok(Packet::Disconnect(normal)));
@@ -952,19 +777,11 @@ const AUTH_FULL: &str = "F0 0A  18  08  15 00 01 'm'  16 00 01 FF";
 
 #[test]
 fn auth() {
-    let done = Auth {
-        reason: ReasonCode::SUCCESS,
-        properties: NONE,
-    };
+    let done = Auth { reason: ReasonCode::SUCCESS, properties: NONE };
     same(V5, AUTH, Packet::Auth(done));
-    let properties = block(&[
-        (Property::AuthenticationMethod, Text("m")),
-        (Property::AuthenticationData, Binary(&[0xFF])),
-    ]);
-    let challenge = Auth {
-        reason: ReasonCode::CONTINUE_AUTHENTICATION,
-        properties: properties.borrow(),
-    };
+    let properties =
+        block(&[(Property::AuthenticationMethod, Text("m")), (Property::AuthenticationData, Binary(&[0xFF]))]);
+    let challenge = Auth { reason: ReasonCode::CONTINUE_AUTHENTICATION, properties: properties.borrow() };
     same(V5, AUTH_FULL, Packet::Auth(challenge));
     refused(V5, &bytes("F0 01 18"), MALFORMED); // no property length
     refused(V5, &bytes("F0 06 18 04 16 00 01 FF"), PROTOCOL); // data without a method
@@ -1041,11 +858,7 @@ fn every_first_byte() {
                 _ => first & 0x0F == 0,
             };
             if !allowed {
-                let reason = if first >= 0xF0 && version == V4 {
-                    PROTOCOL
-                } else {
-                    MALFORMED
-                };
+                let reason = if first >= 0xF0 && version == V4 { PROTOCOL } else { MALFORMED };
                 assert_eq!(result.map_err(|error| error.reason), Err(reason), "{first:02x}");
             }
         }
@@ -1055,11 +868,8 @@ fn every_first_byte() {
 
 #[test]
 fn what_only_a_client_may_say() {
-    let from_server = |version, text: &str| {
-        decode_from_server(version, &bytes(text))
-            .map(|_| ())
-            .map_err(|error| error.reason)
-    };
+    let from_server =
+        |version, text: &str| decode_from_server(version, &bytes(text)).map(|_| ()).map_err(|error| error.reason);
     for (version, packet) in stories() {
         let client = matches!(packet[0], 0x10 | 0x82 | 0xA2 | 0xC0)
             || (packet[0] == 0xE0 && version == V4)
@@ -1082,11 +892,7 @@ fn what_only_a_client_may_say() {
 
 /// The codes of each packet, as its own section lists them.
 const REASONS: &[(u8, u16, &str)] = &[
-    (
-        0x20,
-        place::CONNACK,
-        "00 80 81 82 83 84 85 86 87 88 89 8A 8C 90 95 97 99 9A 9B 9C 9D 9F",
-    ),
+    (0x20, place::CONNACK, "00 80 81 82 83 84 85 86 87 88 89 8A 8C 90 95 97 99 9A 9B 9C 9D 9F"),
     (0x40, place::PUBACK, "00 10 80 83 87 90 91 97 99"),
     (0x50, place::PUBREC, "00 10 80 83 87 90 91 97 99"),
     (0x62, place::PUBREL, "00 92"),
@@ -1149,12 +955,7 @@ const PROPERTIES: &[(&str, Property, Value, &str)] = &[
     ("03 00 01 'j'", Property::ContentType, Text("j"), "Pw"),
     ("08 00 03 'r/1'", Property::ResponseTopic, Text("r/1"), "Pw"),
     ("09 00 02 00 FF", Property::CorrelationData, Binary(&[0, 0xFF]), "Pw"),
-    (
-        "0B FF FF FF 7F",
-        Property::SubscriptionIdentifier,
-        Varint(268_435_455),
-        "PS",
-    ),
+    ("0B FF FF FF 7F", Property::SubscriptionIdentifier, Varint(268_435_455), "PS"),
     ("11 FF FF FF FF", Property::SessionExpiryInterval, Four(u32::MAX), "CcD"),
     ("12 00 02 'id'", Property::AssignedClientIdentifier, Text("id"), "c"),
     ("13 01 02", Property::ServerKeepAlive, Two(258), "c"),
@@ -1171,12 +972,7 @@ const PROPERTIES: &[(&str, Property, Value, &str)] = &[
     ("23 FF FF", Property::TopicAlias, Two(65535), "P"),
     ("24 01", Property::MaximumQos, Byte(1), "c"),
     ("25 00", Property::RetainAvailable, Byte(0), "c"),
-    (
-        "26 00 01 'k' 00 01 'v'",
-        Property::UserProperty,
-        Pair("k", "v"),
-        "CcPwASsUuDX",
-    ),
+    ("26 00 01 'k' 00 01 'v'", Property::UserProperty, Pair("k", "v"), "CcPwASsUuDX"),
     ("27 00 00 00 01", Property::MaximumPacketSize, Four(1), "Cc"),
     ("28 00", Property::WildcardSubscriptionAvailable, Byte(0), "c"),
     ("29 01", Property::SubscriptionIdentifierAvailable, Byte(1), "c"),
@@ -1224,11 +1020,7 @@ fn properties_of_each_packet() {
         assert!(decode(V5, &carry(&[])).is_ok());
         for (text, property, _, places) in PROPERTIES {
             // Authentication data is only valid with a method.
-            let method = if *property == Property::AuthenticationData {
-                "15 00 01 'm'"
-            } else {
-                ""
-            };
+            let method = if *property == Property::AuthenticationData { "15 00 01 'm'" } else { "" };
             let one = bytes(text);
             let packet = carry(&[bytes(method), one.clone()].concat());
             if !places.contains(letter) {
@@ -1263,10 +1055,7 @@ fn property_values() {
         assert_eq!(*property as u8, bytes(text)[0]);
     }
     // Read back from one long block, none lost, in order.
-    let all: Vec<_> = PROPERTIES
-        .iter()
-        .map(|(_, property, value, _)| (*property, *value))
-        .collect();
+    let all: Vec<_> = PROPERTIES.iter().map(|(_, property, value, _)| (*property, *value)).collect();
     let block = block(&all);
     assert_eq!(block.borrow().iter().collect::<Vec<_>>(), all);
     for (property, value) in all {
@@ -1300,10 +1089,7 @@ fn properties_by_type() {
     assert_eq!(properties.binary(Property::CorrelationData), Some(&[9][..]));
     assert_eq!(properties.binary(Property::ContentType), None);
     assert_eq!(properties.identifiers().collect::<Vec<_>>(), [3, 300]);
-    assert_eq!(
-        properties.user_properties().collect::<Vec<_>>(),
-        [("a", "1"), ("a", "2")]
-    );
+    assert_eq!(properties.user_properties().collect::<Vec<_>>(), [("a", "1"), ("a", "2")]);
     assert!(Properties::decode(place::PUBLISH, properties.as_bytes()) == Ok(properties));
 
     owned.remove(Property::SubscriptionIdentifier);
@@ -1479,14 +1265,7 @@ fn remaining_lengths() {
         let mut at = 0;
         let step = decoder.step(&header, &mut at, 0);
         if length == 0 {
-            assert_eq!(
-                step,
-                Ok(Step::Packet {
-                    first: 0x30,
-                    start: 2,
-                    len: 0
-                })
-            );
+            assert_eq!(step, Ok(Step::Packet { first: 0x30, start: 2, len: 0 }));
         } else {
             assert_eq!((step, at), (Ok(Step::More), header.len()));
             assert_eq!(decoder.buffered(), 0);
@@ -1515,13 +1294,7 @@ fn remaining_lengths() {
         let expected = framed(0xA2, &[&[0, 1], &field(filter.as_bytes())[..]].concat());
         assert_eq!(out, [b"before", &expected[..]].concat());
     }
-    for text in [
-        "30 FF FF FF FF 7F",
-        "30 80 80 80 80",
-        "D0 80 00",
-        "30 FF 00",
-        "30 80 80 00",
-    ] {
+    for text in ["30 FF FF FF FF 7F", "30 80 80 80 80", "D0 80 00", "30 FF 00", "30 80 80 00"] {
         for split in 0..2 {
             let packet = bytes(text);
             let error = all(&mut Decoder::new(V4, u32::MAX), &packet, split).unwrap_err();
@@ -1596,10 +1369,7 @@ fn windowed(version: Version, chunk: &[u8], size: usize) -> Result<Vec<Whole>, D
 
 /// The stories of one version as one stream, and its packets.
 fn stream(version: Version) -> (Vec<u8>, Vec<Whole>) {
-    let packets: Vec<_> = stories()
-        .filter(|(of, _)| *of == version)
-        .map(|(_, bytes)| bytes)
-        .collect();
+    let packets: Vec<_> = stories().filter(|(of, _)| *of == version).map(|(_, bytes)| bytes).collect();
     let whole = packets.iter().map(|packet| (packet[0], packet[2..].to_vec())).collect();
     (packets.concat(), whole)
 }
@@ -1610,11 +1380,7 @@ fn any_split_gives_the_same_packets() {
         let (stream, packets) = stream(version);
         for size in 0..=stream.len() {
             let mut decoder = Decoder::new(version, u32::MAX);
-            assert_eq!(
-                all(&mut decoder, &stream, size),
-                Ok(packets.clone()),
-                "pieces of {size}"
-            );
+            assert_eq!(all(&mut decoder, &stream, size), Ok(packets.clone()), "pieces of {size}");
             assert_eq!(decoder.buffered(), 0);
         }
         for split in 0..stream.len() {
@@ -1625,11 +1391,7 @@ fn any_split_gives_the_same_packets() {
             assert_eq!(seen, packets, "split at {split}");
         }
         for size in 1..=stream.len() {
-            assert_eq!(
-                windowed(version, &stream, size),
-                Ok(packets.clone()),
-                "windows of {size}"
-            );
+            assert_eq!(windowed(version, &stream, size), Ok(packets.clone()), "windows of {size}");
         }
     }
 }
@@ -1638,16 +1400,8 @@ fn any_split_gives_the_same_packets() {
 fn windows_on_a_chunk() {
     let publish = bytes("32 81 01 00 01 't' 00 01"); // 129 bytes of body, 124 of payload
     let chunk = [&bytes("D0 00")[..], &publish, &[7; 124], &bytes("D0 00")].concat();
-    let ping = Step::Packet {
-        first: 0xD0,
-        start: 2,
-        len: 0,
-    };
-    let large = Step::Packet {
-        first: 0x32,
-        start: 5,
-        len: 129,
-    };
+    let ping = Step::Packet { first: 0xD0, start: 2, len: 0 };
+    let large = Step::Packet { first: 0x32, start: 5, len: 129 };
 
     // The payload may stay outside.
     let mut decoder = Decoder::new(V4, u32::MAX);
@@ -1667,9 +1421,7 @@ fn windows_on_a_chunk() {
     assert_eq!(decoder.step(&chunk[2..9], &mut at, chunk.len() - 9), Ok(Step::More));
     assert_eq!((at, decoder.buffered()), (7, 4));
     let mut at = 0;
-    let Ok(Step::Split { first: 0x32, body }) = decoder.step(&chunk[9..], &mut at, 0) else {
-        panic!()
-    };
+    let Ok(Step::Split { first: 0x32, body }) = decoder.step(&chunk[9..], &mut at, 0) else { panic!() };
     assert_eq!((body.len(), at), (129, chunk.len() - 9 - 2));
 
     // A payload that goes on in the next chunk is kept as well.
@@ -1680,13 +1432,9 @@ fn windows_on_a_chunk() {
     let mut at = 0;
     assert_eq!(decoder.step(&chunk[12..part], &mut at, 0), Ok(Step::More));
     let mut at = 0;
-    let Ok(Step::Split { body, .. }) = decoder.step(&chunk[part..], &mut at, 0) else {
-        panic!()
-    };
+    let Ok(Step::Split { body, .. }) = decoder.step(&chunk[part..], &mut at, 0) else { panic!() };
     assert_eq!((&body[5..], at), (&[7; 124][..], 18));
-    let Ok(Step::Packet { first: 0xD0, .. }) = decoder.step(&chunk[part..], &mut at, 0) else {
-        panic!()
-    };
+    let Ok(Step::Packet { first: 0xD0, .. }) = decoder.step(&chunk[part..], &mut at, 0) else { panic!() };
 }
 
 #[test]
@@ -1743,9 +1491,7 @@ fn memory_follows_what_arrived() {
     let again = allocated(|| {
         assert_eq!(decoder.step(&packet[..5], &mut at, 0), Ok(Step::More));
         let mut at = 0;
-        let Ok(Step::Split { body, .. }) = decoder.step(&packet[5..], &mut at, 0) else {
-            panic!()
-        };
+        let Ok(Step::Split { body, .. }) = decoder.step(&packet[5..], &mut at, 0) else { panic!() };
         decoder.recycle(body);
     });
     assert_eq!(again.times, 0);
@@ -1782,12 +1528,7 @@ fn survives(version: Version, first: u8, body: &[u8]) {
     let _ = Packet::decode_from_server(version, first, body);
     if let Ok(packet) = Packet::decode(version, first, body) {
         if let Packet::Subscribe(subscribe) = &packet {
-            assert!(
-                subscribe
-                    .filters
-                    .clone()
-                    .all(|(filter, _)| check_filter(filter).is_ok())
-            );
+            assert!(subscribe.filters.clone().all(|(filter, _)| check_filter(filter).is_ok()));
         }
         // In short form now, and no longer than before.
         let encoded = encode(version, &packet);
@@ -1800,10 +1541,7 @@ fn survives(version: Version, first: u8, body: &[u8]) {
 fn random_property_blocks() {
     let mut random = Random(5);
     for (letter, carry) in carriers() {
-        let allowed: Vec<_> = PROPERTIES
-            .iter()
-            .filter(|(.., places)| places.contains(letter))
-            .collect();
+        let allowed: Vec<_> = PROPERTIES.iter().filter(|(.., places)| places.contains(letter)).collect();
         for _ in 0..300 {
             // At least one, each at most once, in any order.
             let mut left = allowed.clone();
@@ -1830,9 +1568,8 @@ fn random_bodies() {
     for _ in 0..200_000 {
         let len = random.below(24);
         // Small numbers make lengths that fit.
-        let body: Vec<u8> = (0..len)
-            .map(|_| if random.below(3) == 0 { random.below(256) } else { random.below(8) } as u8)
-            .collect();
+        let body: Vec<u8> =
+            (0..len).map(|_| if random.below(3) == 0 { random.below(256) } else { random.below(8) } as u8).collect();
         let first = random.below(256) as u8;
         survives(random.pick(&[V4, V5]), first, &body);
     }
@@ -1875,9 +1612,7 @@ fn random_streams() {
         assert_eq!(run(1 + random.below(stream.len())), whole);
         let size = 1 + random.below(stream.len());
         if let Ok(packets) = all(&mut Decoder::new(version, u32::MAX), &stream, 0)
-            && packets
-                .iter()
-                .all(|(first, body)| Packet::decode(version, *first, body).is_ok())
+            && packets.iter().all(|(first, body)| Packet::decode(version, *first, body).is_ok())
         {
             assert_eq!(windowed(version, &stream, size), Ok(packets));
         }
@@ -1888,19 +1623,7 @@ fn random_streams() {
 
 #[test]
 fn topic_names() {
-    for topic in [
-        "a",
-        "/",
-        "//",
-        "a/b",
-        "/a",
-        "a/",
-        " ",
-        "$SYS/x",
-        "$share/g/a",
-        "ä/\u{FEFF}",
-        "\u{1}",
-    ] {
+    for topic in ["a", "/", "//", "a/b", "/a", "a/", " ", "$SYS/x", "$share/g/a", "ä/\u{FEFF}", "\u{1}"] {
         assert_eq!(check_topic(topic.as_bytes()), Ok(topic));
     }
     let errors: &[(&[u8], _)] = &[
@@ -1932,15 +1655,7 @@ fn topic_filters() {
     for filter in misplaced.split_whitespace() {
         assert_eq!(check_filter(filter), Err(TopicError::WildcardPlace), "{filter}");
     }
-    for filter in [
-        "$share/",
-        "$share/g",
-        "$share/g/",
-        "$share//a",
-        "$share/+/a",
-        "$share/#",
-        "$share/g+/a",
-    ] {
+    for filter in ["$share/", "$share/g", "$share/g/", "$share//a", "$share/+/a", "$share/#", "$share/g+/a"] {
         assert_eq!(check_filter(filter), Err(TopicError::ShareName), "{filter}");
     }
     assert_eq!(check_filter(""), Err(TopicError::Empty));
@@ -2018,10 +1733,7 @@ fn every(levels: &[&str], depth: usize) -> Vec<String> {
     let mut all: Vec<String> = levels.iter().map(|level| level.to_string()).collect();
     let mut longest = all.clone();
     for _ in 1..depth {
-        longest = longest
-            .iter()
-            .flat_map(|start| levels.iter().map(move |level| format!("{start}/{level}")))
-            .collect();
+        longest = longest.iter().flat_map(|start| levels.iter().map(move |level| format!("{start}/{level}"))).collect();
         all.extend(longest.clone());
     }
     all
@@ -2029,15 +1741,10 @@ fn every(levels: &[&str], depth: usize) -> Vec<String> {
 
 #[test]
 fn overlaps_by_brute_force() {
-    let filters: Vec<_> = every(&["a", "$b", "", "+", "#"], 3)
-        .into_iter()
-        .filter(|filter| check_filter(filter).is_ok())
-        .collect();
+    let filters: Vec<_> =
+        every(&["a", "$b", "", "+", "#"], 3).into_iter().filter(|filter| check_filter(filter).is_ok()).collect();
     // One level more than the filters have, and one name more.
-    let topics: Vec<_> = every(&["a", "$b", "", "c"], 4)
-        .into_iter()
-        .filter(|topic| !topic.is_empty())
-        .collect();
+    let topics: Vec<_> = every(&["a", "$b", "", "c"], 4).into_iter().filter(|topic| !topic.is_empty()).collect();
     let matching: Vec<Vec<bool>> = filters
         .iter()
         .map(|filter| {
@@ -2092,10 +1799,8 @@ fn a_trie_of_a_few() {
 
 #[test]
 fn a_trie_agrees_with_the_rules() {
-    let filters: Vec<_> = every(&["a", "b", "$c", "", "+", "#"], 4)
-        .into_iter()
-        .filter(|filter| check_filter(filter).is_ok())
-        .collect();
+    let filters: Vec<_> =
+        every(&["a", "b", "$c", "", "+", "#"], 4).into_iter().filter(|filter| check_filter(filter).is_ok()).collect();
     let topics = every(&["a", "b", "$c", ""], 4);
     let mut random = Random(4);
     let mut trie = Trie::default();
@@ -2112,11 +1817,8 @@ fn a_trie_agrees_with_the_rules() {
         assert_eq!(trie.get(filter), model.get(filter).copied());
         if round % 50 == 0 {
             let topic = &topics[1 + random.below(topics.len() - 1)];
-            let mut expected: Vec<u32> = model
-                .iter()
-                .filter(|(filter, _)| naive(filter, topic))
-                .map(|(_, id)| *id)
-                .collect();
+            let mut expected: Vec<u32> =
+                model.iter().filter(|(filter, _)| naive(filter, topic)).map(|(_, id)| *id).collect();
             expected.sort();
             assert_eq!(found(&trie, topic), expected, "{topic}");
         }

@@ -72,17 +72,11 @@ pub struct DecodeError {
 
 impl DecodeError {
     const fn malformed(what: &'static str) -> Self {
-        Self {
-            reason: ReasonCode::MALFORMED_PACKET,
-            what,
-        }
+        Self { reason: ReasonCode::MALFORMED_PACKET, what }
     }
 
     const fn protocol(what: &'static str) -> Self {
-        Self {
-            reason: ReasonCode::PROTOCOL_ERROR,
-            what,
-        }
+        Self { reason: ReasonCode::PROTOCOL_ERROR, what }
     }
 }
 
@@ -123,12 +117,7 @@ pub enum Step {
 impl Decoder {
     /// `maximum_packet_size` counts whole packets, with their fixed header.
     pub fn new(version: Version, maximum_packet_size: u32) -> Self {
-        Self {
-            version,
-            maximum_packet_size,
-            partial: Partial::None,
-            body: Vec::new(),
-        }
+        Self { version, maximum_packet_size, partial: Partial::None, body: Vec::new() }
     }
 
     /// Takes the next packet from `window`, at `at`, and moves `at` past what was used. `beyond`: how much longer the chunk is than the window.
@@ -155,11 +144,7 @@ impl Decoder {
             || (length - body.len() <= beyond && packet::publish_header_is_whole(self.version, first, body))
         {
             *at = start + length;
-            return Ok(Step::Packet {
-                first,
-                start,
-                len: length,
-            });
+            return Ok(Step::Packet { first, start, len: length });
         }
         self.hold(window, at, beyond)
     }
@@ -199,16 +184,10 @@ impl Decoder {
             let len = usize::from(len);
             bytes[len] = byte;
             self.partial = match wire::varint(&bytes[1..=len])? {
-                None => Partial::Header {
-                    bytes,
-                    len: len as u8 + 1,
-                },
+                None => Partial::Header { bytes, len: len as u8 + 1 },
                 Some((length, _)) => {
                     self.check_size(1 + len + length as usize)?;
-                    Partial::Body {
-                        first: bytes[0],
-                        length: length as usize,
-                    }
+                    Partial::Body { first: bytes[0], length: length as usize }
                 }
             };
         }
@@ -219,10 +198,7 @@ impl Decoder {
             if piece.len() == missing {
                 self.partial = Partial::None;
                 *at = window.len() - rest.rest().len();
-                return Ok(Step::Split {
-                    first,
-                    body: std::mem::take(&mut self.body),
-                });
+                return Ok(Step::Split { first, body: std::mem::take(&mut self.body) });
             }
         }
         *at = window.len();
@@ -234,9 +210,7 @@ impl Decoder {
         let needed = self.body.len() + piece.len();
         if needed > self.body.capacity() {
             let room = (2 * needed).max(SMALL).min(length);
-            self.body
-                .try_reserve_exact(room - self.body.len())
-                .map_err(|_| TOO_LARGE)?;
+            self.body.try_reserve_exact(room - self.body.len()).map_err(|_| TOO_LARGE)?;
         }
         self.body.extend_from_slice(piece);
         Ok(())
@@ -244,18 +218,11 @@ impl Decoder {
 
     #[inline]
     fn check_size(&self, size: usize) -> Result<(), DecodeError> {
-        if size > self.maximum_packet_size as usize {
-            Err(TOO_LARGE)
-        } else {
-            Ok(())
-        }
+        if size > self.maximum_packet_size as usize { Err(TOO_LARGE) } else { Ok(()) }
     }
 }
 
 /// What is allocated at once for a packet that came in pieces, and kept for the next.
 const SMALL: usize = 64 * 1024;
 
-const TOO_LARGE: DecodeError = DecodeError {
-    reason: ReasonCode::PACKET_TOO_LARGE,
-    what: "packet too large",
-};
+const TOO_LARGE: DecodeError = DecodeError { reason: ReasonCode::PACKET_TOO_LARGE, what: "packet too large" };

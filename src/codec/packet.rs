@@ -93,11 +93,7 @@ impl<'a> Packet<'a> {
             Self::Auth(packet) => packet.reason == ReasonCode::RE_AUTHENTICATE,
             _ => false,
         };
-        if wrong {
-            Err(DecodeError::protocol("only a client may say this"))
-        } else {
-            Ok(packet)
-        }
+        if wrong { Err(DecodeError::protocol("only a client may say this")) } else { Ok(packet) }
     }
 
     fn decode_reply(version: Version, first: u8, body: Reader<'a>) -> Result<Self, DecodeError> {
@@ -132,19 +128,11 @@ impl<'a> Packet<'a> {
             Self::PubRec(packet) => packet.encode(first::PUBREC, version, out),
             Self::PubRel(packet) => packet.encode(first::PUBREL, version, out),
             Self::PubComp(packet) => packet.encode(first::PUBCOMP, version, out),
-            Self::Subscribe(Subscribe {
-                id,
-                properties,
-                filters,
-            }) => {
+            Self::Subscribe(Subscribe { id, properties, filters }) => {
                 encode_subscribe(version, *id, *properties, filters.clone(), out);
             }
             Self::SubAck(packet) => packet.encode(first::SUBACK, version, out),
-            Self::Unsubscribe(Unsubscribe {
-                id,
-                properties,
-                filters,
-            }) => {
+            Self::Unsubscribe(Unsubscribe { id, properties, filters }) => {
                 encode_unsubscribe(version, *id, *properties, filters.clone(), out);
             }
             Self::UnsubAck(packet) => packet.encode(first::UNSUBACK, version, out),
@@ -241,22 +229,10 @@ impl<'a> Connect<'a> {
             None
         };
         let username = if has(Self::USERNAME) { Some(body.text()?) } else { None };
-        let password = if has(Self::PASSWORD) {
-            Some(body.binary()?)
-        } else {
-            None
-        };
+        let password = if has(Self::PASSWORD) { Some(body.binary()?) } else { None };
         body.end()?;
         let clean_start = has(Self::CLEAN_START);
-        Ok(Self {
-            clean_start,
-            keep_alive,
-            client_id,
-            will,
-            username,
-            password,
-            properties,
-        })
+        Ok(Self { clean_start, keep_alive, client_id, will, username, password, properties })
     }
 
     pub fn encode(&self, version: Version, out: &mut Vec<u8>) {
@@ -322,11 +298,7 @@ impl<'a> ConnAck<'a> {
         }
         let properties = decode_properties(version, place::CONNACK, &mut body)?;
         body.end()?;
-        Ok(Self {
-            session_present,
-            reason,
-            properties,
-        })
+        Ok(Self { session_present, reason, properties })
     }
 
     pub fn encode(&self, version: Version, out: &mut Vec<u8>) {
@@ -398,11 +370,7 @@ impl<'a> Publish<'a> {
             return Err(DecodeError::malformed("DUP at QoS 0"));
         }
         let topic = reader.binary()?;
-        let id = if qos == QoS::AtMostOnce {
-            0
-        } else {
-            decode_id(&mut reader)?
-        };
+        let id = if qos == QoS::AtMostOnce { 0 } else { decode_id(&mut reader)? };
         let (properties, met) = match version {
             Version::V4 => Default::default(),
             Version::V5 => Properties::read_publish(&mut reader)?,
@@ -421,18 +389,7 @@ impl<'a> Publish<'a> {
             identifiers: met.identifiers,
         };
         let retain = first & Self::RETAIN != 0;
-        Ok((
-            Self {
-                dup,
-                qos,
-                retain,
-                topic,
-                id,
-                properties,
-                payload,
-            },
-            hints,
-        ))
+        Ok((Self { dup, qos, retain, topic, id, properties, payload }, hints))
     }
 
     /// Appends everything before the payload, whose length is announced. `alias` is a Topic Alias in addition to `properties`.
@@ -511,11 +468,7 @@ pub struct Ack<'a> {
 impl<'a> Ack<'a> {
     fn decode(version: Version, place: u16, mut body: Reader<'a>) -> Result<Self, DecodeError> {
         let id = decode_id(&mut body)?;
-        let mut ack = Self {
-            id,
-            reason: ReasonCode::SUCCESS,
-            properties: Properties::EMPTY,
-        };
+        let mut ack = Self { id, reason: ReasonCode::SUCCESS, properties: Properties::EMPTY };
         if version == Version::V5 && !body.is_empty() {
             ack.reason = decode_reason(place, &mut body)?;
             if !body.is_empty() {
@@ -613,11 +566,7 @@ impl<'a> Subscribe<'a> {
                 return Err(DecodeError::protocol("no local on a shared subscription"));
             }
         }
-        Ok(Self {
-            id,
-            properties,
-            filters,
-        })
+        Ok(Self { id, properties, filters })
     }
 }
 
@@ -674,11 +623,7 @@ impl<'a> Unsubscribe<'a> {
         while !body.is_empty() {
             decode_filter(&mut body)?;
         }
-        Ok(Self {
-            id,
-            properties,
-            filters,
-        })
+        Ok(Self { id, properties, filters })
     }
 }
 
@@ -733,11 +678,7 @@ impl<'a> SubAck<'a> {
             Version::V4 => matches!(code, 0..=2 | 0x80),
             Version::V5 => ReasonCode(*code).stands_in(place),
         };
-        if codes.iter().all(listed) {
-            Ok(Self { id, codes, properties })
-        } else {
-            Err(UNLISTED_REASON)
-        }
+        if codes.iter().all(listed) { Ok(Self { id, codes, properties }) } else { Err(UNLISTED_REASON) }
     }
 
     /// `first`: [`first::SUBACK`] or [`first::UNSUBACK`].
@@ -760,10 +701,7 @@ pub struct Disconnect<'a> {
 
 impl<'a> Disconnect<'a> {
     fn decode(version: Version, mut body: Reader<'a>) -> Result<Self, DecodeError> {
-        let mut packet = Self {
-            reason: ReasonCode::SUCCESS,
-            properties: Properties::EMPTY,
-        };
+        let mut packet = Self { reason: ReasonCode::SUCCESS, properties: Properties::EMPTY };
         if version == Version::V5 && !body.is_empty() {
             packet.reason = decode_reason(place::DISCONNECT, &mut body)?;
             if !body.is_empty() {
@@ -796,10 +734,7 @@ pub struct Auth<'a> {
 
 impl<'a> Auth<'a> {
     fn decode(mut body: Reader<'a>) -> Result<Self, DecodeError> {
-        let mut packet = Self {
-            reason: ReasonCode::SUCCESS,
-            properties: Properties::EMPTY,
-        };
+        let mut packet = Self { reason: ReasonCode::SUCCESS, properties: Properties::EMPTY };
         if !body.is_empty() {
             packet.reason = decode_reason(place::AUTH, &mut body)?;
             packet.properties = Properties::read(place::AUTH, &mut body)?;
@@ -841,11 +776,7 @@ fn decode_id(body: &mut Reader) -> Result<u16, DecodeError> {
 
 fn decode_reason(place: u16, body: &mut Reader) -> Result<ReasonCode, DecodeError> {
     let reason = ReasonCode(body.u8()?);
-    if reason.stands_in(place) {
-        Ok(reason)
-    } else {
-        Err(UNLISTED_REASON)
-    }
+    if reason.stands_in(place) { Ok(reason) } else { Err(UNLISTED_REASON) }
 }
 
 fn decode_properties<'a>(version: Version, place: u16, body: &mut Reader<'a>) -> Result<Properties<'a>, DecodeError> {

@@ -102,11 +102,7 @@ impl<'a> Properties<'a> {
     #[inline]
     pub(super) fn read_publish(reader: &mut Reader<'a>) -> Result<(Self, Met), DecodeError> {
         let block = reader.sub()?.rest();
-        let met = if block.is_empty() {
-            Met::default()
-        } else {
-            Self::walk(PUBLISH, block)?
-        };
+        let met = if block.is_empty() { Met::default() } else { Self::walk(PUBLISH, block)? };
         Ok((Self(block), met))
     }
 
@@ -143,10 +139,7 @@ impl<'a> Properties<'a> {
             }
         }
         if met.has(Property::TopicAlias) && met.topic_alias == 0 {
-            return Err(DecodeError {
-                reason: ReasonCode::TOPIC_ALIAS_INVALID,
-                what: "topic alias 0",
-            });
+            return Err(DecodeError { reason: ReasonCode::TOPIC_ALIAS_INVALID, what: "topic alias 0" });
         }
         if met.has(Property::AuthenticationData) && !met.has(Property::AuthenticationMethod) {
             return Err(DecodeError::protocol("authentication data without a method"));
@@ -254,11 +247,7 @@ impl<'a> Iterator for Iter<'a> {
 
 fn read_rule(reader: &mut Reader) -> Result<Rule, DecodeError> {
     let id = reader.varint()? as usize;
-    TABLE
-        .get(id)
-        .copied()
-        .flatten()
-        .ok_or(DecodeError::malformed("unknown property"))
+    TABLE.get(id).copied().flatten().ok_or(DecodeError::malformed("unknown property"))
 }
 
 fn read_value<'a>(kind: Kind, reader: &mut Reader<'a>) -> Result<Value<'a>, DecodeError> {

@@ -87,10 +87,7 @@ impl ReasonCode {
     /// The return code of 3.1.1 for this code; "server unavailable" for a failure that 3.1.1 has no word for.
     pub fn return_code(self) -> u8 {
         const SERVER_UNAVAILABLE: usize = 3;
-        RETURN_CODES
-            .iter()
-            .position(|code| *code == self)
-            .unwrap_or(SERVER_UNAVAILABLE) as u8
+        RETURN_CODES.iter().position(|code| *code == self).unwrap_or(SERVER_UNAVAILABLE) as u8
     }
 }
 

@@ -28,11 +28,7 @@ impl TopicError {
 pub fn check_topic(topic: &[u8]) -> Result<&str, TopicError> {
     let text = super::wire::text(topic).map_err(|_| TopicError::NotText)?;
     check_length(text)?;
-    if has_wildcard(topic) {
-        Err(TopicError::Wildcard)
-    } else {
-        Ok(text)
-    }
+    if has_wildcard(topic) { Err(TopicError::Wildcard) } else { Ok(text) }
 }
 
 pub fn check_filter(filter: &str) -> Result<(), TopicError> {
@@ -266,30 +262,15 @@ impl Trie {
     }
 
     fn child(&self, parent: u32, level: &[u8]) -> u32 {
-        if level == b"+" {
-            self.node(parent).plus
-        } else {
-            self.plain_child(parent, level)
-        }
+        if level == b"+" { self.node(parent).plus } else { self.plain_child(parent, level) }
     }
 
     fn plain_child(&self, parent: u32, level: &[u8]) -> u32 {
-        if self.table.is_empty() {
-            NONE
-        } else {
-            self.table[self.slot(parent, level)]
-        }
+        if self.table.is_empty() { NONE } else { self.table[self.slot(parent, level)] }
     }
 
     fn add(&mut self, parent: u32, level: &[u8]) -> u32 {
-        let node = Node {
-            parent,
-            level: level.into(),
-            plus: NONE,
-            children: 0,
-            id: None,
-            rest: None,
-        };
+        let node = Node { parent, level: level.into(), plus: NONE, children: 0, id: None, rest: None };
         let at = match self.free.pop() {
             Some(at) => {
                 *self.node_mut(at) = node;

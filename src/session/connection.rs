@@ -78,12 +78,7 @@ impl Connection {
             aliases_in: Vec::new(),
             owed: Owed::default(),
             window: 0,
-            pulse: Pulse {
-                sent: now,
-                received: now,
-                interval_ms: 0,
-                ping: None,
-            },
+            pulse: Pulse { sent: now, received: now, interval_ms: 0, ping: None },
         }
     }
 
@@ -166,10 +161,7 @@ pub enum Stage {
 impl Owed {
     /// `first`: number of the next message. Numbers go on over connections, so that a late acknowledgement hits nothing.
     pub fn start(first: u32) -> Self {
-        Self {
-            queue: VecDeque::new(),
-            first,
-        }
+        Self { queue: VecDeque::new(), first }
     }
 
     #[inline]
@@ -282,11 +274,7 @@ impl Pulse {
         let patience = self.patience_ms();
         match &mut self.ping {
             None => {
-                self.ping = Some(Ping {
-                    sent: now,
-                    deadline: now.after_ms(patience),
-                    late: false,
-                });
+                self.ping = Some(Ping { sent: now, deadline: now.after_ms(patience), late: false });
                 Beat::Ping
             }
             Some(ping) if ping.late => Beat::Dead,

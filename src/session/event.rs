@@ -2,7 +2,7 @@
 
 use std::rc::Rc;
 
-use crate::codec::{PropertiesBuf, QoS, ReasonCode, Version};
+use crate::codec::{Properties, PropertiesBuf, QoS, ReasonCode, Version};
 use crate::options::InvalidArgument;
 
 /// Names one request of the application until it completes. Picked by the caller, unique while pending; 0: nobody waits.
@@ -263,9 +263,10 @@ pub struct Error {
 }
 
 impl Error {
-    pub fn new(code: ErrorCode, what: &'static str) -> Self {
+    #[cold]
+    pub fn new(code: ErrorCode, what: &'static str) -> Box<Self> {
         use ErrorCode::*;
-        Self {
+        Box::new(Self {
             code,
             what,
             retryable: matches!(
@@ -281,37 +282,32 @@ impl Error {
             size: None,
             argument: None,
             filters: Vec::new(),
-        }
+        })
     }
 
-    pub fn with_reason(mut self, reason: ReasonCode) -> Self {
+    pub fn with_reason(mut self: Box<Self>, reason: ReasonCode) -> Box<Self> {
         self.reason = Some(reason);
         self
     }
 
-    pub fn with_properties(mut self, properties: PropertiesBuf) -> Self {
-        self.properties = properties;
+    pub fn with_properties(mut self: Box<Self>, properties: Properties<'_>) -> Box<Self> {
+        self.properties = properties.into();
         self
     }
 
-    pub fn with_topic(mut self, topic: &Rc<str>) -> Self {
+    pub fn with_topic(mut self: Box<Self>, topic: &Rc<str>) -> Box<Self> {
         self.topic = Some(topic.clone());
         self
     }
 
-    pub fn with_filters(mut self, filters: Vec<FilterCode>) -> Self {
-        self.filters = filters;
-        self
-    }
-
-    pub fn at(mut self, phase: Phase, url: &Rc<str>) -> Self {
+    pub fn at(mut self: Box<Self>, phase: Phase, url: &Rc<str>) -> Box<Self> {
         self.phase = Some(phase);
         self.url = Some(url.clone());
         self
     }
 }
 
-impl From<InvalidArgument> for Error {
+impl From<InvalidArgument> for Box<Error> {
     fn from(invalid: InvalidArgument) -> Self {
         let mut error = Error::new(ErrorCode::InvalidArgument, invalid.message);
         error.argument = Some(invalid.argument);

@@ -1,7 +1,8 @@
 //! What survives the socket: messages that wait, messages and requests under way by packet identifier, and the QoS 2
 //! messages the server has not released yet.
 
-use std::collections::VecDeque;
+use std::cmp::Reverse;
+use std::collections::{BinaryHeap, VecDeque};
 use std::rc::Rc;
 
 use super::Instant;
@@ -49,8 +50,7 @@ impl Outgoing {
     }
 
     fn expires(&self) -> Option<Instant> {
-        self.expiry
-            .map(|(since, seconds)| since.after_ms(u64::from(seconds) * 1000))
+        self.expiry.map(|(since, seconds)| since.after_ms(u64::from(seconds) * 1000))
     }
 }
 
@@ -85,11 +85,7 @@ pub struct Identifiers {
 
 impl Default for Identifiers {
     fn default() -> Self {
-        Self {
-            entries: vec![Entry::Free],
-            cursor: 0,
-            used: 0,
-        }
+        Self { entries: vec![Entry::Free], cursor: 0, used: 0 }
     }
 }
 
@@ -134,11 +130,7 @@ impl Identifiers {
     pub fn get(&mut self, id: u16) -> &mut Entry {
         // Out of range is free, and stays so: only a taken identifier is ever written to.
         let at = usize::from(id);
-        if at < self.entries.len() {
-            &mut self.entries[at]
-        } else {
-            &mut self.entries[0]
-        }
+        if at < self.entries.len() { &mut self.entries[at] } else { &mut self.entries[0] }
     }
 
     #[inline]
@@ -151,25 +143,23 @@ impl Identifiers {
     }
 
     pub fn iter_mut(&mut self) -> impl Iterator<Item = (u16, &mut Entry)> {
-        self.entries
-            .iter_mut()
-            .enumerate()
-            .map(|(id, entry)| (id as u16, entry))
+        self.entries.iter_mut().enumerate().map(|(id, entry)| (id as u16, entry))
     }
 
-    /// Takes out what `which` picks, in the order of the application's publishes.
+    /// The identifiers of what `which` picks, in the order of the application's publishes.
+    pub fn in_order(&self, which: impl Fn(&Entry) -> bool) -> Vec<u16> {
+        let picked = self.entries.iter().enumerate().filter(|(_, entry)| which(entry));
+        let mut heap: BinaryHeap<_> = picked.map(|(id, entry)| Reverse((order(entry), id as u16))).collect();
+        std::iter::from_fn(|| heap.pop().map(|Reverse((_, id))| id)).collect()
+    }
+
+    /// Takes out what `which` picks, in the same order.
     pub fn drain(&mut self, which: impl Fn(&Entry) -> bool) -> Vec<Entry> {
-        let mut entries = Vec::new();
-        for entry in self.entries.iter_mut().filter(|entry| which(entry)) {
-            entries.push(std::mem::replace(entry, Entry::Free));
-        }
-        self.used -= entries.len();
-        entries.sort_by_key(order);
-        entries
+        self.in_order(which).into_iter().map(|id| self.free(id)).collect()
     }
 }
 
-pub fn order(entry: &Entry) -> u64 {
+fn order(entry: &Entry) -> u64 {
     match entry {
         Entry::Publish { message, .. } => message.order,
         Entry::Release { order, .. } => *order,
@@ -203,11 +193,7 @@ impl Waiting {
 
     #[inline]
     pub fn is_empty(&self, qos: QoS) -> bool {
-        if qos == QoS::AtMostOnce {
-            self.at_most_once.is_empty()
-        } else {
-            self.acknowledged.is_empty()
-        }
+        if qos == QoS::AtMostOnce { self.at_most_once.is_empty() } else { self.acknowledged.is_empty() }
     }
 
     /// Puts a message in line. What has to give way for it is returned; that may be the message itself.
@@ -252,11 +238,7 @@ impl Waiting {
     }
 
     fn line(&mut self, qos: QoS) -> &mut VecDeque<Outgoing> {
-        if qos == QoS::AtMostOnce {
-            &mut self.at_most_once
-        } else {
-            &mut self.acknowledged
-        }
+        if qos == QoS::AtMostOnce { &mut self.at_most_once } else { &mut self.acknowledged }
     }
 
     fn pop_oldest(&mut self) -> Option<Outgoing> {
@@ -310,11 +292,11 @@ impl Waiting {
         gone
     }
 
-    pub fn drain(&mut self) -> Vec<Outgoing> {
+    pub fn drain(&mut self) -> VecDeque<Outgoing> {
         self.bytes = 0;
         self.expiry = None;
-        let mut all: Vec<Outgoing> = self.at_most_once.drain(..).chain(self.acknowledged.drain(..)).collect();
-        all.sort_by_key(|message| message.order);
+        let mut all = std::mem::take(&mut self.at_most_once);
+        all.append(&mut self.acknowledged);
         all
     }
 }
@@ -328,9 +310,7 @@ pub struct Received {
 impl Received {
     #[inline]
     pub fn contains(&self, id: u16) -> bool {
-        self.bits
-            .get(usize::from(id / 64))
-            .is_some_and(|word| word >> (id % 64) & 1 == 1)
+        self.bits.get(usize::from(id / 64)).is_some_and(|word| word >> (id % 64) & 1 == 1)
     }
 
     #[inline]

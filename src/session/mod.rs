@@ -53,11 +53,7 @@ pub struct Input<'a> {
 
 impl<'a> From<&'a [u8]> for Input<'a> {
     fn from(bytes: &'a [u8]) -> Self {
-        Self {
-            bytes,
-            offset: 0,
-            beyond: 0,
-        }
+        Self { bytes, offset: 0, beyond: 0 }
     }
 }
 
@@ -148,7 +144,7 @@ struct Ending {
 /// An error whose consequences the application is asked about.
 #[derive(Clone, Hash, Debug)]
 struct Trial {
-    error: Error,
+    error: Box<Error>,
     was_up: bool,
 }
 
@@ -215,11 +211,7 @@ impl Session {
     /// `seed`: any number, for the jitter of delays and the client identifier of MQTT 3.1.1.
     pub fn new(options: Options, seed: u64) -> Result<Self, InvalidArgument> {
         options.check()?;
-        let version = if options.version == VersionChoice::V4 {
-            Version::V4
-        } else {
-            Version::V5
-        };
+        let version = if options.version == VersionChoice::V4 { Version::V4 } else { Version::V5 };
         let client_id = options.client_id.as_deref().unwrap_or_default().into();
         Ok(Self {
             options,
@@ -272,10 +264,7 @@ impl Session {
             return;
         }
         let Ok(resolved) = resolved else {
-            let error = Error::new(
-                ErrorCode::ConnectionFailed,
-                "the URL or the credentials could not be had",
-            );
+            let error = Error::new(ErrorCode::ConnectionFailed, "the URL or the credentials could not be had");
             return self.fail(now, error.at(Phase::Transport, &self.url), false);
         };
         self.urls = resolved.urls;
@@ -342,23 +331,13 @@ impl Session {
     pub fn handle_text(&mut self, now: Instant) {
         if self.connection.is_some() {
             let what = "a WebSocket frame that is not binary";
-            self.violated(
-                now,
-                DecodeError {
-                    reason: ReasonCode::PROTOCOL_ERROR,
-                    what,
-                },
-            );
+            self.violated(now, DecodeError { reason: ReasonCode::PROTOCOL_ERROR, what });
         }
     }
 
     /// Bytes in the transport's buffer.
     pub fn handle_writable(&mut self, now: Instant, buffered: usize) {
-        let limit = if self.blocked {
-            TRANSPORT_FULL / 2
-        } else {
-            TRANSPORT_FULL
-        };
+        let limit = if self.blocked { TRANSPORT_FULL / 2 } else { TRANSPORT_FULL };
         let blocked = buffered > limit;
         if self.blocked && !blocked {
             self.blocked = false;
@@ -387,11 +366,7 @@ impl Session {
         if let Some(connection) = &mut self.connection {
             if connection.server.is_none() {
                 if connection.deadline <= now {
-                    let phase = if connection.connect_sent {
-                        Phase::Mqtt
-                    } else {
-                        Phase::Transport
-                    };
+                    let phase = if connection.connect_sent { Phase::Mqtt } else { Phase::Transport };
                     let error = Error::new(ErrorCode::ConnectionFailed, "the server did not answer in time");
                     self.fail(now, error.at(phase, &self.url), true);
                 }
@@ -431,10 +406,7 @@ impl Session {
         };
         let mut properties = PropertiesBuf::default();
         self.push_authentication(&mut properties, data.as_deref());
-        self.write(&Packet::Auth(Auth {
-            reason,
-            properties: properties.borrow(),
-        }));
+        self.write(&Packet::Auth(Auth { reason, properties: properties.borrow() }));
     }
 
     /// The socket is closed, or could not be opened. `code` is the WebSocket's close code.
@@ -443,11 +415,7 @@ impl Session {
         let mut error = if connection.server.is_some() {
             Error::new(ErrorCode::ConnectionLost, what.unwrap_or("the connection was closed"))
         } else {
-            let phase = if connection.connect_sent {
-                Phase::Mqtt
-            } else {
-                Phase::Transport
-            };
+            let phase = if connection.connect_sent { Phase::Mqtt } else { Phase::Transport };
             let what = what.unwrap_or(if connection.connect_sent {
                 "the server closed the connection without an answer to CONNECT"
             } else {
@@ -501,10 +469,7 @@ impl Session {
                 if was_up {
                     self.set_state(State::Connecting);
                     let error = Error::new(ErrorCode::ConnectionLost, "the application asked for a new connection");
-                    self.events.push_back(Event::Disconnected {
-                        error: Box::new(error),
-                        will_reconnect: true,
-                    });
+                    self.events.push_back(Event::Disconnected { error, will_reconnect: true });
                 }
                 self.attempt();
             }
@@ -525,31 +490,22 @@ impl Session {
         let asked = self.options.properties.session_expiry;
         if asked == Some(0) && draft.session_expiry.is_some_and(|expiry| expiry > 0) {
             let message = "must be 0 where the connection was made with 0";
-            return Err(Box::new(
-                InvalidArgument::new("properties.sessionExpiryInterval", message).into(),
-            ));
+            return Err(InvalidArgument::new("properties.sessionExpiryInterval", message).into());
         }
         if !reason.stands_in(place::CLIENT_DISCONNECT) {
             let message = "must be a reason code that a client may send in DISCONNECT";
-            return Err(Box::new(InvalidArgument::new("reasonCode", message).into()));
+            return Err(InvalidArgument::new("reasonCode", message).into());
         }
         // A session that nobody asked for by name is of no use to anybody else.
         let session_expiry = draft.session_expiry.or(asked.is_none().then_some(0));
-        let ending = Ending {
-            deadline: now.after_ms(timeout_ms),
-            reason,
-            properties: draft.properties,
-            session_expiry,
-        };
+        let ending =
+            Ending { deadline: now.after_ms(timeout_ms), reason, properties: draft.properties, session_expiry };
         match self.state {
             State::Closed => return Ok(()),
             State::Closing if !force => return Ok(()),
             _ => {}
         }
-        let connected = self
-            .connection
-            .as_ref()
-            .is_some_and(|connection| connection.server.is_some());
+        let connected = self.connection.as_ref().is_some_and(|connection| connection.server.is_some());
         self.set_state(State::Closing);
         self.retry_at = None;
         self.trial = None;
@@ -605,7 +561,7 @@ impl Session {
         token: Token,
     ) -> Result<Accepted, Box<Error>> {
         let Some(topic) = self.outgoing_topics.get(topic as usize) else {
-            return Err(Box::new(InvalidArgument::new("topic", "is not known").into()));
+            return Err(InvalidArgument::new("topic", "is not known").into());
         };
         if draft.is_none()
             && qos == QoS::AtMostOnce
@@ -629,17 +585,7 @@ impl Session {
                 payload: &[],
             };
             let start = self.output.bytes.len();
-            if encode_publish(
-                connection,
-                publish,
-                &topic,
-                payload,
-                None,
-                limit,
-                &mut self.output.bytes,
-            )
-            .is_ok()
-            {
+            if encode_publish(connection, publish, &topic, payload, None, limit, &mut self.output.bytes).is_ok() {
                 self.sent_message(start, 0, &topic);
                 return Ok(Accepted::Written);
             }
@@ -659,11 +605,7 @@ impl Session {
         token: Token,
     ) -> Result<Accepted, Box<Error>> {
         self.check_open()?;
-        let draft = if self.version == Version::V4 {
-            Draft::default()
-        } else {
-            draft
-        };
+        let draft = if self.version == Version::V4 { Draft::default() } else { draft };
         let message = Outgoing {
             token,
             order: self.order,
@@ -676,18 +618,12 @@ impl Session {
             expiry: draft.message_expiry.map(|seconds| (now, seconds)),
             cuts: 0,
         };
-        let server = self
-            .connection
-            .as_ref()
-            .and_then(|connection| connection.server.as_ref());
+        let server = self.connection.as_ref().and_then(|connection| connection.server.as_ref());
         if let Some(server) = server {
             check_message(&message, server)?;
         } else if qos == QoS::AtMostOnce && !self.options.queue.qos0 {
-            let error = Error::new(
-                ErrorCode::ConnectionLost,
-                "there is no connection, and queue.qos0 is false",
-            );
-            return Err(Box::new(error.with_topic(&message.topic)));
+            let error = Error::new(ErrorCode::ConnectionLost, "there is no connection, and queue.qos0 is false");
+            return Err(error.with_topic(&message.topic));
         }
         self.order += 1;
         if server.is_some()
@@ -696,22 +632,15 @@ impl Session {
             && (qos == QoS::AtMostOnce || self.has_quota())
         {
             self.send_message(now, message);
-            return Ok(if qos == QoS::AtMostOnce {
-                Accepted::Written
-            } else {
-                Accepted::Pending
-            });
+            return Ok(if qos == QoS::AtMostOnce { Accepted::Written } else { Accepted::Pending });
         }
         let order = message.order;
         for gone in self.waiting.push(message, &self.options.queue) {
             self.stats.dropped_messages += 1;
-            let error = Error::new(
-                ErrorCode::QueueFull,
-                "the queue of messages that wait to be sent is full",
-            );
+            let error = Error::new(ErrorCode::QueueFull, "the queue of messages that wait to be sent is full");
             let error = error.with_topic(&gone.topic);
             if gone.order == order {
-                return Err(Box::new(error));
+                return Err(error);
             }
             self.fail_message(gone.token, error);
         }
@@ -732,21 +661,17 @@ impl Session {
             if options.no_local && shared(filter).is_some() {
                 // [MQTT-3.8.3-4]
                 let message = "must be false for a shared subscription";
-                return Err(Box::new(InvalidArgument::new("noLocal", message).into()));
+                return Err(InvalidArgument::new("noLocal", message).into());
             }
-            let server = self
-                .connection
-                .as_ref()
-                .and_then(|connection| connection.server.as_ref());
+            let server = self.connection.as_ref().and_then(|connection| connection.server.as_ref());
             if let Some(server) = server
                 && let Some((reason, what)) =
                     subscriptions::unsupported(filter, draft.subscription_identifier.is_some(), server)
             {
-                return Err(Box::new(Error::new(ErrorCode::NotSupported, what).with_reason(reason)));
+                return Err(Error::new(ErrorCode::NotSupported, what).with_reason(reason));
             }
         }
-        self.subscriptions
-            .subscribe(token, handle, filters, draft.subscription_identifier, &draft.properties);
+        self.subscriptions.subscribe(token, handle, filters, draft.subscription_identifier, &draft.properties);
         self.send_requests();
         Ok(())
     }
@@ -754,8 +679,7 @@ impl Session {
     /// Ends the Subscription; the server is asked where it was the last one of a filter.
     pub fn leave(&mut self, token: Token, handle: Handle, draft: Draft) -> Result<(), Box<Error>> {
         self.check_open()?;
-        self.subscriptions
-            .leave(token, handle, draft.properties, &mut self.events);
+        self.subscriptions.leave(token, handle, draft.properties, &mut self.events);
         self.send_requests();
         Ok(())
     }
@@ -764,8 +688,7 @@ impl Session {
     pub fn unsubscribe(&mut self, token: Token, filters: &[Rc<str>], draft: Draft) -> Result<(), Box<Error>> {
         self.check_open()?;
         self.check_filters(filters.iter())?;
-        self.subscriptions
-            .unsubscribe(token, filters, draft.properties, &mut self.events);
+        self.subscriptions.unsubscribe(token, filters, draft.properties, &mut self.events);
         self.send_requests();
         Ok(())
     }
@@ -775,25 +698,15 @@ impl Session {
         self.check_open()?;
         if self.version == Version::V4 || self.options.authentication_method.is_none() {
             let what = "re-authentication needs MQTT 5 and the authentication option";
-            return Err(Box::new(Error::new(ErrorCode::NotSupported, what)));
+            return Err(Error::new(ErrorCode::NotSupported, what));
         }
-        let Some(connection) = self
-            .connection
-            .as_mut()
-            .filter(|connection| connection.server.is_some())
-        else {
-            return Err(Box::new(Error::new(
-                ErrorCode::ConnectionLost,
-                "there is no connection",
-            )));
+        let Some(connection) = self.connection.as_mut().filter(|connection| connection.server.is_some()) else {
+            return Err(Error::new(ErrorCode::ConnectionLost, "there is no connection"));
         };
         if let Authentication::Again(_) = connection.authentication {
-            let mut error = Error::new(
-                ErrorCode::AuthenticationFailed,
-                "a re-authentication is under way already",
-            );
+            let mut error = Error::new(ErrorCode::AuthenticationFailed, "a re-authentication is under way already");
             error.retryable = true;
-            return Err(Box::new(error));
+            return Err(error);
         }
         connection.authentication = Authentication::Again(token);
         connection.reauthenticating = false;
@@ -822,10 +735,7 @@ impl Session {
         {
             for (_, entry) in self.identifiers.iter_mut() {
                 match entry {
-                    Entry::Publish {
-                        message: Outgoing { token: other, .. },
-                        ..
-                    }
+                    Entry::Publish { message: Outgoing { token: other, .. }, .. }
                     | Entry::Release { token: other, .. }
                         if *other == token =>
                     {
@@ -864,11 +774,11 @@ impl Session {
     pub fn acknowledge(&mut self, sequence: u32, reason: ReasonCode) -> Result<(), Box<Error>> {
         if self.version == Version::V4 && reason.is_error() {
             let what = "MQTT 3.1.1 cannot refuse a message";
-            return Err(Box::new(Error::new(ErrorCode::NotSupported, what)));
+            return Err(Error::new(ErrorCode::NotSupported, what));
         }
         if !reason.stands_in(place::PUBACK) {
             let message = "must be a reason code of PUBACK and PUBREC";
-            return Err(Box::new(InvalidArgument::new("reasonCode", message).into()));
+            return Err(InvalidArgument::new("reasonCode", message).into());
         }
         if let Some(connection) = &mut self.connection {
             connection.owed.set(sequence, Stage::Ready(reason));
@@ -923,10 +833,7 @@ impl Session {
             Some(_) => connection.pulse.next(),
         });
         let ending = self.ending.as_ref().map(|ending| ending.deadline);
-        [self.retry_at, connection, ending, self.waiting.expiry()]
-            .into_iter()
-            .flatten()
-            .min()
+        [self.retry_at, connection, ending, self.waiting.expiry()].into_iter().flatten().min()
     }
 
     #[inline]
@@ -997,10 +904,7 @@ impl Session {
         self.generation = self.generation.wrapping_add(1);
         self.set_state(State::Connecting);
         let attempt = self.attempts();
-        self.commands.push_back(Command::Resolve {
-            attempt,
-            error: self.last_error.clone(),
-        });
+        self.commands.push_back(Command::Resolve { attempt, error: self.last_error.clone() });
     }
 
     fn open(&mut self, now: Instant) {
@@ -1017,12 +921,8 @@ impl Session {
     }
 
     fn ask_authenticator(&mut self, first: bool, again: bool, data: Option<&[u8]>, properties: Properties<'_>) {
-        let challenge = Challenge {
-            first,
-            reauthentication: again,
-            data: data.map(Into::into),
-            properties: properties.into(),
-        };
+        let challenge =
+            Challenge { first, reauthentication: again, data: data.map(Into::into), properties: properties.into() };
         self.commands.push_back(Command::Authenticate(Box::new(challenge)));
     }
 
@@ -1124,12 +1024,7 @@ impl Session {
     }
 
     fn handle_connack(&mut self, now: Instant, connack: ConnAck<'_>) -> Result<(), DecodeError> {
-        let protocol = |what| {
-            Err(DecodeError {
-                reason: ReasonCode::PROTOCOL_ERROR,
-                what,
-            })
-        };
+        let protocol = |what| Err(DecodeError { reason: ReasonCode::PROTOCOL_ERROR, what });
         let Some(connection) = &mut self.connection else {
             return Ok(());
         };
@@ -1158,10 +1053,7 @@ impl Session {
             version: connection.version,
             keep_alive: number(Property::ServerKeepAlive, u32::from(self.options.keep_alive)) as u16,
             session_expiry: if v5 {
-                number(
-                    Property::SessionExpiryInterval,
-                    self.options.session_expiry().unwrap_or(0),
-                )
+                number(Property::SessionExpiryInterval, self.options.session_expiry().unwrap_or(0))
             } else if connection.clean_start {
                 0
             } else {
@@ -1224,20 +1116,14 @@ impl Session {
         }
         let error = Error::new(ErrorCode::ConnectionRefused, "the server refused the connection")
             .with_reason(reason)
-            .with_properties(properties.into());
+            .with_properties(properties);
         self.fail(now, error.at(Phase::Mqtt, &self.url), true);
     }
 
     /// The server has the session: what it has not acknowledged is sent again, in order [MQTT-4.4.0-1].
     fn resume(&mut self) {
-        let mut entries: Vec<(u64, u16)> = self
-            .identifiers
-            .iter_mut()
-            .filter(|(_, entry)| matches!(entry, Entry::Publish { .. } | Entry::Release { .. }))
-            .map(|(id, entry)| (inflight::order(entry), id))
-            .collect();
-        entries.sort_unstable();
-        self.resend = entries.into_iter().map(|(_, id)| id).collect();
+        self.resend =
+            self.identifiers.in_order(|entry| matches!(entry, Entry::Publish { .. } | Entry::Release { .. })).into();
     }
 
     /// The server has no session: QoS 1 is published anew; a QoS 2 message that was sent could arrive twice, so it fails.
@@ -1245,16 +1131,10 @@ impl Session {
         self.resend.clear();
         self.received.clear();
         let mut again = Vec::new();
-        for entry in self
-            .identifiers
-            .drain(|entry| matches!(entry, Entry::Publish { .. } | Entry::Release { .. }))
-        {
+        for entry in self.identifiers.drain(|entry| matches!(entry, Entry::Publish { .. } | Entry::Release { .. })) {
             match entry {
                 Entry::Publish { message, .. } if message.qos == QoS::AtLeastOnce => again.push(message),
-                Entry::Publish {
-                    message: Outgoing { token, topic, .. },
-                    ..
-                } => {
+                Entry::Publish { message: Outgoing { token, topic, .. }, .. } => {
                     let error = Error::new(ErrorCode::SessionLost, "the server lost the session");
                     self.fail_message(token, error.with_topic(&topic));
                 }
@@ -1265,8 +1145,7 @@ impl Session {
             }
         }
         self.waiting.push_front(again);
-        self.subscriptions
-            .session_lost(self.options.resubscribe, &mut self.events);
+        self.subscriptions.session_lost(self.options.resubscribe, &mut self.events);
     }
 
     /// A packet that the specification forbids: the connection ends, on MQTT 5 with the reason [MQTT5 4.13].
@@ -1276,7 +1155,7 @@ impl Session {
             self.write_disconnect(fault.reason, &PropertiesBuf::default(), None);
         }
         let error = Error::new(ErrorCode::ProtocolError, fault.what).with_reason(fault.reason);
-        self.events.push_back(Event::Error(Box::new(error.clone())));
+        self.events.push_back(Event::Error(error.clone()));
         self.fail(now, error.at(Phase::Mqtt, &self.url), true);
     }
 
@@ -1296,9 +1175,7 @@ impl Session {
             let error = Error::new(ErrorCode::ConnectionLost, "the connection was lost");
             self.fail_message(token, error);
         }
-        let cut = self
-            .identifiers
-            .drain(|entry| matches!(entry, Entry::Subscribe(_) | Entry::Unsubscribe(_)));
+        let cut = self.identifiers.drain(|entry| matches!(entry, Entry::Subscribe(_) | Entry::Unsubscribe(_)));
         let parts = cut.into_iter().filter_map(|entry| match entry {
             Entry::Subscribe(part) | Entry::Unsubscribe(part) => Some(part),
             _ => None,
@@ -1323,14 +1200,14 @@ impl Session {
                 message.cuts = 0;
                 let what = "sending this message has ended the connection five times in a row";
                 let error = Error::new(ErrorCode::ConnectionLost, what).with_topic(&message.topic);
-                self.events.push_back(Event::Error(Box::new(error)));
+                self.events.push_back(Event::Error(error));
             }
         }
         true
     }
 
     /// The connection, or the attempt at one, has failed. `open`: the socket is still there.
-    fn fail(&mut self, now: Instant, error: Error, open: bool) {
+    fn fail(&mut self, now: Instant, error: Box<Error>, open: bool) {
         let was_up = self.drop_connection(now);
         if open {
             self.commands.push_back(Command::Close { force: false });
@@ -1340,21 +1217,17 @@ impl Session {
         }
         if self.asks_verdict {
             let attempt = self.attempts();
-            self.commands.push_back(Command::Judge {
-                error: Box::new(error.clone()),
-                attempt,
-            });
+            self.commands.push_back(Command::Judge { error: error.clone(), attempt });
             self.trial = Some(Box::new(Trial { error, was_up }));
         } else {
             self.decide(now, error, was_up, None);
         }
     }
 
-    fn decide(&mut self, now: Instant, mut error: Error, was_up: bool, verdict: Option<bool>) {
+    fn decide(&mut self, now: Instant, mut error: Box<Error>, was_up: bool, verdict: Option<bool>) {
         let builtin = self.judge(&error);
         let retry = verdict.unwrap_or(builtin != Verdict::Final);
         error.retryable = builtin != Verdict::Final;
-        let error = Box::new(error);
         self.last_error = Some(error.clone());
         let at_once = retry && builtin == Verdict::Credentials;
         if !self.established && !self.options.reconnect.as_ref().is_some_and(|backoff| backoff.initial) {
@@ -1379,28 +1252,17 @@ impl Session {
         let Some(delay_ms) = delay else {
             self.set_state(State::Closed);
             if was_up {
-                self.events.push_back(Event::Disconnected {
-                    error: error.clone(),
-                    will_reconnect: false,
-                });
+                self.events.push_back(Event::Disconnected { error: error.clone(), will_reconnect: false });
             }
             return self.close(Some(error));
         };
         self.set_state(State::Waiting);
         if was_up {
-            self.events.push_back(Event::Disconnected {
-                error: error.clone(),
-                will_reconnect: true,
-            });
+            self.events.push_back(Event::Disconnected { error: error.clone(), will_reconnect: true });
         }
         let next = self.reconnect.server(self.urls.len());
         let url = self.urls.get(next).unwrap_or(&self.url).clone();
-        self.events.push_back(Event::Reconnecting {
-            attempt: self.attempts(),
-            delay_ms,
-            url,
-            error,
-        });
+        self.events.push_back(Event::Reconnecting { attempt: self.attempts(), delay_ms, url, error });
         self.retry_at = Some(now.after_ms(delay_ms));
     }
 
@@ -1417,16 +1279,8 @@ impl Session {
                 Verdict::Credentials
             }
             Verdict::Redirect => {
-                let reference = error
-                    .properties
-                    .borrow()
-                    .text(Property::ServerReference)
-                    .unwrap_or_default();
-                if self.reconnect.redirect(reference, &self.urls) {
-                    Verdict::Redirect
-                } else {
-                    Verdict::Final
-                }
+                let reference = error.properties.borrow().text(Property::ServerReference).unwrap_or_default();
+                if self.reconnect.redirect(reference, &self.urls) { Verdict::Redirect } else { Verdict::Final }
             }
             Verdict::Retry => Verdict::Retry,
             _ => Verdict::Final,
@@ -1438,9 +1292,7 @@ impl Session {
         let Some(ending) = self.ending.take() else { return };
         if let Some(connection) = &self.connection {
             if connection.connect_sent {
-                let expiry = ending
-                    .session_expiry
-                    .filter(|_| self.options.session_expiry().unwrap_or(0) > 0);
+                let expiry = ending.session_expiry.filter(|_| self.options.session_expiry().unwrap_or(0) > 0);
                 self.write_disconnect(ending.reason, &ending.properties, expiry);
             }
             self.commands.push_back(Command::Close { force: false });
@@ -1458,19 +1310,14 @@ impl Session {
         self.resend.clear();
         let mut tokens: Vec<Token> = self.waiting.drain().into_iter().map(|message| message.token).collect();
         for entry in self.identifiers.drain(|entry| !matches!(entry, Entry::Free)) {
-            if let Entry::Publish {
-                message: Outgoing { token, .. },
-                ..
-            }
-            | Entry::Release { token, .. } = entry
-            {
+            if let Entry::Publish { message: Outgoing { token, .. }, .. } | Entry::Release { token, .. } = entry {
                 tokens.push(token);
             }
         }
         tokens.extend(self.subscriptions.close());
         tokens.append(&mut self.drains);
         for token in tokens {
-            self.fail_message(token, *closed());
+            self.fail_message(token, closed());
         }
         self.events.push_back(Event::Closed(error));
     }
@@ -1493,11 +1340,7 @@ impl Session {
     }
 
     fn check_open(&self) -> Result<(), Box<Error>> {
-        if matches!(self.state, State::Closing | State::Closed) {
-            Err(closed())
-        } else {
-            Ok(())
-        }
+        if matches!(self.state, State::Closing | State::Closed) { Err(closed()) } else { Ok(()) }
     }
 
     fn check_filters<'a>(&self, filters: impl Iterator<Item = &'a Rc<str>>) -> Result<(), Box<Error>> {
@@ -1505,13 +1348,13 @@ impl Session {
         for filter in filters {
             some = true;
             if let Err(error) = check_filter(filter) {
-                let mut invalid = Error::from(InvalidArgument::new("filter", error.what()));
+                let mut invalid = Box::<Error>::from(InvalidArgument::new("filter", error.what()));
                 invalid.topic = Some(filter.clone());
-                return Err(Box::new(invalid));
+                return Err(invalid);
             }
         }
         let none = || InvalidArgument::new("filter", "must be at least one topic filter").into();
-        if some { Ok(()) } else { Err(Box::new(none())) }
+        if some { Ok(()) } else { Err(none()) }
     }
 
     // ------------------------------------------------------------------------------------ what goes out
@@ -1530,10 +1373,7 @@ impl Session {
 
     /// DISCONNECT, without what makes it larger than the server takes [MQTT-3.14.2-3].
     fn write_disconnect(&mut self, reason: ReasonCode, properties: &PropertiesBuf, session_expiry: Option<u32>) {
-        let server = self
-            .connection
-            .as_ref()
-            .and_then(|connection| connection.server.as_ref());
+        let server = self.connection.as_ref().and_then(|connection| connection.server.as_ref());
         let limit = server.map_or(u32::MAX, |server| server.maximum_packet_size) as usize;
         let mut expiry = PropertiesBuf::default();
         if let Some(seconds) = session_expiry {
@@ -1546,11 +1386,7 @@ impl Session {
         let start = self.output.bytes.len();
         for properties in [&all, &expiry] {
             self.output.bytes.truncate(start);
-            Disconnect {
-                reason,
-                properties: properties.borrow(),
-            }
-            .encode(self.version, &mut self.output.bytes);
+            Disconnect { reason, properties: properties.borrow() }.encode(self.version, &mut self.output.bytes);
             if self.output.bytes.len() - start <= limit {
                 break;
             }
@@ -1563,14 +1399,7 @@ impl Session {
         self.stats.packets_sent += 1;
         if self.tapped {
             let bytes = (self.output.bytes.len() - start) as u32;
-            let tap = Tap {
-                outgoing: true,
-                kind: kind(first),
-                bytes,
-                id,
-                topic: topic.cloned(),
-                reason,
-            };
+            let tap = Tap { outgoing: true, kind: kind(first), bytes, id, topic: topic.cloned(), reason };
             self.events.push_back(Event::Packet(tap));
         }
         self.output.end_packet();
@@ -1591,9 +1420,7 @@ impl Session {
         };
         while let Some(id) = self.identifiers.vacant() {
             let start = self.output.bytes.len();
-            let sent = self
-                .subscriptions
-                .send(id, &server, &mut self.output.bytes, &mut self.events);
+            let sent = self.subscriptions.send(id, &server, &mut self.output.bytes, &mut self.events);
             let Some((subscribes, part)) = sent else { return };
             let (first, entry) = if subscribes {
                 (first::SUBSCRIBE, Entry::Subscribe(part))
@@ -1618,11 +1445,7 @@ impl Session {
     /// Sends what the quota, the limits and the transport allow: first what an earlier connection left unacknowledged,
     /// then what waits.
     fn send_waiting(&mut self, now: Instant) {
-        if self
-            .connection
-            .as_ref()
-            .is_none_or(|connection| connection.server.is_none())
-        {
+        if self.connection.as_ref().is_none_or(|connection| connection.server.is_none()) {
             return;
         }
         while !self.blocked {
@@ -1635,13 +1458,10 @@ impl Session {
         while !self.blocked {
             let quota = self.has_quota();
             let Some(message) = self.waiting.pop(quota) else { break };
-            let server = self
-                .connection
-                .as_ref()
-                .and_then(|connection| connection.server.as_ref());
+            let server = self.connection.as_ref().and_then(|connection| connection.server.as_ref());
             match server.map_or(Ok(()), |server| check_message(&message, server)) {
                 Ok(()) => self.send_message(now, message),
-                Err(error) => self.fail_message(message.token, *error),
+                Err(error) => self.fail_message(message.token, error),
             }
             if self.output.bytes.len() - self.output.sent > TRANSPORT_FULL {
                 // As much as the transport may hold; it tells when to go on.
@@ -1663,13 +1483,7 @@ impl Session {
             Entry::Release { live, .. } => {
                 *live = true;
                 connection.live += 1;
-                encode_ack(
-                    first::PUBREL,
-                    id,
-                    ReasonCode::SUCCESS,
-                    connection.version,
-                    &mut self.output.bytes,
-                );
+                encode_ack(first::PUBREL, id, ReasonCode::SUCCESS, connection.version, &mut self.output.bytes);
                 self.wrote(first::PUBREL, start, id, None, None);
             }
             Entry::Publish { .. } if full => return false,
@@ -1705,15 +1519,10 @@ impl Session {
                 return self.fail_message(message.token, error.with_topic(&message.topic));
             }
             let left = seconds - waited as u32;
-            message
-                .properties
-                .push(Property::MessageExpiryInterval, Value::Four(left));
+            message.properties.push(Property::MessageExpiryInterval, Value::Four(left));
         }
         let Some(connection) = &mut self.connection else { return };
-        let limit = connection
-            .server
-            .as_ref()
-            .map_or(0, |server| server.maximum_packet_size);
+        let limit = connection.server.as_ref().map_or(0, |server| server.maximum_packet_size);
         let start = self.output.bytes.len();
         if message.alias.is_some() {
             connection.leave_aliases();
@@ -1721,15 +1530,7 @@ impl Session {
         if message.qos == QoS::AtMostOnce {
             let publish = message.packet(0, false);
             let out = &mut self.output.bytes;
-            match encode_publish(
-                connection,
-                publish,
-                &message.topic,
-                &message.payload,
-                message.alias,
-                limit,
-                out,
-            ) {
+            match encode_publish(connection, publish, &message.topic, &message.payload, message.alias, limit, out) {
                 Ok(()) => {
                     self.sent_message(start, 0, &message.topic);
                     self.complete(message.token, ReasonCode::SUCCESS, Properties::EMPTY);
@@ -1761,25 +1562,18 @@ impl Session {
         }
         if !reason.is_error() || reason == ReasonCode::PACKET_IDENTIFIER_NOT_FOUND {
             let properties = (!properties.is_empty()).then(|| Box::new(properties.into()));
-            self.events.push_back(Event::Published {
-                token,
-                reason,
-                properties,
-            });
+            self.events.push_back(Event::Published { token, reason, properties });
         } else {
             let mut error = Error::new(ErrorCode::PublishRefused, "the server refused the message");
             // Quota, and what the server does not say more of: it may be different next time.
             error.retryable = matches!(reason.0, 0x80 | 0x83 | 0x97);
-            self.fail_message(token, error.with_reason(reason).with_properties(properties.into()));
+            self.fail_message(token, error.with_reason(reason).with_properties(properties));
         }
     }
 
-    fn fail_message(&mut self, token: Token, error: Error) {
+    fn fail_message(&mut self, token: Token, error: Box<Error>) {
         if token != 0 {
-            self.events.push_back(Event::Failed {
-                token,
-                error: Box::new(error),
-            });
+            self.events.push_back(Event::Failed { token, error });
         }
     }
 
@@ -1799,12 +1593,7 @@ impl Session {
         if first >> 4 == first::PUBLISH >> 4 {
             return self.handle_publish(first, body, len, at);
         }
-        let protocol = |what| {
-            Err(DecodeError {
-                reason: ReasonCode::PROTOCOL_ERROR,
-                what,
-            })
-        };
+        let protocol = |what| Err(DecodeError { reason: ReasonCode::PROTOCOL_ERROR, what });
         let Some(connection) = &mut self.connection else {
             return Ok(());
         };
@@ -1868,7 +1657,7 @@ impl Session {
             Packet::Disconnect(disconnect) => {
                 let error = Error::new(ErrorCode::ServerDisconnected, "the server ended the connection")
                     .with_reason(disconnect.reason)
-                    .with_properties(disconnect.properties.into());
+                    .with_properties(disconnect.properties);
                 self.fail(now, error, true);
             }
             Packet::Auth(auth) => self.handle_auth_packet(auth)?,
@@ -1878,10 +1667,7 @@ impl Session {
             | Packet::Unsubscribe(_)
             | Packet::PingReq => return protocol("a packet that only a client sends"),
         }
-        if matches!(
-            first,
-            first::PUBACK | first::PUBREC | first::PUBCOMP | first::SUBACK | first::UNSUBACK
-        ) {
+        if matches!(first, first::PUBACK | first::PUBREC | first::PUBCOMP | first::SUBACK | first::UNSUBACK) {
             self.send_requests();
             self.send_waiting(now);
         }
@@ -1891,14 +1677,7 @@ impl Session {
     fn tap_incoming(&mut self, first: u8, len: usize, id: u16, topic: Option<Rc<str>>, reason: Option<ReasonCode>) {
         if self.tapped {
             let bytes = 1 + codec::varint_size(len) + len;
-            let tap = Tap {
-                outgoing: false,
-                kind: kind(first),
-                bytes: bytes as u32,
-                id,
-                topic,
-                reason,
-            };
+            let tap = Tap { outgoing: false, kind: kind(first), bytes: bytes as u32, id, topic, reason };
             self.events.push_back(Event::Packet(tap));
         }
     }
@@ -1942,27 +1721,17 @@ impl Session {
             let topic = self.topics.topic(slot).clone();
             let identifiers = self.topics.identifiers(slot).clone();
             let routes = self.subscriptions.routes(&topic, &identifiers);
-            self.events.push_back(Event::Slot {
-                slot,
-                topic,
-                routes,
-                identifiers,
-            });
+            self.events.push_back(Event::Slot { slot, topic, routes, identifiers });
         }
         let mut sequence = 0;
         let repeated = publish.qos == QoS::ExactlyOnce && self.received.contains(publish.id);
         if repeated {
             // Sent again before its release: acknowledged, not shown [MQTT-4.3.3-10].
-            connection
-                .owed
-                .push(publish.id, publish.qos, Stage::Ready(ReasonCode::SUCCESS));
+            connection.owed.push(publish.id, publish.qos, Stage::Ready(ReasonCode::SUCCESS));
         } else if publish.qos != QoS::AtMostOnce {
             connection.window += 1;
             if connection.window > receive_maximum {
-                return fault(
-                    ReasonCode::RECEIVE_MAXIMUM_EXCEEDED,
-                    "more messages than Receive Maximum",
-                );
+                return fault(ReasonCode::RECEIVE_MAXIMUM_EXCEEDED, "more messages than Receive Maximum");
             }
             if publish.qos == QoS::ExactlyOnce {
                 self.received.insert(publish.id);
@@ -1982,10 +1751,7 @@ impl Session {
         let properties = if publish.properties.is_empty() || hints.only_identifiers {
             Span::default()
         } else {
-            Span {
-                start: (base + hints.properties_start) as u32,
-                len: publish.properties.as_bytes().len() as u32,
-            }
+            Span { start: (base + hints.properties_start) as u32, len: publish.properties.as_bytes().len() as u32 }
         };
         self.events.push_back(Event::Message(Message {
             slot,
@@ -1993,10 +1759,7 @@ impl Session {
             retain: publish.retain,
             dup: publish.dup,
             assembled: at.is_none(),
-            payload: Span {
-                start: (base + hints.payload_start) as u32,
-                len: (len - hints.payload_start) as u32,
-            },
+            payload: Span { start: (base + hints.payload_start) as u32, len: (len - hints.payload_start) as u32 },
             properties,
             sequence,
         }));
@@ -2008,11 +1771,7 @@ impl Session {
     fn acknowledge_ready(&mut self) {
         let Some(connection) = &mut self.connection else { return };
         while let Some((id, qos, reason)) = connection.owed.pop_ready() {
-            let first = if qos == QoS::AtLeastOnce {
-                first::PUBACK
-            } else {
-                first::PUBREC
-            };
+            let first = if qos == QoS::AtLeastOnce { first::PUBACK } else { first::PUBREC };
             let start = self.output.bytes.len();
             encode_ack(first, id, reason, connection.version, &mut self.output.bytes);
             if qos == QoS::AtLeastOnce || reason.is_error() {
@@ -2024,14 +1783,7 @@ impl Session {
             self.stats.packets_sent += 1;
             if self.tapped {
                 let bytes = (self.output.bytes.len() - start) as u32;
-                let tap = Tap {
-                    outgoing: true,
-                    kind: kind(first),
-                    bytes,
-                    id,
-                    topic: None,
-                    reason: Some(reason),
-                };
+                let tap = Tap { outgoing: true, kind: kind(first), bytes, id, topic: None, reason: Some(reason) };
                 self.events.push_back(Event::Packet(tap));
             }
             self.output.end_packet();
@@ -2066,11 +1818,7 @@ impl Session {
                 }
                 // From here on the PUBREL is what is sent again, in the order of the PUBRECs [MQTT-4.6.0-4].
                 self.order += 1;
-                *self.identifiers.get(ack.id) = Entry::Release {
-                    token,
-                    order,
-                    live: true,
-                };
+                *self.identifiers.get(ack.id) = Entry::Release { token, order, live: true };
                 if let Some(connection) = &mut self.connection {
                     connection.progressed = true;
                 }
@@ -2090,11 +1838,7 @@ impl Session {
         if known && let Some(connection) = &mut self.connection {
             connection.window = connection.window.saturating_sub(1);
         }
-        let reason = if known {
-            ReasonCode::SUCCESS
-        } else {
-            ReasonCode::PACKET_IDENTIFIER_NOT_FOUND
-        };
+        let reason = if known { ReasonCode::SUCCESS } else { ReasonCode::PACKET_IDENTIFIER_NOT_FOUND };
         self.write_ack(first::PUBCOMP, ack.id, reason);
     }
 
@@ -2125,14 +1869,10 @@ impl Session {
                 if part.len() != ack.codes.len() && !(ack.codes.is_empty() && !subscribe && self.version == Version::V4)
                 {
                     let what = "an acknowledgement with another number of reason codes than filters";
-                    return Err(DecodeError {
-                        reason: ReasonCode::PROTOCOL_ERROR,
-                        what,
-                    });
+                    return Err(DecodeError { reason: ReasonCode::PROTOCOL_ERROR, what });
                 }
                 if let Entry::Subscribe(part) | Entry::Unsubscribe(part) = self.identifiers.free(ack.id) {
-                    self.subscriptions
-                        .answered(&part, ack.codes, self.version, &mut self.events);
+                    self.subscriptions.answered(&part, ack.codes, self.version, &mut self.events);
                 }
                 Ok(())
             }
@@ -2142,12 +1882,7 @@ impl Session {
     }
 
     fn handle_auth_packet(&mut self, auth: Auth<'_>) -> Result<(), DecodeError> {
-        let protocol = |what| {
-            Err(DecodeError {
-                reason: ReasonCode::PROTOCOL_ERROR,
-                what,
-            })
-        };
+        let protocol = |what| Err(DecodeError { reason: ReasonCode::PROTOCOL_ERROR, what });
         let Some(connection) = &mut self.connection else {
             return Ok(());
         };
@@ -2186,58 +1921,36 @@ const MAXIMUM_PACKET_SIZE: u32 = 268_435_460;
 
 #[cold]
 fn misplaced() -> Result<(), DecodeError> {
-    Err(DecodeError {
-        reason: ReasonCode::PROTOCOL_ERROR,
-        what: "an acknowledgement that does not fit what was sent",
-    })
+    Err(DecodeError { reason: ReasonCode::PROTOCOL_ERROR, what: "an acknowledgement that does not fit what was sent" })
 }
 
 fn closed() -> Box<Error> {
-    Box::new(Error::new(ErrorCode::Closed, "the client is closed"))
+    Error::new(ErrorCode::Closed, "the client is closed")
 }
 
-fn too_large(size: usize, limit: u32) -> Error {
-    let mut error = Error::new(
-        ErrorCode::PacketTooLarge,
-        "the packet is larger than the server accepts",
-    );
+fn too_large(size: usize, limit: u32) -> Box<Error> {
+    let mut error = Error::new(ErrorCode::PacketTooLarge, "the packet is larger than the server accepts");
     error.size = Some((size as u32, limit));
     error
 }
 
 /// Whether the server takes such a message at all.
 fn check_message(message: &Outgoing, server: &Server) -> Result<(), Box<Error>> {
-    let refuse = |what, reason| {
-        Err(Box::new(
-            Error::new(ErrorCode::NotSupported, what)
-                .with_reason(reason)
-                .with_topic(&message.topic),
-        ))
-    };
+    let refuse =
+        |what, reason| Err(Error::new(ErrorCode::NotSupported, what).with_reason(reason).with_topic(&message.topic));
     if message.qos > server.maximum_qos {
         return refuse("the server does not support this QoS", ReasonCode::QOS_NOT_SUPPORTED);
     }
     if message.retain && !server.retain {
-        return refuse(
-            "the server does not support retained messages",
-            ReasonCode::RETAIN_NOT_SUPPORTED,
-        );
+        return refuse("the server does not support retained messages", ReasonCode::RETAIN_NOT_SUPPORTED);
     }
     if message.alias.is_some_and(|alias| alias > server.topic_alias_maximum) {
-        return refuse(
-            "the topic alias is above the server's maximum",
-            ReasonCode::TOPIC_ALIAS_INVALID,
-        );
+        return refuse("the topic alias is above the server's maximum", ReasonCode::TOPIC_ALIAS_INVALID);
     }
     let extra = if message.expiry.is_some() { 5 } else { 0 };
-    let size = message
-        .packet(1, false)
-        .size(server.version, message.alias, message.payload.len())
-        + extra;
+    let size = message.packet(1, false).size(server.version, message.alias, message.payload.len()) + extra;
     if size > server.maximum_packet_size as usize {
-        return Err(Box::new(
-            too_large(size, server.maximum_packet_size).with_topic(&message.topic),
-        ));
+        return Err(too_large(size, server.maximum_packet_size).with_topic(&message.topic));
     }
     Ok(())
 }
@@ -2252,17 +1965,13 @@ fn encode_publish(
     manual: Option<u16>,
     limit: u32,
     out: &mut Vec<u8>,
-) -> Result<(), Error> {
+) -> Result<(), Box<Error>> {
     let version = connection.version;
     let size = publish.size(version, manual, payload.len());
     if size > limit as usize {
         return Err(too_large(size, limit));
     }
-    let naming = if manual.is_some() || size + 4 > limit as usize {
-        Naming::Topic
-    } else {
-        connection.naming(topic)
-    };
+    let naming = if manual.is_some() || size + 4 > limit as usize { Naming::Topic } else { connection.naming(topic) };
     let alias = match naming {
         Naming::Topic => manual,
         Naming::Both(alias) => Some(alias),

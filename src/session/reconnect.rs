@@ -203,10 +203,7 @@ mod tests {
             let codes = (0..=255).filter(|code| verdict(ReasonCode(*code)) == verdict_is);
             codes.collect::<Vec<u8>>()
         };
-        assert_eq!(
-            of(Verdict::Final),
-            [0x84, 0x85, 0x8A, 0x8C, 0x8E, 0x8F, 0x90, 0x95, 0x99]
-        );
+        assert_eq!(of(Verdict::Final), [0x84, 0x85, 0x8A, 0x8C, 0x8E, 0x8F, 0x90, 0x95, 0x99]);
         assert_eq!(of(Verdict::Credentials), [0x86, 0x87]);
         assert_eq!(of(Verdict::Redirect), [0x9C, 0x9D]);
         assert_eq!(of(Verdict::Retry).len(), 256 - 9 - 2 - 2);
@@ -216,9 +213,7 @@ mod tests {
     fn delays_double_up_to_the_longest() {
         let mut reconnect = Reconnect::default();
         assert_eq!(reconnect.attempt(), 0);
-        let delays: Vec<_> = (0..7)
-            .map(|_| reconnect.retry(0, &backoff(&[]), LONGEST).unwrap())
-            .collect();
+        let delays: Vec<_> = (0..7).map(|_| reconnect.retry(0, &backoff(&[]), LONGEST).unwrap()).collect();
         assert_eq!(delays, [1_000, 2_000, 4_000, 8_000, 16_000, 30_000, 30_000]);
         assert_eq!(reconnect.attempt(), 7);
     }
@@ -226,9 +221,7 @@ mod tests {
     #[test]
     fn half_of_a_delay_is_random_and_does_not_add_up() {
         let mut reconnect = Reconnect::default();
-        let delays: Vec<_> = (0..3)
-            .map(|_| reconnect.retry(0, &backoff(&[]), SHORTEST).unwrap())
-            .collect();
+        let delays: Vec<_> = (0..3).map(|_| reconnect.retry(0, &backoff(&[]), SHORTEST).unwrap()).collect();
         assert_eq!(delays, [501, 1_001, 2_001]);
         assert_eq!(reconnect.retry(0, &backoff(&[]), 1 << 31), Some(6_000));
     }

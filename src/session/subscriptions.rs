@@ -22,12 +22,8 @@ const GROUP: usize = 64;
 const RESTORE_BYTES: u32 = 32 * 1024;
 
 /// For a filter that everybody has left before it was asked for.
-const AS_LITTLE_AS_POSSIBLE: SubscribeOptions = SubscribeOptions {
-    qos: QoS::AtMostOnce,
-    no_local: false,
-    retain_as_published: false,
-    retain_handling: 2,
-};
+const AS_LITTLE_AS_POSSIBLE: SubscribeOptions =
+    SubscribeOptions { qos: QoS::AtMostOnce, no_local: false, retain_as_published: false, retain_handling: 2 };
 
 /// One filter as the server knows it.
 #[derive(Clone, Hash, Debug)]
@@ -146,11 +142,7 @@ impl Subscriptions {
                 filter.manual = true;
             }
             numbers.push(number);
-            answers.push(Answer {
-                filter: filter.text.clone(),
-                number,
-                code: None,
-            });
+            answers.push(Answer { filter: filter.text.clone(), number, code: None });
         }
         let at = handle as usize;
         if self.subscriptions.len() <= at {
@@ -166,21 +158,11 @@ impl Subscriptions {
         let gone = self.end(handle);
         if gone.is_empty() {
             if token != 0 {
-                events.push_back(Event::Unsubscribed {
-                    token,
-                    codes: Vec::new(),
-                });
+                events.push_back(Event::Unsubscribed { token, codes: Vec::new() });
             }
             return;
         }
-        let answers = gone
-            .into_iter()
-            .map(|filter| Answer {
-                filter,
-                number: 0,
-                code: None,
-            })
-            .collect();
+        let answers = gone.into_iter().map(|filter| Answer { filter, number: 0, code: None }).collect();
         self.request(token, Kind::Unsubscribe, answers, properties);
     }
 
@@ -198,25 +180,13 @@ impl Subscriptions {
                 events.push_back(Event::Inactive { handle, error: None });
             }
         }
-        let answers = filters
-            .iter()
-            .map(|filter| Answer {
-                filter: filter.clone(),
-                number: 0,
-                code: None,
-            })
-            .collect();
+        let answers = filters.iter().map(|filter| Answer { filter: filter.clone(), number: 0, code: None }).collect();
         self.request(token, Kind::Unsubscribe, answers, properties);
     }
 
     /// Nobody waits for the request any more: an unsent one is dropped, a Subscription that was not granted yet ends.
     pub fn cancel(&mut self, token: Token, events: &mut VecDeque<Event>) -> bool {
-        let Some(at) = self
-            .requests
-            .iter()
-            .find(|(_, request)| request.token == token)
-            .map(|(at, _)| at)
-        else {
+        let Some(at) = self.requests.iter().find(|(_, request)| request.token == token).map(|(at, _)| at) else {
             return false;
         };
         let Some(request) = self.requests.get_mut(at) else {
@@ -224,12 +194,7 @@ impl Subscriptions {
         };
         request.token = 0;
         let kind = request.kind;
-        let unsent: usize = self
-            .waiting
-            .iter()
-            .filter(|part| part.request == at)
-            .map(|part| part.items.len())
-            .sum();
+        let unsent: usize = self.waiting.iter().filter(|part| part.request == at).map(|part| part.items.len()).sum();
         let never_sent = request.filters.len() == unsent;
         if never_sent {
             self.waiting.retain(|part| part.request != at);
@@ -251,18 +216,11 @@ impl Subscriptions {
         let mut paths = std::mem::take(&mut self.scratch);
         paths.clear();
         self.trie.matching(topic, &mut paths);
-        let matching: Vec<u32> = paths
-            .iter()
-            .filter_map(|&path| self.paths.get(path))
-            .flatten()
-            .copied()
-            .collect();
+        let matching: Vec<u32> = paths.iter().filter_map(|&path| self.paths.get(path)).flatten().copied().collect();
         self.scratch = paths;
         let identifier = |number: u32| self.filters.get(number).map_or(0, |filter| filter.identifier);
         let known = !identifiers.is_empty()
-            && identifiers
-                .iter()
-                .all(|wanted| matching.iter().any(|&number| identifier(number) == *wanted));
+            && identifiers.iter().all(|wanted| matching.iter().any(|&number| identifier(number) == *wanted));
         let mut routes = Vec::new();
         for &number in &matching {
             if known && !identifiers.contains(&identifier(number)) {
@@ -275,17 +233,14 @@ impl Subscriptions {
                 let Some(Some(own)) = self.subscriptions.get(handle as usize) else {
                     continue;
                 };
-                let first = if own.len() == 1 {
-                    Some(&number)
-                } else {
-                    own.iter().find(|&n| matching.contains(n))
-                };
+                let first = if own.len() == 1 { Some(&number) } else { own.iter().find(|&n| matching.contains(n)) };
                 if first == Some(&number) {
-                    routes.push(handle);
+                    if let Err(at) = routes.binary_search(&handle) {
+                        routes.insert(at, handle);
+                    }
                 }
             }
         }
-        routes.sort_unstable();
         routes.into()
     }
 
@@ -313,11 +268,7 @@ impl Subscriptions {
                     unsupported(&answer.filter, manual, server)
                 };
                 if let Some((code, what)) = part.items.iter().find_map(limit) {
-                    self.refuse(
-                        part,
-                        Error::new(ErrorCode::NotSupported, what).with_reason(code),
-                        events,
-                    );
+                    self.refuse(part, Error::new(ErrorCode::NotSupported, what).with_reason(code), events);
                     continue;
                 }
                 self.number_part(&part, server);
@@ -358,17 +309,11 @@ impl Subscriptions {
         let size = (out.len() - start) as u32;
         out.truncate(start);
         if part.items.len() > 1 {
-            let rest = Part {
-                items: part.items.split_off(part.items.len() / 2),
-                ..part.clone()
-            };
+            let rest = Part { items: part.items.split_off(part.items.len() / 2), ..part.clone() };
             self.waiting.push_front(rest);
             self.waiting.push_front(part);
         } else {
-            let mut error = Error::new(
-                ErrorCode::PacketTooLarge,
-                "the packet is larger than the server accepts",
-            );
+            let mut error = Error::new(ErrorCode::PacketTooLarge, "the packet is larger than the server accepts");
             error.size = Some((size, server.maximum_packet_size));
             self.refuse(part, error, events);
         }
@@ -390,12 +335,7 @@ impl Subscriptions {
         }
         let filters = part.items.iter().map(|&item| {
             let answer = &request.filters[item as usize];
-            (
-                &*answer.filter,
-                self.filters
-                    .get(answer.number)
-                    .map_or(AS_LITTLE_AS_POSSIBLE, |filter| filter.options),
-            )
+            (&*answer.filter, self.filters.get(answer.number).map_or(AS_LITTLE_AS_POSSIBLE, |filter| filter.options))
         });
         encode_subscribe(version, id, properties.borrow(), filters, out);
     }
@@ -464,22 +404,12 @@ impl Subscriptions {
         let Some(request) = self.requests.get(part.request) else {
             return part;
         };
-        let identifier = |item: u32| {
-            self.filters
-                .get(request.filters[item as usize].number)
-                .map_or(0, |filter| filter.identifier)
-        };
+        let identifier =
+            |item: u32| self.filters.get(request.filters[item as usize].number).map_or(0, |filter| filter.identifier);
         let first = identifier(part.items[0]);
-        let (same, others) = part
-            .items
-            .iter()
-            .partition::<Vec<u32>, _>(|&&item| identifier(item) == first);
+        let (same, others) = part.items.iter().partition::<Vec<u32>, _>(|&&item| identifier(item) == first);
         if !others.is_empty() {
-            let rest = Part {
-                request: part.request,
-                items: others,
-                properties: PropertiesBuf::default(),
-            };
+            let rest = Part { request: part.request, items: others, properties: PropertiesBuf::default() };
             self.waiting.push_front(rest);
             part.items = same;
         }
@@ -517,7 +447,7 @@ impl Subscriptions {
     }
 
     /// The part cannot be sent at all.
-    fn refuse(&mut self, part: Part, error: Error, events: &mut VecDeque<Event>) {
+    fn refuse(&mut self, part: Part, error: Box<Error>, events: &mut VecDeque<Event>) {
         let code = error.reason.unwrap_or(ReasonCode::PACKET_TOO_LARGE);
         for &item in &part.items {
             self.answer(part.request, item, code);
@@ -526,7 +456,7 @@ impl Subscriptions {
     }
 
     /// Completes the request once all its filters are answered.
-    fn finish(&mut self, number: u32, local: Option<Error>, events: &mut VecDeque<Event>) {
+    fn finish(&mut self, number: u32, local: Option<Box<Error>>, events: &mut VecDeque<Event>) {
         if self.requests.get(number).is_none_or(|request| request.open > 0) {
             return;
         }
@@ -546,39 +476,26 @@ impl Subscriptions {
             let reason = codes.iter().find(|code| code.code.is_error()).map(|code| code.code);
             let mut error = local.clone().unwrap_or_else(|| Error::new(code, what));
             error.reason = error.reason.or(reason);
-            error.with_filters(codes.clone())
+            error.filters = codes.clone();
+            error
         };
         let token = request.token;
         match request.kind {
             Kind::Unsubscribe if token == 0 => {}
             Kind::Unsubscribe if refused == codes.len() => {
                 let error = failure(ErrorCode::UnsubscribeRefused, "the server refused to unsubscribe");
-                events.push_back(Event::Failed {
-                    token,
-                    error: Box::new(error),
-                });
+                events.push_back(Event::Failed { token, error });
             }
             Kind::Unsubscribe => events.push_back(Event::Unsubscribed { token, codes }),
             Kind::Subscribe(handle) => {
-                let error = Box::new(failure(
-                    ErrorCode::SubscribeRefused,
-                    "the server refused the subscription",
-                ));
-                for answer in request
-                    .filters
-                    .iter()
-                    .filter(|answer| answer.code.is_some_and(ReasonCode::is_error))
-                {
+                let error = failure(ErrorCode::SubscribeRefused, "the server refused the subscription");
+                for answer in request.filters.iter().filter(|answer| answer.code.is_some_and(ReasonCode::is_error)) {
                     self.drop_member(answer, handle);
                 }
                 let event = if refused == codes.len() {
                     Event::Failed { token, error }
                 } else {
-                    Event::Subscribed {
-                        token,
-                        handle,
-                        grants: codes,
-                    }
+                    Event::Subscribed { token, handle, grants: codes }
                 };
                 if token != 0 {
                     events.push_back(event);
@@ -588,20 +505,13 @@ impl Subscriptions {
                 if refused == 0 {
                     return;
                 }
-                let error = Box::new(failure(ErrorCode::SubscribeRefused, "a subscription was not restored"));
-                for answer in request
-                    .filters
-                    .iter()
-                    .filter(|answer| answer.code.is_some_and(ReasonCode::is_error))
-                {
+                let error = failure(ErrorCode::SubscribeRefused, "a subscription was not restored");
+                for answer in request.filters.iter().filter(|answer| answer.code.is_some_and(ReasonCode::is_error)) {
                     if !self.is_current(answer) {
                         continue;
                     }
                     for handle in self.forget(answer.number) {
-                        events.push_back(Event::Inactive {
-                            handle,
-                            error: Some(error.clone()),
-                        });
+                        events.push_back(Event::Inactive { handle, error: Some(error.clone()) });
                     }
                 }
                 events.push_back(Event::Error(error));
@@ -610,9 +520,7 @@ impl Subscriptions {
     }
 
     fn is_current(&self, answer: &Answer) -> bool {
-        self.filters
-            .get(answer.number)
-            .is_some_and(|filter| Rc::ptr_eq(&filter.text, &answer.filter))
+        self.filters.get(answer.number).is_some_and(|filter| Rc::ptr_eq(&filter.text, &answer.filter))
     }
 
     /// One refused filter of one Subscription: others that have it keep it.
@@ -645,11 +553,7 @@ impl Subscriptions {
             if !filter.manual {
                 filter.identifier = 0;
             }
-            answers.push(Answer {
-                filter: filter.text.clone(),
-                number,
-                code: None,
-            });
+            answers.push(Answer { filter: filter.text.clone(), number, code: None });
         }
         self.epoch = self.epoch.wrapping_add(1);
         if answers.is_empty() {
@@ -673,36 +577,19 @@ impl Subscriptions {
     pub fn close(&mut self) -> Vec<Token> {
         self.waiting.clear();
         let requests = std::mem::take(&mut self.requests);
-        requests
-            .iter()
-            .map(|(_, request)| request.token)
-            .filter(|&token| token != 0)
-            .collect()
+        requests.iter().map(|(_, request)| request.token).filter(|&token| token != 0).collect()
     }
 
     fn request(&mut self, token: Token, kind: Kind, filters: Vec<Answer>, properties: PropertiesBuf) {
         let items = (0..filters.len() as u32).collect();
-        let request = Request {
-            token,
-            kind,
-            open: filters.len(),
-            filters,
-        };
+        let request = Request { token, kind, open: filters.len(), filters };
         let number = self.requests.insert(request);
-        self.waiting.push_back(Part {
-            request: number,
-            items,
-            properties,
-        });
+        self.waiting.push_back(Part { request: number, items, properties });
     }
 
     fn number(&self, text: &str) -> Option<u32> {
         let path = self.trie.get(stripped(text))?;
-        self.paths
-            .get(path)?
-            .iter()
-            .copied()
-            .find(|&n| self.filters.get(n).is_some_and(|f| &*f.text == text))
+        self.paths.get(path)?.iter().copied().find(|&n| self.filters.get(n).is_some_and(|f| &*f.text == text))
     }
 
     /// Adds a Subscription to a filter, which is made where it is new. None: it has the filter already.
@@ -747,9 +634,7 @@ impl Subscriptions {
         };
         self.count -= 1;
         self.epoch = self.epoch.wrapping_add(1);
-        own.into_iter()
-            .filter_map(|number| self.part_with(number, handle))
-            .collect()
+        own.into_iter().filter_map(|number| self.part_with(number, handle)).collect()
     }
 
     /// Takes a filter out of all Subscriptions and returns those that have none left.
@@ -828,10 +713,7 @@ struct Slab<T> {
 
 impl<T> Default for Slab<T> {
     fn default() -> Self {
-        Self {
-            values: Vec::new(),
-            vacant: Vec::new(),
-        }
+        Self { values: Vec::new(), vacant: Vec::new() }
     }
 }
 
@@ -860,16 +742,10 @@ impl<T> Slab<T> {
     }
 
     fn iter(&self) -> impl Iterator<Item = (u32, &T)> {
-        self.values
-            .iter()
-            .enumerate()
-            .filter_map(|(number, value)| Some((number as u32, value.as_ref()?)))
+        self.values.iter().enumerate().filter_map(|(number, value)| Some((number as u32, value.as_ref()?)))
     }
 
     fn iter_mut(&mut self) -> impl Iterator<Item = (u32, &mut T)> {
-        self.values
-            .iter_mut()
-            .enumerate()
-            .filter_map(|(number, value)| Some((number as u32, value.as_mut()?)))
+        self.values.iter_mut().enumerate().filter_map(|(number, value)| Some((number as u32, value.as_mut()?)))
     }
 }

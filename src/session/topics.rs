@@ -40,13 +40,7 @@ pub struct Topics {
 impl Topics {
     /// `capacity`: 1 to 16,384.
     pub fn new(capacity: usize) -> Self {
-        Self {
-            capacity,
-            slots: Vec::new(),
-            index: Vec::new(),
-            hand: 0,
-            last: 0,
-        }
+        Self { capacity, slots: Vec::new(), index: Vec::new(), hand: 0, last: 0 }
     }
 
     pub fn is_full(&self) -> bool {
@@ -79,13 +73,7 @@ impl Topics {
             return Ok(Found::Fresh(number as u32));
         }
         let text = check_topic(topic).map_err(malformed)?;
-        let slot = Slot {
-            hash,
-            used: true,
-            epoch,
-            topic: text.into(),
-            identifiers: identifiers.into(),
-        };
+        let slot = Slot { hash, used: true, epoch, topic: text.into(), identifiers: identifiers.into() };
         let number = self.place(slot);
         self.last = number;
         Ok(Found::Fresh(number as u32))
@@ -106,8 +94,7 @@ impl Topics {
     }
 
     pub fn contains(&self, topic: &str) -> bool {
-        self.lookup(hash(topic.as_bytes(), &[]), topic.as_bytes(), &[])
-            .is_some()
+        self.lookup(hash(topic.as_bytes(), &[]), topic.as_bytes(), &[]).is_some()
     }
 
     pub fn topic(&self, slot: u32) -> &Rc<str> {
@@ -171,10 +158,7 @@ impl Topics {
 }
 
 pub fn malformed(error: TopicError) -> DecodeError {
-    DecodeError {
-        reason: ReasonCode::MALFORMED_PACKET,
-        what: error.what(),
-    }
+    DecodeError { reason: ReasonCode::MALFORMED_PACKET, what: error.what() }
 }
 
 /// Words of eight bytes, multiplied and folded: topics are short and differ near their end. The multiplier is odd and

@@ -44,11 +44,7 @@ impl Core {
         console_error_panic_hook::set_once();
         let seed = (seed * (1u64 << 53) as f64) as u64;
         let session = Session::new(Options::new(), seed).map_err(objects::invalid)?;
-        Ok(Core {
-            link: Link::new(host, session),
-            seed,
-            desk: RefCell::default(),
-        })
+        Ok(Core { link: Link::new(host, session), seed, desk: RefCell::default() })
     }
 
     /// Sets one leaf of the options, or of the will after [`Core::will_begin`].
@@ -83,12 +79,7 @@ impl Core {
     #[wasm_bindgen(js_name = willCommit)]
     pub fn will_commit(&self, present: bool) -> Thrown<()> {
         let will = self.desk.borrow_mut().will.take().filter(|_| present);
-        self.link
-            .inner
-            .borrow_mut()
-            .session
-            .set_will(will)
-            .map_err(objects::invalid)
+        self.link.inner.borrow_mut().session.set_will(will).map_err(objects::invalid)
     }
 
     pub fn connect(&self) {
@@ -109,10 +100,7 @@ impl Core {
         let ended = session.end(now(), timeout as u64, force, ReasonCode(reason_code), draft);
         ended.map_err(|error| {
             let argument = error.argument.clone().unwrap_or_default();
-            objects::invalid(InvalidArgument {
-                argument,
-                message: error.what,
-            })
+            objects::invalid(InvalidArgument { argument, message: error.what })
         })
     }
 
@@ -139,12 +127,7 @@ impl Core {
 
     /// Gives a topic to publish to its number.
     pub fn topic(&self, text: &str) -> Thrown<u32> {
-        self.link
-            .inner
-            .borrow_mut()
-            .session
-            .topic(text)
-            .map_err(objects::invalid)
+        self.link.inner.borrow_mut().session.topic(text).map_err(objects::invalid)
     }
 
     #[wasm_bindgen(js_name = forgetTopics)]
@@ -172,7 +155,7 @@ impl Core {
         } else {
             match self.draft(DraftKind::Publish) {
                 Ok(draft) => Some(draft),
-                Err(invalid) => return self.refuse(Box::new(invalid.into())),
+                Err(invalid) => return self.refuse(invalid.into()),
             }
         };
         let qos = QoS::from_bits((flags & 3) as u8).unwrap_or(QoS::AtMostOnce);
@@ -181,9 +164,7 @@ impl Core {
             let inner = &mut *self.link.inner.borrow_mut();
             let time = if draft.is_some() { now() } else { inner.now };
             let payload = desk.payload.get(..len).unwrap_or_default();
-            let accepted = inner
-                .session
-                .publish(time, topic, payload, qos, flags & 4 != 0, draft, token);
+            let accepted = inner.session.publish(time, topic, payload, qos, flags & 4 != 0, draft, token);
             if len > LARGE {
                 desk.payload = Vec::new();
             }
@@ -206,17 +187,13 @@ impl Core {
             .zip(options)
             .filter_map(|(filter, &bits)| Some((filter.into(), SubscribeOptions::decode(Version::V5, bits).ok()?)))
             .collect();
-        let draft = self
-            .draft(DraftKind::Subscribe)
-            .map_err(|invalid| Box::new(invalid.into()));
+        let draft = self.draft(DraftKind::Subscribe).map_err(Into::into);
         self.answer(draft.and_then(|draft| self.session(|session| session.subscribe(token, handle, &filters, draft))))
     }
 
     pub fn unsubscribe(&self, token: u32, filters: Vec<String>) -> i32 {
         let filters: Vec<_> = filters.into_iter().map(Into::into).collect();
-        let draft = self
-            .draft(DraftKind::Unsubscribe)
-            .map_err(|invalid| Box::new(invalid.into()));
+        let draft = self.draft(DraftKind::Unsubscribe).map_err(Into::into);
         self.answer(draft.and_then(|draft| self.session(|session| session.unsubscribe(token, &filters, draft))))
     }
 
@@ -239,11 +216,7 @@ impl Core {
 
     /// Why the last call was refused.
     pub fn refusal(&self) -> JsValue {
-        self.desk
-            .borrow_mut()
-            .refusal
-            .take()
-            .map_or(JsValue::UNDEFINED, |error| objects::error(&error))
+        self.desk.borrow_mut().refusal.take().map_or(JsValue::UNDEFINED, |error| objects::error(&error))
     }
 
     pub fn hold(&self, sequence: u32) {
@@ -331,10 +304,7 @@ fn from_js(value: JsValue) -> Value {
     } else if let Some(bytes) = value.dyn_ref::<Uint8Array>() {
         Value::Bytes(bytes.to_vec())
     } else if let Some(list) = value.dyn_ref::<Array>() {
-        list.iter()
-            .map(|text| text.as_string())
-            .collect::<Option<_>>()
-            .map_or(Value::Other, Value::Strings)
+        list.iter().map(|text| text.as_string()).collect::<Option<_>>().map_or(Value::Other, Value::Strings)
     } else {
         Value::Other
     }

@@ -171,13 +171,7 @@ impl Link {
         let (close, c) = handler(|link, event| link.on_close(&event.unchecked_into()));
         // The close event that follows says all there is to say.
         let (error, d) = handler(|_, _| {});
-        *link.handlers.borrow_mut() = Some(Handlers {
-            open,
-            message,
-            close,
-            error,
-            _closures: [a, b, c, d],
-        });
+        *link.handlers.borrow_mut() = Some(Handlers { open, message, close, error, _closures: [a, b, c, d] });
         link
     }
 
@@ -189,11 +183,7 @@ impl Link {
             if agreed {
                 session.handle_open(now);
             } else {
-                session.handle_close(
-                    now,
-                    None,
-                    Some("the server chose none of the subprotocols that were offered"),
-                );
+                session.handle_close(now, None, Some("the server chose none of the subprotocols that were offered"));
             }
         });
         if !agreed {
@@ -215,10 +205,7 @@ impl Link {
     }
 
     fn on_close(self: &Rc<Self>, event: &CloseEvent) {
-        let code = Reflect::get(event, &"code".into())
-            .ok()
-            .and_then(|code| code.as_f64())
-            .map(|code| code as u16);
+        let code = Reflect::get(event, &"code".into()).ok().and_then(|code| code.as_f64()).map(|code| code as u16);
         self.detach();
         self.inform(|session, now| session.handle_close(now, code, None));
         self.pump();
@@ -253,11 +240,7 @@ impl Link {
             return self.inform(Session::handle_text);
         }
         let total = total as usize;
-        let loaded = if total <= WINDOW {
-            total
-        } else {
-            self.load(0, HEAD, total)
-        };
+        let loaded = if total <= WINDOW { total } else { self.load(0, HEAD, total) };
         self.consume(0, loaded, total);
     }
 
@@ -269,11 +252,7 @@ impl Link {
                 let inner = &mut *self.inner.borrow_mut();
                 inner.now = now();
                 let bytes = inner.window.get(..loaded).unwrap_or_default();
-                let input = Input {
-                    bytes,
-                    offset,
-                    beyond: total - offset - loaded,
-                };
+                let input = Input { bytes, offset, beyond: total - offset - loaded };
                 let used = inner.session.handle_input(inner.now, input);
                 (used, inner.session.is_paused())
             };
@@ -413,13 +392,9 @@ impl Link {
     fn check_transport(&self) {
         let socket = self.inner.borrow().socket.clone();
         let Some(socket) = socket else { return };
-        let buffered = Reflect::get(&socket, &"bufferedAmount".into())
-            .ok()
-            .and_then(|amount| amount.as_f64());
+        let buffered = Reflect::get(&socket, &"bufferedAmount".into()).ok().and_then(|amount| amount.as_f64());
         let inner = &mut *self.inner.borrow_mut();
-        inner
-            .session
-            .handle_writable(inner.now, buffered.unwrap_or(0.0) as usize);
+        inner.session.handle_writable(inner.now, buffered.unwrap_or(0.0) as usize);
     }
 
     /// Hands all events to JavaScript.
@@ -464,12 +439,7 @@ impl Link {
             }
             Command::Close { force } => self.leave_socket(force),
             Command::Authenticate(challenge) => {
-                let Challenge {
-                    first,
-                    reauthentication,
-                    data,
-                    properties,
-                } = *challenge;
+                let Challenge { first, reauthentication, data, properties } = *challenge;
                 let data = data.map_or(JsValue::UNDEFINED, |data| Uint8Array::from(&*data).into());
                 let properties = objects::properties(properties.borrow());
                 let promise = self.host.authenticate(reauthentication, first, data, properties);
@@ -591,24 +561,14 @@ impl Inner {
                         self.words.push(message.properties.len);
                     }
                 }
-                Event::Slot {
-                    slot,
-                    topic,
-                    routes,
-                    identifiers,
-                } => {
-                    self.words
-                        .extend([record::SLOT | slot << 12, topic.as_ptr() as u32, topic.len() as u32]);
+                Event::Slot { slot, topic, routes, identifiers } => {
+                    self.words.extend([record::SLOT | slot << 12, topic.as_ptr() as u32, topic.len() as u32]);
                     self.words.extend([routes.len() as u32, identifiers.len() as u32]);
                     self.words.extend_from_slice(&routes);
                     self.words.extend_from_slice(&identifiers);
                     self.topics.push(topic);
                 }
-                Event::Published {
-                    token,
-                    reason,
-                    properties: None,
-                } => {
+                Event::Published { token, reason, properties: None } => {
                     self.words.extend([record::DONE | u32::from(reason.0) << 8, token]);
                 }
                 event => {
@@ -629,10 +589,7 @@ fn resolved(value: JsValue) -> Resolved {
         credentials: list("credentials")
             .map(|credentials| Credentials {
                 username: get(&credentials, "username").as_string(),
-                password: get(&credentials, "password")
-                    .dyn_into::<Uint8Array>()
-                    .ok()
-                    .map(|password| password.to_vec()),
+                password: get(&credentials, "password").dyn_into::<Uint8Array>().ok().map(|password| password.to_vec()),
             })
             .collect(),
         dynamic: get(&value, "dynamic").is_truthy(),

@@ -1,338 +1,347 @@
 //! What goes out to JavaScript as objects: events of the life cycle, errors, properties, statistics. Names are those of
 //! the public API.
 
-use serde::ser::{Serialize, SerializeMap, Serializer};
+use serde::ser::{Serialize, SerializeMap, SerializeSeq, Serializer};
 use wasm_bindgen::JsValue;
 
 use crate::codec::{Properties, Property, QoS, ReasonCode, Value, Version};
 use crate::options::InvalidArgument;
-use crate::session::{ConnectInfo, Error, Event, FilterCode, Server, State, Stats, Tap};
+use crate::session::{ConnectInfo, Error, Event, FilterCode, Instant, Server, State, Stats, Tap};
 
-fn object(value: &impl Serialize) -> JsValue {
-    let serializer = serde_wasm_bindgen::Serializer::new().serialize_maps_as_objects(true);
-    value.serialize(&serializer).unwrap_or(JsValue::UNDEFINED)
+/// A value as JavaScript gets it. One type for everything, so that serialization is compiled once.
+enum Item<'a> {
+    Flag(bool),
+    Number(f64),
+    Text(&'a str),
+    Bytes(&'a [u8]),
+    List(Vec<Item<'a>>),
+    Object(Object<'a>),
+}
+
+/// Fields in their order; what is not there is left out.
+#[derive(Default)]
+struct Object<'a>(Vec<(&'static str, Item<'a>)>);
+
+impl<'a> Object<'a> {
+    fn put(&mut self, name: &'static str, item: Item<'a>) {
+        self.0.push((name, item));
+    }
+
+    fn flag(&mut self, name: &'static str, flag: bool) {
+        self.put(name, Item::Flag(flag));
+    }
+
+    fn number(&mut self, name: &'static str, number: f64) {
+        self.put(name, Item::Number(number));
+    }
+
+    fn count(&mut self, name: &'static str, number: u32) {
+        self.number(name, f64::from(number));
+    }
+
+    fn text(&mut self, name: &'static str, text: &'a str) {
+        self.put(name, Item::Text(text));
+    }
+
+    fn code(&mut self, name: &'static str, reason: Option<ReasonCode>) {
+        if let Some(reason) = reason {
+            self.count(name, reason.0.into());
+        }
+    }
+
+    fn error(&mut self, error: &'a Error) {
+        self.put("error", Item::Object(error_object(error)));
+    }
+
+    fn properties(&mut self, properties: Properties<'a>) {
+        for (property, value) in properties.iter() {
+            let name = name(property);
+            match value {
+                Value::Byte(byte) if is_flag(property) => self.flag(name, byte == 1),
+                Value::Byte(number) => self.count(name, number.into()),
+                Value::Two(number) => self.count(name, number.into()),
+                Value::Four(number) => self.count(name, number),
+                Value::Text(text) => self.text(name, text),
+                Value::Binary(bytes) => self.put(name, Item::Bytes(bytes)),
+                // These may repeat.
+                Value::Varint(_) | Value::Pair(..) => {}
+            }
+        }
+        let pairs = user_properties(properties);
+        if !pairs.is_empty() {
+            self.put("userProperties", Item::List(pairs));
+        }
+        let identifiers: Vec<_> = properties.identifiers().map(|number| Item::Number(number.into())).collect();
+        if !identifiers.is_empty() {
+            self.put("subscriptionIdentifiers", Item::List(identifiers));
+        }
+    }
+
+    fn to_js(&self) -> JsValue {
+        let serializer = serde_wasm_bindgen::Serializer::new().serialize_maps_as_objects(true);
+        self.serialize(&serializer).unwrap_or(JsValue::UNDEFINED)
+    }
+}
+
+impl Serialize for Object<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut map = serializer.serialize_map(Some(self.0.len()))?;
+        for (name, item) in &self.0 {
+            map.serialize_entry(name, item)?;
+        }
+        map.end()
+    }
+}
+
+impl Serialize for Item<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self {
+            Self::Flag(flag) => serializer.serialize_bool(*flag),
+            Self::Number(number) => serializer.serialize_f64(*number),
+            Self::Text(text) => serializer.serialize_str(text),
+            Self::Bytes(bytes) => serializer.serialize_bytes(bytes),
+            Self::List(items) => {
+                let mut list = serializer.serialize_seq(Some(items.len()))?;
+                for item in items {
+                    list.serialize_element(item)?;
+                }
+                list.end()
+            }
+            Self::Object(object) => object.serialize(serializer),
+        }
+    }
+}
+
+fn user_properties<'a>(properties: Properties<'a>) -> Vec<Item<'a>> {
+    let pair = |(name, value)| Item::List(vec![Item::Text(name), Item::Text(value)]);
+    properties.user_properties().map(pair).collect()
 }
 
 pub fn event(event: &Event) -> JsValue {
-    object(&View(event))
+    let mut object = Object::default();
+    let kind = match event {
+        Event::State(state) => {
+            object.text("state", state_name(*state));
+            "state"
+        }
+        Event::Connected(info) => {
+            object.put("info", Item::Object(connect_info(info)));
+            "connect"
+        }
+        Event::ConnectFailed(error) => {
+            object.error(error);
+            "connectFailed"
+        }
+        Event::Disconnected { error, will_reconnect } => {
+            object.error(error);
+            object.flag("willReconnect", *will_reconnect);
+            "disconnect"
+        }
+        Event::Reconnecting { attempt, delay_ms, url, error } => {
+            object.count("attempt", *attempt);
+            object.number("delay", *delay_ms as f64);
+            object.text("url", url);
+            object.error(error);
+            "reconnecting"
+        }
+        Event::Error(error) => {
+            object.error(error);
+            "error"
+        }
+        Event::Closed(error) => {
+            if let Some(error) = error {
+                object.error(error);
+            }
+            "close"
+        }
+        Event::Published { token, reason, properties } => {
+            let mut result = Object::default();
+            result.code("reasonCode", Some(*reason));
+            result.properties(properties.as_deref().map_or(Properties::EMPTY, |properties| properties.borrow()));
+            object.count("token", *token);
+            object.put("result", Item::Object(result));
+            "published"
+        }
+        Event::Subscribed { token, handle, grants } => {
+            object.count("token", *token);
+            object.count("handle", *handle);
+            object.put("grants", filters(grants, true));
+            "subscribed"
+        }
+        Event::Unsubscribed { token, codes } => {
+            object.count("token", *token);
+            object.put("reasonCodes", filters(codes, false));
+            "unsubscribed"
+        }
+        Event::Inactive { handle, error } => {
+            object.count("handle", *handle);
+            if let Some(error) = error {
+                object.error(error);
+            }
+            "inactive"
+        }
+        Event::Done(token) => {
+            object.count("token", *token);
+            "done"
+        }
+        Event::Failed { token, error } => {
+            object.count("token", *token);
+            object.error(error);
+            "failed"
+        }
+        Event::Packet(tap) => {
+            object.put("packet", Item::Object(packet(tap)));
+            "packet"
+        }
+        // These go as records.
+        Event::Slot { .. } | Event::Message(_) => return JsValue::UNDEFINED,
+    };
+    object.text("type", kind);
+    object.to_js()
 }
 
 pub fn error(error: &Error) -> JsValue {
-    object(&View(error))
+    error_object(error).to_js()
 }
 
 pub fn invalid(invalid: InvalidArgument) -> JsValue {
-    object(&View(&invalid))
+    let mut object = Object::default();
+    object.text("argument", &invalid.argument);
+    object.text("message", invalid.message);
+    object.to_js()
 }
 
 pub fn properties(properties: Properties<'_>) -> JsValue {
-    object(&View(properties))
+    let mut object = Object::default();
+    object.properties(properties);
+    object.to_js()
 }
 
 /// `since_epoch`: ms between the epoch and the beginning of the session's clock.
 pub fn stats(stats: &Stats, since_epoch: f64) -> JsValue {
-    object(&View((stats, since_epoch)))
+    let mut object = Object::default();
+    object.number("bytesSent", stats.bytes_sent as f64);
+    object.number("bytesReceived", stats.bytes_received as f64);
+    object.number("packetsSent", stats.packets_sent as f64);
+    object.number("packetsReceived", stats.packets_received as f64);
+    object.number("messagesSent", stats.messages_sent as f64);
+    object.number("messagesReceived", stats.messages_received as f64);
+    object.count("inFlightOut", stats.in_flight_out);
+    object.count("inFlightIn", stats.in_flight_in);
+    object.count("queuedMessages", stats.queued_messages);
+    object.number("queuedBytes", stats.queued_bytes as f64);
+    object.number("droppedMessages", stats.dropped_messages as f64);
+    object.count("subscriptions", stats.subscriptions);
+    object.count("connections", stats.connections);
+    if let Some(Instant(us)) = stats.connected_since {
+        object.number("connectedSince", (us as f64 / 1_000.0 + since_epoch).round());
+    }
+    if let Some(us) = stats.round_trip {
+        object.number("roundTrip", us as f64 / 1_000.0);
+    }
+    object.to_js()
 }
 
-/// Serializes as the API shows it.
-struct View<T>(T);
-
-/// A map that is written field by field; fields that are not there are left out.
-struct Fields<M>(M);
-
-impl<M: SerializeMap> Fields<M> {
-    fn put(&mut self, name: &'static str, value: impl Serialize) -> Result<(), M::Error> {
-        self.0.serialize_entry(name, &value)
+fn error_object(error: &Error) -> Object<'_> {
+    let mut object = Object::default();
+    object.text("code", error.code.name());
+    object.text("what", error.what);
+    object.flag("retryable", error.retryable);
+    object.code("reasonCode", error.reason);
+    object.properties(error.properties.borrow());
+    if let Some(phase) = error.phase {
+        object.text("phase", phase.name());
     }
-
-    fn put_some(&mut self, name: &'static str, value: Option<impl Serialize>) -> Result<(), M::Error> {
-        value.map_or(Ok(()), |value| self.put(name, value))
+    if let Some(url) = &error.url {
+        object.text("url", url);
     }
+    if let Some(code) = error.close_code {
+        object.count("closeCode", code.into());
+    }
+    if let Some(topic) = &error.topic {
+        object.text("topic", topic);
+    }
+    if let Some(argument) = &error.argument {
+        object.text("argument", argument);
+    }
+    if let Some((size, limit)) = error.size {
+        object.count("size", size);
+        object.count("limit", limit);
+    }
+    if !error.filters.is_empty() {
+        object.put("grants", filters(&error.filters, true));
+        object.put("reasonCodes", filters(&error.filters, false));
+    }
+    object
+}
 
-    fn put_properties(&mut self, properties: Properties<'_>) -> Result<(), M::Error> {
-        for (property, value) in properties.iter() {
-            let name = name(property);
-            match value {
-                Value::Byte(byte) if is_flag(property) => self.put(name, byte == 1)?,
-                Value::Byte(number) => self.put(name, number)?,
-                Value::Two(number) => self.put(name, number)?,
-                Value::Four(number) => self.put(name, number)?,
-                Value::Text(text) => self.put(name, text)?,
-                Value::Binary(bytes) => self.put(name, Bytes(bytes))?,
-                Value::Varint(_) | Value::Pair(..) => {}
-            }
+fn connect_info(info: &ConnectInfo) -> Object<'_> {
+    let mut object = Object::default();
+    object.flag("sessionPresent", info.session_present);
+    object.text("clientId", &info.client_id);
+    object.text("url", &info.url);
+    object.flag("reconnect", info.reconnect);
+    object.put("server", Item::Object(server(&info.server, info.properties.borrow())));
+    let mut properties = Object::default();
+    properties.properties(info.properties.borrow());
+    object.put("properties", Item::Object(properties));
+    object
+}
+
+fn server<'a>(server: &Server, properties: Properties<'a>) -> Object<'a> {
+    let mut object = Object::default();
+    object.count("protocolVersion", if server.version == Version::V5 { 5 } else { 4 });
+    object.count("keepalive", server.keep_alive.into());
+    object.count("sessionExpiryInterval", server.session_expiry);
+    object.count("receiveMaximum", server.receive_maximum.into());
+    object.count("maximumPacketSize", server.maximum_packet_size);
+    object.count("maximumQoS", server.maximum_qos as u32);
+    object.count("topicAliasMaximum", server.topic_alias_maximum.into());
+    object.flag("retainAvailable", server.retain);
+    object.flag("wildcardSubscriptionAvailable", server.wildcards);
+    object.flag("subscriptionIdentifiersAvailable", server.identifiers);
+    object.flag("sharedSubscriptionAvailable", server.shared);
+    for property in [Property::ResponseInformation, Property::ServerReference, Property::ReasonString] {
+        if let Some(text) = properties.text(property) {
+            object.text(name(property), text);
         }
-        let pairs: Vec<_> = properties.user_properties().collect();
-        if !pairs.is_empty() {
-            self.put("userProperties", pairs)?;
+    }
+    object.put("userProperties", Item::List(user_properties(properties)));
+    object
+}
+
+/// How the server answered each filter: as grants of a Subscription, or just the codes.
+fn filters(codes: &[FilterCode], grants: bool) -> Item<'_> {
+    Item::List(codes.iter().map(|code| Item::Object(filter(code, grants))).collect())
+}
+
+fn filter(code: &FilterCode, grant: bool) -> Object<'_> {
+    let granted = !code.code.is_error();
+    let mut object = Object::default();
+    object.text("filter", &code.filter);
+    if grant {
+        object.flag("granted", granted);
+        if granted && let Some(qos) = QoS::from_bits(code.code.0) {
+            object.count("qos", qos as u32);
         }
-        let identifiers: Vec<_> = properties.identifiers().collect();
-        if !identifiers.is_empty() {
-            self.put("subscriptionIdentifiers", identifiers)?;
-        }
-        Ok(())
     }
+    object.code("reasonCode", Some(code.code));
+    object
 }
 
-struct Bytes<'a>(&'a [u8]);
-
-impl Serialize for Bytes<'_> {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_bytes(self.0)
+fn packet(tap: &Tap) -> Object<'_> {
+    let mut object = Object::default();
+    object.text("direction", if tap.outgoing { "out" } else { "in" });
+    object.text("type", tap.kind);
+    object.count("bytes", tap.bytes);
+    if tap.id != 0 {
+        object.count("packetId", tap.id.into());
     }
-}
-
-impl Serialize for View<&Event> {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let mut fields = Fields(serializer.serialize_map(None)?);
-        let fields_ = &mut fields;
-        let mut begin = |kind: &'static str| fields_.put("type", kind);
-        match self.0 {
-            Event::State(state) => {
-                begin("state")?;
-                fields.put("state", state_name(*state))?;
-            }
-            Event::Connected(info) => {
-                begin("connect")?;
-                fields.put("info", View(&**info))?;
-            }
-            Event::ConnectFailed(error) => {
-                begin("connectFailed")?;
-                fields.put("error", View(&**error))?;
-            }
-            Event::Disconnected { error, will_reconnect } => {
-                begin("disconnect")?;
-                fields.put("error", View(&**error))?;
-                fields.put("willReconnect", will_reconnect)?;
-            }
-            Event::Reconnecting {
-                attempt,
-                delay_ms,
-                url,
-                error,
-            } => {
-                begin("reconnecting")?;
-                fields.put("attempt", attempt)?;
-                fields.put("delay", *delay_ms as f64)?;
-                fields.put("url", &**url)?;
-                fields.put("error", View(&**error))?;
-            }
-            Event::Error(error) => {
-                begin("error")?;
-                fields.put("error", View(&**error))?;
-            }
-            Event::Closed(error) => {
-                begin("close")?;
-                fields.put_some("error", error.as_deref().map(View))?;
-            }
-            Event::Published {
-                token,
-                reason,
-                properties,
-            } => {
-                begin("published")?;
-                fields.put("token", token)?;
-                fields.put(
-                    "result",
-                    View((*reason, properties.as_deref().map_or(Properties::EMPTY, |p| p.borrow()))),
-                )?;
-            }
-            Event::Subscribed { token, handle, grants } => {
-                begin("subscribed")?;
-                fields.put("token", token)?;
-                fields.put("handle", handle)?;
-                fields.put("grants", grants_of(grants))?;
-            }
-            Event::Unsubscribed { token, codes } => {
-                begin("unsubscribed")?;
-                fields.put("token", token)?;
-                fields.put("reasonCodes", codes.iter().map(View).collect::<Vec<_>>())?;
-            }
-            Event::Inactive { handle, error } => {
-                begin("inactive")?;
-                fields.put("handle", handle)?;
-                fields.put_some("error", error.as_deref().map(View))?;
-            }
-            Event::Done(token) => {
-                begin("done")?;
-                fields.put("token", token)?;
-            }
-            Event::Failed { token, error } => {
-                begin("failed")?;
-                fields.put("token", token)?;
-                fields.put("error", View(&**error))?;
-            }
-            Event::Packet(tap) => {
-                begin("packet")?;
-                fields.put("packet", View(tap))?;
-            }
-            // These go as records.
-            Event::Slot { .. } | Event::Message(_) => {}
-        }
-        fields.0.end()
+    if let Some(topic) = &tap.topic {
+        object.text("topic", topic);
     }
-}
-
-impl Serialize for View<&Error> {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let Self(error) = self;
-        let mut fields = Fields(serializer.serialize_map(None)?);
-        fields.put("code", error.code.name())?;
-        fields.put("what", error.what)?;
-        fields.put("retryable", error.retryable)?;
-        fields.put_some("reasonCode", error.reason.map(|reason| reason.0))?;
-        fields.put_properties(error.properties.borrow())?;
-        fields.put_some("phase", error.phase.map(|phase| phase.name()))?;
-        fields.put_some("url", error.url.as_deref())?;
-        fields.put_some("closeCode", error.close_code)?;
-        fields.put_some("topic", error.topic.as_deref())?;
-        fields.put_some("argument", error.argument.as_deref())?;
-        if let Some((size, limit)) = error.size {
-            fields.put("size", size)?;
-            fields.put("limit", limit)?;
-        }
-        if !error.filters.is_empty() {
-            fields.put("grants", grants_of(&error.filters))?;
-            fields.put("reasonCodes", error.filters.iter().map(View).collect::<Vec<_>>())?;
-        }
-        fields.0.end()
-    }
-}
-
-impl Serialize for View<&InvalidArgument> {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let mut fields = Fields(serializer.serialize_map(None)?);
-        fields.put("argument", &*self.0.argument)?;
-        fields.put("message", self.0.message)?;
-        fields.0.end()
-    }
-}
-
-impl Serialize for View<&ConnectInfo> {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let Self(info) = self;
-        let mut fields = Fields(serializer.serialize_map(None)?);
-        fields.put("sessionPresent", info.session_present)?;
-        fields.put("clientId", &*info.client_id)?;
-        fields.put("url", &*info.url)?;
-        fields.put("reconnect", info.reconnect)?;
-        fields.put("server", View((&info.server, info.properties.borrow())))?;
-        fields.put("properties", View(info.properties.borrow()))?;
-        fields.0.end()
-    }
-}
-
-impl Serialize for View<(&Server, Properties<'_>)> {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let Self((server, properties)) = self;
-        let mut fields = Fields(serializer.serialize_map(None)?);
-        fields.put("protocolVersion", if server.version == Version::V5 { 5 } else { 4 })?;
-        fields.put("keepalive", server.keep_alive)?;
-        fields.put("sessionExpiryInterval", server.session_expiry)?;
-        fields.put("receiveMaximum", server.receive_maximum)?;
-        fields.put("maximumPacketSize", server.maximum_packet_size)?;
-        fields.put("maximumQoS", server.maximum_qos as u8)?;
-        fields.put("topicAliasMaximum", server.topic_alias_maximum)?;
-        fields.put("retainAvailable", server.retain)?;
-        fields.put("wildcardSubscriptionAvailable", server.wildcards)?;
-        fields.put("subscriptionIdentifiersAvailable", server.identifiers)?;
-        fields.put("sharedSubscriptionAvailable", server.shared)?;
-        for property in [
-            Property::ResponseInformation,
-            Property::ServerReference,
-            Property::ReasonString,
-        ] {
-            fields.put_some(name(property), properties.text(property))?;
-        }
-        fields.put("userProperties", properties.user_properties().collect::<Vec<_>>())?;
-        fields.0.end()
-    }
-}
-
-impl Serialize for View<Properties<'_>> {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let mut fields = Fields(serializer.serialize_map(None)?);
-        fields.put_properties(self.0)?;
-        fields.0.end()
-    }
-}
-
-impl Serialize for View<(ReasonCode, Properties<'_>)> {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let mut fields = Fields(serializer.serialize_map(None)?);
-        fields.put("reasonCode", self.0.0.0)?;
-        fields.put_properties(self.0.1)?;
-        fields.0.end()
-    }
-}
-
-impl Serialize for View<&FilterCode> {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let mut fields = Fields(serializer.serialize_map(None)?);
-        fields.put("filter", &*self.0.filter)?;
-        fields.put("reasonCode", self.0.code.0)?;
-        fields.0.end()
-    }
-}
-
-/// How a filter of a Subscription was granted.
-struct Grant<'a>(&'a FilterCode);
-
-fn grants_of(codes: &[FilterCode]) -> Vec<Grant<'_>> {
-    codes.iter().map(Grant).collect()
-}
-
-impl Serialize for Grant<'_> {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let granted = !self.0.code.is_error();
-        let mut fields = Fields(serializer.serialize_map(None)?);
-        fields.put("filter", &*self.0.filter)?;
-        fields.put("granted", granted)?;
-        fields.put_some(
-            "qos",
-            QoS::from_bits(self.0.code.0).filter(|_| granted).map(|qos| qos as u8),
-        )?;
-        fields.put("reasonCode", self.0.code.0)?;
-        fields.0.end()
-    }
-}
-
-impl Serialize for View<&Tap> {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let Self(tap) = self;
-        let mut fields = Fields(serializer.serialize_map(None)?);
-        fields.put("direction", if tap.outgoing { "out" } else { "in" })?;
-        fields.put("type", tap.kind)?;
-        fields.put("bytes", tap.bytes)?;
-        fields.put_some("packetId", (tap.id != 0).then_some(tap.id))?;
-        fields.put_some("topic", tap.topic.as_deref())?;
-        fields.put_some("reasonCode", tap.reason.map(|reason| reason.0))?;
-        fields.0.end()
-    }
-}
-
-impl Serialize for View<(&Stats, f64)> {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let Self((stats, since_epoch)) = self;
-        let mut fields = Fields(serializer.serialize_map(None)?);
-        fields.put("bytesSent", stats.bytes_sent as f64)?;
-        fields.put("bytesReceived", stats.bytes_received as f64)?;
-        fields.put("packetsSent", stats.packets_sent as f64)?;
-        fields.put("packetsReceived", stats.packets_received as f64)?;
-        fields.put("messagesSent", stats.messages_sent as f64)?;
-        fields.put("messagesReceived", stats.messages_received as f64)?;
-        fields.put("inFlightOut", stats.in_flight_out)?;
-        fields.put("inFlightIn", stats.in_flight_in)?;
-        fields.put("queuedMessages", stats.queued_messages)?;
-        fields.put("queuedBytes", stats.queued_bytes as f64)?;
-        fields.put("droppedMessages", stats.dropped_messages as f64)?;
-        fields.put("subscriptions", stats.subscriptions)?;
-        fields.put("connections", stats.connections)?;
-        let epoch_ms = |since: crate::session::Instant| (since.0 as f64 / 1_000.0 + since_epoch).round();
-        fields.put_some("connectedSince", stats.connected_since.map(epoch_ms))?;
-        fields.put_some("roundTrip", stats.round_trip.map(|us| us as f64 / 1_000.0))?;
-        fields.0.end()
-    }
+    object.code("reasonCode", tap.reason);
+    object
 }
 
 fn state_name(state: State) -> &'static str {
