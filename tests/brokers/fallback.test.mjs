@@ -1,0 +1,69 @@
+// Brokers that speak one version only: protocolVersion 'auto' finds the one they share.
+
+import { deepStrictEqual, equal, ok, rejects } from 'node:assert/strict'
+import { once } from 'node:events'
+import { createServer } from 'node:http'
+import { test } from 'node:test'
+import { Aedes } from 'aedes'
+import { createWebSocketStream, WebSocketServer } from 'ws'
+import { connect } from '../../pkg/node.js'
+import { startMosquitto } from './mosquitto.mjs'
+import { exactly, join, next, quiet } from './support.mjs'
+
+/** An Aedes broker (3.1.1 and no later) over WebSocket, in this process. */
+async function startAedes(t) {
+  const broker = await Aedes.createBroker()
+  const server = createServer()
+  const sockets = new WebSocketServer({ server, handleProtocols: () => 'mqtt' })
+  sockets.on('connection', (socket, request) => broker.handle(createWebSocketStream(socket), request))
+  server.listen(0, '127.0.0.1')
+  await once(server, 'listening')
+  t.after(async () => {
+    for (const socket of sockets.clients) socket.terminate()
+    server.close()
+    await new Promise((resolve) => broker.close(resolve))
+  })
+  let connections = 0
+  sockets.on('connection', () => connections++)
+  return {
+    url: `ws://127.0.0.1:${server.address().port}/mqtt`,
+    connections: () => connections,
+    cut: () => sockets.clients.forEach((socket) => socket.terminate()),
+  }
+}
+
+test('auto speaks MQTT 5 with Mosquitto', async (t) => {
+  const broker = await startMosquitto(t)
+  const client = await join(t, broker.url)
+  equal(client.server.protocolVersion, 5)
+})
+
+test('auto falls back to 3.1.1 with Aedes, and remembers it', async (t) => {
+  const broker = await startAedes(t)
+  const client = await join(t, broker.url)
+  equal(client.server.protocolVersion, 4)
+  equal(broker.connections(), 2)
+  const received = []
+  await client.subscribe('a/#', { qos: 2 }, (message) => void received.push([message.topic, message.text(), message.qos]))
+  for (const qos of [0, 1, 2]) await client.publish('a/ü', `${qos}`, { qos, properties: { contentType: 'left out' } })
+  await exactly(received, [['a/ü', '0', 0], ['a/ü', '1', 1], ['a/ü', '2', 2]])
+
+  const back = next(client, 'connect')
+  broker.cut()
+  const [info] = await back
+  equal(info.server.protocolVersion, 4)
+  equal(broker.connections(), 3)
+  received.length = 0
+  await client.publish('a/again', 'x', { qos: 1 })
+  await exactly(received, [['a/again', 'x', 1]])
+})
+
+test('MQTT 5 and nothing else is refused by Aedes, once', async (t) => {
+  const broker = await startAedes(t)
+  await rejects(connect(broker.url, { protocolVersion: 5, reconnect: { minDelay: 10, initial: true } }), (error) => {
+    deepStrictEqual([error.name, error.code, error.reasonCode, error.retryable], ['ConnectError', 'CONNECTION_REFUSED', 0x84, false])
+    return true
+  })
+  await quiet()
+  equal(broker.connections(), 1)
+})
