@@ -1371,20 +1371,18 @@ impl Session {
         self.wrote(first, start, 0, None, reason);
     }
 
-    /// DISCONNECT, without what makes it larger than the server takes [MQTT-3.14.2-3].
+    /// DISCONNECT, without what makes it larger than the server takes [MQTT-3.2.2-15] [MQTT-3.14.2-3].
     fn write_disconnect(&mut self, reason: ReasonCode, properties: &PropertiesBuf, session_expiry: Option<u32>) {
         let server = self.connection.as_ref().and_then(|connection| connection.server.as_ref());
         let limit = server.map_or(u32::MAX, |server| server.maximum_packet_size) as usize;
-        let mut expiry = PropertiesBuf::default();
+        let (mut all, mut expiry) = (properties.clone(), PropertiesBuf::default());
         if let Some(seconds) = session_expiry {
-            expiry.push(Property::SessionExpiryInterval, Value::Four(seconds));
-        }
-        let mut all = properties.clone();
-        if let Some(seconds) = session_expiry {
-            all.push(Property::SessionExpiryInterval, Value::Four(seconds));
+            for block in [&mut all, &mut expiry] {
+                block.push(Property::SessionExpiryInterval, Value::Four(seconds));
+            }
         }
         let start = self.output.bytes.len();
-        for properties in [&all, &expiry] {
+        for properties in [&all, &expiry, &PropertiesBuf::default()] {
             self.output.bytes.truncate(start);
             Disconnect { reason, properties: properties.borrow() }.encode(self.version, &mut self.output.bytes);
             if self.output.bytes.len() - start <= limit {
