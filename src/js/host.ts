@@ -10,6 +10,7 @@ import {
   checkHeaders,
   configure,
   configureWill,
+  quickPublish,
   readCall,
   readEnd,
   readFilters,
@@ -552,16 +553,16 @@ export class Host {
   ): Promise<PublishResult> | undefined {
     try {
       const core = this.#core ?? this.#open()
+      let flags = options === undefined ? 0 : quickPublish(options)
       let call: PublishCall | undefined
-      if (options !== undefined) call = readPublish(options)
+      if (flags < 0) {
+        call = readPublish(options)
+        flags = call.flags
+      }
       if (callback !== undefined) check.func(callback, 'callback')
       const id = this.#topics.get(topic) ?? this.#intern(core, topic)
       const length = payload === undefined ? 0 : this.#write(core, payload)
-      let flags = 0
-      if (call !== undefined) {
-        flags = call.flags
-        this.#draft(core, call.draft)
-      }
+      if (call !== undefined) this.#draft(core, call.draft)
       const token = this.#calls.next
       const answer = core.publish(id, length, flags, token)
       if (answer < 0) throw this.#refusal(core)

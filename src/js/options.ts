@@ -3,7 +3,7 @@ import type { Core } from '#glue'
 import * as check from './check.js'
 import { invalid, unsupported } from './errors.js'
 import { platform } from './platform.js'
-import type { Authenticator, CallOptions, ConnectOptions, Filters, QoS, Will } from './types.js'
+import type { Authenticator, CallOptions, ConnectOptions, Filters, PublishOptions, QoS, Will } from './types.js'
 
 const CALL = ['signal', 'timeout']
 const PUBLISH = [...CALL, 'qos', 'retain', 'properties']
@@ -148,6 +148,19 @@ function draftOf(properties: unknown, prefix: string): Draft {
     if (value !== undefined && name !== 'subscriptionIdentifiers') draft.push([prefix + name, leaf(name, value, prefix + name)])
   }
   return draft
+}
+
+/** The flags of a publish whose options are no more than `qos` and `retain`, as most are; -1: have a closer look. */
+export function quickPublish(given: PublishOptions): number {
+  if (typeof given !== 'object' || given === null) return -1
+  let flags = 0
+  for (const name in given) {
+    const value: unknown = given[name as keyof PublishOptions]
+    if (name === 'qos' && (value === 0 || value === 1 || value === 2)) flags |= value
+    else if (name === 'retain' && typeof value === 'boolean') flags |= value ? 4 : 0
+    else return -1
+  }
+  return flags
 }
 
 export interface PublishCall extends CallOptions {
