@@ -216,7 +216,8 @@ impl Session {
         Ok(Self {
             options,
             asks_verdict: false,
-            random: seed | 1,
+            // Seeds may be small or alike.
+            random: (seed ^ (seed >> 31)).wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1,
             version,
             client_id,
             state: State::Idle,
@@ -1216,7 +1217,7 @@ impl Session {
             return self.close(None);
         }
         if self.asks_verdict {
-            let attempt = self.attempts();
+            let attempt = self.attempts() + 1;
             self.commands.push_back(Command::Judge { error: error.clone(), attempt });
             self.trial = Some(Box::new(Trial { error, was_up }));
         } else {
@@ -1531,7 +1532,7 @@ impl Session {
             match encode_publish(connection, publish, &message.topic, &message.payload, message.alias, limit, out) {
                 Ok(()) => {
                     self.sent_message(start, 0, &message.topic);
-                    self.complete(message.token, ReasonCode::SUCCESS, Properties::EMPTY);
+                    self.complete(message.token, None, ReasonCode::SUCCESS, Properties::EMPTY);
                 }
                 Err(error) => self.fail_message(message.token, error.with_topic(&message.topic)),
             }
@@ -1554,7 +1555,7 @@ impl Session {
         }
     }
 
-    fn complete(&mut self, token: Token, reason: ReasonCode, properties: Properties<'_>) {
+    fn complete(&mut self, token: Token, topic: Option<&Rc<str>>, reason: ReasonCode, properties: Properties<'_>) {
         if token == 0 {
             return;
         }
@@ -1565,6 +1566,7 @@ impl Session {
             let mut error = Error::new(ErrorCode::PublishRefused, "the server refused the message");
             // Quota, and what the server does not say more of: it may be different next time.
             error.retryable = matches!(reason.0, 0x80 | 0x83 | 0x97);
+            error.topic = topic.cloned();
             self.fail_message(token, error.with_reason(reason).with_properties(properties));
         }
     }
@@ -1791,10 +1793,10 @@ impl Session {
     fn handle_puback(&mut self, ack: Ack<'_>) -> Result<(), DecodeError> {
         match self.identifiers.get(ack.id) {
             Entry::Publish { message, live: true } if message.qos == QoS::AtLeastOnce => {
-                let token = message.token;
+                let (token, topic) = (message.token, message.topic.clone());
                 self.identifiers.free(ack.id);
                 self.acknowledged();
-                self.complete(token, ack.reason, ack.properties);
+                self.complete(token, Some(&topic), ack.reason, ack.properties);
                 Ok(())
             }
             Entry::Free => Ok(()),
@@ -1809,9 +1811,10 @@ impl Session {
             Entry::Publish { message, live: true } if message.qos == QoS::ExactlyOnce => {
                 let token = message.token;
                 if ack.reason.is_error() {
+                    let topic = message.topic.clone();
                     self.identifiers.free(ack.id);
                     self.acknowledged();
-                    self.complete(token, ack.reason, ack.properties);
+                    self.complete(token, Some(&topic), ack.reason, ack.properties);
                     return Ok(());
                 }
                 // From here on the PUBREL is what is sent again, in the order of the PUBRECs [MQTT-4.6.0-4].
@@ -1846,7 +1849,7 @@ impl Session {
                 let token = *token;
                 self.identifiers.free(ack.id);
                 self.acknowledged();
-                self.complete(token, ack.reason, ack.properties);
+                self.complete(token, None, ack.reason, ack.properties);
                 Ok(())
             }
             Entry::Free => Ok(()),
