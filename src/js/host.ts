@@ -421,6 +421,13 @@ export class Host {
     if (delay >= 0) this.#timer = setTimeout(this.#onTimer, Math.min(delay, LONGEST))
   }
 
+  /** `flush` at the end of this turn. */
+  wake(): void {
+    if (this.#waking) return
+    this.#waking = true
+    queueMicrotask(this.#onWake)
+  }
+
   /** `resume` in a new task. */
   later(): void {
     setTimeout(() => this.#run((core) => core.resume()))
@@ -537,7 +544,7 @@ export class Host {
         // Reconnecting goes on without them.
         if (this.#connecting.length > 0 || this.info !== undefined) return
         this.#run((core) => core.abandon())
-        this.#wake()
+        this.wake()
       })
       // The state is 'connecting' when this returns.
       if (!this.#delivering) this.#flush()
@@ -566,7 +573,7 @@ export class Host {
       const token = this.#calls.next
       const answer = core.publish(id, length, flags, token)
       if (answer < 0) throw this.#refusal(core)
-      this.#wake()
+      this.wake()
       if (answer === 0) return this.#sent(callback)
       return call === undefined ? this.#calls.take(callback) : this.#take(callback, call, this.#cancel)
     } catch (error) {
@@ -646,7 +653,7 @@ export class Host {
 
   reconnect(): void {
     this.#try((core) => core.reconnect())
-    this.#wake()
+    this.wake()
   }
 
   end(options: EndOptions | undefined, callback?: Callback<void>): Promise<void> {
@@ -687,7 +694,7 @@ export class Host {
 
   acknowledge(sequence: number, reasonCode: number): void {
     this.#run((core) => core.ack(sequence, reasonCode))
-    this.#wake()
+    this.wake()
   }
 
   // ---------------------------------------------------------------------------------------------- how
@@ -712,13 +719,13 @@ export class Host {
     const token = this.#calls.next
     const promise = this.#calls.take(callback)
     if (options !== undefined) this.#calls.bound(token, options, withdraw)
-    this.#wake()
+    this.wake()
     return promise
   }
 
   readonly #cancel = (token: number): void => {
     this.#run((core) => core.cancel(token))
-    this.#wake()
+    this.wake()
   }
 
   /** Calls the core where nothing but a trap can go wrong; not after the client has closed. */
@@ -808,12 +815,6 @@ export class Host {
       return undefined
     }
     return (turn.promise ??= new Promise((resolve, reject) => Object.assign(turn, { resolve, reject })))
-  }
-
-  #wake(): void {
-    if (this.#waking) return
-    this.#waking = true
-    queueMicrotask(this.#onWake)
   }
 
   readonly #onWake = (): void => this.#flush()
