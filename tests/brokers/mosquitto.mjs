@@ -11,7 +11,7 @@ import { join } from 'node:path'
 import { createInterface } from 'node:readline'
 import { setTimeout as sleep } from 'node:timers/promises'
 
-const CONNECT = Buffer.from('101100044d5154540402000000056875727279', 'hex') // 3.1.1, clean, no keep-alive, client id 'hurry'
+const CONNECT = Buffer.from('101100044d5154540402000000056875727279', 'hex') // 3.1.1, client id 'hurry'
 const PINGREQ = Buffer.from('c000', 'hex')
 
 /**
@@ -75,7 +75,10 @@ class Mosquitto {
       })
     }
     await once(child, 'spawn')
-    while (!(await accepts(this.wsPort)) || !(await accepts(this.tcpPort))) {
+    // A SIGTERM before the main loop runs would be lost: it runs when it has seen a probe go.
+    const start = this.log.length
+    const loops = () => this.log.slice(start).some((line) => line.endsWith('closed its connection.'))
+    while (!(await accepts(this.wsPort)) || !(await accepts(this.tcpPort)) || !loops()) {
       if (!this.running) throw new Error(`mosquitto does not start:\n${this.log.slice(-5).join('\n')}`)
       await sleep(20)
     }
