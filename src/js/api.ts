@@ -26,7 +26,7 @@ export {
   TimeoutError,
   UnsubscribeError,
 } from './errors.js'
-export { Message, type MessageStream, type Subscription } from './subscription.js'
+export { Message } from './subscription.js'
 export { fromMessagePort } from './transports/port.js'
 export type * from './types.js'
 

@@ -3,7 +3,7 @@ import { func, string } from './check.js'
 import { mqttError, unsupported, type MqttError } from './errors.js'
 import { Host } from './host.js'
 import { asyncDispose } from './platform.js'
-import { MessageStream, type Message, type Subscription } from './subscription.js'
+import { Stream, type Message } from './subscription.js'
 import type {
   BrokerUrl,
   CallOptions,
@@ -16,12 +16,14 @@ import type {
   Filters,
   IterateOptions,
   MessageHandler,
+  MessageStream,
   Payload,
   PublishOptions,
   PublishResult,
   ServerInfo,
   Stats,
   SubscribeOptions,
+  Subscription,
   UnsubscribeResult,
   UserPropertiesInput,
   Will,
@@ -138,7 +140,7 @@ export class Client implements AsyncDisposable {
    * unsubscribes. A message is acknowledged when the next one is asked for. Ends when the client ends; throws what went wrong otherwise.
    */
   messages(filter: Filters, options?: IterateOptions): MessageStream {
-    return new MessageStream(this.#host, filter, options)
+    return new Stream(this.#host, filter, options)
   }
 
   /**
@@ -162,17 +164,19 @@ export class Client implements AsyncDisposable {
     return this.#host.unsubscribe(filter, options, callback)
   }
 
-  /** Publish and await the response. Not there yet: rejects with NotSupportedError. */
-  request(_topic: string, _payload?: Payload, _options?: PublishOptions): Promise<Message> {
+  /** Publishes and awaits the response. Not there yet: rejects with NotSupportedError. */
+  request(topic: string, payload?: Payload, options?: PublishOptions): Promise<Message>
+  request(): Promise<Message> {
     return Promise.reject(unsupported('request()'))
   }
 
-  /** Answer requests on a filter. Not there yet: rejects with NotSupportedError. */
+  /** Answers requests on a filter. Not there yet: rejects with NotSupportedError. */
   respond(
-    _filter: string,
-    _handler: (message: Message) => Payload | Promise<Payload>,
-    _options?: SubscribeOptions,
-  ): Promise<Subscription> {
+    filter: string,
+    handler: (message: Message) => Payload | Promise<Payload>,
+    options?: SubscribeOptions,
+  ): Promise<Subscription>
+  respond(): Promise<Subscription> {
     return Promise.reject(unsupported('respond()'))
   }
 

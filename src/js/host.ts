@@ -22,7 +22,7 @@ import {
   type Settings,
 } from './options.js'
 import { platform } from './platform.js'
-import { Hold, Message, Subscription, type MessageStream } from './subscription.js'
+import { Hold, Message, Route, type Stream } from './subscription.js'
 import type {
   AttemptContext,
   BrokerUrl,
@@ -45,6 +45,7 @@ import type {
   ServerInfo,
   Stats,
   SubscribeOptions,
+  Subscription,
   TransportContext,
   UnsubscribeResult,
   UserProperties,
@@ -99,9 +100,9 @@ const decoder = new TextDecoder('utf-8', { ignoreBOM: true })
 /** A topic, and what is known about its messages before they come. */
 interface Slot {
   topic: string
-  /** The only Subscription, if its messages need no more than its handler called. */
-  direct: Subscription | undefined
-  routes: Subscription[]
+  /** The only one, if its messages need no more than its handler called. */
+  direct: Route | undefined
+  routes: Route[]
   properties: MessageProperties | undefined
 }
 
@@ -144,8 +145,8 @@ export class Host {
   readonly #connecting: number[] = []
   readonly #ending: number[] = []
   #end: Promise<void> | undefined
-  readonly #subscribing = new Map<number, Subscription>()
-  readonly #handles = new Map<number, Subscription>()
+  readonly #subscribing = new Map<number, Route>()
+  readonly #handles = new Map<number, Route>()
   #lastHandle = 0
 
   readonly #topics = new Map<string, number>()
@@ -281,7 +282,7 @@ export class Host {
   #readSlot(words: Uint32Array, at: number): number {
     const [head, start, length, routeCount, identifierCount] = words.subarray(at, at + 5) as unknown as [number, number, number, number, number]
     const routesEnd = at + 5 + routeCount
-    const routes: Subscription[] = []
+    const routes: Route[] = []
     for (const handle of words.subarray(at + 5, routesEnd)) {
       const subscription = this.#handles.get(handle)
       if (subscription !== undefined) routes.push(subscription)
@@ -297,7 +298,7 @@ export class Host {
   }
 
   /** To several Subscriptions, or to one that has a say in the acknowledgement. */
-  #deliver(core: Core, routes: Subscription[], message: Message, sequence: number): void {
+  #deliver(core: Core, routes: Route[], message: Message, sequence: number): void {
     const unacknowledged = message.qos === 0
     let hold: Hold | undefined
     for (const route of routes) {
@@ -323,7 +324,7 @@ export class Host {
   }
 
   /** Calls a handler, and `done` once what it returned has settled. */
-  #call(handler: MessageHandler | undefined, message: Message, route: Subscription, done?: (failed: boolean) => void): void {
+  #call(handler: MessageHandler | undefined, message: Message, route: Route, done?: (failed: boolean) => void): void {
     const failed = (cause: unknown) => {
       this.events.failed(HANDLER, cause)
       done?.(true)
@@ -586,7 +587,7 @@ export class Host {
     options: SubscribeOptions | undefined,
     handler: MessageHandler | undefined,
     callback: Callback<Subscription> | undefined,
-    stream?: MessageStream,
+    stream?: Stream,
   ): Promise<Subscription> {
     return this.#attemptCall(callback, () => {
       const call = readSubscribe(filters, options)
@@ -596,7 +597,7 @@ export class Host {
       const token = this.#calls.next
       const handle = ++this.#lastHandle
       if (core.subscribe(token, handle, call.filters, call.bits) < 0) throw this.#refusal(core)
-      const subscription = new Subscription(this, handle, call.ack, handler, stream)
+      const subscription = new Route(this, handle, call.ack, handler, stream)
       this.#handles.set(handle, subscription)
       this.#subscribing.set(token, subscription)
       return this.#take(callback, call, (token, error) => {
@@ -867,7 +868,7 @@ export class Host {
     this.events.emit('state', state, previous)
   }
 
-  #dropSubscription(subscription: Subscription | undefined, error?: MqttError): void {
+  #dropSubscription(subscription: Route | undefined, error?: MqttError): void {
     if (subscription === undefined) return
     this.#handles.delete(subscription.handle)
     this.subscriptions.delete(subscription)

@@ -4,7 +4,7 @@ import * as check from './check.js'
 import { invalid, mqttError, unsupported, type MqttError } from './errors.js'
 import type { Host } from './host.js'
 import { asyncDispose } from './platform.js'
-import type { CallOptions, Filters, Grant, IterateOptions, MessageHandler, MessageProperties, QoS } from './types.js'
+import type { CallOptions, Filters, Grant, IterateOptions, MessageHandler, MessageProperties, MessageStream, QoS, Subscription } from './types.js'
 import { call } from './wasm.js'
 
 const decoder = new TextDecoder('utf-8', { ignoreBOM: true })
@@ -12,7 +12,7 @@ const decoder = new TextDecoder('utf-8', { ignoreBOM: true })
 /** What PUBACK and PUBREC may say. MQTT 5, 3.4.2.1. */
 const ACKNOWLEDGEMENTS = [0x00, 0x10, 0x80, 0x83, 0x87, 0x90, 0x91, 0x97, 0x99]
 
-/** One received QoS 1 or 2 message whose acknowledgement waits until all its holders have let go. */
+/** One received QoS 1 or 2 message whose acknowledgement waits until all its holders have let go. @internal */
 export class Hold {
   readonly #host: Host
   readonly #sequence: number
@@ -118,28 +118,23 @@ export class Message {
   }
 }
 
-/** One subscribe() call that is in force. */
-export class Subscription implements AsyncDisposable {
-  /** @internal */
+/** A Subscription, and where its messages go. @internal */
+export class Route implements Subscription {
   readonly handle: number
-  /** @internal */
   readonly ack: 'auto' | 'settled' | 'manual'
-  /** @internal */
   handler: MessageHandler | undefined
-  /** @internal */
-  stream: MessageStream | undefined
+  stream: Stream | undefined
   readonly #host: Host
   #grants: readonly Grant[] = []
   #active = false
   #ending: Promise<void> | undefined
 
-  /** @internal */
   constructor(
     host: Host,
     handle: number,
     ack: 'auto' | 'settled' | 'manual',
     handler: MessageHandler | undefined,
-    stream: MessageStream | undefined,
+    stream: Stream | undefined,
   ) {
     this.#host = host
     this.handle = handle
@@ -148,20 +143,14 @@ export class Subscription implements AsyncDisposable {
     this.stream = stream
   }
 
-  /** What the server answered, filter by filter. */
   get grants(): readonly Grant[] {
     return this.#grants
   }
 
-  /** Until it is unsubscribed, refused when restored, or the client closes. */
   get active(): boolean {
     return this.#active
   }
 
-  /**
-   * Ends it: UNSUBSCRIBE for the filters that no other Subscription has. Resolves when the server has answered, at once where there is
-   * nothing (left) to end.
-   */
   unsubscribe(options?: CallOptions): Promise<void> {
     if (!this.#active) return Promise.resolve()
     if (this.#ending === undefined) {
@@ -175,13 +164,11 @@ export class Subscription implements AsyncDisposable {
     return this.unsubscribe()
   }
 
-  /** @internal */
   begin(grants: readonly Grant[]): void {
     this.#active = true
     this.#grants = grants
   }
 
-  /** @internal */
   end(error?: MqttError): void {
     this.#active = false
     this.handler = undefined
@@ -195,8 +182,8 @@ interface Waiter {
   reject(error: unknown): void
 }
 
-/** The messages of a subscription of its own, one by one. A message is acknowledged when the next one is asked for. */
-export class MessageStream implements AsyncIterableIterator<Message>, AsyncDisposable {
+/** What `messages()` returns. @internal */
+export class Stream implements MessageStream {
   readonly #host: Host
   readonly #filters: Filters
   readonly #options: IterateOptions
@@ -214,19 +201,16 @@ export class MessageStream implements AsyncIterableIterator<Message>, AsyncDispo
   #subscription: Subscription | undefined
   #dropped = 0
 
-  /** @internal */
   constructor(host: Host, filters: Filters, options: IterateOptions = {}) {
     this.#host = host
     this.#filters = filters
     this.#options = options
   }
 
-  /** How many messages gave way because the reader was slow. */
   get dropped(): number {
     return this.#dropped
   }
 
-  /** Subscribes at the first call. Rejects with what went wrong; done when the client has ended. */
   next(): Promise<IteratorResult<Message>> {
     if (!this.#started) this.#start()
     this.#acknowledge()
@@ -236,7 +220,6 @@ export class MessageStream implements AsyncIterableIterator<Message>, AsyncDispo
     })
   }
 
-  /** Unsubscribes; waits for the server's answer while connected. What was not read yet is dropped. */
   async return(): Promise<IteratorResult<Message>> {
     this.#started = true
     this.#acknowledge()
@@ -281,7 +264,6 @@ export class MessageStream implements AsyncIterableIterator<Message>, AsyncDispo
     else this.#subscription = subscription
   }
 
-  /** @internal */
   push(message: Message, hold: Hold | undefined): void {
     if (this.#finished || (this.#buffer.length >= this.#limit && !this.#makeRoom(hold))) {
       this.#dropped++
@@ -334,7 +316,7 @@ export class MessageStream implements AsyncIterableIterator<Message>, AsyncDispo
     }
   }
 
-  /** No message comes any more; the reader still gets what is in the buffer. Resolves when the subscription is gone. @internal */
+  /** No message comes any more; the reader still gets what is in the buffer. Resolves when the subscription is gone. */
   async finish(error?: MqttError): Promise<void> {
     if (this.#finished) return
     this.#finished = true

@@ -1,6 +1,6 @@
 /// <reference lib="esnext.disposable" preserve="true" />
 import type { MqttError } from './errors.js'
-import type { Message, Subscription } from './subscription.js'
+import type { Message } from './subscription.js'
 
 /** 0: at most once, 1: at least once, 2: exactly once. MQTT 5, 4.3. */
 export type QoS = 0 | 1 | 2
@@ -362,6 +362,29 @@ export interface Grant {
   /** The QoS granted, which may be lower than the one asked for. */
   qos?: QoS
   reasonCode: number
+}
+
+/** One `subscribe()` call that is in force. */
+export interface Subscription extends AsyncDisposable {
+  /** What the server answered, filter by filter. */
+  readonly grants: readonly Grant[]
+  /** Until it is unsubscribed, refused when restored, or the client closes. */
+  readonly active: boolean
+  /**
+   * Ends it: UNSUBSCRIBE for the filters that no other Subscription has. Resolves when the server has answered, at once where there is
+   * nothing (left) to end.
+   */
+  unsubscribe(options?: CallOptions): Promise<void>
+}
+
+/**
+ * The messages of a subscription of its own, one by one. `next()` subscribes at its first call, and acknowledges the message before; it
+ * rejects with what went wrong, and is done when the client has ended. `return()` unsubscribes, waits for the server's answer while
+ * connected, and drops what was not read.
+ */
+export interface MessageStream extends AsyncIterableIterator<Message>, AsyncDisposable {
+  /** How many messages gave way because the reader was slow. */
+  readonly dropped: number
 }
 
 export interface UnsubscribeResult {

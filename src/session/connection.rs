@@ -99,7 +99,7 @@ impl Connection {
         };
         if aliases.is_full() && !aliases.contains(topic) {
             self.misses = self.misses.wrapping_add(1);
-            if self.misses % TAKE_OVER != 0 {
+            if !self.misses.is_multiple_of(TAKE_OVER) {
                 return Naming::Topic;
             }
         }

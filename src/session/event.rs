@@ -1,5 +1,6 @@
 //! What the session tells its caller: events for the application, commands for the link, and errors with their code.
 
+use std::collections::VecDeque;
 use std::rc::Rc;
 
 use crate::codec::{Properties, PropertiesBuf, QoS, ReasonCode, Version};
@@ -65,6 +66,23 @@ pub enum Event {
         error: Box<Error>,
     },
     Packet(Tap),
+}
+
+/// Events that the application has not heard of yet.
+#[derive(Clone, Default, Hash, Debug)]
+pub struct Events(VecDeque<Event>);
+
+impl Events {
+    // Called from everywhere: not worth a copy each time.
+    #[inline(never)]
+    pub fn push(&mut self, event: Event) {
+        self.0.push_back(event);
+    }
+
+    #[inline]
+    pub fn pop(&mut self) -> Option<Event> {
+        self.0.pop_front()
+    }
 }
 
 /// A message that arrived. Its bytes stay where they are: in the chunk, or in [`super::Session::assembled`].

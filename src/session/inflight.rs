@@ -147,14 +147,14 @@ impl Identifiers {
     }
 
     /// The identifiers of what `which` picks, in the order of the application's publishes.
-    pub fn in_order(&self, which: impl Fn(&Entry) -> bool) -> Vec<u16> {
+    pub fn in_order(&self, which: fn(&Entry) -> bool) -> Vec<u16> {
         let picked = self.entries.iter().enumerate().filter(|(_, entry)| which(entry));
         let mut heap: BinaryHeap<_> = picked.map(|(id, entry)| Reverse((order(entry), id as u16))).collect();
         std::iter::from_fn(|| heap.pop().map(|Reverse((_, id))| id)).collect()
     }
 
     /// Takes out what `which` picks, in the same order.
-    pub fn drain(&mut self, which: impl Fn(&Entry) -> bool) -> Vec<Entry> {
+    pub fn drain(&mut self, which: fn(&Entry) -> bool) -> Vec<Entry> {
         self.in_order(which).into_iter().map(|id| self.free(id)).collect()
     }
 }
@@ -200,14 +200,23 @@ impl Waiting {
     pub fn push(&mut self, message: Outgoing, limits: &Queue) -> Vec<Outgoing> {
         let mut out = Vec::new();
         let size = message.size();
-        if size > limits.max_bytes as usize || limits.max_messages == 0 {
+        let full = |count, bytes| count >= limits.max_messages as usize || bytes + size > limits.max_bytes as usize;
+        // How much stays, whatever gives way.
+        let (mut count, mut bytes) = (0, 0);
+        if limits.overflow == Overflow::LatestPerTopic {
+            for other in self.at_most_once.iter().chain(&self.acknowledged).filter(|m| m.topic != message.topic) {
+                count += 1;
+                bytes += other.size();
+            }
+        }
+        if full(count, bytes) {
             return vec![message];
         }
-        while self.len() >= limits.max_messages as usize || self.bytes + size > limits.max_bytes as usize {
+        while full(self.len(), self.bytes) {
             let gone = match limits.overflow {
                 Overflow::Reject | Overflow::DropNewest => None,
                 Overflow::DropOldest => self.pop_oldest(),
-                Overflow::LatestPerTopic => self.remove(|other| other.topic == message.topic),
+                Overflow::LatestPerTopic => self.remove(&|other| other.topic == message.topic),
             };
             match gone {
                 Some(gone) => out.push(gone),
@@ -256,9 +265,9 @@ impl Waiting {
         Some(message)
     }
 
-    pub fn remove(&mut self, which: impl Fn(&Outgoing) -> bool) -> Option<Outgoing> {
+    pub fn remove(&mut self, which: &dyn Fn(&Outgoing) -> bool) -> Option<Outgoing> {
         for line in [&mut self.at_most_once, &mut self.acknowledged] {
-            if let Some(at) = line.iter().position(&which) {
+            if let Some(at) = line.iter().position(which) {
                 let message = line.remove(at)?;
                 self.bytes -= message.size();
                 return Some(message);

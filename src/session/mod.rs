@@ -196,7 +196,7 @@ pub struct Session {
     sequence: u32,
     drains: Vec<Token>,
     ending: Option<Ending>,
-    events: VecDeque<Event>,
+    events: Events,
     commands: VecDeque<Command>,
     /// The last packet that came in pieces, kept while its payload may be read.
     assembled: Vec<u8>,
@@ -247,7 +247,7 @@ impl Session {
             sequence: 0,
             drains: Vec::new(),
             ending: None,
-            events: VecDeque::new(),
+            events: Events::default(),
             commands: VecDeque::new(),
             assembled: Vec::new(),
             identifiers_seen: Vec::new(),
@@ -470,7 +470,7 @@ impl Session {
                 if was_up {
                     self.set_state(State::Connecting);
                     let error = Error::new(ErrorCode::ConnectionLost, "the application asked for a new connection");
-                    self.events.push_back(Event::Disconnected { error, will_reconnect: true });
+                    self.events.push(Event::Disconnected { error, will_reconnect: true });
                 }
                 self.attempt();
             }
@@ -551,6 +551,10 @@ impl Session {
 
     /// Publishes to a topic by its number. `token` may be 0.
     #[inline]
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "the hot path: a struct would be made and taken apart for each message"
+    )]
     pub fn publish(
         &mut self,
         now: Instant,
@@ -570,7 +574,7 @@ impl Session {
             && self.waiting.is_empty(qos)
             && let Some(connection) = &mut self.connection
             && let Some(server) = &connection.server
-            && !(retain && !server.retain)
+            && (server.retain || !retain)
             && self.state == State::Connected
         {
             // The shortest path: straight into the send buffer.
@@ -595,6 +599,7 @@ impl Session {
         self.publish_slowly(now, topic, payload, qos, retain, draft.unwrap_or_default(), token)
     }
 
+    #[expect(clippy::too_many_arguments, reason = "those of `publish`")]
     fn publish_slowly(
         &mut self,
         now: Instant,
@@ -731,7 +736,7 @@ impl Session {
             return;
         }
         self.drains.retain(|&other| other != token);
-        if self.waiting.remove(|message| message.token == token).is_none()
+        if self.waiting.remove(&|message| message.token == token).is_none()
             && !self.subscriptions.cancel(token, &mut self.events)
         {
             for (_, entry) in self.identifiers.iter_mut() {
@@ -839,7 +844,7 @@ impl Session {
 
     #[inline]
     pub fn poll_event(&mut self) -> Option<Event> {
-        self.events.pop_front()
+        self.events.pop()
     }
 
     // ------------------------------------------------------------------------------------ what the caller may ask
@@ -883,7 +888,7 @@ impl Session {
     fn set_state(&mut self, state: State) {
         if self.state != state {
             self.state = state;
-            self.events.push_back(Event::State(state));
+            self.events.push(Event::State(state));
         }
     }
 
@@ -1092,7 +1097,7 @@ impl Session {
             server,
             properties: properties.into(),
         };
-        self.events.push_back(Event::Connected(Box::new(info)));
+        self.events.push(Event::Connected(Box::new(info)));
         self.established = true;
         self.paused = true;
         if connack.session_present {
@@ -1123,8 +1128,9 @@ impl Session {
 
     /// The server has the session: what it has not acknowledged is sent again, in order [MQTT-4.4.0-1].
     fn resume(&mut self) {
-        self.resend =
-            self.identifiers.in_order(|entry| matches!(entry, Entry::Publish { .. } | Entry::Release { .. })).into();
+        // Releases first, for they wait for no quota [MQTT-3.3.4-8].
+        self.resend = self.identifiers.in_order(|entry| matches!(entry, Entry::Release { .. })).into();
+        self.resend.extend(self.identifiers.in_order(|entry| matches!(entry, Entry::Publish { .. })));
     }
 
     /// The server has no session: QoS 1 is published anew; a QoS 2 message that was sent could arrive twice, so it fails.
@@ -1156,7 +1162,7 @@ impl Session {
             self.write_disconnect(fault.reason, &PropertiesBuf::default(), None);
         }
         let error = Error::new(ErrorCode::ProtocolError, fault.what).with_reason(fault.reason);
-        self.events.push_back(Event::Error(error.clone()));
+        self.events.push(Event::Error(error.clone()));
         self.fail(now, error.at(Phase::Mqtt, &self.url), true);
     }
 
@@ -1201,7 +1207,7 @@ impl Session {
                 message.cuts = 0;
                 let what = "sending this message has ended the connection five times in a row";
                 let error = Error::new(ErrorCode::ConnectionLost, what).with_topic(&message.topic);
-                self.events.push_back(Event::Error(error));
+                self.events.push(Event::Error(error));
             }
         }
         true
@@ -1242,7 +1248,7 @@ impl Session {
             }
             self.set_state(State::Idle);
             self.last_error = None;
-            return self.events.push_back(Event::ConnectFailed(error));
+            return self.events.push(Event::ConnectFailed(error));
         }
         let random = (self.random() >> 32) as u32;
         let delay = match &self.options.reconnect {
@@ -1253,17 +1259,17 @@ impl Session {
         let Some(delay_ms) = delay else {
             self.set_state(State::Closed);
             if was_up {
-                self.events.push_back(Event::Disconnected { error: error.clone(), will_reconnect: false });
+                self.events.push(Event::Disconnected { error: error.clone(), will_reconnect: false });
             }
             return self.close(Some(error));
         };
         self.set_state(State::Waiting);
         if was_up {
-            self.events.push_back(Event::Disconnected { error: error.clone(), will_reconnect: true });
+            self.events.push(Event::Disconnected { error: error.clone(), will_reconnect: true });
         }
         let next = self.reconnect.server(self.urls.len());
         let url = self.urls.get(next).unwrap_or(&self.url).clone();
-        self.events.push_back(Event::Reconnecting { attempt: self.attempts(), delay_ms, url, error });
+        self.events.push(Event::Reconnecting { attempt: self.attempts(), delay_ms, url, error });
         self.retry_at = Some(now.after_ms(delay_ms));
     }
 
@@ -1320,7 +1326,7 @@ impl Session {
         for token in tokens {
             self.fail_message(token, closed());
         }
-        self.events.push_back(Event::Closed(error));
+        self.events.push(Event::Closed(error));
     }
 
     /// What waits for everything to be done.
@@ -1329,7 +1335,7 @@ impl Session {
             return;
         }
         for token in std::mem::take(&mut self.drains) {
-            self.events.push_back(Event::Done(token));
+            self.events.push(Event::Done(token));
         }
         if self.state == State::Closing {
             self.finish(now);
@@ -1399,7 +1405,7 @@ impl Session {
         if self.tapped {
             let bytes = (self.output.bytes.len() - start) as u32;
             let tap = Tap { outgoing: true, kind: kind(first), bytes, id, topic: topic.cloned(), reason };
-            self.events.push_back(Event::Packet(tap));
+            self.events.push(Event::Packet(tap));
         }
         self.output.end_packet();
     }
@@ -1417,7 +1423,8 @@ impl Session {
         let Some(Some(server)) = self.connection.as_ref().map(|connection| connection.server.clone()) else {
             return;
         };
-        while let Some(id) = self.identifiers.vacant() {
+        while !self.subscriptions.nothing_waits() {
+            let Some(id) = self.identifiers.vacant() else { return };
             let start = self.output.bytes.len();
             let sent = self.subscriptions.send(id, &server, &mut self.output.bytes, &mut self.events);
             let Some((subscribes, part)) = sent else { return };
@@ -1453,6 +1460,7 @@ impl Session {
                 break;
             }
             self.resend.pop_front();
+            self.fill_transport();
         }
         while !self.blocked {
             let quota = self.has_quota();
@@ -1462,11 +1470,13 @@ impl Session {
                 Ok(()) => self.send_message(now, message),
                 Err(error) => self.fail_message(message.token, error),
             }
-            if self.output.bytes.len() - self.output.sent > TRANSPORT_FULL {
-                // As much as the transport may hold; it tells when to go on.
-                self.blocked = true;
-            }
+            self.fill_transport();
         }
+    }
+
+    /// No more than the transport may hold is written at once; it tells when to go on.
+    fn fill_transport(&mut self) {
+        self.blocked = self.pending_output() > TRANSPORT_FULL;
     }
 
     /// One message or release that an earlier connection left. False: the quota is used up.
@@ -1476,7 +1486,6 @@ impl Session {
         };
         let Some(server) = &connection.server else { return false };
         let full = connection.live >= u32::from(server.receive_maximum);
-        let limit = server.maximum_packet_size;
         let start = self.output.bytes.len();
         match self.identifiers.get(id) {
             Entry::Release { live, .. } => {
@@ -1487,16 +1496,14 @@ impl Session {
             }
             Entry::Publish { .. } if full => return false,
             Entry::Publish { message, live } => {
-                let publish = message.packet(id, true);
-                let size = publish.size(connection.version, None, message.payload.len());
-                if size > limit as usize {
-                    // The server has come back with a smaller limit.
-                    let error = too_large(size, limit).with_topic(&message.topic);
+                if let Err(error) = check_message(message, server) {
+                    // The server has come back with other limits.
                     let token = message.token;
                     self.identifiers.free(id);
                     self.fail_message(token, error);
                     return true;
                 }
+                let publish = message.packet(id, true);
                 publish.encode_header(connection.version, None, message.payload.len(), &mut self.output.bytes);
                 self.output.bytes.extend_from_slice(&message.payload);
                 *live = true;
@@ -1561,7 +1568,7 @@ impl Session {
         }
         if !reason.is_error() || reason == ReasonCode::PACKET_IDENTIFIER_NOT_FOUND {
             let properties = (!properties.is_empty()).then(|| Box::new(properties.into()));
-            self.events.push_back(Event::Published { token, reason, properties });
+            self.events.push(Event::Published { token, reason, properties });
         } else {
             let mut error = Error::new(ErrorCode::PublishRefused, "the server refused the message");
             // Quota, and what the server does not say more of: it may be different next time.
@@ -1573,7 +1580,7 @@ impl Session {
 
     fn fail_message(&mut self, token: Token, error: Box<Error>) {
         if token != 0 {
-            self.events.push_back(Event::Failed { token, error });
+            self.events.push(Event::Failed { token, error });
         }
     }
 
@@ -1678,7 +1685,7 @@ impl Session {
         if self.tapped {
             let bytes = 1 + codec::varint_size(len) + len;
             let tap = Tap { outgoing: false, kind: kind(first), bytes: bytes as u32, id, topic, reason };
-            self.events.push_back(Event::Packet(tap));
+            self.events.push(Event::Packet(tap));
         }
     }
 
@@ -1721,7 +1728,7 @@ impl Session {
             let topic = self.topics.topic(slot).clone();
             let identifiers = self.topics.identifiers(slot).clone();
             let routes = self.subscriptions.routes(&topic, &identifiers);
-            self.events.push_back(Event::Slot { slot, topic, routes, identifiers });
+            self.events.push(Event::Slot { slot, topic, routes, identifiers });
         }
         let mut sequence = 0;
         let repeated = publish.qos == QoS::ExactlyOnce && self.received.contains(publish.id);
@@ -1753,7 +1760,7 @@ impl Session {
         } else {
             Span { start: (base + hints.properties_start) as u32, len: publish.properties.as_bytes().len() as u32 }
         };
-        self.events.push_back(Event::Message(Message {
+        self.events.push(Event::Message(Message {
             slot,
             qos: publish.qos,
             retain: publish.retain,
@@ -1784,7 +1791,7 @@ impl Session {
             if self.tapped {
                 let bytes = (self.output.bytes.len() - start) as u32;
                 let tap = Tap { outgoing: true, kind: kind(first), bytes, id, topic: None, reason: Some(reason) };
-                self.events.push_back(Event::Packet(tap));
+                self.events.push(Event::Packet(tap));
             }
             self.output.end_packet();
         }
@@ -1902,7 +1909,7 @@ impl Session {
             (Authentication::Again(token), ReasonCode::SUCCESS) => {
                 connection.authentication = Authentication::None;
                 if token != 0 {
-                    self.events.push_back(Event::Done(token));
+                    self.events.push(Event::Done(token));
                 }
                 Ok(())
             }

@@ -8,7 +8,7 @@
 use std::collections::VecDeque;
 use std::rc::Rc;
 
-use super::event::{Error, ErrorCode, Event, FilterCode, Handle, Server, Token};
+use super::event::{Error, ErrorCode, Event, Events, FilterCode, Handle, Server, Token};
 use crate::codec::{PropertiesBuf, Property, Value};
 use crate::codec::{QoS, ReasonCode, Version};
 use crate::codec::{SubscribeOptions, encode_subscribe, encode_unsubscribe};
@@ -154,11 +154,11 @@ impl Subscriptions {
     }
 
     /// Ends one Subscription. Completes the token at once where the server need not be asked.
-    pub fn leave(&mut self, token: Token, handle: Handle, properties: PropertiesBuf, events: &mut VecDeque<Event>) {
+    pub fn leave(&mut self, token: Token, handle: Handle, properties: PropertiesBuf, events: &mut Events) {
         let gone = self.end(handle);
         if gone.is_empty() {
             if token != 0 {
-                events.push_back(Event::Unsubscribed { token, codes: Vec::new() });
+                events.push(Event::Unsubscribed { token, codes: Vec::new() });
             }
             return;
         }
@@ -167,17 +167,11 @@ impl Subscriptions {
     }
 
     /// Takes these filters out of every Subscription and asks the server to forget them, known or not.
-    pub fn unsubscribe(
-        &mut self,
-        token: Token,
-        filters: &[Rc<str>],
-        properties: PropertiesBuf,
-        events: &mut VecDeque<Event>,
-    ) {
+    pub fn unsubscribe(&mut self, token: Token, filters: &[Rc<str>], properties: PropertiesBuf, events: &mut Events) {
         for text in filters {
             let Some(number) = self.number(text) else { continue };
             for handle in self.forget(number) {
-                events.push_back(Event::Inactive { handle, error: None });
+                events.push(Event::Inactive { handle, error: None });
             }
         }
         let answers = filters.iter().map(|filter| Answer { filter: filter.clone(), number: 0, code: None }).collect();
@@ -185,7 +179,7 @@ impl Subscriptions {
     }
 
     /// Nobody waits for the request any more: an unsent one is dropped, a Subscription that was not granted yet ends.
-    pub fn cancel(&mut self, token: Token, events: &mut VecDeque<Event>) -> bool {
+    pub fn cancel(&mut self, token: Token, events: &mut Events) -> bool {
         let Some(at) = self.requests.iter().find(|(_, request)| request.token == token).map(|(at, _)| at) else {
             return false;
         };
@@ -234,10 +228,10 @@ impl Subscriptions {
                     continue;
                 };
                 let first = if own.len() == 1 { Some(&number) } else { own.iter().find(|&n| matching.contains(n)) };
-                if first == Some(&number) {
-                    if let Err(at) = routes.binary_search(&handle) {
-                        routes.insert(at, handle);
-                    }
+                if first == Some(&number)
+                    && let Err(at) = routes.binary_search(&handle)
+                {
+                    routes.insert(at, handle);
                 }
             }
         }
@@ -246,13 +240,7 @@ impl Subscriptions {
 
     /// Encodes the next waiting part into `out` under packet identifier `id`. Parts that the server's limits forbid
     /// fail on the way.
-    pub fn send(
-        &mut self,
-        id: u16,
-        server: &Server,
-        out: &mut Vec<u8>,
-        events: &mut VecDeque<Event>,
-    ) -> Option<(bool, Part)> {
+    pub fn send(&mut self, id: u16, server: &Server, out: &mut Vec<u8>, events: &mut Events) -> Option<(bool, Part)> {
         while let Some(part) = self.waiting.pop_front() {
             let Some(request) = self.requests.get(part.request) else {
                 continue;
@@ -298,14 +286,7 @@ impl Subscriptions {
     }
 
     /// A packet came out too large: two halves go instead, or nothing where one filter is too much already.
-    fn shrink(
-        &mut self,
-        start: usize,
-        server: &Server,
-        mut part: Part,
-        out: &mut Vec<u8>,
-        events: &mut VecDeque<Event>,
-    ) {
+    fn shrink(&mut self, start: usize, server: &Server, mut part: Part, out: &mut Vec<u8>, events: &mut Events) {
         let size = (out.len() - start) as u32;
         out.truncate(start);
         if part.items.len() > 1 {
@@ -417,7 +398,7 @@ impl Subscriptions {
     }
 
     /// A SUBACK or UNSUBACK came for a part.
-    pub fn answered(&mut self, part: &Part, codes: &[u8], version: Version, events: &mut VecDeque<Event>) {
+    pub fn answered(&mut self, part: &Part, codes: &[u8], version: Version, events: &mut Events) {
         for (at, &item) in part.items.iter().enumerate() {
             // MQTT 3.1.1 has one failure code, and none in an UNSUBACK.
             let code = match codes.get(at) {
@@ -447,7 +428,7 @@ impl Subscriptions {
     }
 
     /// The part cannot be sent at all.
-    fn refuse(&mut self, part: Part, error: Box<Error>, events: &mut VecDeque<Event>) {
+    fn refuse(&mut self, part: Part, error: Box<Error>, events: &mut Events) {
         let code = error.reason.unwrap_or(ReasonCode::PACKET_TOO_LARGE);
         for &item in &part.items {
             self.answer(part.request, item, code);
@@ -456,7 +437,7 @@ impl Subscriptions {
     }
 
     /// Completes the request once all its filters are answered.
-    fn finish(&mut self, number: u32, local: Option<Box<Error>>, events: &mut VecDeque<Event>) {
+    fn finish(&mut self, number: u32, local: Option<Box<Error>>, events: &mut Events) {
         if self.requests.get(number).is_none_or(|request| request.open > 0) {
             return;
         }
@@ -484,9 +465,9 @@ impl Subscriptions {
             Kind::Unsubscribe if token == 0 => {}
             Kind::Unsubscribe if refused == codes.len() => {
                 let error = failure(ErrorCode::UnsubscribeRefused, "the server refused to unsubscribe");
-                events.push_back(Event::Failed { token, error });
+                events.push(Event::Failed { token, error });
             }
-            Kind::Unsubscribe => events.push_back(Event::Unsubscribed { token, codes }),
+            Kind::Unsubscribe => events.push(Event::Unsubscribed { token, codes }),
             Kind::Subscribe(handle) => {
                 let error = failure(ErrorCode::SubscribeRefused, "the server refused the subscription");
                 for answer in request.filters.iter().filter(|answer| answer.code.is_some_and(ReasonCode::is_error)) {
@@ -498,7 +479,7 @@ impl Subscriptions {
                     Event::Subscribed { token, handle, grants: codes }
                 };
                 if token != 0 {
-                    events.push_back(event);
+                    events.push(event);
                 }
             }
             Kind::Restore => {
@@ -511,10 +492,10 @@ impl Subscriptions {
                         continue;
                     }
                     for handle in self.forget(answer.number) {
-                        events.push_back(Event::Inactive { handle, error: Some(error.clone()) });
+                        events.push(Event::Inactive { handle, error: Some(error.clone()) });
                     }
                 }
-                events.push_back(Event::Error(error));
+                events.push(Event::Error(error));
             }
         }
     }
@@ -546,7 +527,7 @@ impl Subscriptions {
     }
 
     /// The server has no session for us: everything that was granted is asked for again, or ends.
-    pub fn session_lost(&mut self, resubscribe: bool, events: &mut VecDeque<Event>) {
+    pub fn session_lost(&mut self, resubscribe: bool, events: &mut Events) {
         let mut answers = Vec::new();
         for (number, filter) in self.filters.iter_mut().filter(|(_, filter)| filter.granted) {
             filter.granted = false;
@@ -568,7 +549,7 @@ impl Subscriptions {
         }
         for answer in answers {
             for handle in self.forget(answer.number) {
-                events.push_back(Event::Inactive { handle, error: None });
+                events.push(Event::Inactive { handle, error: None });
             }
         }
     }
