@@ -203,7 +203,7 @@ impl Waiting {
         let full = |count, bytes| count >= limits.max_messages as usize || bytes + size > limits.max_bytes as usize;
         // How much stays, whatever gives way.
         let (mut count, mut bytes) = (0, 0);
-        if limits.overflow == Overflow::LatestPerTopic {
+        if limits.overflow == Overflow::LatestPerTopic && full(self.len(), self.bytes) {
             for other in self.at_most_once.iter().chain(&self.acknowledged).filter(|m| m.topic != message.topic) {
                 count += 1;
                 bytes += other.size();

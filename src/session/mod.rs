@@ -339,13 +339,11 @@ impl Session {
     /// Bytes in the transport's buffer.
     pub fn handle_writable(&mut self, now: Instant, buffered: usize) {
         let limit = if self.blocked { TRANSPORT_FULL / 2 } else { TRANSPORT_FULL };
-        let blocked = buffered > limit;
-        if self.blocked && !blocked {
-            self.blocked = false;
+        let was_blocked = std::mem::replace(&mut self.blocked, buffered > limit);
+        if was_blocked && !self.blocked {
             self.send_waiting(now);
             self.progress(now);
         }
-        self.blocked = blocked;
     }
 
     /// The transport must be asked from time to time how much is in its buffer.

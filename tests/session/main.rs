@@ -7,3 +7,27 @@
 mod support;
 
 mod life;
+mod publishing;
+
+use support::Pair;
+
+/// Leaves nothing in CONNECT that a story does not speak of.
+const BARE: &str = "properties.maximumPacketSize=Infinity properties.topicAliasMaximum=0 reconnect.jitter=0";
+
+fn bare(text: &str) -> Pair {
+    Pair::new(&format!("{BARE} {text}"))
+}
+
+/// The same, connected.
+fn up(text: &str) -> Pair {
+    accepted(text, "CONNACK")
+}
+
+fn accepted(text: &str, connack: &str) -> Pair {
+    Pair::accepted(&format!("{BARE} {text}"), connack)
+}
+
+/// Both versions, connected.
+fn both(text: &str) -> [Pair; 2] {
+    [5, 4].map(|version| up(&format!("protocolVersion={version} clientId=me {text}")))
+}
