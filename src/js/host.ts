@@ -242,19 +242,8 @@ export class Host {
               : new Uint8Array(buffer, base + offset, length)
           const message = new Message(slot.topic, payload, qos, (head & RETAIN) !== 0, (head & DUP) !== 0, properties)
           const direct = slot.direct
-          if (direct === undefined) {
-            this.#deliver(core, slot.routes, message, sequence)
-          } else {
-            const handler = direct.handler
-            if (handler !== undefined) {
-              try {
-                const returned: unknown = handler(message, direct)
-                if (returned !== undefined) this.events.watch(HANDLER, returned)
-              } catch (cause) {
-                this.events.failed(HANDLER, cause)
-              }
-            }
-          }
+          if (direct !== undefined) this.#handle(direct, message)
+          else this.#deliver(core, slot.routes, message, sequence)
           const listeners = this.events.get('message')
           if (listeners !== undefined) this.events.each(listeners, message)
           break
@@ -305,7 +294,7 @@ export class Host {
       const { stream, ack, handler } = route
       if (unacknowledged || (ack === 'auto' && stream === undefined)) {
         if (stream !== undefined) stream.push(message, undefined)
-        else if (handler !== undefined) this.#call(handler, message, route)
+        else this.#handle(route, message)
         continue
       }
       hold ??= new Hold(this, core, sequence)
@@ -313,29 +302,37 @@ export class Host {
         stream.push(message, hold.share())
       } else if (ack === 'settled') {
         const share = hold.share()
-        this.#call(handler, message, route, () => share.release())
+        this.#handle(route, message, () => share.release())
       } else {
         const own = message.arm(hold) || handler === undefined ? message : message.copy()
         own.arm(hold)
-        this.#call(handler, own, route, (failed) => failed && own.ack())
+        this.#handle(route, own, (failed) => failed && own.ack())
       }
     }
     hold?.release()
   }
 
-  /** Calls a handler, and `done` once what it returned has settled. */
-  #call(handler: MessageHandler | undefined, message: Message, route: Route, done?: (failed: boolean) => void): void {
-    const failed = (cause: unknown) => {
+  /** Calls the handler, and `done` once what it returned has settled. */
+  #handle(route: Route, message: Message, done?: (failed: boolean) => void): void {
+    const { handler } = route
+    try {
+      const returned: unknown = handler === undefined ? undefined : handler(message, route)
+      if (returned === undefined || !isThenable(returned)) done?.(false)
+      else this.#follow(returned, done)
+    } catch (cause) {
       this.events.failed(HANDLER, cause)
       done?.(true)
     }
-    try {
-      const returned: unknown = handler?.(message, route)
-      if (isThenable(returned)) returned.then(() => done?.(false), failed)
-      else done?.(false)
-    } catch (cause) {
-      failed(cause)
-    }
+  }
+
+  #follow(returned: PromiseLike<unknown>, done?: (failed: boolean) => void): void {
+    returned.then(
+      () => done?.(false),
+      (cause) => {
+        this.events.failed(HANDLER, cause)
+        done?.(true)
+      },
+    )
   }
 
   #event(event: CoreEvent): void {

@@ -154,11 +154,15 @@ function draftOf(properties: unknown, prefix: string): Draft {
 export function quickPublish(given: PublishOptions): number {
   if (typeof given !== 'object' || given === null) return -1
   let flags = 0
-  for (const name in given) {
-    const value: unknown = given[name as keyof PublishOptions]
-    if (name === 'qos' && (value === 0 || value === 1 || value === 2)) flags |= value
-    else if (name === 'retain' && typeof value === 'boolean') flags |= value ? 4 : 0
-    else return -1
+  try {
+    for (const name in given) {
+      const value: unknown = given[name as keyof PublishOptions]
+      if (name === 'qos' && (value === 0 || value === 1 || value === 2)) flags |= value
+      else if (name === 'retain' && typeof value === 'boolean') flags |= value ? 4 : 0
+      else return -1
+    }
+  } catch {
+    return -1
   }
   return flags
 }

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { Client, connect, version } from '../../pkg/node.js'
-import { connected, encode, event, makeClient, record, settle, startBroker } from './scripted-broker.mjs'
+import { connected, encode, event, makeClient, record, settle, startBroker, until } from './scripted-broker.mjs'
 
 test('connect: CONNECT, CONNACK, state and events in order', async (t) => {
   const broker = await startBroker(t)
@@ -525,8 +525,8 @@ test('packets that come in pieces, many in one, and after CONNACK in the same fr
   peer.send({ type: 'connack' }, publish(1), publish(2))
   await pending
   client.on('message', (message) => got.push(message.text()))
-  await settle()
+  await until(() => got.length === 2)
   peer.sendPieces(Buffer.concat([publish(3), publish(4), encode({ type: 'publish', topic: 'a', payload: 'x'.repeat(300) })]), 1)
-  await settle()
+  await until(() => got.length === 5)
   assert.deepEqual(got, ['1', '2', '3', '4', 'x'.repeat(300)])
 })

@@ -339,7 +339,7 @@ test('an expired message in the queue', async (t) => {
   const broker = await startBroker(t)
   const client = makeClient(t, broker.url)
   const expired = client.publish('a', 'b', { qos: 1, properties: { messageExpiryInterval: 1 } }).catch((error) => error)
-  await settle(1_100)
+  await new Promise((resolve) => setTimeout(resolve, 1_100))
   client.connect()
   await (await broker.accept()).welcome()
   assert.equal((await expired).name, 'ExpiredError')

@@ -353,8 +353,16 @@ export async function connected(t, options, connack) {
   return { broker, client, peer, info }
 }
 
-/** Resolves after what was sent so far has been answered: a round trip of the peer's WebSocket and some turns of the event loop. */
-export const settle = (ms = 20) => new Promise((resolve) => setTimeout(resolve, ms))
+/** Resolves when what is under way has come to rest: after that many turns of the event loop, each of 1 ms at least. */
+export async function settle(turns = 20) {
+  for (let turn = 0; turn < turns; turn++) await new Promise((resolve) => setTimeout(resolve, 1))
+}
+
+/** Resolves when the condition holds. */
+export async function until(condition) {
+  for (let turn = 0; !condition() && turn < 3_000; turn++) await settle(1)
+  assert.ok(condition(), `${condition} in time`)
+}
 
 /** The arguments of the next event. */
 export const event = (client, name) => new Promise((resolve) => client.once(name, (...args) => resolve(args)))
