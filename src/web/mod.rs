@@ -4,4 +4,5 @@ mod bindings;
 mod link;
 mod objects;
 
-pub use bindings::Core;
+pub use bindings::{Core, decode_properties, matches};
+pub use link::Host;

@@ -1,0 +1,234 @@
+//! The core as JavaScript meets it, in Node and in a browser: a host and a socket of a few lines around the real `Core`.
+#![cfg(target_arch = "wasm32")]
+
+use std::rc::Rc;
+
+use js_sys::{Array, Function, Object, Reflect, Uint8Array};
+use wasm_bindgen::prelude::*;
+use wasm_bindgen_futures::JsFuture;
+use wasm_bindgen_test::wasm_bindgen_test;
+use wasmqtt::web::{Core, Host, matches};
+
+/// A host that keeps what it is told, and a socket that keeps what it is given. `copy` and `batch` see the memory anew each
+/// time, as it may have grown.
+const HOST: &str = r#"
+    const socket = { readyState: 0, bufferedAmount: 0, protocol: 'mqtt', frames: [],
+      send(data) { this.frames.push(new Uint8Array(data)) }, close() { this.closed = true } };
+    const host = { socket, records: [], events: [], timers: [], owns: false, protocols: ['mqtt'], chunk: new Uint8Array(),
+      read({ data }, at, room) {
+        if (!(data instanceof Uint8Array)) return -1;
+        this.chunk = data;
+        if (data.length <= room) this.copy(0, at, data.length);
+        return data.length;
+      },
+      copy(offset, at, length) { new Uint8Array(memory.buffer).set(this.chunk.subarray(offset, offset + length), at) },
+      batch(at, count) {
+        const words = [...new Uint32Array(memory.buffer, at, count)];
+        this.records.push(words);
+        for (let i = 0; i < words.length;) {
+          switch (words[i] & 15) {
+            case 1: i += 3 + (words[i] & 0x30 ? 1 : 0) + (words[i] & 0x100 ? 2 : 0); break;
+            case 2: i += 5 + words[i + 3] + words[i + 4]; break;
+            case 3: i += 2; break;
+            default: this.events.push(this.core.event(words[i + 1])); i += 2;
+          }
+        }
+        this.core.delivered();
+      },
+      guard: (call) => call,
+      timer(ms) { this.timers.push(ms) },
+      later() { this.waits = true },
+      settle() { this.core.settle() },
+      resolve: async () => ({ urls: ['ws://broker/mqtt'], credentials: [{}] }),
+      open(url) { this.url = url; return socket },
+      shut() { socket.close() },
+      retry: () => undefined };
+    return host;
+"#;
+
+struct World {
+    core: Rc<Core>,
+    host: JsValue,
+}
+
+fn get(object: &JsValue, name: &str) -> JsValue {
+    Reflect::get(object, &name.into()).unwrap()
+}
+
+impl World {
+    fn new(options: &[(&str, JsValue)]) -> Self {
+        let make = Function::new_with_args("memory", HOST);
+        let host = make.call1(&JsValue::NULL, &wasm_bindgen::memory()).unwrap();
+        let core = Rc::new(Core::new(host.clone().unchecked_into::<Host>(), 0.5).unwrap());
+        for (path, value) in options {
+            core.option(path, value.clone()).unwrap();
+        }
+        core.ready().unwrap();
+        // What the host calls of the core.
+        let [a, b, c] = [core.clone(), core.clone(), core.clone()];
+        let calls = Object::new();
+        let put = |name: &str, function: JsValue| Reflect::set(&calls, &name.into(), &function).unwrap();
+        put("event", Closure::<dyn Fn(usize) -> JsValue>::new(move |index| a.event(index)).into_js_value());
+        put("delivered", Closure::<dyn Fn()>::new(move || b.delivered()).into_js_value());
+        put("settle", Closure::<dyn Fn()>::new(move || c.settle()).into_js_value());
+        Reflect::set(&host, &"core".into(), &calls).unwrap();
+        Self { core, host }
+    }
+
+    /// Connected to a server that has answered with this CONNACK.
+    async fn connected(options: &[(&str, JsValue)], connack: &[u8]) -> Self {
+        let world = Self::new(options);
+        world.core.connect();
+        world.core.flush();
+        // The URL comes from a promise.
+        for _ in 0..3 {
+            JsFuture::from(js_sys::Promise::resolve(&JsValue::NULL)).await.unwrap();
+        }
+        world.fire("onopen", &[]);
+        world.frames();
+        world.receive(connack);
+        world.core.resume();
+        world
+    }
+
+    fn socket(&self) -> JsValue {
+        get(&self.host, "socket")
+    }
+
+    fn fire(&self, handler: &str, event: &[(&str, JsValue)]) {
+        let object = Object::new();
+        for (name, value) in event {
+            Reflect::set(&object, &(*name).into(), value).unwrap();
+        }
+        let handler: Function = get(&self.socket(), handler).unchecked_into();
+        handler.call1(&JsValue::NULL, &object).unwrap();
+    }
+
+    fn receive(&self, bytes: &[u8]) {
+        self.fire("onmessage", &[("data", Uint8Array::from(bytes).into())]);
+    }
+
+    /// The frames that were sent since the last look.
+    fn frames(&self) -> Vec<Vec<u8>> {
+        let frames: Array = get(&self.socket(), "frames").unchecked_into();
+        let taken = frames.splice(0, frames.length(), &JsValue::UNDEFINED);
+        taken.iter().filter_map(|frame| frame.dyn_into::<Uint8Array>().ok()).map(|frame| frame.to_vec()).collect()
+    }
+
+    /// The types of the events so far.
+    fn events(&self) -> Vec<String> {
+        let events: Array = get(&self.host, "events").unchecked_into();
+        events.iter().filter_map(|event| get(&event, "type").as_string()).collect()
+    }
+
+    /// The words of the last batch.
+    fn words(&self) -> Vec<u32> {
+        let records: Array = get(&self.host, "records").unchecked_into();
+        let last: Array = records.get(records.length() - 1).unchecked_into();
+        last.iter().filter_map(|word| word.as_f64()).map(|word| word as u32).collect()
+    }
+
+    fn publish(&self, topic: &str, payload: &[u8], flags: u32, token: u32) -> i32 {
+        let topic = self.core.topic(topic).unwrap();
+        let scratch = self.core.buffer(payload.len());
+        unsafe { std::ptr::copy_nonoverlapping(payload.as_ptr(), scratch, payload.len()) };
+        self.core.publish(topic, payload.len(), flags, token)
+    }
+}
+
+/// CONNACK of MQTT 5: success, no session, no properties.
+const CONNACK: &[u8] = &[0x20, 3, 0, 0, 0];
+
+fn v5() -> (&'static str, JsValue) {
+    ("protocolVersion", 5.into())
+}
+
+#[wasm_bindgen_test]
+async fn connect_is_the_first_frame_and_the_application_hears_of_the_answer() {
+    let world = World::new(&[v5(), ("clientId", "me".into()), ("keepalive", 0.into())]);
+    world.core.connect();
+    world.core.flush();
+    assert_eq!(world.events(), ["state"], "connecting");
+    for _ in 0..3 {
+        JsFuture::from(js_sys::Promise::resolve(&JsValue::NULL)).await.unwrap();
+    }
+    assert_eq!(get(&world.host, "url").as_string().as_deref(), Some("ws://broker/mqtt"));
+    assert!(world.frames().is_empty(), "nothing before the socket is open");
+    world.fire("onopen", &[]);
+    let frames = world.frames();
+    assert_eq!(frames.len(), 1);
+    assert_eq!(frames[0][..8], [0x10, frames[0].len() as u8 - 2, 0, 4, b'M', b'Q', b'T', b'T']);
+    world.receive(CONNACK);
+    assert_eq!(world.events(), ["state", "state", "connect"]);
+}
+
+#[wasm_bindgen_test]
+async fn what_is_published_in_one_turn_leaves_as_one_frame() {
+    let world = World::connected(&[v5()], CONNACK).await;
+    assert_eq!(world.publish("a", b"1", 0, 0), 0, "QoS 0: written");
+    assert_eq!(world.publish("a", b"2", 1, 7), 1, "QoS 1: pending");
+    assert!(world.frames().is_empty());
+    world.core.flush();
+    let frames = world.frames();
+    assert_eq!(frames, [vec![0x30, 5, 0, 1, b'a', 0, b'1', 0x32, 7, 0, 1, b'a', 0, 1, 0, b'2']]);
+    world.receive(&[0x40, 2, 0, 1]);
+    assert_eq!(world.words(), [3, 7], "DONE, reason code 0, token 7");
+}
+
+#[wasm_bindgen_test]
+async fn a_message_stays_in_its_chunk_and_its_topic_is_told_once() {
+    let world = World::connected(&[v5()], CONNACK).await;
+    // Twice the same: topic a/b, no properties, payload of three bytes.
+    let publish = [0x30, 9, 0, 3, b'a', b'/', b'b', 0, 1, 2, 3];
+    world.receive(&[publish, publish].concat());
+    let words = world.words();
+    assert_eq!(words[0] & 15, 2, "SLOT");
+    assert_eq!(words[2..5], [3, 0, 0], "a topic of three bytes, no routes, no identifiers");
+    assert_eq!(words[5..], [1, 8, 3, 1, 19, 3], "two MESSAGEs: kind, offset, length");
+}
+
+#[wasm_bindgen_test]
+async fn a_message_in_two_chunks_is_put_together_in_memory() {
+    let world = World::connected(&[v5()], CONNACK).await;
+    world.receive(&[0x32, 10, 0, 1, b'a', 0]);
+    world.receive(&[9, 0, 1, 2, 3, 4]);
+    let words = world.words();
+    let [head, at, len, _sequence] = words[words.len() - 4..] else { panic!("no message") };
+    assert_eq!(head & 0x3ff, 1 | 1 << 4 | 1 << 9, "MESSAGE, QoS 1, in memory");
+    let payload = unsafe { std::slice::from_raw_parts(at as *const u8, len as usize) };
+    assert_eq!(payload, [1, 2, 3, 4]);
+    assert_eq!(world.frames(), [vec![0x40, 2, 0, 9]], "acknowledged when it was delivered");
+}
+
+#[wasm_bindgen_test]
+async fn a_large_payload_is_not_copied_in() {
+    let world = World::connected(&[v5()], CONNACK).await;
+    let size = 1 << 20;
+    let mut packet = vec![0x30, 0x84, 0x80, 0x40, 0, 1, b'a', 0];
+    packet.resize(8 + size, 7);
+    world.receive(&packet);
+    assert_eq!(world.words()[world.words().len() - 3..], [1, 8, size as u32], "MESSAGE at 8 of the chunk");
+}
+
+#[wasm_bindgen_test]
+async fn a_text_frame_ends_the_connection() {
+    let world = World::connected(&[v5(), ("reconnect", false.into())], CONNACK).await;
+    world.fire("onmessage", &[("data", "hello".into())]);
+    assert_eq!(world.frames(), [vec![0xE0, 1, 0x82]], "DISCONNECT: protocol error");
+    assert!(get(&world.socket(), "closed").is_truthy());
+    assert_eq!(world.events().last().map(String::as_str), Some("close"));
+}
+
+#[wasm_bindgen_test]
+fn a_mistake_names_its_argument() {
+    let make = Function::new_with_args("memory", HOST);
+    let host = make.call1(&JsValue::NULL, &wasm_bindgen::memory()).unwrap();
+    let core = Core::new(host.unchecked_into::<Host>(), 0.5).unwrap();
+    let error = core.option("keepalive", "soon".into()).unwrap_err();
+    assert_eq!(get(&error, "argument").as_string().as_deref(), Some("keepalive"));
+    assert!(get(&error, "message").is_string());
+    let error = core.option("keepAlive", 1.into()).unwrap_err();
+    assert_eq!(get(&error, "argument").as_string().as_deref(), Some("keepAlive"));
+    assert_eq!(matches("a/+", "a/b"), Ok(true));
+    assert!(matches("a/#/b", "a/b").is_err());
+}
