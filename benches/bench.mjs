@@ -43,6 +43,7 @@ const report = await import('./report.mjs');
 const wanted = options.clients ? options.clients.split(',') : Object.keys(clients).filter((name) => !clients[name].optional);
 const unknown = wanted.find((name) => !clients[name]);
 if (unknown) throw new Error(`there is no client ${unknown}: ${Object.keys(clients).join(' ')}`);
+if (wanted.some((name) => clients[name].ours) && !existsSync(join(here, '../pkg/node.js'))) throw new Error('build the package first: npm run build');
 const named = ({ name }) => !options.only || options.only.some((text) => name.includes(text));
 
 const timing = options.short ? { warm: 60, target: 60, settle: 20, batches: 2 } : { warm: 500, target: 800, settle: 100, batches: 6 };

@@ -23,7 +23,8 @@ export async function measure(job, runtime) {
   const failed = new Promise((_, reject) => (events.fail = reject));
   failed.catch(() => {});
   const client = await create(job, events);
-  const result = await Promise.race([failed, kinds[scenario.kind](client, scenario, job.timing, runtime, events)]);
+  const another = () => create(job, events);
+  const result = await Promise.race([failed, kinds[scenario.kind](client, scenario, job.timing, runtime, events, another)]);
   client.end();
   return result;
 }
@@ -85,8 +86,14 @@ const kinds = {
     return { value: (runtime.rss() - before) / 1e6 };
   },
 
-  /** Fills the queue without a connection, then connects and drains it. */
-  async queue(client, { traffic, qos, count }, timing, runtime, events) {
+  /** Fills the queue without a connection, then connects and drains it: first a small one with another client to warm up. */
+  async queue(client, scenario, timing, runtime, events, another) {
+    const { traffic, qos, count, warm } = scenario;
+    if (warm) {
+      const first = await another();
+      await kinds.queue(first, { ...scenario, count: warm, warm: 0 }, timing, runtime, events);
+      first.end();
+    }
     let rest = count;
     const drained = new Promise((resolve) => (events.done = () => --rest || resolve()));
     const rss = runtime.rss();
@@ -121,7 +128,7 @@ const kinds = {
   },
 };
 
-const memory = (client, runtime) => ({ rss: runtime.rss?.(), heap: runtime.heap?.(), client: client.memory?.() });
+const memory = (client, runtime) => ({ rss: runtime.rss?.(), heap: runtime.heap?.(), wasm: client.memory?.() });
 
 /** From the import of the library to CONNACK: nothing of it is loaded before. */
 async function start(job, runtime) {

@@ -10,10 +10,10 @@ const figure = ({ scenario }, values) => (values.length ? (scenario.best ? Math.
 const short = (x) => (x === undefined ? '' : x.toFixed(x < 10 ? 2 : x < 100 ? 1 : 0));
 
 export function markdown({ meta, rows }) {
-  const parts = ['# Benchmark results', head(meta)];
+  const parts = ['# Benchmark results', head(meta), '![CPU per message](results.svg)'];
   for (const runtime of Object.keys(RUNTIMES)) {
     const mine = rows.filter((row) => row.runtime === runtime);
-    if (mine.length) parts.push(`## ${RUNTIMES[runtime]}`, legend(runtime), table(mine, runtime), verdicts(mine));
+    if (mine.length) parts.push(`## ${RUNTIMES[runtime]}`, legend(runtime), table(mine, runtime), verdicts(mine, meta));
   }
   return `${parts.join('\n\n')}\n`;
 }
@@ -72,16 +72,16 @@ function compare(row) {
   return { best, ratio: ours && best && value(best) / ours, above: ours && floor && ours / floor };
 }
 
-/** What the table does not say by itself: noise, peers that are ahead, targets missed, failures. */
-function verdicts(rows) {
+/** What the table does not say by itself: noise, peers that are ahead, targets missed, failures; of the short form only these. */
+function verdicts(rows, meta) {
   const lines = [];
   const spreads = rows.flatMap((row) => Object.values(row.clients).filter(({ values }) => values.length > 1).map(({ values }) => (Math.max(...values) - Math.min(...values)) / 2 / median(values)));
   if (spreads.length) lines.push(`Noise: half of the range over the rounds is ${(100 * median(spreads)).toFixed(0)} % of the median in the middle case.`);
   for (const row of rows) {
     const { best, ratio } = compare(row);
     const ours = row.clients.wasmqtt && figure(row, row.clients.wasmqtt.values);
-    if (ratio < 1) lines.push(`${clients[best].label} is ahead in “${row.scenario.name}”: ${short(figure(row, row.clients[best].values))} against ${short(ours)}.`);
-    if (ours > row.scenario.target) lines.push(`Target missed in “${row.scenario.name}”: ${short(ours)} instead of ${row.scenario.target}.`);
+    if (ratio < 1 && !meta.short) lines.push(`${clients[best].label} is ahead in “${row.scenario.name}”: ${short(figure(row, row.clients[best].values))} against ${short(ours)}.`);
+    if (ours > row.scenario.target && !meta.short) lines.push(`Target missed in “${row.scenario.name}”: ${short(ours)} instead of ${row.scenario.target}.`);
     for (const [name, { errors }] of Object.entries(row.clients)) {
       if (errors.length) lines.push(`${clients[name].label} failed in “${row.scenario.name}”: ${errors[0].split('\n')[0]}.`);
     }
@@ -103,20 +103,20 @@ ${content.join('\n')}
 /** Bars on a logarithmic axis, one group per scenario. */
 export function svg({ meta, rows }) {
   const bar = 11;
-  const panel = 600;
+  const panel = 640;
   const left = 20;
-  const width = panel - 80;
+  const width = panel - 170;
   const content = [];
   let height = 0;
   const runtimes = Object.keys(RUNTIMES).filter((runtime) => rows.some((row) => row.runtime === runtime));
   runtimes.forEach((runtime, column) => {
-    const mine = rows.filter((row) => row.runtime === runtime && row.scenario.kind !== 'start' && row.scenario.kind !== 'memory');
+    const mine = rows.filter((row) => row.runtime === runtime && !row.scenario.unit);
     const values = mine.flatMap((row) => Object.values(row.clients).map(({ values }) => figure(row, values))).filter((value) => value > 0);
     const low = Math.log10(Math.min(...values)) - 0.1;
     const scale = (value) => ((Math.log10(value) - low) / (Math.log10(Math.max(...values)) - low)) * width;
     const x = column * panel + left;
     let y = 50;
-    content.push(text(x, 20, `${RUNTIMES[runtime]} ${meta[runtime] ?? ''}: CPU µs per message, logarithmic, less is better`, 'font-size="14" font-weight="600"'));
+    content.push(text(x, 20, `${RUNTIMES[runtime]} ${parseInt(meta[runtime])}: CPU µs per message, logarithmic, less is better`, 'font-size="14" font-weight="600"'));
     for (const row of mine) {
       content.push(text(x, y, row.scenario.name, 'font-weight="600"'));
       y += 5;
@@ -137,7 +137,7 @@ export function svg({ meta, rows }) {
 // ---------------------------------------------------------------------------------------------- growth
 
 export function growthMarkdown({ meta, curves, soak }) {
-  const parts = ['# Cost as work grows', `${meta.date}, ${meta.cpu}, Node ${meta.node}, commit ${meta.commit}. CPU µs of the client per message; in brackets the resident memory of the process in MB.`];
+  const parts = ['# Cost as work grows', `${meta.date}, ${meta.cpu}, Node ${meta.node}, commit ${meta.commit}. CPU µs of the client per message; in brackets the resident memory of the process in MB.`, '![cost as work grows](growth.svg)'];
   for (const { name, x, points } of curves) {
     const names = [...new Set(points.map(({ client }) => client))];
     const rows = [...new Set(points.map((point) => point.x))].map((at) => [at.toLocaleString('en'), ...names.map((client) => growthCell(points.find((point) => point.x === at && point.client === client)))]);
@@ -149,7 +149,9 @@ export function growthMarkdown({ meta, curves, soak }) {
   return `${parts.join('\n\n')}\n`;
 }
 
-function growthCell({ error, value, drain, bytes, rss }) {
+function growthCell(point) {
+  if (!point) return '–';
+  const { error, value, drain, bytes, rss } = point;
   if (error) return 'fails';
   if (drain !== undefined) return `${short(value)} to queue, ${short(drain)} to drain, ${short(bytes)} B each`;
   return `${short(value)} (${short(rss / 1e6)})`;
@@ -158,7 +160,7 @@ function growthCell({ error, value, drain, bytes, rss }) {
 /** The first sample, the last, and eight between. */
 function soakTable(samples) {
   const some = samples.filter((_, i) => i % Math.ceil(samples.length / 9) === 0 || i === samples.length - 1);
-  const rows = some.map(({ at, value, rss, heap, client }) => [at, value, rss / 1e6, heap / 1e6, client && client / 1e6].map(short));
+  const rows = some.map(({ at, value, rss, heap, wasm }) => [at, value, rss / 1e6, heap / 1e6, wasm && wasm / 1e6].map(short));
   const total = samples.reduce((sum, { messages }) => sum + messages, 0);
   return [['seconds', 'CPU µs', 'RSS MB', 'heap MB', 'wasm MB'], Array(5).fill('--:'), ...rows].map((cells) => `| ${cells.join(' | ')} |`).join('\n') + `\n\n${total.toLocaleString('en')} messages, QoS 2, half in each direction.`;
 }
@@ -192,11 +194,12 @@ function lineChart({ title, log, lines }, width, height) {
   };
   const highest = Math.max(...all.map(([, y]) => y));
   const lowest = log ? Math.min(0.1, ...all.map(([, y]) => y)) : 0;
-  const x = axis(all.map(([x]) => x), 45, width - 30);
+  const ends = all.map(([x]) => x);
+  const x = axis(ends, 45, width - 30);
   const y = axis([lowest, highest], height - 35, 35);
   const parts = [text(10, 18, title, 'font-weight="600"')];
   for (const value of [lowest, highest]) parts.push(`<path d="M45 ${y(value)}H${width - 30}" stroke="#dee2e6"/>`, text(40, y(value) + 4, short(value), 'text-anchor="end" font-size="9"'));
-  for (const value of new Set([all[0][0], all.at(-1)[0]])) parts.push(text(x(value), height - 20, Math.round(value).toLocaleString('en'), 'text-anchor="middle" font-size="9"'));
+  for (const value of new Set([Math.min(...ends), Math.max(...ends)])) parts.push(text(x(value), height - 20, Math.round(value).toLocaleString('en'), 'text-anchor="middle" font-size="9"'));
   lines.forEach(({ client, points }, i) => {
     if (!points.length) return;
     const { color, label } = clients[client];

@@ -8,13 +8,21 @@ export function create({ url, scenario }, events) {
   const cycle = encodeCycle(traffic, qos, { single });
   const acks = Object.fromEntries([[3, qos === 1 ? 0x40 : 0x50], [5, 0x62], [6, 0x70]].map(([kind, first]) => [kind, encodeAcks(first, traffic.cycle)]));
   const answered = { 3: 0, 5: 0, 6: 0 };
+  const pending = { 3: 0, 5: 0, 6: 0 };
   let socket;
   let tally;
   let frame = 0;
 
+  /** Those of one turn leave together. */
   const answer = (kind, count) => {
+    if (!pending[kind]) queueMicrotask(() => flush(kind));
+    pending[kind] += count;
+  };
+  const flush = (kind) => {
     const from = answered[kind];
+    const count = pending[kind];
     answered[kind] = (from + count) % traffic.cycle;
+    pending[kind] = 0;
     socket.send(acks[kind].subarray(4 * from, 4 * (from + count)));
   };
   const received = (kind, length) => {
