@@ -1,5 +1,6 @@
 // A project of a user's own in a temporary folder, with the packed package installed as npm would.
 import { execFile } from 'node:child_process'
+import { rmSync } from 'node:fs'
 import { mkdir, mkdtemp, readFile, rm, symlink, writeFile } from 'node:fs/promises'
 import { createServer } from 'node:http'
 import { once } from 'node:events'
@@ -11,15 +12,22 @@ import { root } from '../../scripts/tools.mjs'
 const execute = promisify(execFile)
 const TYPES = { '.html': 'text/html', '.js': 'text/javascript', '.wasm': 'application/wasm' }
 
+const packed = pack()
+
+async function pack() {
+  const folder = await mkdtemp(join(tmpdir(), 'wasmqtt-packed-'))
+  process.once('exit', () => rmSync(folder, { recursive: true, force: true }))
+  const { stdout } = await execute('npm', ['pack', '--json', '--pack-destination', folder], { cwd: join(root, 'pkg') })
+  return join(folder, JSON.parse(stdout)[0].filename)
+}
+
 /** `files`: name to content. The folder goes with the test. */
 export async function makeProject(t, files = {}) {
   const folder = await mkdtemp(join(tmpdir(), 'wasmqtt-project-'))
   t.after(() => rm(folder, { recursive: true, force: true }))
-  const { stdout } = await execute('npm', ['pack', '--json', '--pack-destination', folder], { cwd: join(root, 'pkg') })
-  const [{ filename }] = JSON.parse(stdout)
   const modules = join(folder, 'node_modules')
   await mkdir(join(modules, 'wasmqtt'), { recursive: true })
-  await execute('tar', ['-xzf', join(folder, filename), '--strip-components=1', '-C', join(modules, 'wasmqtt')])
+  await execute('tar', ['-xzf', await packed, '--strip-components=1', '-C', join(modules, 'wasmqtt')])
   for (const dependency of ['ws', 'bufferutil']) await symlink(join(root, 'node_modules', dependency), join(modules, dependency))
   const project = new Project(folder)
   await project.write({ 'package.json': '{ "private": true }', ...files })
