@@ -1,6 +1,11 @@
 // The instance under the clients: a trap, and other sockets than WebSockets.
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
+import { setFlagsFromString } from 'node:v8'
+import { runInNewContext } from 'node:vm'
+
+setFlagsFromString('--expose-gc')
+const collect = runInNewContext('gc')
 
 // The memory of each instance that is made, so that a test can break it.
 const memories = []
@@ -98,11 +103,11 @@ test('nothing of the old instance is freed into the new one', async (t) => {
     const { client } = await connected(t)
     wreck()
     await client.publish('a').catch(() => {})
-    globalThis.gc?.()
+    collect()
     await settle(5)
   }
   const { client, peer } = await connected(t)
-  globalThis.gc?.()
+  collect()
   await settle()
   for (let n = 0; n < 100; n++) {
     client.publish('a', `${n}`)
