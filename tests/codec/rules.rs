@@ -1,0 +1,465 @@
+//! The rules of the specification as sweeps: over flags, reason codes, properties, texts, lengths.
+
+use wasmqtt::codec::Value::{Binary, Byte, Four, Pair, Text, Two, Varint};
+
+use crate::fuzz::decoder::split;
+use crate::packets::{DISCONNECT_5_REASON, stories};
+use crate::*;
+
+#[test]
+fn every_first_byte() {
+    for (version, packet) in stories() {
+        let body = &packet[2..];
+        for first in 0..=255 {
+            let result = Packet::decode(version, first, body);
+            let allowed = match first >> 4 {
+                0 => false,
+                3 => first & 0x06 != 0x06 && first & 0x0E != 0x08,
+                6 | 8 | 10 => first & 0x0F == 2,
+                15 => version == V5 && first & 0x0F == 0,
+                _ => first & 0x0F == 0,
+            };
+            if !allowed {
+                let reason = if first >= 0xF0 && version == V4 { PROTOCOL } else { MALFORMED };
+                assert_eq!(result.map_err(|error| error.reason), Err(reason), "{first:02x}");
+            }
+        }
+        assert!(Packet::decode(version, packet[0], body).is_ok());
+    }
+}
+
+#[test]
+fn what_only_a_client_may_say() {
+    let from_server =
+        |version, text: &str| decode_from_server(version, &bytes(text)).map(|_| ()).map_err(|error| error.reason);
+    for (version, packet) in stories() {
+        let client = matches!(packet[0], 0x10 | 0x82 | 0xA2 | 0xC0)
+            || (packet[0] == 0xE0 && version == V4)
+            || packet == bytes(DISCONNECT_5_REASON);
+        let result = decode_from_server(version, &packet);
+        if client {
+            assert_eq!(result.map_err(|error| error.reason), Err(PROTOCOL));
+        } else {
+            assert_eq!(result, decode(version, &packet));
+        }
+    }
+    assert_eq!(from_server(V5, "E0 07 00 05 11 00 00 00 01"), Err(PROTOCOL)); // session expiry
+    assert_eq!(from_server(V5, "F0 06 19 04 15 00 01 'm'"), Err(PROTOCOL)); // re-authenticate
+    assert_eq!(from_server(V5, "F0 06 18 04 15 00 01 'm'"), Ok(()));
+    assert_eq!(from_server(V5, "E0 01 8E"), Ok(()));
+    assert_eq!(from_server(V5, "E0 01 05"), Err(PROTOCOL));
+    assert_eq!(from_server(V5, "E1 00"), Err(MALFORMED));
+    assert_eq!(from_server(V5, "83 00"), Err(MALFORMED));
+}
+
+/// The codes of each packet, as its own section lists them.
+pub const REASONS: &[(u8, u16, &str)] = &[
+    (0x20, place::CONNACK, "00 80 81 82 83 84 85 86 87 88 89 8A 8C 90 95 97 99 9A 9B 9C 9D 9F"),
+    (0x40, place::PUBACK, "00 10 80 83 87 90 91 97 99"),
+    (0x50, place::PUBREC, "00 10 80 83 87 90 91 97 99"),
+    (0x62, place::PUBREL, "00 92"),
+    (0x70, place::PUBCOMP, "00 92"),
+    (0x90, place::SUBACK, "00 01 02 80 83 87 8F 91 97 9E A1 A2"),
+    (0xB0, place::UNSUBACK, "00 11 80 83 87 8F 91"),
+    (
+        0xE0,
+        place::DISCONNECT,
+        "00 04 80 81 82 83 87 89 8B 8C 8D 8E 8F 90 93 94 95 96 97 98 99 9A 9B 9C 9D 9E 9F A0 A1 A2",
+    ),
+    (0xF0, place::AUTH, "00 18 19"),
+];
+
+#[test]
+fn reason_codes_of_each_packet() {
+    for (first, place, listed) in REASONS {
+        let listed = bytes(listed);
+        for code in 0..=255 {
+            let body = match first {
+                0x20 => vec![0, code, 0],
+                0x40..0x90 => vec![0, 1, code],
+                0x90..0xC0 => vec![0, 1, 0, code],
+                0xE0 => vec![code],
+                _ => vec![code, 0],
+            };
+            let packet = framed(*first, &body);
+            assert_eq!(ReasonCode(code).stands_in(*place), listed.contains(&code));
+            if listed.contains(&code) {
+                assert!(decode(V5, &packet).is_ok(), "{packet:02x?}");
+            } else {
+                refused(V5, &packet, PROTOCOL);
+            }
+        }
+    }
+    for code in 0..=255 {
+        let packet = [0x90, 3, 0, 1, code];
+        assert_eq!(decode(V4, &packet).is_ok(), [0, 1, 2, 0x80].contains(&code));
+        assert_eq!(ReasonCode(code).is_error(), code >= 0x80);
+    }
+}
+
+#[test]
+fn reason_codes_of_disconnect_by_sender() {
+    let client = bytes("00 04 80 81 82 83 90 93 94 95 96 97 98 99");
+    for code in 0..=255 {
+        let disconnect = ReasonCode(code).stands_in(place::DISCONNECT);
+        let by_client = ReasonCode(code).stands_in(place::CLIENT_DISCONNECT);
+        assert_eq!(by_client, client.contains(&code), "{code:02x}");
+        let by_server = decode_from_server(V5, &[0xE0, 1, code]).is_ok();
+        assert_eq!(by_server, disconnect && code != 4, "{code:02x}");
+    }
+}
+
+/// Each property with a value, and the packets that may hold it: C CONNECT, c CONNACK, P PUBLISH, w will, A the four
+/// acknowledgements of PUBLISH, S SUBSCRIBE, s SUBACK, U UNSUBSCRIBE, u UNSUBACK, D DISCONNECT, X AUTH.
+pub const PROPERTIES: &[(&str, Property, Value, &str)] = &[
+    ("01 01", Property::PayloadFormatIndicator, Byte(1), "Pw"),
+    ("02 00 00 01 00", Property::MessageExpiryInterval, Four(256), "Pw"),
+    ("03 00 01 'j'", Property::ContentType, Text("j"), "Pw"),
+    ("08 00 03 'r/1'", Property::ResponseTopic, Text("r/1"), "Pw"),
+    ("09 00 02 00 FF", Property::CorrelationData, Binary(&[0, 0xFF]), "Pw"),
+    ("0B FF FF FF 7F", Property::SubscriptionIdentifier, Varint(268_435_455), "PS"),
+    ("11 FF FF FF FF", Property::SessionExpiryInterval, Four(u32::MAX), "CcD"),
+    ("12 00 02 'id'", Property::AssignedClientIdentifier, Text("id"), "c"),
+    ("13 01 02", Property::ServerKeepAlive, Two(258), "c"),
+    ("15 00 01 'm'", Property::AuthenticationMethod, Text("m"), "CcX"),
+    ("16 00 01 00", Property::AuthenticationData, Binary(&[0]), "CcX"),
+    ("17 00", Property::RequestProblemInformation, Byte(0), "C"),
+    ("18 00 00 00 00", Property::WillDelayInterval, Four(0), "w"),
+    ("19 01", Property::RequestResponseInformation, Byte(1), "C"),
+    ("1A 00 01 'r'", Property::ResponseInformation, Text("r"), "c"),
+    ("1C 00 01 's'", Property::ServerReference, Text("s"), "cD"),
+    ("1F 00 02 C3 A4", Property::ReasonString, Text("ä"), "cAsuDX"),
+    ("21 00 01", Property::ReceiveMaximum, Two(1), "Cc"),
+    ("22 00 00", Property::TopicAliasMaximum, Two(0), "Cc"),
+    ("23 FF FF", Property::TopicAlias, Two(65535), "P"),
+    ("24 01", Property::MaximumQos, Byte(1), "c"),
+    ("25 00", Property::RetainAvailable, Byte(0), "c"),
+    ("26 00 01 'k' 00 01 'v'", Property::UserProperty, Pair("k", "v"), "CcPwASsUuDX"),
+    ("27 00 00 00 01", Property::MaximumPacketSize, Four(1), "Cc"),
+    ("28 00", Property::WildcardSubscriptionAvailable, Byte(0), "c"),
+    ("29 01", Property::SubscriptionIdentifierAvailable, Byte(1), "c"),
+    ("2A 00", Property::SharedSubscriptionAvailable, Byte(0), "c"),
+];
+
+/// Each packet with a place for properties: its letter above, its first byte, what stands before the block and behind it.
+pub const CARRIERS: &[(char, u8, &str, &str)] = &[
+    ('C', 0x10, "00 04 'MQTT' 05 02 00 00", "00 00"),
+    ('w', 0x10, "00 04 'MQTT' 05 06 00 00 00 00 00", "00 01 't' 00 00"),
+    ('c', 0x20, "00 00", ""),
+    ('P', 0x30, "00 01 't'", "'payload'"),
+    ('P', 0x34, "00 01 't' 00 01", ""),
+    ('A', 0x40, "00 01 00", ""),
+    ('A', 0x50, "00 01 00", ""),
+    ('A', 0x62, "00 01 00", ""),
+    ('A', 0x70, "00 01 00", ""),
+    ('S', 0x82, "00 01", "00 01 't' 00"),
+    ('s', 0x90, "00 01", "00"),
+    ('U', 0xA2, "00 01", "00 01 't'"),
+    ('u', 0xB0, "00 01", "00"),
+    ('D', 0xE0, "00", ""),
+    ('X', 0xF0, "00", ""),
+];
+
+/// Each carrier's letter, and the function that makes its packet with a block.
+pub fn carriers() -> impl Iterator<Item = (char, impl Fn(&[u8]) -> Vec<u8>)> {
+    CARRIERS.iter().map(|(letter, first, before, behind)| {
+        let carry = |block: &[u8]| {
+            let body = [bytes(before), varint(block.len()), block.to_vec(), bytes(behind)];
+            framed(*first, &body.concat())
+        };
+        (*letter, carry)
+    })
+}
+
+/// The carrier for one letter.
+pub fn carry(letter: char, block: &[u8]) -> Vec<u8> {
+    carriers().find(|(name, _)| *name == letter).unwrap().1(block)
+}
+
+#[test]
+fn properties_of_each_packet() {
+    for (letter, carry) in carriers() {
+        assert!(decode(V5, &carry(&[])).is_ok());
+        for (text, property, _, places) in PROPERTIES {
+            // Authentication data is only valid with a method.
+            let method = if *property == Property::AuthenticationData { "15 00 01 'm'" } else { "" };
+            let one = bytes(text);
+            let packet = carry(&[bytes(method), one.clone()].concat());
+            if !places.contains(letter) {
+                refused(V5, &packet, MALFORMED);
+                continue;
+            }
+            let decoded = decode(V5, &packet).unwrap_or_else(|e| panic!("{packet:02x?}: {e:?}"));
+            assert_eq!(encode(V5, &decoded), packet);
+
+            let twice = carry(&[bytes(method), one.clone(), one.clone()].concat());
+            let repeats = match property {
+                Property::UserProperty => true,
+                Property::SubscriptionIdentifier => letter == 'P',
+                _ => false,
+            };
+            if repeats {
+                assert!(decode(V5, &twice).is_ok());
+            } else {
+                refused(V5, &twice, PROTOCOL);
+            }
+            for end in 1..one.len() {
+                refused(V5, &carry(&one[..end]), MALFORMED);
+            }
+        }
+    }
+}
+
+#[test]
+fn property_values() {
+    for (text, property, value, _) in PROPERTIES {
+        assert_eq!(block(&[(*property, *value)]).borrow().as_bytes(), bytes(text));
+        assert_eq!(*property as u8, bytes(text)[0]);
+    }
+    // Read back from one long block, none lost, in order.
+    let all: Vec<_> = PROPERTIES.iter().map(|(_, property, value, _)| (*property, *value)).collect();
+    let block = block(&all);
+    assert_eq!(block.borrow().iter().collect::<Vec<_>>(), all);
+    for (property, value) in all {
+        assert_eq!(block.borrow().get(property), Some(value));
+    }
+}
+
+#[test]
+fn properties_by_type() {
+    let mut owned = block(&[
+        (Property::SubscriptionIdentifier, Varint(3)),
+        (Property::UserProperty, Pair("a", "1")),
+        (Property::PayloadFormatIndicator, Byte(1)),
+        (Property::SubscriptionIdentifier, Varint(300)),
+        (Property::UserProperty, Pair("a", "2")),
+        (Property::ContentType, Text("json")),
+        (Property::CorrelationData, Binary(&[9])),
+        (Property::TopicAlias, Two(4)),
+        (Property::MessageExpiryInterval, Four(70000)),
+    ]);
+    let properties = owned.borrow();
+    assert_eq!(properties.u32(Property::PayloadFormatIndicator), Some(1));
+    assert_eq!(properties.u32(Property::TopicAlias), Some(4));
+    assert_eq!(properties.u32(Property::MessageExpiryInterval), Some(70000));
+    assert_eq!(properties.u32(Property::SubscriptionIdentifier), Some(3));
+    assert_eq!(properties.u32(Property::ContentType), None);
+    assert_eq!(properties.u32(Property::ReceiveMaximum), None);
+    assert_eq!(properties.text(Property::ContentType), Some("json"));
+    assert_eq!(properties.text(Property::ResponseTopic), None);
+    assert_eq!(properties.text(Property::CorrelationData), None);
+    assert_eq!(properties.binary(Property::CorrelationData), Some(&[9][..]));
+    assert_eq!(properties.binary(Property::ContentType), None);
+    assert_eq!(properties.identifiers().collect::<Vec<_>>(), [3, 300]);
+    assert_eq!(properties.user_properties().collect::<Vec<_>>(), [("a", "1"), ("a", "2")]);
+    assert!(Properties::decode(place::PUBLISH, properties.as_bytes()) == Ok(properties));
+
+    owned.remove(Property::SubscriptionIdentifier);
+    owned.remove(Property::TopicAlias);
+    owned.remove(Property::ReceiveMaximum);
+    assert_eq!(owned.borrow().identifiers().count(), 0);
+    assert_eq!(owned.borrow().iter().count(), 6);
+    assert_eq!(PropertiesBuf::from(owned.borrow()), owned);
+    owned.clear();
+    assert!(owned.is_empty() && owned.borrow().is_empty());
+}
+
+#[test]
+fn property_rules() {
+    let known: Vec<_> = PROPERTIES.iter().map(|(text, ..)| bytes(text)[0]).collect();
+    for (_, carry) in carriers() {
+        for id in (0..=127).filter(|id| !known.contains(id)) {
+            refused(V5, &carry(&[id, 0, 0, 0, 0]), MALFORMED);
+        }
+        refused(V5, &carry(&bytes("A6 00 00 00 00 00")), MALFORMED); // 0x26 in two bytes
+        refused(V5, &carry(&bytes("80 01 00 00")), MALFORMED); // identifier 128
+    }
+    // Yes or no.
+    for (text, property, value, places) in PROPERTIES {
+        if let Byte(_) = value {
+            for byte in 2..=255 {
+                let packet = carry(places.chars().next().unwrap(), &[*property as u8, byte]);
+                refused(V5, &packet, PROTOCOL);
+            }
+            assert_eq!(bytes(text).len(), 2);
+        }
+    }
+    // Not 0.
+    for letter in ['C', 'c'] {
+        refused(V5, &carry(letter, &bytes("21 00 00")), PROTOCOL);
+        refused(V5, &carry(letter, &bytes("27 00 00 00 00")), PROTOCOL);
+    }
+    for letter in ['P', 'S'] {
+        refused(V5, &carry(letter, &bytes("0B 00")), PROTOCOL);
+        refused(V5, &carry(letter, &bytes("0B 81 00")), MALFORMED); // not the shortest form
+        refused(V5, &carry(letter, &bytes("0B FF FF FF FF 7F")), MALFORMED);
+    }
+    refused(V5, &carry('P', &bytes("23 00 00")), ReasonCode::TOPIC_ALIAS_INVALID);
+    for letter in ['P', 'w'] {
+        for topic in ["'a/+'", "'#'", ""] {
+            let value = field(&bytes(topic));
+            refused(V5, &carry(letter, &[&[0x08], &value[..]].concat()), PROTOCOL);
+        }
+    }
+    for letter in ['C', 'c', 'X'] {
+        refused(V5, &carry(letter, &bytes("16 00 00")), PROTOCOL); // no method
+        assert!(decode(V5, &carry(letter, &bytes("16 00 00 15 00 00"))).is_ok());
+    }
+}
+
+#[test]
+fn text_rules() {
+    let fine: &[&[u8]] = &[
+        b"",
+        b"plain",
+        b"\xEF\xBB\xBFx",            // U+FEFF is kept wherever it stands
+        b"x\xEF\xBB\xBF",            // at the end as well
+        b"\x01\x1F\x7F",             // control characters are discouraged, not forbidden
+        b"\xC2\x80",                 // U+0080, the first of two bytes
+        b"\xEF\xBF\xBF",             // U+FFFF, likewise
+        b"\xED\x9F\xBF\xEE\x80\x80", // the neighbours of the surrogates
+        b"\xF4\x8F\xBF\xBF",         // U+10FFFF
+    ];
+    let bad: &[&[u8]] = &[
+        b"\0",
+        b"a\0b",
+        b"\x80",                     // begins in the middle
+        b"\xC3",                     // ends in the middle
+        b"\xE2\x82",                 // two bytes of three
+        b"\xC0\x80",                 // overlong U+0000
+        b"\xC1\xBF",                 // overlong U+007F
+        b"\xE0\x9F\xBF",             // overlong U+07FF
+        b"\xF0\x8F\xBF\xBF",         // overlong U+FFFF
+        b"\xED\xA0\x80",             // the first surrogate
+        b"\xED\xBF\xBF",             // the last
+        b"\xED\xA0\xBD\xED\xB8\x80", // a pair of them
+        b"\xF4\x90\x80\x80",         // above U+10FFFF
+        b"\xF5\x80\x80\x80",         // far above
+        b"\xFF",
+    ];
+    for text in fine.iter().chain(bad) {
+        let valid = fine.contains(text);
+        let check = |version, packet: &[u8]| {
+            if valid {
+                let decoded = decode(version, packet).unwrap();
+                assert_eq!(encode(version, &decoded), packet);
+            } else {
+                refused(version, packet, MALFORMED);
+            }
+        };
+        let value = field(text);
+        let head = |level: u8, flags: u8| [b"\0\x04MQTT", &[level, flags, 0, 0][..]].concat();
+        check(V4, &framed(0x10, &[head(4, 2), value.clone()].concat())); // client id
+        let user = [head(4, 0x82), vec![0, 0], value.clone()];
+        check(V4, &framed(0x10, &user.concat())); // user name
+        if !text.is_empty() {
+            let will = [head(5, 6), vec![0, 0, 0, 0], value.clone(), vec![0, 0]];
+            check(V5, &framed(0x10, &will.concat())); // will topic
+            check(V4, &framed(0x30, &value)); // topic
+            check(V4, &framed(0x82, &[&[0, 1], &value[..], &[0]].concat())); // filters
+            check(V4, &framed(0xA2, &[&[0, 1], &value[..]].concat()));
+        }
+        for (letter, carry) in carriers() {
+            for (_, property, example, places) in PROPERTIES {
+                let id = [*property as u8];
+                match example {
+                    // An empty response topic is no topic.
+                    Text(_) if text.is_empty() && *property == Property::ResponseTopic => (),
+                    Text(_) if places.contains(letter) => check(V5, &carry(&[&id, &value[..]].concat())),
+                    Pair(..) => {
+                        check(V5, &carry(&[&id, &value[..], &field(b"v")].concat()));
+                        check(V5, &carry(&[&id[..], &field(b"k"), &value].concat()));
+                    }
+                    _ => (),
+                }
+            }
+        }
+        if let Ok(text) = std::str::from_utf8(text) {
+            assert_eq!(check_text(text).is_ok(), valid);
+        }
+    }
+    assert!(check_text(&"x".repeat(65535)).is_ok());
+    assert!(check_text(&"x".repeat(65536)).is_err());
+    assert!(check_text(&"ä".repeat(32767)).is_ok());
+    assert!(check_text(&"ä".repeat(32768)).is_err()); // bytes count, not characters
+}
+
+#[test]
+fn cut_short_or_too_long() {
+    for (version, packet) in stories() {
+        let body = &packet[2..];
+        for end in 0..body.len() {
+            // Some are whole packets, too; none is the same one.
+            if let Ok(shorter) = Packet::decode(version, packet[0], &body[..end]) {
+                let again = encode(version, &shorter);
+                assert_ne!(again, packet);
+                assert_eq!(decode(version, &again), Ok(shorter));
+            }
+        }
+        let more = [body, &[0]].concat();
+        match packet[0] & 0xF0 {
+            0x30 | 0x90 => (), // a longer payload, another code
+            0xB0 if version == V5 => (),
+            0xE0 | 0xF0 if body.is_empty() && version == V5 => (),
+            0x40..=0x70 | 0xE0 if version == V5 && body.len() < 4 => (),
+            _ => refused(version, &framed(packet[0], &more), MALFORMED),
+        }
+    }
+}
+
+#[test]
+fn remaining_lengths() {
+    let table = [
+        (0, "00"),
+        (1, "01"),
+        (127, "7F"),
+        (128, "80 01"),
+        (16_383, "FF 7F"),
+        (16_384, "80 80 01"),
+        (2_097_151, "FF FF 7F"),
+        (2_097_152, "80 80 80 01"),
+        (268_435_455, "FF FF FF 7F"),
+    ];
+    for (length, text) in table {
+        let header = [&[0x30], &bytes(text)[..]].concat();
+        // The decoder believes it, and keeps only what is there.
+        let mut decoder = Decoder::new(V4, u32::MAX);
+        let mut at = 0;
+        let step = decoder.step(&header, &mut at, 0);
+        if length == 0 {
+            assert_eq!(step, Ok(Step::Packet { first: 0x30, start: 2, len: 0 }));
+        } else {
+            assert_eq!((step, at), (Ok(Step::More), header.len()));
+            assert_eq!(decoder.buffered(), 0);
+        }
+        // The encoder writes it.
+        if length > 3 {
+            let publish = Publish {
+                dup: false,
+                qos: QoS::AtMostOnce,
+                retain: false,
+                topic: b"t",
+                id: 0,
+                properties: NONE,
+                payload: &[],
+            };
+            let mut out = Vec::new();
+            publish.encode_header(V4, None, length - 3, &mut out);
+            assert_eq!(out, [header, bytes("00 01 't'")].concat());
+        }
+    }
+    // A length that is patched in afterwards, too.
+    for topic in [100, 121, 122, 123, 200, 16_377, 16_378, 16_379, 65_535] {
+        let filter = "x".repeat(topic);
+        let mut out = b"before".to_vec();
+        encode_unsubscribe(V4, 1, NONE, [&*filter].into_iter(), &mut out);
+        let expected = framed(0xA2, &[&[0, 1], &field(filter.as_bytes())[..]].concat());
+        assert_eq!(out, [b"before", &expected[..]].concat());
+    }
+    for text in ["30 FF FF FF FF 7F", "30 80 80 80 80", "D0 80 00", "30 FF 00", "30 80 80 00"] {
+        for piece in 1..=5 {
+            let found = split(V4, u32::MAX, &bytes(text), piece);
+            assert_eq!(found.end.unwrap_err().reason, MALFORMED, "{text}");
+        }
+    }
+}

@@ -1,0 +1,221 @@
+//! Any bytes, split in any way, give the same packets; a packet that is accepted is the same after a turn through its
+//! bytes; and memory follows what arrived.
+
+use wasmqtt::codec::*;
+
+use super::input::Input;
+use super::memory;
+
+/// Version, limit, sizes of pieces and windows, then the stream.
+pub fn run(data: &[u8]) {
+    let mut input = Input::new(data);
+    let version = input.pick(&[Version::V4, Version::V5]);
+    let limit = input.pick(&[u32::MAX, 1_000, 40, 2]);
+    let piece = 1 + input.below(64);
+    let window = 1 + input.below(64);
+    let stream = input.rest();
+
+    let counted = memory::allocated(|| any_split(version, limit, stream, piece, window));
+    // Two decoders with 64 KiB to start with, and some copies of what they found.
+    assert!(counted.peak as usize <= 256 * 1024 + 32 * stream.len(), "{} bytes", counted.peak);
+    assert_eq!(counted.live, 0);
+}
+
+/// Whole, byte by byte, in pieces and through windows of these sizes.
+pub fn any_split(version: Version, limit: u32, stream: &[u8], piece: usize, window: usize) {
+    let whole = split(version, limit, stream, stream.len().max(1));
+    assert_eq!(split(version, limit, stream, 1), whole);
+    assert_eq!(split(version, limit, stream, piece), whole);
+    assert_eq!(windows(version, limit, stream, window), whole);
+    for (first, body) in &whole.packets {
+        assert!(fixed_header(body.len()) + body.len() <= limit as usize);
+        packet(version, *first, body);
+    }
+}
+
+/// What a stream holds.
+#[derive(PartialEq, Debug)]
+pub struct Found {
+    /// First byte and body of each.
+    pub packets: Vec<(u8, Vec<u8>)>,
+    /// The decoder behind them, or why it gave up.
+    pub end: Result<Decoder, DecodeError>,
+}
+
+/// Feeds a stream in pieces of `size` bytes.
+pub fn split(version: Version, limit: u32, stream: &[u8], size: usize) -> Found {
+    let mut decoder = Decoder::new(version, limit);
+    let mut packets = Vec::new();
+    for (number, piece) in stream.chunks(size).enumerate() {
+        let mut at = 0;
+        loop {
+            match decoder.step(piece, &mut at, 0) {
+                Ok(Step::Packet { first, start, len }) => packets.push((first, piece[start..][..len].to_vec())),
+                Ok(Step::Split { first, body }) => {
+                    packets.push((first, body.clone()));
+                    decoder.recycle(body);
+                }
+                Ok(Step::More) => break,
+                Err(error) => {
+                    let end = Err(error);
+                    return Found { packets, end };
+                }
+            }
+        }
+        assert_eq!(at, piece.len(), "all is used");
+        // A fixed header has up to five bytes.
+        assert!(decoder.buffered() <= (number * size + piece.len()).min(limit.max(5) as usize));
+    }
+    let end = Ok(decoder);
+    Found { packets, end }
+}
+
+/// Shows a stream as one chunk through windows of `size` bytes, as one that stays outside of memory.
+pub fn windows(version: Version, limit: u32, chunk: &[u8], size: usize) -> Found {
+    let mut decoder = Decoder::new(version, limit);
+    let mut packets = Vec::new();
+    let mut from = 0;
+    while from < chunk.len() {
+        let window = &chunk[from..(from + size).min(chunk.len())];
+        let beyond = chunk.len() - from - window.len();
+        let mut at = 0;
+        loop {
+            match decoder.step(window, &mut at, beyond) {
+                Ok(Step::Packet { first, start, len }) => {
+                    let body = &chunk[from + start..][..len];
+                    if at > window.len() {
+                        outside(version, first, &window[start..], body);
+                    }
+                    packets.push((first, body.to_vec()));
+                }
+                Ok(Step::Split { first, body }) => {
+                    packets.push((first, body.clone()));
+                    decoder.recycle(body);
+                }
+                Ok(Step::More) => break,
+                Err(error) => {
+                    let end = Err(error);
+                    return Found { packets, end };
+                }
+            }
+        }
+        assert!(at > 0 && (beyond > 0 || at == window.len()), "the window is used");
+        from += at;
+    }
+    let end = Ok(decoder);
+    Found { packets, end }
+}
+
+/// A PUBLISH whose payload goes on outside of the window says the same as the whole one.
+fn outside(version: Version, first: u8, window: &[u8], body: &[u8]) {
+    let seen = Publish::decode_header(version, first, window, body.len());
+    let whole = Publish::decode_header(version, first, body, body.len());
+    match (seen, whole) {
+        (Ok((mut seen, hints)), Ok((whole, same))) => {
+            assert!(hints.payload_start <= window.len());
+            seen.payload = whole.payload;
+            assert_eq!((seen, hints), (whole, same));
+        }
+        (seen, whole) => assert_eq!(seen, whole),
+    }
+}
+
+/// Whatever comes in is refused, or is a packet that is the same after a turn through its bytes.
+pub fn packet(version: Version, first: u8, body: &[u8]) {
+    let result = Packet::decode(version, first, body);
+    let from_server = Packet::decode_from_server(version, first, body);
+    if let Ok(packet) = &from_server {
+        assert_eq!(Ok(packet), result.as_ref());
+    }
+    let Ok(packet) = result else { return };
+    assert_eq!(packet.kind(), kind(first));
+    let mut encoded = Vec::new();
+    packet.encode(version, &mut encoded);
+    // In its shortest form now. Only the refusal of a 3.1.1 server grows: it gets a property length.
+    assert!(encoded.len() <= fixed_header(body.len()) + body.len() || body == [0, 1]);
+    let mut at = 0;
+    let Ok(Step::Packet { first, start, len }) = Decoder::new(version, u32::MAX).step(&encoded, &mut at, 0) else {
+        panic!("{encoded:02x?}");
+    };
+    assert_eq!(at, encoded.len());
+    let again = Packet::decode(version, first, &encoded[start..][..len]).unwrap();
+    assert_eq!(again, packet);
+    let mut twice = Vec::new();
+    again.encode(version, &mut twice);
+    assert_eq!(twice, encoded);
+    match packet {
+        Packet::Connect(connect) => {
+            properties(connect.properties);
+            if let Some(will) = connect.will {
+                check_topic(will.topic.as_bytes()).unwrap();
+                properties(will.properties);
+            }
+        }
+        Packet::ConnAck(ConnAck { properties: block, .. })
+        | Packet::PubAck(Ack { properties: block, .. })
+        | Packet::PubRec(Ack { properties: block, .. })
+        | Packet::PubRel(Ack { properties: block, .. })
+        | Packet::PubComp(Ack { properties: block, .. })
+        | Packet::SubAck(SubAck { properties: block, .. })
+        | Packet::UnsubAck(SubAck { properties: block, .. })
+        | Packet::Disconnect(Disconnect { properties: block, .. })
+        | Packet::Auth(Auth { properties: block, .. }) => properties(block),
+        Packet::Publish(publish) => {
+            assert_eq!(publish.size(version, None, publish.payload.len()), encoded.len());
+            assert!(publish.topic.is_empty() || check_topic(publish.topic).is_ok());
+            assert_eq!(publish.id == 0, publish.qos == QoS::AtMostOnce);
+            properties(publish.properties);
+        }
+        Packet::Subscribe(subscribe) => {
+            properties(subscribe.properties);
+            filters(subscribe.filters.map(|(filter, _)| filter).collect());
+        }
+        Packet::Unsubscribe(unsubscribe) => {
+            properties(unsubscribe.properties);
+            filters(unsubscribe.filters.collect());
+        }
+        Packet::PingReq | Packet::PingResp => {}
+    }
+}
+
+/// A block that was accepted can be built again, property by property.
+fn properties(block: Properties) {
+    let mut built = PropertiesBuf::default();
+    for (property, value) in block.iter() {
+        built.push(property, value);
+        block.get(property).unwrap();
+    }
+    assert_eq!(built.borrow(), block);
+    assert_eq!(PropertiesBuf::from(block), built);
+    let pairs = block.user_properties().count() + block.identifiers().count();
+    assert!(pairs <= block.iter().count());
+}
+
+/// Filters that were accepted do the same in the trie as one by one.
+fn filters(filters: Vec<&str>) {
+    assert!(!filters.is_empty());
+    let mut trie = Trie::default();
+    let path = |filter: &'_ str| shared(filter).map_or(filter.to_owned(), |(_, filter)| filter.to_owned());
+    for (id, filter) in filters.iter().enumerate() {
+        check_filter(filter).unwrap();
+        assert!(overlaps(filter, filter));
+        trie.insert(&path(filter), id as u32);
+    }
+    for topic in filters.iter().filter(|topic| check_topic(topic.as_bytes()).is_ok()) {
+        let mut found = Vec::new();
+        trie.matching(topic, &mut found);
+        for (id, filter) in filters.iter().enumerate() {
+            // The last of several to one path has it.
+            let holds = trie.get(&path(filter)) == Some(id as u32);
+            assert_eq!(found.contains(&(id as u32)), holds && matches(filter, topic), "{filter} {topic}");
+        }
+    }
+    for filter in &filters {
+        trie.remove(&path(filter));
+    }
+    assert_eq!(format!("{trie:?}"), format!("{:?}", Trie::default()));
+}
+
+fn fixed_header(length: usize) -> usize {
+    1 + varint_size(length)
+}

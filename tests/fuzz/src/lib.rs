@@ -1,0 +1,8 @@
+//! What the fuzz targets do with their input: ordinary functions, so that stable Rust can call them too. Each panics where
+//! something is wrong.
+
+pub mod decoder;
+mod input;
+pub mod memory;
+pub mod options;
+pub mod session;

@@ -1,0 +1,829 @@
+//! A session between an application, a clock and a server that all do what the input says. Whatever that is: nothing panics
+//! or spins, what leaves is a conversation that the specification allows, every token completes once, and memory is
+//! bounded.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::rc::Rc;
+
+use wasmqtt::codec::{self, *};
+use wasmqtt::options::{Draft, DraftKind, Options, Value};
+use wasmqtt::session::{Accepted, Command, Credentials, Event, Handle, Input as Chunk, Instant, Resolved};
+use wasmqtt::session::{Session, State, Token};
+
+use super::input::Input;
+use super::memory;
+
+/// Rounds in which the session must come to rest, whatever happened.
+const PATIENCE: usize = 1_000;
+/// ms.
+const LONGEST_END: u64 = 10_000;
+
+/// Options, then one thing that happens after the other.
+pub fn run(data: &[u8]) {
+    let mut spent = 0;
+    let counted = memory::allocated(|| {
+        let mut world = World::new(data);
+        while !world.input.is_empty() {
+            world.happen();
+            world.pump();
+        }
+        world.end();
+        spent = data.len() + world.spent;
+    });
+    // Tables and buffers of the session and of this file, and some hundred bytes for each request of a few.
+    assert!(counted.peak as usize <= 1024 * 1024 + 256 * spent, "{} bytes", counted.peak);
+    assert_eq!(counted.live, 0);
+}
+
+struct World<'a> {
+    input: Input<'a>,
+    /// Bytes that were handed to the session and are not in the input.
+    spent: usize,
+    session: Session,
+    now: Instant,
+    state: State,
+    last_token: Token,
+    pending: BTreeSet<Token>,
+    last_handle: Handle,
+    topics: Vec<u32>,
+    /// Acknowledgements that the application owes.
+    sequences: Vec<u32>,
+    slots: BTreeMap<u32, Rc<str>>,
+    /// Attempts that the application was asked about.
+    resolving: Option<u32>,
+    authenticating: Option<u32>,
+    socket: Option<Socket>,
+    /// A chunk that waits until the application has heard of the connection, and how much of it is used.
+    rest: Option<(Vec<u8>, usize)>,
+    /// In the transport's buffer.
+    buffered: usize,
+    /// Identifiers that the client must not give to something new.
+    taken: BTreeSet<u16>,
+}
+
+/// A connection as the server sees it.
+struct Socket {
+    open: bool,
+    /// From CONNECT on.
+    version: Option<Version>,
+    has_method: bool,
+    /// Of what the server says.
+    decoder: Decoder,
+    /// It has said what no server says.
+    gone: bool,
+    /// What the CONNACK allows.
+    limits: Option<Limits>,
+    /// DISCONNECT has come.
+    goodbye: bool,
+    aliases: BTreeMap<u16, Vec<u8>>,
+    /// QoS 1 and 2 under way to the server.
+    live: BTreeSet<u16>,
+    /// SUBSCRIBE and UNSUBSCRIBE without an answer: the answer's first byte, identifier, number of filters.
+    requests: VecDeque<(u8, u16, usize)>,
+    /// What the server has sent and the client may answer, by the answer's first byte.
+    owed: BTreeMap<(u8, u16), usize>,
+}
+
+#[derive(Clone)]
+struct Limits {
+    receive_maximum: usize,
+    packet_size: usize,
+    qos: QoS,
+    retain: bool,
+    alias: u16,
+}
+
+impl<'a> World<'a> {
+    fn new(data: &'a [u8]) -> Self {
+        let mut input = Input::new(data);
+        let options = options(&mut input);
+        let mut session = Session::new(options, 7).unwrap();
+        session.ask_verdict(input.flag());
+        session.tap(input.flag());
+        Self {
+            input,
+            spent: 0,
+            session,
+            now: Instant(0),
+            state: State::Idle,
+            last_token: 0,
+            pending: BTreeSet::new(),
+            last_handle: 0,
+            topics: Vec::new(),
+            sequences: Vec::new(),
+            slots: BTreeMap::new(),
+            resolving: None,
+            authenticating: None,
+            socket: None,
+            rest: None,
+            buffered: 0,
+            taken: BTreeSet::new(),
+        }
+    }
+
+    /// One thing.
+    fn happen(&mut self) {
+        match self.input.below(32) {
+            // What the application wants.
+            0 | 1 => self.session.connect(),
+            2 => self.session.abandon(self.now),
+            3 => self.session.reconnect(self.now),
+            4 | 5 => self.publish(),
+            6 => {
+                for _ in 0..self.input.below(8) {
+                    self.publish();
+                }
+            }
+            7 | 8 => self.subscribe(),
+            9 => {
+                let handle = self.input.below(self.last_handle as usize + 2) as Handle;
+                self.ask(|session, token| session.leave(token, handle, Draft::default()));
+            }
+            10 => {
+                let filters: Vec<Rc<str>> = (0..self.input.below(4)).map(|_| self.filter().into()).collect();
+                let draft = self.draft(DraftKind::Unsubscribe);
+                self.ask(|session, token| session.unsubscribe(token, &filters, draft));
+            }
+            11 => {
+                self.ask(|session, token| session.reauthenticate(token));
+            }
+            12 => {
+                let now = self.now;
+                self.ask(|session, token| session.drain(now, token));
+            }
+            13 => {
+                let token = self.input.below(self.last_token as usize + 1) as Token;
+                self.pending.remove(&token);
+                self.session.cancel(self.now, token);
+            }
+            14 => self.session.delivered(),
+            15 => {
+                let sequence = self.sequence();
+                self.session.hold(sequence);
+            }
+            16 => {
+                let sequence = self.sequence();
+                let reason = ReasonCode(self.input.pick(&[0, 0, 0x10, 0x80, 0x99, 0x81, 0x01]));
+                _ = self.session.acknowledge(sequence, reason);
+            }
+            17 => {
+                let will = options(&mut self.input).will;
+                _ = self.session.set_will(will);
+            }
+            18 => {
+                // Seldom, for little happens afterwards.
+                if self.input.below(4) == 0 {
+                    let (timeout, force) = (self.input.pick(&[0, 50, LONGEST_END]), self.input.flag());
+                    let reason = ReasonCode(self.input.pick(&[0, 4, 0x80, 0x9C]));
+                    let draft = self.draft(DraftKind::Disconnect);
+                    _ = self.session.end(self.now, timeout, force, reason, draft);
+                }
+            }
+            // What happens outside.
+            19 | 20 => self.resolve(),
+            21 | 22 => self.open(),
+            23 => self.authenticate(),
+            24 => {
+                if self.socket.take().is_some() {
+                    self.rest = None;
+                    let code = self.input.pick(&[None, Some(1000), Some(1006)]);
+                    self.session.handle_close(self.now, code, None);
+                }
+            }
+            25 => {
+                if self.socket.is_some() && self.rest.is_none() {
+                    self.session.handle_text(self.now);
+                }
+            }
+            26 => {
+                self.buffered = self.input.pick(&[0, 0, 600_000, 2_000_000]);
+                self.session.handle_writable(self.now, self.buffered);
+            }
+            27 | 28 => self.wait(),
+            _ => self.chunk(),
+        }
+    }
+
+    /// Everything is told to end, and does.
+    fn end(&mut self) {
+        let force = self.input.flag();
+        self.session.end(self.now, 0, force, ReasonCode::SUCCESS, Draft::default()).unwrap();
+        self.pump();
+        if self.session.state() == State::Closing {
+            // It was closing already, and may take its time.
+            self.now = self.now.after_ms(LONGEST_END);
+            self.session.handle_timeout(self.now);
+            self.pump();
+        }
+        assert_eq!(self.session.state(), State::Closed);
+        assert_eq!(self.session.poll_timeout(), None);
+        assert!(self.socket.is_none(), "the socket is left");
+        assert!(self.pending.is_empty(), "every token has completed");
+    }
+
+    // ------------------------------------------------------------------------------------ the application
+
+    fn token(&mut self) -> Token {
+        self.last_token += 1;
+        self.pending.insert(self.last_token);
+        self.last_token
+    }
+
+    /// A call that completes by its token, unless it is refused.
+    fn ask<E>(&mut self, call: impl FnOnce(&mut Session, Token) -> Result<(), E>) -> bool {
+        let token = self.token();
+        let refused = call(&mut self.session, token).is_err();
+        if refused {
+            self.pending.remove(&token);
+        }
+        self.spent += 100;
+        !refused
+    }
+
+    fn publish(&mut self) {
+        let topic = self.input.below(8);
+        if topic >= self.topics.len() || self.input.below(64) == 0 {
+            let text = self.filter();
+            if let Ok(number) = self.session.topic(&text) {
+                self.topics.push(number);
+            }
+        }
+        if self.input.below(256) == 255 {
+            self.session.forget_topics();
+            self.topics.clear();
+        }
+        let topic = self.topics.get(topic).copied().unwrap_or(0);
+        let payload = vec![b'x'; self.input.pick(&[0, 1, 30, 200, 20_000])];
+        let qos = self.input.pick(&[QoS::AtMostOnce, QoS::AtLeastOnce, QoS::ExactlyOnce]);
+        let flags = self.input.byte();
+        let draft = (flags & 6 == 6).then(|| self.draft(DraftKind::Publish));
+        let token = self.token();
+        let accepted = self.session.publish(self.now, topic, &payload, qos, flags & 1 == 1, draft, token);
+        self.spent += 300 + payload.len();
+        if accepted.is_err() {
+            self.pending.remove(&token);
+        }
+        if accepted == Ok(Accepted::Written) {
+            assert_eq!(qos, QoS::AtMostOnce);
+            // It may complete once more, before anything else happens.
+            self.pump();
+            self.pending.remove(&token);
+        }
+    }
+
+    fn subscribe(&mut self) {
+        let filters: Vec<(Rc<str>, _)> = (0..self.input.below(5))
+            .map(|_| {
+                let bits = self.input.below(0x30) as u8;
+                let options = SubscribeOptions::decode(Version::V5, bits);
+                (
+                    self.filter().into(),
+                    options.unwrap_or(SubscribeOptions {
+                        qos: QoS::AtLeastOnce,
+                        no_local: false,
+                        retain_as_published: false,
+                        retain_handling: 0,
+                    }),
+                )
+            })
+            .collect();
+        let draft = self.draft(DraftKind::Subscribe);
+        self.last_handle += 1;
+        let handle = self.last_handle;
+        self.spent += 200 * filters.len();
+        self.ask(|session, token| session.subscribe(token, handle, &filters, draft));
+    }
+
+    /// A topic or filter, valid more often than not.
+    fn filter(&mut self) -> String {
+        const LEVELS: [&str; 8] = ["a", "b", "+", "#", "", "$SYS", "$share/g", "a long level"];
+        let levels: Vec<&str> = (0..1 + self.input.below(3)).map(|_| self.input.pick(&LEVELS)).collect();
+        self.spent += 100;
+        levels.join("/")
+    }
+
+    fn draft(&mut self, kind: DraftKind) -> Draft {
+        let mut draft = Draft::default();
+        let flags = self.input.byte();
+        let number = Value::Number(f64::from(self.input.below(6) as u32));
+        for (bit, path, value) in [
+            (0, "messageExpiryInterval", number.clone()),
+            (1, "topicAlias", number.clone()),
+            (2, "subscriptionIdentifier", number.clone()),
+            (3, "sessionExpiryInterval", number),
+            (4, "userProperties", Value::Strings(vec!["k".into(), "v".into()])),
+            (5, "contentType", Value::Text("t".into())),
+            (5, "reasonString", Value::Text("because".into())),
+        ] {
+            if flags >> bit & 1 == 1 {
+                // What this kind does not have is refused.
+                _ = draft.set(kind, path, value);
+            }
+        }
+        draft
+    }
+
+    fn sequence(&mut self) -> u32 {
+        let any = u32::from(self.input.byte());
+        self.sequences.get(any as usize % 8).copied().unwrap_or(any)
+    }
+
+    fn resolve(&mut self) {
+        let Some(attempt) = self.resolving.take() else { return };
+        if attempt != self.session.generation() {
+            return;
+        }
+        let servers = self.input.below(4);
+        let credentials = Credentials {
+            username: self.input.flag().then(|| "me".into()),
+            password: (self.input.below(4) == 3).then(|| b"secret".to_vec()),
+        };
+        let resolved = (servers > 0).then(|| Resolved {
+            urls: (0..servers).map(|n| ["ws://a", "ws://b:8080", "wss://c"][n].into()).collect(),
+            credentials: vec![credentials; servers],
+            dynamic: self.input.flag(),
+        });
+        self.session.handle_resolved(self.now, resolved.ok_or(()));
+    }
+
+    fn authenticate(&mut self) {
+        let Some(attempt) = self.authenticating.take() else { return };
+        if attempt == self.session.generation() {
+            let data = self.input.pick(&[Ok(None), Ok(Some(1)), Ok(Some(2)), Err(())]);
+            self.session.handle_auth(self.now, data.map(|len| len.map(|len| vec![0; len])));
+        }
+    }
+
+    fn open(&mut self) {
+        if let Some(socket) = self.socket.as_mut().filter(|socket| !socket.open) {
+            socket.open = true;
+            self.session.handle_open(self.now);
+        }
+    }
+
+    /// Time passes, and timers that are due come to rest at once.
+    fn wait(&mut self) {
+        let due = self.session.poll_timeout().map_or(0, |at| at.since_ms(self.now) + 1);
+        let ms = self.input.pick(&[0, 1, due, due, 200, 1_000, 60_000, 86_400_000]);
+        self.now = self.now.after_ms(ms);
+        for _ in 0..8 {
+            if self.session.poll_timeout().is_none_or(|at| at > self.now) {
+                return;
+            }
+            self.session.handle_timeout(self.now);
+            self.pump();
+        }
+        panic!("a timer is always due");
+    }
+
+    // ------------------------------------------------------------------------------------ what the session asks for
+
+    /// Does all that the session asks for.
+    fn pump(&mut self) {
+        for _ in 0..PATIENCE {
+            self.transmit();
+            self.deliver(0);
+            match self.session.poll_command() {
+                Some(command) => self.execute(command),
+                None if self.session.pending_output() == 0 => return,
+                None => {}
+            }
+        }
+        panic!("the session never rests");
+    }
+
+    fn transmit(&mut self) {
+        let mut sent = false;
+        for _ in 0..PATIENCE {
+            let Some(frame) = self.session.poll_transmit(self.now) else {
+                if sent {
+                    self.session.handle_writable(self.now, self.buffered);
+                }
+                return;
+            };
+            assert!(!frame.is_empty());
+            sent = true;
+            if let Some(socket) = &mut self.socket {
+                socket.receive(frame, &mut self.taken);
+            }
+        }
+        panic!("endless output");
+    }
+
+    fn execute(&mut self, command: Command) {
+        match command {
+            Command::Resolve { .. } => self.resolving = Some(self.session.generation()),
+            Command::Open { url } => {
+                assert!(url.starts_with("ws"));
+                assert!(self.socket.is_none(), "one socket at a time");
+                self.socket = Some(Socket::new());
+            }
+            Command::Close { .. } => {
+                self.socket = None;
+                self.rest = None;
+            }
+            Command::Authenticate(_) => self.authenticating = Some(self.session.generation()),
+            Command::Judge { .. } => {
+                let retry = self.input.pick(&[None, Some(true), Some(false)]);
+                self.session.handle_verdict(self.now, retry);
+            }
+        }
+    }
+
+    /// Hears of events; messages lie in a chunk of `chunk` bytes.
+    fn deliver(&mut self, chunk: usize) {
+        while let Some(event) = self.session.poll_event() {
+            assert_ne!(self.state, State::Closed, "{event:?} behind the last state");
+            match event {
+                Event::State(State::Closed) => {}
+                Event::State(state) => {
+                    assert_ne!(state, self.state);
+                    self.state = state;
+                }
+                Event::Closed(_) => {
+                    assert!(self.pending.is_empty(), "every token completes before the end");
+                    self.state = State::Closed;
+                }
+                Event::Published { token, .. }
+                | Event::Failed { token, .. }
+                | Event::Subscribed { token, .. }
+                | Event::Unsubscribed { token, .. }
+                | Event::Done(token) => assert!(self.pending.remove(&token), "{token} completes once"),
+                Event::Slot { slot, topic, routes, .. } => {
+                    assert!(routes.iter().all(|handle| *handle <= self.last_handle));
+                    self.slots.insert(slot, topic);
+                }
+                Event::Message(message) => {
+                    assert!(check_topic(self.slots[&message.slot].as_bytes()).is_ok());
+                    let bytes = if message.assembled { self.session.assembled().len() } else { chunk };
+                    for span in [message.payload, message.properties] {
+                        assert!((span.start + span.len) as usize <= bytes);
+                    }
+                    if message.qos > QoS::AtMostOnce {
+                        self.sequences.push(message.sequence);
+                    }
+                }
+                Event::Inactive { handle, .. } => assert!(handle <= self.last_handle),
+                Event::Connected(_)
+                | Event::ConnectFailed(_)
+                | Event::Disconnected { .. }
+                | Event::Reconnecting { .. }
+                | Event::Error(_)
+                | Event::Packet(_) => {}
+            }
+        }
+    }
+
+    // ------------------------------------------------------------------------------------ the server
+
+    /// The server sends some packets, or what may be some.
+    fn chunk(&mut self) {
+        let window = self.input.pick(&[usize::MAX, usize::MAX, 7, 40]);
+        let piece = self.input.pick(&[usize::MAX, usize::MAX, 1, 13]);
+        let mut bytes = Vec::new();
+        for _ in 0..1 + self.input.below(4) {
+            self.say(&mut bytes);
+        }
+        self.spent += 4 * bytes.len();
+        self.resume(window);
+        let Some(socket) = self.socket.as_mut().filter(|socket| socket.open) else {
+            return;
+        };
+        socket.say(&bytes, &mut self.taken);
+        for piece in bytes.chunks(piece.min(bytes.len()).max(1)) {
+            self.resume(window);
+            self.read(piece.to_vec(), 0, window);
+        }
+    }
+
+    /// Goes on with a chunk that waited for the application.
+    fn resume(&mut self, window: usize) {
+        if let Some((rest, at)) = self.rest.take() {
+            self.read(rest, at, window);
+        }
+    }
+
+    /// Goes through a chunk from `at` on, as the link does.
+    fn read(&mut self, chunk: Vec<u8>, mut at: usize, window: usize) {
+        while at < chunk.len() {
+            let bytes = &chunk[at..];
+            let bytes = &bytes[..window.min(bytes.len())];
+            let input = Chunk { bytes, offset: at, beyond: chunk.len() - at - bytes.len() };
+            let used = self.session.handle_input(self.now, input);
+            assert!(used > 0, "input is used");
+            at += used;
+            assert!(at <= chunk.len());
+            self.deliver(chunk.len());
+            if self.session.is_paused() {
+                self.rest = Some((chunk, at));
+                return;
+            }
+        }
+    }
+
+    /// One packet that a server may send here, or a few bytes of something else.
+    fn say(&mut self, out: &mut Vec<u8>) {
+        let socket = self.socket.as_ref();
+        let version = socket.and_then(|socket| socket.version).unwrap_or(Version::V5);
+        let mut properties = PropertiesBuf::default();
+        let packet = match self.input.below(16) {
+            0 | 1 => {
+                self.connack_properties(&mut properties);
+                let reason = ReasonCode(self.input.pick(&[0, 0, 0, 0, 0, 0x84, 0x86, 0x9C]));
+                let session_present = self.input.flag() && reason == ReasonCode::SUCCESS;
+                Packet::ConnAck(ConnAck { session_present, reason, properties: properties.borrow() })
+            }
+            2..6 => return self.message(version, out),
+            6..9 => {
+                let id = self.input.below(8);
+                let id = socket.and_then(|socket| socket.live.iter().nth(id)).copied().unwrap_or(id as u16 + 1);
+                let first = self.input.pick(&[first::PUBACK, first::PUBREC, first::PUBCOMP, first::PUBCOMP]);
+                let reason = ReasonCode(self.input.pick(&[0, 0, 0, 0x10, 0x92, 0x97]));
+                return encode_ack(first, id, reason, version, out);
+            }
+            9 => {
+                let id = 1 + self.input.below(8) as u16;
+                return encode_ack(first::PUBREL, id, ReasonCode::SUCCESS, version, out);
+            }
+            10 | 11 => {
+                let any = (first::SUBACK, 1, 1);
+                let (first, id, count) = socket.and_then(|socket| socket.requests.front()).copied().unwrap_or(any);
+                let codes: Vec<u8> = (0..count).map(|_| self.input.pick(&[0, 0, 1, 2, 0x80, 0x87, 0x11])).collect();
+                let ack = SubAck { id, codes: &codes, properties: Properties::EMPTY };
+                return ack.encode(first, version, out);
+            }
+            12 => Packet::PingResp,
+            13 => {
+                let reason = ReasonCode(self.input.pick(&[0, 0x8B, 0x8E, 0x9D, 0x04]));
+                Packet::Disconnect(Disconnect { reason, properties: Properties::EMPTY })
+            }
+            14 => {
+                properties.push(Property::AuthenticationMethod, codec::Value::Text("m"));
+                let reason = ReasonCode(self.input.pick(&[0, 0x18, 0x19]));
+                Packet::Auth(Auth { reason, properties: properties.borrow() })
+            }
+            _ => return out.extend_from_slice(self.input.block()),
+        };
+        packet.encode(version, out);
+    }
+
+    fn connack_properties(&mut self, out: &mut PropertiesBuf) {
+        use codec::Value::{Byte, Four, Text, Two};
+        let flags = self.input.number();
+        let small = 1 + self.input.below(4) as u16;
+        for (bit, property, value) in [
+            (0, Property::ReceiveMaximum, Two(small)),
+            (1, Property::MaximumPacketSize, Four(u32::from(small) * 16)),
+            (2, Property::TopicAliasMaximum, Two(small)),
+            (3, Property::TopicAliasMaximum, Two(1_000)),
+            (4, Property::MaximumQos, Byte((small & 1) as u8)),
+            (5, Property::RetainAvailable, Byte(0)),
+            (6, Property::SubscriptionIdentifierAvailable, Byte(0)),
+            (7, Property::WildcardSubscriptionAvailable, Byte(0)),
+            (8, Property::SharedSubscriptionAvailable, Byte(0)),
+            (9, Property::ServerKeepAlive, Two(small - 1)),
+            (10, Property::SessionExpiryInterval, Four(u32::from(small) - 1)),
+            (11, Property::AssignedClientIdentifier, Text("assigned")),
+        ] {
+            let twice = bit == 3 && flags & 4 == 4;
+            if flags >> bit & 1 == 1 && !twice {
+                out.push(property, value);
+            }
+        }
+        // Where the client has a method, as it should be.
+        if flags >> 12 != 0 && self.socket.as_ref().is_some_and(|socket| socket.has_method) {
+            out.push(Property::AuthenticationMethod, Text("m"));
+        }
+    }
+
+    fn message(&mut self, version: Version, out: &mut Vec<u8>) {
+        let flags = self.input.byte();
+        let qos = QoS::from_bits(flags & 3).unwrap_or(QoS::AtMostOnce);
+        let topic = if flags & 0x40 != 0 && version == Version::V5 { String::new() } else { self.filter() };
+        let mut properties = PropertiesBuf::default();
+        for identifier in 0..self.input.below(4) as u32 {
+            let identifier = identifier + u32::from(flags >> 6) + 1;
+            properties.push(Property::SubscriptionIdentifier, codec::Value::Varint(identifier));
+        }
+        if flags & 0x20 != 0 {
+            properties.push(Property::ContentType, codec::Value::Text("t"));
+        }
+        let alias = (flags & 0xC0 != 0 && version == Version::V5).then(|| 1 + self.input.below(5) as u16);
+        let payload = vec![b'y'; self.input.pick(&[0, 1, 50, 300])];
+        let publish = Publish {
+            dup: flags & 8 != 0 && qos > QoS::AtMostOnce,
+            qos,
+            retain: flags & 4 != 0,
+            topic: topic.as_bytes(),
+            id: 1 + self.input.below(8) as u16,
+            properties: properties.borrow(),
+            payload: &payload,
+        };
+        publish.encode_header(version, alias, payload.len(), out);
+        out.extend_from_slice(&payload);
+    }
+}
+
+impl Socket {
+    fn new() -> Self {
+        Self {
+            open: false,
+            version: None,
+            has_method: false,
+            decoder: Decoder::new(Version::V5, u32::MAX),
+            gone: false,
+            limits: None,
+            goodbye: false,
+            aliases: BTreeMap::new(),
+            live: BTreeSet::new(),
+            requests: VecDeque::new(),
+            owed: BTreeMap::new(),
+        }
+    }
+
+    /// A frame of the client: whole packets, each one allowed.
+    fn receive(&mut self, frame: &[u8], taken: &mut BTreeSet<u16>) {
+        assert!(self.open, "nothing is sent before the socket is open");
+        let mut decoder = Decoder::new(Version::V5, u32::MAX);
+        let mut at = 0;
+        while let Step::Packet { first, start, len } = decoder.step(frame, &mut at, 0).unwrap() {
+            let body = &frame[start..][..len];
+            let Some(version) = self.version else {
+                // [MQTT-3.1.0-1], and the level behind the protocol's name.
+                assert_eq!(first, first::CONNECT);
+                let version = if body[6] == 4 { Version::V4 } else { Version::V5 };
+                let Ok(Packet::Connect(connect)) = Packet::decode(version, first, body) else { panic!("{body:02x?}") };
+                self.version = Some(version);
+                self.decoder = Decoder::new(version, u32::MAX);
+                self.has_method = connect.properties.get(Property::AuthenticationMethod).is_some();
+                continue;
+            };
+            let packet = Packet::decode(version, first, body).unwrap();
+            let size = 1 + varint_size(len) + len;
+            self.check(&packet, size, taken);
+        }
+        assert_eq!((at, decoder.buffered()), (frame.len(), 0), "a frame holds whole packets");
+    }
+
+    fn check(&mut self, packet: &Packet, size: usize, taken: &mut BTreeSet<u16>) {
+        assert!(!self.goodbye, "{packet:?} behind DISCONNECT");
+        let Some(limits) = self.limits.clone() else {
+            match packet {
+                Packet::Auth(_) => assert!(self.has_method),
+                Packet::Disconnect(_) => self.goodbye = true,
+                _ => panic!("{packet:?} before CONNACK"),
+            }
+            return;
+        };
+        assert!(size <= limits.packet_size, "{packet:?} of {size} bytes");
+        match packet {
+            Packet::Publish(publish) => {
+                assert!(publish.qos <= limits.qos && (limits.retain || !publish.retain));
+                if let Some(alias) = publish.properties.u32(Property::TopicAlias) {
+                    let alias = alias as u16;
+                    assert!(alias <= limits.alias);
+                    if publish.topic.is_empty() {
+                        assert!(self.aliases.contains_key(&alias));
+                    } else {
+                        self.aliases.insert(alias, publish.topic.to_vec());
+                    }
+                }
+                assert!(publish.properties.identifiers().next().is_none());
+                if publish.qos == QoS::AtMostOnce {
+                    return;
+                }
+                let fresh = taken.insert(publish.id);
+                assert!(fresh || publish.dup, "identifier {} is taken", publish.id);
+                assert!(self.requests.iter().all(|(_, id, _)| *id != publish.id));
+                assert!(self.live.insert(publish.id), "sent once on a connection");
+                assert!(self.live.len() <= limits.receive_maximum);
+            }
+            Packet::Subscribe(Subscribe { id, .. }) | Packet::Unsubscribe(Unsubscribe { id, .. }) => {
+                assert!(!taken.contains(id));
+                assert!(self.requests.iter().all(|(_, other, _)| other != id));
+                let (first, count) = match packet {
+                    Packet::Subscribe(subscribe) => (first::SUBACK, subscribe.filters.clone().count()),
+                    Packet::Unsubscribe(unsubscribe) => (first::UNSUBACK, unsubscribe.filters.clone().count()),
+                    _ => unreachable!(),
+                };
+                let count = if first == first::UNSUBACK && self.version == Some(Version::V4) { 0 } else { count };
+                self.requests.push_back((first, *id, count));
+            }
+            Packet::PubAck(ack) => self.settle(first::PUBACK, ack.id),
+            Packet::PubRec(ack) => self.settle(first::PUBREC, ack.id),
+            Packet::PubComp(ack) => self.settle(first::PUBCOMP, ack.id),
+            // Also for one that was sent on an earlier connection, and for a PUBREC out of nowhere.
+            Packet::PubRel(_) => {}
+            Packet::PingReq => {}
+            Packet::Disconnect(_) => self.goodbye = true,
+            Packet::Auth(_) => assert!(self.has_method),
+            _ => panic!("a client sends no {packet:?}"),
+        }
+    }
+
+    fn settle(&mut self, first: u8, id: u16) {
+        let owed = self.owed.get_mut(&(first, id)).filter(|count| **count > 0);
+        *owed.expect("an acknowledgement for something") -= 1;
+    }
+
+    /// Notes what the server says, up to what no server says.
+    fn say(&mut self, bytes: &[u8], taken: &mut BTreeSet<u16>) {
+        let Some(version) = self.version.filter(|_| !self.gone) else {
+            self.gone = true;
+            return;
+        };
+        let mut at = 0;
+        loop {
+            let (first, body) = match self.decoder.step(bytes, &mut at, 0) {
+                Ok(Step::Packet { first, start, len }) => (first, bytes[start..][..len].to_vec()),
+                Ok(Step::Split { first, body }) => (first, body),
+                Ok(Step::More) => return,
+                Err(_) => break,
+            };
+            match Packet::decode_from_server(version, first, &body) {
+                Ok(packet) => self.said(packet, taken),
+                Err(_) => break,
+            }
+        }
+        self.gone = true;
+    }
+
+    fn said(&mut self, packet: Packet, taken: &mut BTreeSet<u16>) {
+        match packet {
+            Packet::ConnAck(connack) if self.limits.is_none() && connack.reason == ReasonCode::SUCCESS => {
+                let number = |property, default| connack.properties.u32(property).unwrap_or(default);
+                self.limits = Some(Limits {
+                    receive_maximum: number(Property::ReceiveMaximum, 65_535) as usize,
+                    packet_size: number(Property::MaximumPacketSize, u32::MAX) as usize,
+                    qos: QoS::from_bits(number(Property::MaximumQos, 2) as u8).unwrap(),
+                    retain: number(Property::RetainAvailable, 1) == 1,
+                    alias: number(Property::TopicAliasMaximum, 0) as u16,
+                });
+                if !connack.session_present {
+                    taken.clear();
+                }
+            }
+            Packet::Publish(publish) => {
+                let first = match publish.qos {
+                    QoS::AtMostOnce => return,
+                    QoS::AtLeastOnce => first::PUBACK,
+                    QoS::ExactlyOnce => first::PUBREC,
+                };
+                *self.owed.entry((first, publish.id)).or_default() += 1;
+            }
+            Packet::PubRel(ack) => *self.owed.entry((first::PUBCOMP, ack.id)).or_default() += 1,
+            Packet::PubRec(ack) if !ack.reason.is_error() => {}
+            Packet::PubAck(ack) | Packet::PubRec(ack) | Packet::PubComp(ack) => {
+                self.live.remove(&ack.id);
+                taken.remove(&ack.id);
+            }
+            Packet::SubAck(ack) | Packet::UnsubAck(ack) => self.requests.retain(|(_, id, _)| *id != ack.id),
+            _ => {}
+        }
+    }
+}
+
+/// The options that matter to a session, each with a few values.
+fn options(input: &mut Input) -> Options {
+    let mut options = Options::new();
+    let text = |text: &str| Value::Text(text.to_owned());
+    let number = |number: u32| Value::Number(f64::from(number));
+    let flags = u32::from_be_bytes([input.byte(), input.byte(), input.byte(), input.byte()]);
+    let leaves = [
+        (0, "protocolVersion", number(4)),
+        (1, "protocolVersion", number(5)),
+        (2, "clientId", text("me")),
+        (3, "clean", Value::Bool(false)),
+        (4, "keepalive", number(0)),
+        (5, "keepalive", number(2)),
+        (6, "reconnect", Value::Bool(false)),
+        (7, "reconnect.initial", Value::Bool(true)),
+        (8, "reconnect.maxAttempts", number(2)),
+        (9, "resubscribe", Value::Bool(false)),
+        (10, "queue.maxMessages", number(2)),
+        (11, "queue.overflow", text("drop-oldest")),
+        (12, "queue.overflow", text("latest-per-topic")),
+        (13, "queue.qos0", Value::Bool(false)),
+        (14, "topicAliases", Value::Bool(false)),
+        (15, "properties.receiveMaximum", number(2)),
+        (16, "properties.maximumPacketSize", number(100)),
+        (17, "properties.topicAliasMaximum", number(2)),
+        (18, "properties.topicAliasMaximum", number(0)),
+        (19, "properties.requestProblemInformation", Value::Bool(false)),
+        (20, "properties.sessionExpiryInterval", number(0)),
+        (21, "authentication.method", text("m")),
+        (22, "will.topic", text("state")),
+        (23, "queue.maxBytes", number(100)),
+    ];
+    for (bit, path, value) in leaves {
+        // Most things are as usual.
+        if flags >> bit & 1 == 1 {
+            options.set(path, value).unwrap();
+        }
+    }
+    // What 3.1.1 needs.
+    if options.client_id.is_none() {
+        options.clean = true;
+    }
+    options
+}
