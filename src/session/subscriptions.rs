@@ -252,7 +252,7 @@ impl Subscriptions {
             } else {
                 let limit = |&item: &u32| {
                     let answer = &request.filters[item as usize];
-                    let manual = self.filters.get(answer.number).is_some_and(|filter| filter.manual);
+                    let manual = self.filters.of(answer).is_some_and(|filter| filter.manual);
                     unsupported(&answer.filter, manual, server)
                 };
                 if let Some((code, what)) = part.items.iter().find_map(limit) {
@@ -301,8 +301,7 @@ impl Subscriptions {
     }
 
     fn encode(&self, request: &Request, part: &Part, id: u16, version: Version, out: &mut Vec<u8>) {
-        let numbers = || part.items.iter().map(|&item| request.filters[item as usize].number);
-        let first = numbers().next().and_then(|number| self.filters.get(number));
+        let first = part.items.first().and_then(|&item| self.filters.of(&request.filters[item as usize]));
         let mut properties = PropertiesBuf::default();
         if version == Version::V5
             && let Some(first) = first
@@ -316,7 +315,7 @@ impl Subscriptions {
         }
         let filters = part.items.iter().map(|&item| {
             let answer = &request.filters[item as usize];
-            (&*answer.filter, self.filters.get(answer.number).map_or(AS_LITTLE_AS_POSSIBLE, |filter| filter.options))
+            (&*answer.filter, self.filters.of(answer).map_or(AS_LITTLE_AS_POSSIBLE, |filter| filter.options))
         });
         encode_subscribe(version, id, properties.borrow(), filters, out);
     }
@@ -331,7 +330,7 @@ impl Subscriptions {
         let mut changed = false;
         for &item in &part.items {
             let answer = &request.filters[item as usize];
-            let Some(filter) = self.filters.get_mut(answer.number) else {
+            let Some(filter) = self.filters.of_mut(answer) else {
                 continue;
             };
             if filter.manual || filter.identifier != 0 && server.identifiers {
@@ -386,7 +385,7 @@ impl Subscriptions {
             return part;
         };
         let identifier =
-            |item: u32| self.filters.get(request.filters[item as usize].number).map_or(0, |filter| filter.identifier);
+            |item: u32| self.filters.of(&request.filters[item as usize]).map_or(0, |filter| filter.identifier);
         let first = identifier(part.items[0]);
         let (same, others) = part.items.iter().partition::<Vec<u32>, _>(|&&item| identifier(item) == first);
         if !others.is_empty() {
@@ -420,8 +419,7 @@ impl Subscriptions {
         request.open -= 1;
         if request.kind != Kind::Unsubscribe
             && !code.is_error()
-            && let Some(filter) = self.filters.get_mut(answer.number)
-            && Rc::ptr_eq(&filter.text, &answer.filter)
+            && let Some(filter) = self.filters.of_mut(answer)
         {
             filter.granted = true;
         }
@@ -488,7 +486,7 @@ impl Subscriptions {
                 }
                 let error = failure(ErrorCode::SubscribeRefused, "a subscription was not restored");
                 for answer in request.filters.iter().filter(|answer| answer.code.is_some_and(ReasonCode::is_error)) {
-                    if !self.is_current(answer) {
+                    if self.filters.of(answer).is_none() {
                         continue;
                     }
                     for handle in self.forget(answer.number) {
@@ -500,13 +498,9 @@ impl Subscriptions {
         }
     }
 
-    fn is_current(&self, answer: &Answer) -> bool {
-        self.filters.get(answer.number).is_some_and(|filter| Rc::ptr_eq(&filter.text, &answer.filter))
-    }
-
     /// One refused filter of one Subscription: others that have it keep it.
     fn drop_member(&mut self, answer: &Answer, handle: Handle) {
-        if !self.is_current(answer) {
+        if self.filters.of(answer).is_none() {
             return;
         }
         if let Some(Some(own)) = self.subscriptions.get_mut(handle as usize) {
@@ -695,6 +689,17 @@ struct Slab<T> {
 impl<T> Default for Slab<T> {
     fn default() -> Self {
         Self { values: Vec::new(), vacant: Vec::new() }
+    }
+}
+
+impl Slab<Filter> {
+    /// The filter that was asked for, unless everybody has left it since: then its number may be another's.
+    fn of(&self, answer: &Answer) -> Option<&Filter> {
+        self.get(answer.number).filter(|filter| Rc::ptr_eq(&filter.text, &answer.filter))
+    }
+
+    fn of_mut(&mut self, answer: &Answer) -> Option<&mut Filter> {
+        self.get_mut(answer.number).filter(|filter| Rc::ptr_eq(&filter.text, &answer.filter))
     }
 }
 
