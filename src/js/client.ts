@@ -1,6 +1,8 @@
 import { matches as coreMatches } from '#glue'
+import { Calls } from './calls.js'
 import { func, string } from './check.js'
 import { mqttError, unsupported, type MqttError } from './errors.js'
+import { Events } from './events.js'
 import { Host } from './host.js'
 import { asyncDispose } from './platform.js'
 import { Stream, type Message } from './subscription.js'
@@ -239,24 +241,22 @@ export class Client implements AsyncDisposable {
 export function connect(url: BrokerUrl, options?: ConnectOptions): Promise<Client>
 export function connect(url: BrokerUrl, options: ConnectOptions | undefined, callback: Callback<Client>): void
 export function connect(url: BrokerUrl, options?: ConnectOptions, callback?: Callback<Client>): Promise<Client> | void {
-  return callback === undefined
-    ? new Promise((resolve, reject) => start(url, options, (error, client) => (error === null ? resolve(client!) : reject(error))))
-    : start(url, options, callback)
-}
-
-function start(url: BrokerUrl, options: ConnectOptions | undefined, callback: Callback<Client>): void {
   try {
-    func(callback, 'callback')
+    if (callback !== undefined) func(callback, 'callback')
     const { signal } = options ?? {}
     if (signal?.aborted) throw mqttError({ code: 'ABORTED', cause: signal.reason })
     const client = new Client(url, options)
-    hostOf(client).connect(undefined, (error) => {
-      if (error === null) return callback(null, client)
-      hostOf(client).end({ force: true }, () => {})
-      callback(error)
+    const host = hostOf(client)
+    const calls = new Calls(host.events)
+    const token = calls.next
+    host.connect(undefined, (error) => {
+      if (error === null) return calls.resolve(token, client)
+      host.end({ force: true }, () => {})
+      calls.reject(token, error)
     })
+    return calls.take(callback)
   } catch (error) {
-    queueMicrotask(() => callback(error as MqttError))
+    return new Calls(new Events()).refuse(error as MqttError, callback)
   }
 }
 

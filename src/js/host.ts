@@ -147,6 +147,7 @@ export class Host {
   #end: Promise<void> | undefined
   readonly #subscribing = new Map<number, Route>()
   readonly #handles = new Map<number, Route>()
+  readonly #freeHandles: number[] = []
   #lastHandle = 0
 
   readonly #topics = new Map<string, number>()
@@ -209,7 +210,9 @@ export class Host {
   }
 
   batch(pointer: number, count: number): void {
-    const core = this.#core!
+    const core = this.#core
+    // What comes after the end is for nobody.
+    if (core === undefined) return
     const slots = this.#slots
     const chunk = this.#chunk
     const buffer = chunk.buffer
@@ -592,7 +595,7 @@ export class Host {
       const core = this.#open()
       this.#draft(core, call.draft)
       const token = this.#calls.next
-      const handle = ++this.#lastHandle
+      const handle = this.#freeHandles.pop() ?? ++this.#lastHandle
       if (core.subscribe(token, handle, call.filters, call.bits) < 0) throw this.#refusal(core)
       const subscription = new Route(this, handle, call.ack, handler, stream)
       this.#handles.set(handle, subscription)
@@ -601,7 +604,6 @@ export class Host {
         this.#cancel(token)
         this.#subscribing.delete(token)
         this.#dropSubscription(subscription, error)
-        this.#run((core) => core.unsubscribeHandle(0, handle))
       })
     })
   }
@@ -621,14 +623,14 @@ export class Host {
     })
   }
 
-  async unsubscribeHandle(handle: number, options: CallOptions | undefined): Promise<void> {
-    await this.#attemptCall(undefined, () => {
+  unsubscribeRoute(route: Route, options: CallOptions | undefined): Promise<void> {
+    return this.#attemptCall(undefined, () => {
       const call = readCall(options)
       const core = this.#open()
-      if (core.unsubscribeHandle(this.#calls.next, handle) < 0) throw this.#refusal(core)
+      if (core.unsubscribeHandle(this.#calls.next, route.handle) < 0) throw this.#refusal(core)
+      this.#dropSubscription(route)
       return this.#take(undefined, call, this.#cancel)
     })
-    this.#dropSubscription(this.#handles.get(handle))
   }
 
   reauthenticate(options: CallOptions | undefined): Promise<void> {
@@ -867,7 +869,10 @@ export class Host {
 
   #dropSubscription(subscription: Route | undefined, error?: MqttError): void {
     if (subscription === undefined) return
-    this.#handles.delete(subscription.handle)
+    const { handle } = subscription
+    this.#handles.delete(handle)
+    // Records of the batch that is being delivered may still name it.
+    queueMicrotask(() => this.#freeHandles.push(handle))
     this.subscriptions.delete(subscription)
     subscription.end(error)
   }

@@ -152,12 +152,11 @@ export class Route implements Subscription {
   }
 
   unsubscribe(options?: CallOptions): Promise<void> {
-    if (!this.#active) return Promise.resolve()
-    if (this.#ending === undefined) {
-      this.#ending = this.#host.unsubscribeHandle(this.handle, options).finally(() => (this.#ending = undefined))
-      this.#ending.catch(() => {})
-    }
-    return this.#ending
+    if (this.#ending !== undefined || !this.#active) return this.#ending ?? Promise.resolve()
+    const ended = this.#host.unsubscribeRoute(this, options)
+    // One that was refused for its options is no end.
+    if (!this.#active) this.#ending = ended
+    return ended
   }
 
   [asyncDispose](): Promise<void> {

@@ -56,6 +56,18 @@ test('connect(): promise and callback', async (t) => {
   assert.equal(error, null)
   assert.equal(other.connected, true)
   await other.end()
+  await assert.rejects(connect(broker.url, {}, 5), { argument: 'callback' })
+  const cause = new Error('thrown by the test')
+  const reported = new Promise((resolve) => {
+    connect(broker.url, {}, (error, client) => {
+      client.once('error', (error) => client.end({}, () => resolve(error)))
+      throw cause
+    })
+  })
+  await serve()
+  assert.equal((await reported).cause, cause)
+  const failed = await new Promise((resolve) => connect('nonsense', {}, resolve))
+  assert.equal(failed.argument, 'url')
 })
 
 test('connect: refused by the server', async (t) => {

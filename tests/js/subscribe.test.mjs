@@ -277,6 +277,8 @@ test('unsubscribe: by Subscription, by filter, unknown filters, refusals', async
   const got = []
   const one = await subscribe(client, peer, 'a', (message) => got.push(message.text()))
   const two = await subscribe(client, peer, 'a')
+  await assert.rejects(one.unsubscribe({ timeout: -1 }), { argument: 'timeout' })
+  assert.equal(one.active, true)
   const first = one.unsubscribe()
   assert.equal(one.unsubscribe(), first)
   await first
@@ -303,6 +305,29 @@ test('unsubscribe: by Subscription, by filter, unknown filters, refusals', async
   const error = await refused
   assert.equal(error.name, 'UnsubscribeError')
   assert.deepEqual(error.reasonCodes, [{ filter: 'd', reasonCode: 0x87 }])
+})
+
+test('Subscriptions come and go', async (t) => {
+  const { client, peer } = await connected(t)
+  const got = []
+  const serve = async () => {
+    for (;;) {
+      const packet = await peer.next()
+      if (packet?.type === 'subscribe') peer.send({ type: 'suback', id: packet.id, codes: [0] }, { type: 'publish', topic: 'a', payload: packet.filters[0].filter })
+      else if (packet?.type === 'unsubscribe') peer.send({ type: 'unsuback', id: packet.id, codes: [0] })
+      else return
+    }
+  }
+  serve()
+  for (let round = 0; round < 100; round++) {
+    const subscriptions = await Promise.all(['a', '+', '#'].map((filter) => client.subscribe(filter, (message) => got.push([round, filter, message.text()]))))
+    await until(() => subscriptions.every(({ active }) => active))
+    await settle(2)
+    await Promise.all(subscriptions.map((subscription) => subscription.unsubscribe()))
+  }
+  assert.equal(client.subscriptions.size, 0)
+  assert.ok(got.length >= 300, got.length)
+  for (const [round, index] of got.map(([round], index) => [round, index])) assert.ok(index === 0 || got[index - 1][0] <= round)
 })
 
 test('subscribe: timeout and signal', async (t) => {
@@ -377,13 +402,13 @@ test('handlers call the client: publish, subscribe, unsubscribe, end', async (t)
   const subscription = await subscribe(client, peer, 'a', { qos: 1 }, (message) => {
     order.push(message.text())
     client.publish('echo', message.payload)
-    if (message.text() === '1') {
-      client.subscribe('b', () => {})
+    if (message.text() === '1') client.subscribe('b', () => {})
+    if (message.text() === '3') {
       subscription.unsubscribe()
+      client.end()
     }
-    if (message.text() === '3') client.end()
   })
-  peer.send(...['1', '2', '3'].map((payload, index) => ({ type: 'publish', topic: 'a', payload, qos: 1, id: index + 1 })))
+  peer.send(...['1', '2', '3', '4'].map((payload, index) => ({ type: 'publish', topic: 'a', payload, qos: 1, id: index + 1 })))
   const types = []
   for (let packet; (packet = await peer.next()); ) {
     types.push(packet.type)
@@ -391,7 +416,7 @@ test('handlers call the client: publish, subscribe, unsubscribe, end', async (t)
     if (packet.type === 'unsubscribe') peer.send({ type: 'unsuback', id: packet.id, codes: [0] })
   }
   assert.deepEqual(order, ['1', '2', '3'])
-  assert.deepEqual(types.sort(), ['disconnect', 'puback', 'puback', 'puback', 'publish', 'publish', 'publish', 'subscribe', 'unsubscribe'])
+  assert.deepEqual(types.sort(), ['disconnect', 'puback', 'puback', 'puback', 'puback', 'publish', 'publish', 'publish', 'subscribe', 'unsubscribe'])
 })
 
 test('a large payload, and one that comes in pieces', async (t) => {
