@@ -244,10 +244,11 @@ impl Pulse {
         if self.interval_ms == 0 {
             return None;
         }
-        match self.ping {
-            Some(ping) => Some(ping.deadline),
-            None => Some(self.sent.min(self.received).after_ms(self.quiet_ms())),
-        }
+        let (since, answer) = match self.ping {
+            Some(ping) => (self.sent, ping.deadline),
+            None => (self.sent.min(self.received), Instant(u64::MAX)),
+        };
+        Some(since.after_ms(self.quiet_ms()).min(answer))
     }
 
     #[inline]
@@ -277,6 +278,8 @@ impl Pulse {
                 self.ping = Some(Ping { sent: now, deadline: now.after_ms(patience), late: false });
                 Beat::Ping
             }
+            // The server counts on our packets while its answer is due, too.
+            Some(ping) if ping.deadline > now => Beat::Ping,
             Some(ping) if ping.late => Beat::Dead,
             Some(ping) => {
                 // A timer that is late by much means a machine that slept: the network needs a moment too.

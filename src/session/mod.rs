@@ -195,6 +195,8 @@ pub struct Session {
     /// Number of the next incoming QoS 1 or 2 message.
     sequence: u32,
     drains: Vec<Token>,
+    /// The re-authentication that was under way on the connection that is gone.
+    interrupted: Token,
     ending: Option<Ending>,
     events: Events,
     commands: VecDeque<Command>,
@@ -246,6 +248,7 @@ impl Session {
             order: 0,
             sequence: 0,
             drains: Vec::new(),
+            interrupted: 0,
             ending: None,
             events: Events::default(),
             commands: VecDeque::new(),
@@ -387,15 +390,15 @@ impl Session {
     pub fn handle_auth(&mut self, now: Instant, data: Result<Option<Vec<u8>>, ()>) {
         let Some(connection) = &mut self.connection else { return };
         let stage = connection.authentication;
+        if stage == Authentication::None {
+            return;
+        }
         let Ok(data) = data else {
             let error = Error::new(ErrorCode::AuthenticationFailed, "the Authenticator failed");
-            if connection.server.is_some() {
-                self.write_disconnect(ReasonCode::UNSPECIFIED_ERROR, &PropertiesBuf::default(), None);
-            }
-            return self.fail(now, error.at(Phase::Authentication, &self.url), true);
+            return self.authentication_failed(now, error);
         };
+        let limit = connection.server.as_ref().map_or(u32::MAX, |server| server.maximum_packet_size);
         let reason = match stage {
-            Authentication::None => return,
             Authentication::Starting => return self.send_connect(now, data.as_deref()),
             Authentication::Again(_) if !connection.reauthenticating => {
                 connection.reauthenticating = true;
@@ -405,7 +408,21 @@ impl Session {
         };
         let mut properties = PropertiesBuf::default();
         self.push_authentication(&mut properties, data.as_deref());
-        self.write(&Packet::Auth(Auth { reason, properties: properties.borrow() }));
+        let auth = Auth { reason, properties: properties.borrow() };
+        let mut packet = Vec::new();
+        auth.encode(&mut packet);
+        if packet.len() > limit as usize {
+            return self.authentication_failed(now, too_large(packet.len(), limit));
+        }
+        self.write(&Packet::Auth(auth));
+    }
+
+    /// Our side of an authentication is at its end, and so is the connection [MQTT-4.12.1-2].
+    fn authentication_failed(&mut self, now: Instant, error: Box<Error>) {
+        if self.connection.as_ref().is_some_and(|connection| connection.server.is_some()) {
+            self.write_disconnect(ReasonCode::UNSPECIFIED_ERROR, &PropertiesBuf::default(), None);
+        }
+        self.fail(now, error.at(Phase::Authentication, &self.url), true);
     }
 
     /// The socket is closed, or could not be opened. `code` is the WebSocket's close code.
@@ -468,7 +485,7 @@ impl Session {
                 if was_up {
                     self.set_state(State::Connecting);
                     let error = Error::new(ErrorCode::ConnectionLost, "the application asked for a new connection");
-                    self.events.push(Event::Disconnected { error, will_reconnect: true });
+                    self.disconnected(&error, true);
                 }
                 self.attempt();
             }
@@ -1177,8 +1194,7 @@ impl Session {
         self.stats.connected_since = None;
         self.reconnect.disconnected(now.0);
         if let Authentication::Again(token) = connection.authentication {
-            let error = Error::new(ErrorCode::ConnectionLost, "the connection was lost");
-            self.fail_message(token, error);
+            self.interrupted = token;
         }
         let cut = self.identifiers.drain(|entry| matches!(entry, Entry::Subscribe(_) | Entry::Unsubscribe(_)));
         let parts = cut.into_iter().filter_map(|entry| match entry {
@@ -1257,18 +1273,26 @@ impl Session {
         let Some(delay_ms) = delay else {
             self.set_state(State::Closed);
             if was_up {
-                self.events.push(Event::Disconnected { error: error.clone(), will_reconnect: false });
+                self.disconnected(&error, false);
             }
             return self.close(Some(error));
         };
         self.set_state(State::Waiting);
         if was_up {
-            self.events.push(Event::Disconnected { error: error.clone(), will_reconnect: true });
+            self.disconnected(&error, true);
         }
         let next = self.reconnect.server(self.urls.len());
         let url = self.urls.get(next).unwrap_or(&self.url).clone();
         self.events.push(Event::Reconnecting { attempt: self.attempts(), delay_ms, url, error });
         self.retry_at = Some(now.after_ms(delay_ms));
+    }
+
+    /// A connection that was up is gone.
+    fn disconnected(&mut self, error: &Error, will_reconnect: bool) {
+        let error = Box::new(error.clone());
+        self.events.push(Event::Disconnected { error: error.clone(), will_reconnect });
+        let token = std::mem::take(&mut self.interrupted);
+        self.fail_message(token, error);
     }
 
     /// The built-in verdict: Retry, Final, or Credentials and Redirect where they stand for trying again at once.
@@ -1321,6 +1345,7 @@ impl Session {
         }
         tokens.extend(self.subscriptions.close());
         tokens.append(&mut self.drains);
+        tokens.push(std::mem::take(&mut self.interrupted));
         for token in tokens {
             self.fail_message(token, closed());
         }

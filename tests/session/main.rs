@@ -6,8 +6,12 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod authentication;
+mod keeping_alive;
 mod life;
 mod publishing;
+mod receiving;
+mod violations;
 
 use support::Pair;
 

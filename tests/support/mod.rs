@@ -170,6 +170,12 @@ impl Pair {
         pair
     }
 
+    /// The same, with an application that holds every message.
+    pub fn holding(mut self) -> Self {
+        self.holds = true;
+        self
+    }
+
     /// Other servers, without credentials.
     pub fn servers(&mut self, urls: &[&str]) {
         self.resolved = Ok(Resolved {
