@@ -34,6 +34,13 @@ async function rust() {
   if (!existsSync(join(sysroot(), 'lib', 'rustlib', TARGET, 'lib'))) await rustup(['target', 'add', TARGET])
 }
 
+/** What the tests need besides. */
+export async function setupLinters() {
+  const sysroot = capture('rustc', ['--print', 'sysroot'])
+  const missing = Object.entries({ rustfmt: 'cargo-fmt', clippy: 'cargo-clippy' }).filter(([, command]) => !existsSync(join(sysroot, 'bin', command)))
+  if (missing.length) await rustup(['component', 'add', ...missing.map(([component]) => component)])
+}
+
 // rustup's downloads hang now and then on slow networks; a second try goes through.
 async function rustup(args) {
   announce(`rustup ${args.join(' ')}`)

@@ -1,6 +1,6 @@
 // `npm test`: every check there is, one after the other. `npm test -- WORD…` runs the steps whose names contain one of the words.
 import { spawn } from 'node:child_process'
-import { setup } from './setup.mjs'
+import { setup, setupLinters } from './setup.mjs'
 import { Problem, bold, capture, dim, findCommand, main, root, run } from './tools.mjs'
 
 const WASM_TESTS = 'CARGO_TARGET_WASM32_UNKNOWN_UNKNOWN_RUNNER=.tools/bin/wasm-bindgen-test-runner'
@@ -37,6 +37,7 @@ main(async () => {
   const steps = STEPS.filter(({ name }) => words.length === 0 || words.some((word) => name.includes(word)))
   if (steps.length === 0) throw new Problem(`No step is called so. There are:\n${STEPS.map(({ name }) => `  ${name}`).join('\n')}`)
   await setup()
+  await setupLinters()
   await installPackages(new Set(steps.flatMap(({ needs = [] }) => needs)))
 
   const failures = []
