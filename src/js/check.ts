@@ -35,6 +35,11 @@ export function number(value: unknown, argument: string, least = 0): number {
   return value
 }
 
+export function byte(value: unknown, argument: string): number {
+  if (!Number.isInteger(value) || (value as number) < 0 || (value as number) > 255) throw invalid(argument, `must be a number from 0 to 255, not ${shown(value)}`)
+  return value as number
+}
+
 export function func<F>(value: F, argument: string): F {
   if (typeof value !== 'function') throw invalid(argument, `must be a function, not ${kind(value)}`)
   return value

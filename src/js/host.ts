@@ -53,7 +53,7 @@ import type {
   WebSocketLike,
   Will,
 } from './types.js'
-import { leave, makeCore, memoryBytes, memoryWords, mistake, trap } from './wasm.js'
+import { freeLater, leave, makeCore, memoryBytes, memoryWords, mistake, trap } from './wasm.js'
 
 /** Events of the core, by `type`. */
 export type CoreEvent =
@@ -658,7 +658,7 @@ export class Host {
 
   end(options: EndOptions | undefined, callback?: Callback<void>): Promise<void> {
     if (callback === undefined && this.#end !== undefined) return this.#end
-    const promise = this.#attemptCall(callback, () => {
+    return this.#attemptCall(callback, () => {
       const { signal, timeout, force, reasonCode, draft } = readEnd(options)
       const token = this.#calls.next
       const core = this.#core
@@ -675,7 +675,6 @@ export class Host {
       if (callback === undefined) this.#end = promise as Promise<void>
       return promise
     })
-    return promise
   }
 
   setWill(will: Will | undefined): void {
@@ -790,7 +789,7 @@ export class Host {
       }
       return check.encoder.encodeInto(check.wellFormed(payload, 'payload'), bytes.subarray(at, at + length * 3)).written
     }
-    const bytes = check.payloadBytes(payload, 'payload')
+    const bytes = payload instanceof Uint8Array && payload.length < BIG_FRAME ? payload : check.payloadBytes(payload, 'payload')
     const at = this.#reserve(core, bytes.length)
     memoryBytes().set(bytes, at)
     return bytes.length
@@ -891,8 +890,7 @@ export class Host {
   #free(): void {
     const core = this.#core
     this.#leave()
-    // Not now: it may be calling.
-    if (core !== undefined) queueMicrotask(() => core.free())
+    if (core !== undefined) freeLater(core)
   }
 
   #leave(): void {

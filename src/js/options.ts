@@ -248,7 +248,7 @@ export const readEnd = check.careful((given: unknown): EndCall => {
     signal,
     timeout,
     force: check.boolean(force, 'force'),
-    reasonCode: check.number(reasonCode, 'reasonCode'),
+    reasonCode: check.byte(reasonCode, 'reasonCode'),
     draft: draftOf(properties, 'properties.'),
   }
 })

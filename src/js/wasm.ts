@@ -13,6 +13,7 @@ type Source = BufferSource | WebAssembly.Module
 let source: (() => Source) | undefined
 let memory: WebAssembly.Memory | undefined
 let trapped = false
+let traps = 0
 let bytes = new Uint8Array(0)
 let words = new Uint32Array(0)
 const tenants = new Set<Tenant>()
@@ -60,6 +61,19 @@ export function makeCore(tenant: Tenant): glue.Core {
   return core
 }
 
+/** Frees a core in a moment: it may be calling now. One of an instance that has trapped since is left alone. */
+export function freeLater(core: glue.Core): void {
+  const born = traps
+  queueMicrotask(() => {
+    if (born !== traps) return
+    try {
+      core.free()
+    } catch (thrown) {
+      trap(thrown)
+    }
+  })
+}
+
 export function leave(tenant: Tenant): void {
   tenants.delete(tenant)
 }
@@ -70,6 +84,7 @@ export function trap(cause: unknown): MqttError {
   const evicted = [...tenants]
   tenants.clear()
   trapped = true
+  traps++
   for (const tenant of evicted) tenant.evict(error)
   return error
 }

@@ -300,6 +300,35 @@ test('end: DISCONNECT, idempotent, no disconnect event', async (t) => {
   assert.equal(client.stats().connections, 1)
 })
 
+test('end: what is wrong is named, and ends nothing', async (t) => {
+  const { client, peer } = await connected(t)
+  const wrong = {
+    timeout: { timeout: -1 },
+    force: { force: 1 },
+    reasonCode: { reasonCode: 260 },
+    'reasonCode ': { reasonCode: 1.5 },
+    'reasonCode  ': { reasonCode: 3 },
+    'properties.reasonString': { properties: { reasonString: 5 } },
+    'properties.foo': { properties: { foo: 5 } },
+    signal: { signal: 5 },
+    foo: { foo: 5 },
+    options: 5,
+  }
+  for (const [argument, options] of Object.entries(wrong)) {
+    await assert.rejects(client.end(options), { code: 'INVALID_ARGUMENT', argument: argument.trim() })
+  }
+  assert.equal(client.connected, true)
+  const pending = client.publish('a', 'b', { qos: 1 }).catch((error) => error)
+  const controller = new AbortController()
+  const ended = client.end({ timeout: Infinity, signal: controller.signal })
+  await peer.expect('publish')
+  controller.abort()
+  await assert.rejects(ended, { name: 'AbortError' })
+  assert.equal(client.state, 'closing')
+  peer.drop()
+  assert.equal((await pending).code, 'CLOSED')
+})
+
 test('end: waits for what is in flight; what is left is rejected', async (t) => {
   const { client, peer } = await connected(t)
   const pending = client.publish('a', 'b', { qos: 1 })
