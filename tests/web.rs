@@ -38,6 +38,7 @@ const HOST: &str = r#"
       guard: (call) => call,
       timer(ms) { this.timers.push(ms) },
       later() { this.waits = true },
+      wake() { this.core.flush() },
       settle() { this.core.settle() },
       resolve: async () => ({ urls: ['ws://broker/mqtt'], credentials: [{}] }),
       open(url) { this.url = url; return socket },
@@ -65,11 +66,12 @@ impl World {
         }
         core.ready().unwrap();
         // What the host calls of the core.
-        let [a, b, c] = [core.clone(), core.clone(), core.clone()];
+        let [a, b, c, d] = [core.clone(), core.clone(), core.clone(), core.clone()];
         let calls = Object::new();
         let put = |name: &str, function: JsValue| Reflect::set(&calls, &name.into(), &function).unwrap();
         put("event", Closure::<dyn Fn(usize) -> JsValue>::new(move |index| a.event(index)).into_js_value());
         put("delivered", Closure::<dyn Fn()>::new(move || b.delivered()).into_js_value());
+        put("flush", Closure::<dyn Fn()>::new(move || d.flush()).into_js_value());
         put("settle", Closure::<dyn Fn()>::new(move || c.settle()).into_js_value());
         Reflect::set(&host, &"core".into(), &calls).unwrap();
         Self { core, host }

@@ -37,6 +37,9 @@ extern "C" {
     /// Calls `resume` in a new task.
     #[wasm_bindgen(method)]
     fn later(this: &Host);
+    /// Calls `flush` at the end of the turn.
+    #[wasm_bindgen(method)]
+    fn wake(this: &Host);
     /// Calls `settle`, safe against traps.
     #[wasm_bindgen(method)]
     fn settle(this: &Host);
@@ -217,7 +220,8 @@ impl Link {
         }
         self.read_chunk(&event);
         self.read_inbox();
-        self.pump();
+        // What chunks of the same turn ask for leaves as one frame.
+        self.host.wake();
     }
 
     fn read_inbox(self: &Rc<Self>) {
