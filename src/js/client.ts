@@ -50,10 +50,12 @@ export class Client implements AsyncDisposable {
     this.#host = new Host(url, options)
   }
 
+  /** Where in its life the client is. */
   get state(): ClientState {
     return this.#host.state
   }
 
+  /** Whether `state` is 'connected'. */
   get connected(): boolean {
     return this.#host.state === 'connected'
   }
@@ -208,24 +210,29 @@ export class Client implements AsyncDisposable {
     return this.#host.end(options, callback)
   }
 
+  /** `end()`, for `await using`. */
   [asyncDispose](): Promise<void> {
     return this.end()
   }
 
+  /** Counters since the client was made, and gauges of now. */
   stats(): Stats {
     return this.#host.stats()
   }
 
+  /** Calls the listener at every such event. What it throws, or its promise rejects with, is an 'error' event. */
   on<E extends keyof ClientEvents>(event: E, listener: (...args: ClientEvents[E]) => void): this {
     this.#host.events.add(event, func(listener, 'listener'))
     return this.#tap(event)
   }
 
+  /** As `on`, for the next one only. */
   once<E extends keyof ClientEvents>(event: E, listener: (...args: ClientEvents[E]) => void): this {
     this.#host.events.once(event, func(listener, 'listener'))
     return this.#tap(event)
   }
 
+  /** Takes back one `on` or `once` of this listener. */
   off<E extends keyof ClientEvents>(event: E, listener: (...args: ClientEvents[E]) => void): this {
     this.#host.events.remove(event, listener)
     return this.#tap(event)

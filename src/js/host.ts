@@ -139,6 +139,7 @@ export class Host {
   #addresses: Address[] | undefined
   /** Why the client is closed, where it was not by end(). */
   #fatal: MqttError | undefined
+  /** For when the core cannot be asked any more. */
   #lastStats: Omit<Stats, 'wasmMemoryBytes'> | undefined
 
   /** Calls of connect() and end(), which the core knows no tokens of. */
@@ -177,6 +178,7 @@ export class Host {
       this.#free()
       throw error
     }
+    this.stats()
     this.will = options.will
     this.clientId = options.clientId ?? ''
     const { signal } = this.#settings
@@ -688,7 +690,7 @@ export class Host {
 
   stats(): Stats {
     this.#run((core) => (this.#lastStats = core.stats()))
-    return { ...NOTHING, ...this.#lastStats, wasmMemoryBytes: memoryBytes().length }
+    return { ...this.#lastStats!, wasmMemoryBytes: memoryBytes().length }
   }
 
   acknowledge(sequence: number, reasonCode: number): void {
@@ -920,24 +922,6 @@ export class Host {
       this.#close(error)
     })
   }
-}
-
-const NOTHING = {
-  bytesSent: 0,
-  bytesReceived: 0,
-  packetsSent: 0,
-  packetsReceived: 0,
-  messagesSent: 0,
-  messagesReceived: 0,
-  inFlightOut: 0,
-  inFlightIn: 0,
-  queuedMessages: 0,
-  queuedBytes: 0,
-  droppedMessages: 0,
-  subscriptions: 0,
-  connections: 0,
-  connectedSince: undefined,
-  roundTrip: undefined,
 }
 
 function closed(cause?: MqttError): MqttError {

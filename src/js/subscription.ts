@@ -213,10 +213,13 @@ export class Stream implements MessageStream {
   next(): Promise<IteratorResult<Message>> {
     if (!this.#started) this.#start()
     this.#acknowledge()
-    return new Promise((resolve, reject) => {
+    const next = new Promise<IteratorResult<Message>>((resolve, reject) => {
       this.#waiting.push({ resolve, reject })
       this.#serve()
     })
+    // What comes from outside must not end a process that does not look at the promise.
+    next.catch(() => {})
+    return next
   }
 
   async return(): Promise<IteratorResult<Message>> {

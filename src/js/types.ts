@@ -51,7 +51,9 @@ export interface ConnectOptions {
   protocolVersion?: 5 | 4 | 'auto'
   /** Default: MQTT 5: empty, the id that the server assigns is kept for reconnects; 3.1.1: 'wasmqtt-' + 16 random hex digits. */
   clientId?: string
+  /** Default: that of the URL. MQTT 5, 3.1.3.5. */
   username?: Resolvable<string | undefined>
+  /** Default: that of the URL. A string is sent as UTF-8. MQTT 5, 3.1.3.6. */
   password?: Resolvable<string | Uint8Array | undefined>
   /**
    * Clean Start / Clean Session. Default true. On MQTT 5 it holds for the first connect only: reconnects ask to resume what
@@ -198,8 +200,11 @@ export interface WebSocketLike {
 }
 
 export interface TransportContext {
+  /** Subprotocols to offer. */
   protocols: string[]
+  /** Those of `websocket.headers`. */
   headers?: Record<string, string>
+  /** The option `tls`. */
   tls?: TlsOptions
   /** Aborted when the attempt is given up or its connection is over. */
   signal: AbortSignal
@@ -314,6 +319,7 @@ export interface PublishProperties {
 }
 
 export interface PublishResult {
+  /** Of PUBACK or PUBREC; 0 or 0x10 (no matching subscribers). */
   reasonCode: number
   reasonString?: string
   userProperties?: UserProperties
@@ -387,6 +393,7 @@ export interface MessageStream extends AsyncIterableIterator<Message>, AsyncDisp
   readonly dropped: number
 }
 
+/** The server's answer, filter by filter; 3.1.1 only says that it is done. */
 export interface UnsubscribeResult {
   reasonCodes: ReadonlyArray<{ filter: string; reasonCode: number }>
 }
