@@ -163,7 +163,8 @@ fn order(entry: &Entry) -> u64 {
     match entry {
         Entry::Publish { message, .. } => message.order,
         Entry::Release { order, .. } => *order,
-        _ => 0,
+        Entry::Subscribe(part) | Entry::Unsubscribe(part) => part.order(),
+        Entry::Free => 0,
     }
 }
 

@@ -37,8 +37,8 @@ struct Filter {
     /// What the Subscriptions ask for, taken together.
     options: SubscribeOptions,
     user_properties: PropertiesBuf,
-    /// The server has accepted it, in this session.
-    granted: bool,
+    /// The server has accepted it, in this session: the how manieth it was; 0: it has not.
+    granted: u32,
     members: Vec<Handle>,
 }
 
@@ -62,6 +62,8 @@ struct Answer {
 #[derive(Clone, Copy, Hash, PartialEq, Debug)]
 enum Kind {
     Subscribe(Handle),
+    /// One that nobody waits for: its Subscription has ended.
+    Withdrawn,
     Restore,
     Unsubscribe,
 }
@@ -73,6 +75,8 @@ pub struct Part {
     /// Indices into the request's filters.
     items: Vec<u32>,
     properties: PropertiesBuf,
+    /// Counts up with every part that is sent.
+    order: u64,
 }
 
 #[derive(Clone, Default, Hash, Debug)]
@@ -86,6 +90,8 @@ pub struct Subscriptions {
     count: usize,
     requests: Slab<Request>,
     waiting: VecDeque<Part>,
+    sent: u64,
+    grants: u32,
     identifier: u32,
     /// Changes with every change of routing.
     epoch: u32,
@@ -96,6 +102,10 @@ impl Part {
     /// Filters in it.
     pub fn len(&self) -> usize {
         self.items.len()
+    }
+
+    pub fn order(&self) -> u64 {
+        self.order
     }
 }
 
@@ -188,6 +198,9 @@ impl Subscriptions {
         };
         request.token = 0;
         let kind = request.kind;
+        if let Kind::Subscribe(_) = kind {
+            request.kind = Kind::Withdrawn;
+        }
         let unsent: usize = self.waiting.iter().filter(|part| part.request == at).map(|part| part.items.len()).sum();
         let never_sent = request.filters.len() == unsent;
         if never_sent {
@@ -205,7 +218,8 @@ impl Subscriptions {
     }
 
     /// Which Subscriptions a message goes to: by its identifiers where all of them are known for this topic, else by
-    /// filter. A Subscription with several filters that match gets the message for the first of them only.
+    /// filter. A Subscription with several filters that match gets the message for one of them only: the one that the
+    /// server has had for longest, for it may not have the others yet.
     pub fn routes(&mut self, topic: &str, identifiers: &[u32]) -> Rc<[Handle]> {
         let mut paths = std::mem::take(&mut self.scratch);
         paths.clear();
@@ -227,7 +241,13 @@ impl Subscriptions {
                 let Some(Some(own)) = self.subscriptions.get(handle as usize) else {
                     continue;
                 };
-                let first = if own.len() == 1 { Some(&number) } else { own.iter().find(|&n| matching.contains(n)) };
+                let age = |&&number: &&u32| {
+                    self.filters.get(number).map(|filter| (filter.granted.wrapping_sub(1), filter.identifier))
+                };
+                let first = match own.len() {
+                    1 => Some(&number),
+                    _ => own.iter().filter(|&n| matching.contains(n)).min_by_key(age),
+                };
                 if first == Some(&number)
                     && let Err(at) = routes.binary_search(&handle)
                 {
@@ -241,10 +261,12 @@ impl Subscriptions {
     /// Encodes the next waiting part into `out` under packet identifier `id`. Parts that the server's limits forbid
     /// fail on the way.
     pub fn send(&mut self, id: u16, server: &Server, out: &mut Vec<u8>, events: &mut Events) -> Option<(bool, Part)> {
-        while let Some(part) = self.waiting.pop_front() {
+        while let Some(mut part) = self.waiting.pop_front() {
             let Some(request) = self.requests.get(part.request) else {
                 continue;
             };
+            self.sent += 1;
+            part.order = self.sent;
             let start = out.len();
             if request.kind == Kind::Unsubscribe {
                 let filters = part.items.iter().map(|&item| &*request.filters[item as usize].filter);
@@ -256,6 +278,14 @@ impl Subscriptions {
                     unsupported(&answer.filter, manual, server)
                 };
                 if let Some((code, what)) = part.items.iter().find_map(limit) {
+                    if request.kind == Kind::Restore {
+                        // The others may well be restored.
+                        let refused = |item: &u32| limit(item).is_some_and(|(other, _)| other == code);
+                        let items: Vec<u32> = part.items.extract_if(.., |item| !refused(item)).collect();
+                        if !items.is_empty() {
+                            self.waiting.push_front(Part { items, ..part.clone() });
+                        }
+                    }
                     self.refuse(part, Error::new(ErrorCode::NotSupported, what).with_reason(code), events);
                     continue;
                 }
@@ -376,7 +406,8 @@ impl Subscriptions {
         }
     }
 
-    /// Keeps in the part what shares the identifier of its first filter; the others wait in a part of their own.
+    /// Keeps in the part what shares identifier and User Properties with its first filter; the others wait in a part of
+    /// their own.
     fn divide(&mut self, mut part: Part, server: &Server) -> Part {
         if server.version == Version::V4 || part.items.len() < 2 {
             return part;
@@ -384,13 +415,14 @@ impl Subscriptions {
         let Some(request) = self.requests.get(part.request) else {
             return part;
         };
-        let identifier =
-            |item: u32| self.filters.of(&request.filters[item as usize]).map_or(0, |filter| filter.identifier);
-        let first = identifier(part.items[0]);
-        let (same, others) = part.items.iter().partition::<Vec<u32>, _>(|&&item| identifier(item) == first);
+        let shared = |item: u32| {
+            let filter = self.filters.of(&request.filters[item as usize]);
+            filter.map(|filter| (filter.identifier, &filter.user_properties))
+        };
+        let first = shared(part.items[0]);
+        let (same, others) = part.items.iter().partition::<Vec<u32>, _>(|&&item| shared(item) == first);
         if !others.is_empty() {
-            let rest = Part { request: part.request, items: others, properties: PropertiesBuf::default() };
-            self.waiting.push_front(rest);
+            self.waiting.push_front(Part { items: others, ..part.clone() });
             part.items = same;
         }
         part
@@ -421,7 +453,11 @@ impl Subscriptions {
             && !code.is_error()
             && let Some(filter) = self.filters.of_mut(answer)
         {
-            filter.granted = true;
+            if filter.granted == 0 {
+                self.grants += 1;
+                self.epoch = self.epoch.wrapping_add(1);
+                filter.granted = self.grants;
+            }
         }
     }
 
@@ -460,6 +496,7 @@ impl Subscriptions {
         };
         let token = request.token;
         match request.kind {
+            Kind::Withdrawn => {}
             Kind::Unsubscribe if token == 0 => {}
             Kind::Unsubscribe if refused == codes.len() => {
                 let error = failure(ErrorCode::UnsubscribeRefused, "the server refused to unsubscribe");
@@ -523,8 +560,8 @@ impl Subscriptions {
     /// The server has no session for us: everything that was granted is asked for again, or ends.
     pub fn session_lost(&mut self, resubscribe: bool, events: &mut Events) {
         let mut answers = Vec::new();
-        for (number, filter) in self.filters.iter_mut().filter(|(_, filter)| filter.granted) {
-            filter.granted = false;
+        for (number, filter) in self.filters.iter_mut().filter(|(_, filter)| filter.granted > 0) {
+            filter.granted = 0;
             if !filter.manual {
                 filter.identifier = 0;
             }
@@ -559,7 +596,7 @@ impl Subscriptions {
         let items = (0..filters.len() as u32).collect();
         let request = Request { token, kind, open: filters.len(), filters };
         let number = self.requests.insert(request);
-        self.waiting.push_back(Part { request: number, items, properties });
+        self.waiting.push_back(Part { request: number, items, properties, order: 0 });
     }
 
     fn number(&self, text: &str) -> Option<u32> {
@@ -595,7 +632,7 @@ impl Subscriptions {
             manual: false,
             options,
             user_properties: PropertiesBuf::default(),
-            granted: false,
+            granted: 0,
             members: vec![handle],
         });
         self.paths.get_mut(path)?.push(number);

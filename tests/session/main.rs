@@ -11,6 +11,7 @@ mod keeping_alive;
 mod life;
 mod publishing;
 mod receiving;
+mod subscribing;
 mod violations;
 
 use support::Pair;
