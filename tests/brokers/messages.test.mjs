@@ -135,7 +135,7 @@ story('no local: a client does not hear itself', async (t, protocolVersion) => {
 }, [5])
 
 story('10 MB there and back', async (t, protocolVersion) => {
-  const broker = await startMosquitto(t)
+  const broker = await startMosquitto(t, { config: 'max_packet_size 20000000' })
   await broker.hurry(t)
   const client = await join(t, broker.url, { protocolVersion })
   const payload = Buffer.alloc(10_000_000, 'the quick brown fox jumps over the lazy dog ')

@@ -75,9 +75,9 @@ class Mosquitto {
       })
     }
     await once(child, 'spawn')
-    // A SIGTERM before the main loop runs would be lost: it runs when it has seen a probe go.
+    // A SIGTERM before the main loop runs would be lost: it runs when it has seen a probe.
     const start = this.log.length
-    const loops = () => this.log.slice(start).some((line) => line.endsWith('closed its connection.'))
+    const loops = () => this.log.slice(start).some((line) => line.startsWith('New connection from'))
     while (!(await accepts(this.wsPort)) || !(await accepts(this.tcpPort)) || !loops()) {
       if (!this.running) throw new Error(`mosquitto does not start:\n${this.log.slice(-5).join('\n')}`)
       await sleep(20)
@@ -141,6 +141,8 @@ class Mosquitto {
       'log_dest stderr',
       'log_type all',
       'log_timestamp false',
+      // On 3.1.1 one copy for overlapping subscriptions: the default until 2.1.
+      'allow_duplicate_messages false',
       /^allow_anonymous/m.test(this.config) ? '' : 'allow_anonymous true',
       this.persistent ? `persistence true\npersistence_location ${this.dir}/` : 'persistence false',
       this.config.replaceAll('{dir}', this.dir),
