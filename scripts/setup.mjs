@@ -59,7 +59,9 @@ async function wasmBindgen() {
   const version = /name = "wasm-bindgen"\nversion = "(.+)"/.exec(readFileSync(join(root, 'Cargo.lock'), 'utf8'))[1]
   if (capture(join(toolsBin, 'wasm-bindgen'), ['--version']) === `wasm-bindgen ${version}`) return
   announce(`Installing wasm-bindgen ${version} into .tools (a few minutes, once)`)
-  await run('cargo', ['install', '--locked', '--root', '.tools', '--version', `=${version}`, 'wasm-bindgen-cli'])
+  const install = (...options) => run('cargo', ['install', ...options, '--root', '.tools', '--version', `=${version}`, 'wasm-bindgen-cli'])
+  // Where the registry lacks a version of its lock file (withdrawn, or a mirror behind the times), the newest compatible ones do.
+  await install('--locked').catch(() => install())
 }
 
 function announce(text) {
