@@ -105,6 +105,8 @@ fn connect() {
     same(V5, CONNECT_5_PASSWORD, Packet::Connect(secret));
 }
 
+/// Shows [MQTT5-3.1.2-11] [MQTT5-3.1.2-12] [MQTT5-3.1.2-13] [MQTT3-3.1.2-13] [MQTT3-3.1.2-14] [MQTT3-3.1.2-15]
+/// Shows [MQTT3-3.1.2-22]
 #[test]
 fn connect_rules() {
     let connect = |version: u8, flags: u8, rest: &str| {
@@ -199,6 +201,7 @@ fn connack_return_codes_of_3_1_1() {
     assert_eq!(encode(V4, &refusal), bytes("20 02 00 03"));
 }
 
+/// Shows [MQTT5-3.2.2-1] [MQTT5-3.2.2-6] [MQTT3-3.2.2-4]
 #[test]
 fn connack_rules() {
     for version in [V4, V5] {
@@ -495,6 +498,7 @@ fn subscribe() {
     assert_eq!(out, bytes("82 06 00 01 00 01 'a' 02"));
 }
 
+/// Shows [MQTT5-3.8.3-2] [MQTT5-3.8.3-4] [MQTT3-3.8.3-3]
 #[test]
 fn subscribe_rules() {
     for (version, p) in [(V4, ""), (V5, "00")] {
@@ -523,6 +527,7 @@ fn subscribe_rules() {
 const UNSUBSCRIBE_4: &str = "A2 0A  00 0B  00 03 'a/b' 00 01 '#'";
 const UNSUBSCRIBE_5: &str = "A2 0D  00 0B  07 26 00 01 'k' 00 01 'v'  00 01 '+'";
 
+/// Shows [MQTT5-3.10.1-1] [MQTT5-3.10.3-2] [MQTT3-3.10.1-1] [MQTT3-3.10.3-2]
 #[test]
 fn unsubscribe() {
     let user = block(&[(Property::UserProperty, Pair("k", "v"))]);

@@ -4,6 +4,8 @@ use crate::Random;
 use crate::fuzz::memory::allocated;
 use wasmqtt::codec::*;
 
+/// Shows [MQTT5-4.7.0-1] [MQTT5-4.7.3-1] [MQTT5-4.7.3-2] [MQTT5-4.7.3-3] [MQTT3-4.7.1-1] [MQTT3-4.7.3-1]
+/// Shows [MQTT3-4.7.3-2] [MQTT3-4.7.3-3]
 #[test]
 fn topic_names() {
     for topic in ["a", "/", "//", "a/b", "/a", "a/", " ", "$SYS/x", "$share/g/a", "ä/\u{FEFF}", "\u{1}"] {
@@ -26,6 +28,8 @@ fn topic_names() {
     assert_eq!(check_topic(&[b'x'; 65536]), Err(TopicError::TooLong));
 }
 
+/// Shows [MQTT5-4.7.1-1] [MQTT5-4.7.1-2] [MQTT5-4.7.3-1] [MQTT5-4.7.3-2] [MQTT5-4.7.3-3] [MQTT5-4.8.2-1]
+/// Shows [MQTT5-4.8.2-2] [MQTT3-4.7.1-2] [MQTT3-4.7.1-3] [MQTT3-4.7.3-1] [MQTT3-4.7.3-2] [MQTT3-4.7.3-3]
 #[test]
 fn topic_filters() {
     let valid = "a / // + # +/+ a/+ +/a a/+/b a/# +/# /# /+ a//b $SYS/# $share $SHARE/a# \

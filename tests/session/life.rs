@@ -321,6 +321,7 @@ fn a_refusal_while_reconnecting_ends_the_client_or_backs_off() {
     }
 }
 
+/// Shows [MQTT5-4.13.2-1]
 #[test]
 fn a_disconnect_of_the_server_ends_the_client_or_backs_off() {
     const FINAL: [u8; 7] = [0x87, 0x8C, 0x8E, 0x8F, 0x90, 0x95, 0x99];
@@ -1147,6 +1148,7 @@ fn nothing_is_sent_after_disconnect() {
 }
 
 /// Shows [MQTT5-3.14.2-3] [MQTT5-3.14.2-4]
+/// Shows [MQTT5-3.2.2-15]
 #[test]
 fn disconnect_leaves_out_what_is_too_much_for_the_server() {
     let goodbye = |limit: u32| {

@@ -11,8 +11,10 @@ mod keeping_alive;
 mod life;
 mod publishing;
 mod receiving;
+mod scarcity;
 mod subscribing;
 mod violations;
+mod wire;
 
 use support::Pair;
 

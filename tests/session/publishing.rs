@@ -1,6 +1,6 @@
 //! What the application sends: the QoS exchanges, resuming them, the queue, the server's limits, topic aliases.
 
-use wasmqtt::codec::{Property, QoS, ReasonCode, Version};
+use wasmqtt::codec::{QoS, Version};
 use wasmqtt::session::{Accepted, Error, ErrorCode, State};
 
 use crate::support::{Arrival, Pair, show_error};
@@ -26,6 +26,7 @@ fn publish_all(pair: &mut Pair, qos: &str, numbers: std::ops::Range<u32>) {
 // ---------------------------------------------------------------------------------------------- the exchanges
 
 /// Shows [MQTT5-4.3.1-1] [MQTT3-4.3.1-1] [MQTT5-2.2.1-2] [MQTT3-2.3.1-5]
+/// Shows [MQTT5-3.3.1-2] [MQTT3-3.3.1-2]
 #[test]
 fn qos_0_is_sent_and_done() {
     for mut pair in both("") {
@@ -156,6 +157,7 @@ fn identifier(packet: &str) -> usize {
     digits.split(' ').next().unwrap().parse().unwrap()
 }
 
+/// Shows [MQTT5-2.2.1-3] [MQTT3-2.3.1-2] [MQTT3-2.3.1-3] [MQTT5-4.3.2-1] [MQTT5-4.3.3-1]
 #[test]
 fn an_identifier_is_not_used_again_before_its_exchange_ends() {
     for mut pair in both("") {
@@ -419,6 +421,7 @@ fn a_lost_session_settles_what_was_under_way() {
 }
 
 /// Shows [MQTT5-3.1.2-4] [MQTT3-3.1.2-6]
+/// Shows [MQTT5-3.1.2-23] [MQTT5-3.2.2-5]
 #[test]
 fn a_clean_start_leaves_nothing_of_the_session() {
     for mut pair in both("properties.sessionExpiryInterval=0 clean=true") {
@@ -1198,15 +1201,4 @@ fn figures_of_what_went_out() {
     );
     pair.cut();
     assert_eq!(pair.session.stats().connected_since, None);
-}
-
-#[test]
-fn properties_that_are_not_of_a_publish_are_refused() {
-    use wasmqtt::options::{Draft, DraftKind, Value};
-    let mut draft = Draft::default();
-    // [MQTT-3.3.4-6]
-    let error = draft.set(DraftKind::Publish, "subscriptionIdentifier", Value::Number(1.0)).unwrap_err();
-    assert_eq!(error.argument, "subscriptionIdentifier");
-    assert!(draft.properties.borrow().get(Property::SubscriptionIdentifier).is_none());
-    assert_eq!(ReasonCode::SUCCESS.0, 0);
 }
