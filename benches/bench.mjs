@@ -46,7 +46,7 @@ if (unknown) throw new Error(`there is no client ${unknown}: ${Object.keys(clien
 if (wanted.some((name) => clients[name].ours) && !existsSync(join(here, '../pkg/node.js'))) throw new Error('build the package first: npm run build');
 const named = ({ name }) => !options.only || options.only.some((text) => name.includes(text));
 
-const timing = options.short ? { warm: 60, target: 60, settle: 20, batches: 2 } : { warm: 500, target: 800, settle: 100, batches: 6 };
+const timing = options.short ? { warm: 60, target: 60, settle: 20, batches: 2, messages: 100_000 } : { warm: 500, target: 800, settle: 100, batches: 6, messages: 1_000_000 };
 const rounds = Number(options.rounds ?? (options.short ? 1 : 3));
 
 const host = await Host.start();

@@ -82,7 +82,7 @@ const kinds = {
   async memory(client, scenario, timing, runtime) {
     const receive = await receiver(client, scenario, runtime);
     const before = runtime.rss();
-    await receive(1_000_000);
+    await receive(timing.messages);
     return { value: (runtime.rss() - before) / 1e6 };
   },
 

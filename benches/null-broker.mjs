@@ -30,7 +30,7 @@ server.listen(0, '127.0.0.1', () => process.send({ port: server.address().port }
 
 process.on('message', ({ open, scenario, burst, count, sending, close }) => {
   if (open) scenarios.set(open, scenario);
-  if (burst) connections.get(burst).burst(count, sending);
+  if (burst) connections.get(burst)?.burst(count, sending);
   if (close) {
     connections.get(close)?.socket.destroy();
     connections.delete(close);
