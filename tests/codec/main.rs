@@ -1,5 +1,6 @@
 //! Bytes to packets and back. Stories first, each packet as annotated bytes in both versions; then the rules of the
-//! specification as sweeps; streams, splits and memory; topics and the trie.
+//! specification as sweeps; streams, splits and memory; topics and the trie. [`cases`] has each field of each packet with
+//! each fault, at the codec and at a real session.
 //!
 //! A line `Shows [MQTT5-…] [MQTT3-…]` above a test names the statements of the two specifications that it shows; see
 //! tests/conformance.md.
@@ -10,6 +11,7 @@ mod fuzz;
 #[path = "../support/mod.rs"]
 mod support;
 
+mod cases;
 mod packets;
 mod rules;
 mod stream;

@@ -6,6 +6,7 @@ use crate::fuzz::decoder::split;
 use crate::packets::{DISCONNECT_5_REASON, stories};
 use crate::*;
 
+/// Shows [MQTT5-2.1.3-1] [MQTT5-3.6.1-1] [MQTT5-3.15.1-1] [MQTT3-2.2.2-1] [MQTT3-3.6.1-1]
 #[test]
 fn every_first_byte() {
     for (version, packet) in stories() {
@@ -28,6 +29,7 @@ fn every_first_byte() {
     }
 }
 
+/// Shows [MQTT5-packet-of-a-client] [MQTT5-3.14.2-1] [MQTT5-3.14.2-2] [MQTT3-packet-of-a-client]
 #[test]
 fn what_only_a_client_may_say() {
     let from_server =
@@ -69,6 +71,8 @@ pub const REASONS: &[(u8, u16, &str)] = &[
     (0xF0, place::AUTH, "00 18 19"),
 ];
 
+/// Shows [MQTT5-3.2.2-8] [MQTT5-3.4.2-1] [MQTT5-3.5.2-1] [MQTT5-3.6.2-1] [MQTT5-3.7.2-1] [MQTT5-3.9.3-2]
+/// Shows [MQTT5-3.11.3-2] [MQTT5-3.14.2-1] [MQTT5-3.15.2-1]
 #[test]
 fn reason_codes_of_each_packet() {
     for (first, place, listed) in REASONS {
@@ -97,6 +101,7 @@ fn reason_codes_of_each_packet() {
     }
 }
 
+/// Shows [MQTT5-3.14.2-1]
 #[test]
 fn reason_codes_of_disconnect_by_sender() {
     let client = bytes("00 04 80 81 82 83 90 93 94 95 96 97 98 99");
@@ -162,13 +167,12 @@ pub const CARRIERS: &[(char, u8, &str, &str)] = &[
 
 /// Each carrier's letter, and the function that makes its packet with a block.
 pub fn carriers() -> impl Iterator<Item = (char, impl Fn(&[u8]) -> Vec<u8>)> {
-    CARRIERS.iter().map(|(letter, first, before, behind)| {
-        let carry = |block: &[u8]| {
-            let body = [bytes(before), varint(block.len()), block.to_vec(), bytes(behind)];
-            framed(*first, &body.concat())
-        };
-        (*letter, carry)
-    })
+    CARRIERS.iter().map(|carrier| (carrier.0, |block: &[u8]| carry_with(carrier, block)))
+}
+
+pub fn carry_with((_, first, before, behind): &(char, u8, &str, &str), block: &[u8]) -> Vec<u8> {
+    let body = [bytes(before), varint(block.len()), block.to_vec(), bytes(behind)];
+    framed(*first, &body.concat())
 }
 
 /// The carrier for one letter.
@@ -176,6 +180,7 @@ pub fn carry(letter: char, block: &[u8]) -> Vec<u8> {
     carriers().find(|(name, _)| *name == letter).unwrap().1(block)
 }
 
+/// Shows [MQTT5-property-misplaced] [MQTT5-property-repeated]
 #[test]
 fn properties_of_each_packet() {
     for (letter, carry) in carriers() {
@@ -264,6 +269,9 @@ fn properties_by_type() {
     assert!(owned.is_empty() && owned.borrow().is_empty());
 }
 
+/// Shows [MQTT5-property-misplaced] [MQTT5-property-boolean] [MQTT5-property-zero]
+/// Shows [MQTT5-subscription-identifier-zero] [MQTT5-authentication-data-alone] [MQTT5-3.3.2-8] [MQTT5-3.3.2-14]
+/// Shows [MQTT5-1.5.5-1]
 #[test]
 fn property_rules() {
     let known: Vec<_> = PROPERTIES.iter().map(|(text, ..)| bytes(text)[0]).collect();
@@ -307,38 +315,44 @@ fn property_rules() {
     }
 }
 
+/// Text that is well formed by the specification.
+pub const FINE_TEXTS: &[&[u8]] = &[
+    b"",
+    b"plain",
+    b"\xEF\xBB\xBFx",            // U+FEFF is kept wherever it stands
+    b"x\xEF\xBB\xBF",            // at the end as well
+    b"\x01\x1F\x7F",             // control characters are discouraged, not forbidden
+    b"\xC2\x80",                 // U+0080, the first of two bytes
+    b"\xEF\xBF\xBF",             // U+FFFF, likewise
+    b"\xED\x9F\xBF\xEE\x80\x80", // the neighbours of the surrogates
+    b"\xF4\x8F\xBF\xBF",         // U+10FFFF
+];
+/// Text that is not.
+pub const BAD_TEXTS: &[&[u8]] = &[
+    b"\0",
+    b"a\0b",
+    b"\x80",                     // begins in the middle
+    b"\xC3",                     // ends in the middle
+    b"\xE2\x82",                 // two bytes of three
+    b"\xC0\x80",                 // overlong U+0000
+    b"\xC1\xBF",                 // overlong U+007F
+    b"\xE0\x9F\xBF",             // overlong U+07FF
+    b"\xF0\x8F\xBF\xBF",         // overlong U+FFFF
+    b"\xED\xA0\x80",             // the first surrogate
+    b"\xED\xBF\xBF",             // the last
+    b"\xED\xA0\xBD\xED\xB8\x80", // a pair of them
+    b"\xF4\x90\x80\x80",         // above U+10FFFF
+    b"\xF5\x80\x80\x80",         // far above
+    b"\xFF",
+];
+
+/// Shows [MQTT5-1.5.4-1] [MQTT5-1.5.4-2] [MQTT5-1.5.4-3] [MQTT5-1.5.7-1] [MQTT5-3.1.3-4] [MQTT5-3.1.3-11]
+/// Shows [MQTT5-3.1.3-12] [MQTT5-3.3.2-13] [MQTT5-3.3.2-19] [MQTT3-1.5.3-1] [MQTT3-1.5.3-2] [MQTT3-1.5.3-3]
+/// Shows [MQTT3-3.1.3-4] [MQTT3-3.1.3-11] [MQTT3-3.3.2-1] [MQTT3-3.8.3-1] [MQTT3-3.10.3-1]
 #[test]
 fn text_rules() {
-    let fine: &[&[u8]] = &[
-        b"",
-        b"plain",
-        b"\xEF\xBB\xBFx",            // U+FEFF is kept wherever it stands
-        b"x\xEF\xBB\xBF",            // at the end as well
-        b"\x01\x1F\x7F",             // control characters are discouraged, not forbidden
-        b"\xC2\x80",                 // U+0080, the first of two bytes
-        b"\xEF\xBF\xBF",             // U+FFFF, likewise
-        b"\xED\x9F\xBF\xEE\x80\x80", // the neighbours of the surrogates
-        b"\xF4\x8F\xBF\xBF",         // U+10FFFF
-    ];
-    let bad: &[&[u8]] = &[
-        b"\0",
-        b"a\0b",
-        b"\x80",                     // begins in the middle
-        b"\xC3",                     // ends in the middle
-        b"\xE2\x82",                 // two bytes of three
-        b"\xC0\x80",                 // overlong U+0000
-        b"\xC1\xBF",                 // overlong U+007F
-        b"\xE0\x9F\xBF",             // overlong U+07FF
-        b"\xF0\x8F\xBF\xBF",         // overlong U+FFFF
-        b"\xED\xA0\x80",             // the first surrogate
-        b"\xED\xBF\xBF",             // the last
-        b"\xED\xA0\xBD\xED\xB8\x80", // a pair of them
-        b"\xF4\x90\x80\x80",         // above U+10FFFF
-        b"\xF5\x80\x80\x80",         // far above
-        b"\xFF",
-    ];
-    for text in fine.iter().chain(bad) {
-        let valid = fine.contains(text);
+    for text in FINE_TEXTS.iter().chain(BAD_TEXTS) {
+        let valid = FINE_TEXTS.contains(text);
         let check = |version, packet: &[u8]| {
             if valid {
                 let decoded = decode(version, packet).unwrap();
@@ -384,6 +398,7 @@ fn text_rules() {
     assert!(check_text(&"ä".repeat(32768)).is_err()); // bytes count, not characters
 }
 
+/// Shows [MQTT5-field-past-end] [MQTT5-bytes-left-over]
 #[test]
 fn cut_short_or_too_long() {
     for (version, packet) in stories() {
@@ -407,6 +422,7 @@ fn cut_short_or_too_long() {
     }
 }
 
+/// Shows [MQTT5-1.5.5-1]
 #[test]
 fn remaining_lengths() {
     let table = [

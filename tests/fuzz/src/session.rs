@@ -78,6 +78,8 @@ struct Socket {
     aliases: BTreeMap<u16, Vec<u8>>,
     /// QoS 1 and 2 under way to the server.
     live: BTreeSet<u16>,
+    /// Acknowledged by guess: the message may still be in the client's buffer.
+    guessed: BTreeSet<u16>,
     /// SUBSCRIBE and UNSUBSCRIBE without an answer: the answer's first byte, identifier, number of filters.
     requests: VecDeque<(u8, u16, usize)>,
     /// What the server has sent and the client may answer, by the answer's first byte.
@@ -636,6 +638,7 @@ impl Socket {
             goodbye: false,
             aliases: BTreeMap::new(),
             live: BTreeSet::new(),
+            guessed: BTreeSet::new(),
             requests: VecDeque::new(),
             owed: BTreeMap::new(),
         }
@@ -689,7 +692,7 @@ impl Socket {
                     }
                 }
                 assert!(publish.properties.identifiers().next().is_none());
-                if publish.qos == QoS::AtMostOnce {
+                if publish.qos == QoS::AtMostOnce || self.guessed.remove(&publish.id) {
                     return;
                 }
                 let fresh = taken.insert(publish.id);
@@ -774,7 +777,9 @@ impl Socket {
             Packet::PubRel(ack) => *self.owed.entry((first::PUBCOMP, ack.id)).or_default() += 1,
             Packet::PubRec(ack) if !ack.reason.is_error() => {}
             Packet::PubAck(ack) | Packet::PubRec(ack) | Packet::PubComp(ack) => {
-                self.live.remove(&ack.id);
+                if !self.live.remove(&ack.id) {
+                    self.guessed.insert(ack.id);
+                }
                 taken.remove(&ack.id);
             }
             Packet::SubAck(ack) | Packet::UnsubAck(ack) => self.requests.retain(|(_, id, _)| *id != ack.id),
