@@ -38,7 +38,7 @@ test('auto speaks MQTT 5 with Mosquitto', async (t) => {
   equal(client.server.protocolVersion, 5)
 })
 
-test('auto falls back to 3.1.1 with Aedes, and remembers it', async (t) => {
+test('MQTT 3.1.1: auto falls back to it with Aedes, and remembers it [MQTT3-7.0.0-2]', async (t) => {
   const broker = await startAedes(t)
   const client = await join(t, broker.url)
   equal(client.server.protocolVersion, 4)

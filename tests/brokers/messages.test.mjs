@@ -30,7 +30,7 @@ for (const publishQoS of qualities) {
   }
 }
 
-story('a burst arrives complete and in order, at each QoS', async (t, protocolVersion) => {
+story('a burst arrives complete and in order, at each QoS [MQTT5-4.2-1] [MQTT3-7.1.2-1]', async (t, protocolVersion) => {
   const broker = await startMosquitto(t, { config: roomy })
   const publisher = await join(t, broker.url, { protocolVersion })
   const subscriber = await join(t, broker.url, { protocolVersion })
@@ -45,7 +45,7 @@ story('a burst arrives complete and in order, at each QoS', async (t, protocolVe
   }
 })
 
-story('what it sends, an independent client receives, and the other way round', async (t, protocolVersion) => {
+story('what it sends, an independent client receives, and the other way round [MQTT3-7.0.0-2]', async (t, protocolVersion) => {
   const broker = await startMosquitto(t)
   const observer = await observe(t, broker, 'to/observer')
   const client = await join(t, broker.url, { protocolVersion })
@@ -242,6 +242,28 @@ story('overlapping filters: each handler gets each message once', async (t, prot
   for (const name of Object.keys(heard)) await eventually(() => heard[name].length >= texts.length, () => `${name}: ${heard[name]}`)
   await quiet()
   deepStrictEqual(heard, { all: texts, level: texts, exact: texts, again: texts, pair: texts })
+})
+
+story('overlapping filters that come and go in the middle of traffic: the one that stays misses and repeats nothing', async (t, protocolVersion) => {
+  const broker = await startMosquitto(t, { config: roomy })
+  const observer = await observe(t, broker)
+  const client = await join(t, broker.url, { protocolVersion })
+  const received = []
+  await client.subscribe('a/#', { qos: 1 }, (message) => void received.push(message.text()))
+  const texts = numbered(2_000)
+  let done = false
+
+  const published = Promise.all(texts.map((text) => observer.publish('a/b', text, { qos: 1 }))).then(() => (done = true))
+  while (!done) {
+    const passing = await client.subscribe('a/b', { qos: 1 }, () => {})
+    await passing.unsubscribe()
+  }
+  await published
+
+  await eventually(() => new Set(received).size === texts.length, () => `2,000 messages: ${new Set(received).size}`)
+  await quiet()
+  equal(received.length, texts.length, 'none twice')
+  deepStrictEqual(received, texts)
 })
 
 story('UNSUBSCRIBE leaves when the last handler of a filter goes, not before', async (t, protocolVersion) => {
