@@ -1,0 +1,97 @@
+//! What a server can make a client keep: whatever it sends, and however much, memory stays within a bound.
+
+#[path = "fuzz/src/memory.rs"]
+#[allow(dead_code)] // Some of it is for other tests.
+mod memory;
+mod support;
+
+use memory::allocated;
+use support::Pair;
+use wasmqtt::codec::*;
+use wasmqtt::session::Event;
+
+const MIB: isize = 1024 * 1024;
+
+/// The server sends packets, one by one, to an application that keeps nothing. Returns the bytes that the session has more
+/// at the end.
+fn flood(pair: &mut Pair, packets: impl Iterator<Item = Vec<u8>>) -> isize {
+    let counted = allocated(|| {
+        for packet in packets {
+            pair.session.handle_input(pair.now, packet[..].into());
+            while let Some(event) = pair.session.poll_event() {
+                if let Event::Message(message) = event {
+                    assert!(message.payload.len < 100);
+                    if pair.holds {
+                        pair.session.hold(message.sequence);
+                    }
+                }
+            }
+            pair.session.delivered();
+            while pair.session.poll_transmit(pair.now).is_some() {}
+        }
+    });
+    counted.live
+}
+
+fn message(topic: &str, id: u16, identifiers: std::ops::Range<u32>) -> Vec<u8> {
+    let mut properties = PropertiesBuf::default();
+    for identifier in identifiers {
+        properties.push(Property::SubscriptionIdentifier, Value::Varint(identifier + 1));
+    }
+    let qos = if id > 0 { QoS::ExactlyOnce } else { QoS::AtMostOnce };
+    let publish = Publish {
+        dup: false,
+        qos,
+        retain: false,
+        topic: topic.as_bytes(),
+        id,
+        properties: properties.borrow(),
+        payload: b"x",
+    };
+    let mut packet = Vec::new();
+    Packet::Publish(publish).encode(Version::V5, &mut packet);
+    packet
+}
+
+#[test]
+fn topics_without_number() {
+    let mut pair = Pair::connected("");
+    let grown = flood(&mut pair, (0..50_000).map(|n| message(&format!("topic/{n}"), 0, 0..0)));
+    assert!(grown < MIB, "{grown} bytes");
+}
+
+#[test]
+fn topics_without_end() {
+    let mut pair = Pair::connected("");
+    let long = "x".repeat(60_000);
+    let grown = flood(&mut pair, (0..500).map(|n| message(&format!("{long}{n}"), 0, 0..0)));
+    assert!(grown < MIB, "{grown} bytes");
+    // Two that take turns are told apart.
+    pair.clear();
+    for turn in 0..4 {
+        pair.receives(&message(&format!("{long}{}", turn % 2), 0, 0..0));
+    }
+    let topics = pair.told.iter().map(|told| match told {
+        support::Told::Message(message) => message.topic.ends_with('1'),
+        _ => panic!("{told:?}"),
+    });
+    assert_eq!(topics.collect::<Vec<_>>(), [false, true, false, true]);
+}
+
+#[test]
+fn subscription_identifiers_without_number() {
+    let mut pair = Pair::connected("");
+    let grown = flood(&mut pair, (0..300).map(|n| message("a", 0, n..n + 10_000)));
+    assert!(grown < MIB, "{grown} bytes");
+}
+
+#[test]
+fn a_held_message_again_and_again() {
+    let mut pair = Pair::connected("properties.receiveMaximum=20");
+    pair.holds = true;
+    let grown = flood(&mut pair, std::iter::repeat_n(message("a", 1, 0..0), 20));
+    assert!(grown < MIB, "{grown} bytes");
+    pair.quiet();
+    pair.receives(&message("a", 1, 0..0));
+    pair.sends(["DISCONNECT 0x93", "CLOSE"]);
+}
