@@ -8,6 +8,8 @@ import { fileURLToPath } from 'node:url'
 
 export const root = fileURLToPath(new URL('..', import.meta.url))
 export const toolsBin = join(root, '.tools', 'bin')
+/** What the steps of `npm test` printed, a file each. */
+export const results = join(root, 'target', 'test-results')
 export const isMain = (meta) => process.argv[1] === fileURLToPath(meta.url)
 
 // rustup's installer adds its folder to the PATH of new shells only; Debian keeps mosquitto in /usr/sbin.

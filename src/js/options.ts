@@ -114,8 +114,10 @@ function leaf(name: string, value: unknown, path: string): unknown {
 }
 
 export function checkCredential(name: string, value: unknown): void {
-  if (name === 'username' || typeof value === 'string') check.string(value, name)
-  else check.binary(value, name)
+  const text = name === 'username' || typeof value === 'string'
+  const bytes = text ? check.encoder.encode(check.string(value, name)) : check.binary(value, name)
+  if (bytes.length > 65_535) throw invalid(name, 'must have at most 65535 bytes')
+  if (name === 'username' && bytes.includes(0)) throw invalid(name, 'must not hold U+0000')
 }
 
 export function checkHeaders(headers: unknown): void {

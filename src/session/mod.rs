@@ -41,6 +41,8 @@ const TRANSPORT_FULL: usize = 1024 * 1024;
 const TOPICS: usize = 4096;
 /// Connections in a row that one message may end before the application is told.
 const POISON: u8 = 5;
+/// Bytes of text or binary data in a packet, behind a length of two bytes.
+const LONGEST_FIELD: usize = 65_535;
 
 /// A piece of input: `bytes` begin `offset` bytes into the chunk that the transport delivered, which goes on for `beyond`
 /// bytes after them that need not be in memory.
@@ -72,6 +74,18 @@ pub struct Resolved {
 pub struct Credentials {
     pub username: Option<String>,
     pub password: Option<Vec<u8>>,
+}
+
+impl Credentials {
+    /// What no CONNECT can hold.
+    fn fault(&self) -> Option<InvalidArgument> {
+        if self.username.as_ref().is_some_and(|username| check_text(username).is_err()) {
+            let message = "must be a string of at most 65535 bytes in UTF-8, without U+0000";
+            return Some(InvalidArgument::new("username", message));
+        }
+        let long = self.password.as_ref().is_some_and(|password| password.len() > LONGEST_FIELD);
+        long.then(|| InvalidArgument::new("password", "must have at most 65535 bytes"))
+    }
 }
 
 /// What became of a publish that was not refused.
@@ -271,6 +285,9 @@ impl Session {
             let error = Error::new(ErrorCode::ConnectionFailed, "the URL or the credentials could not be had");
             return self.fail(now, error.at(Phase::Transport, &self.url), false);
         };
+        if let Some(invalid) = resolved.credentials.iter().find_map(Credentials::fault) {
+            return self.fail(now, invalid.into(), false);
+        }
         self.urls = resolved.urls;
         self.credentials = resolved.credentials;
         self.dynamic = resolved.dynamic;
@@ -393,9 +410,13 @@ impl Session {
         if stage == Authentication::None {
             return;
         }
-        let Ok(data) = data else {
-            let error = Error::new(ErrorCode::AuthenticationFailed, "the Authenticator failed");
-            return self.authentication_failed(now, error);
+        let what = match &data {
+            Err(()) => "the Authenticator failed",
+            Ok(Some(data)) if data.len() > LONGEST_FIELD => "the Authenticator gave more than 65535 bytes",
+            _ => "",
+        };
+        let Some(data) = data.ok().filter(|_| what.is_empty()) else {
+            return self.authentication_failed(now, Error::new(ErrorCode::AuthenticationFailed, what));
         };
         let limit = connection.server.as_ref().map_or(u32::MAX, |server| server.maximum_packet_size);
         let reason = match stage {
@@ -822,6 +843,10 @@ impl Session {
 
     pub fn poll_command(&mut self) -> Option<Command> {
         self.commands.pop_front()
+    }
+
+    pub fn has_commands(&self) -> bool {
+        !self.commands.is_empty()
     }
 
     /// Bytes to send as one frame. They count as sent from here on.

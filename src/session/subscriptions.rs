@@ -92,7 +92,10 @@ pub struct Subscriptions {
     waiting: VecDeque<Part>,
     sent: u64,
     grants: u32,
+    /// The last one that was given out.
     identifier: u32,
+    /// The session began here: identifiers that the server knows are of our making.
+    own_session: bool,
     /// Changes with every change of routing.
     epoch: u32,
     scratch: Vec<u32>,
@@ -227,8 +230,14 @@ impl Subscriptions {
         let matching: Vec<u32> = paths.iter().filter_map(|&path| self.paths.get(path)).flatten().copied().collect();
         self.scratch = paths;
         let identifier = |number: u32| self.filters.get(number).map_or(0, |filter| filter.identifier);
-        let known = !identifiers.is_empty()
-            && identifiers.iter().all(|wanted| matching.iter().any(|&number| identifier(number) == *wanted));
+        let is_known = |wanted: &u32| matching.iter().any(|&number| identifier(number) == *wanted);
+        // A copy for a filter that was left meanwhile is nobody's: the others get copies of their own.
+        let has_ended = |wanted: &u32| {
+            self.own_session
+                && *wanted <= self.identifier
+                && !self.filters.iter().any(|(_, filter)| filter.identifier == *wanted)
+        };
+        let known = !identifiers.is_empty() && identifiers.iter().all(|id| is_known(id) || has_ended(id));
         let mut routes = Vec::new();
         for &number in &matching {
             if known && !identifiers.contains(&identifier(number)) {
@@ -568,6 +577,7 @@ impl Subscriptions {
             answers.push(Answer { filter: filter.text.clone(), number, code: None });
         }
         self.epoch = self.epoch.wrapping_add(1);
+        self.own_session = true;
         if answers.is_empty() {
             return;
         }

@@ -290,6 +290,10 @@ export class Peer {
   pause() {
     this.#socket.pause()
   }
+
+  resume() {
+    this.#socket.resume()
+  }
 }
 
 export class Broker {

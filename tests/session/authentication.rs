@@ -138,6 +138,21 @@ fn an_authenticator_that_fails_ends_the_attempt() {
 }
 
 #[test]
+fn authentication_data_that_no_packet_can_hold_is_a_failure() {
+    let long = "x".repeat(65_536);
+    let mut pair = bare("authentication.method=m");
+    pair.connect();
+    pair.authenticate(Ok(Some(&long)));
+    pair.sends(["OPEN ws://a", "CLOSE"]);
+    pair.tells(["state connecting", "state idle", "connect failed AUTHENTICATION_FAILED"]);
+    let mut pair = connecting();
+    pair.plays("AUTH 0x18 AuthenticationMethod=m");
+    pair.clear();
+    pair.authenticate(Ok(Some(&long[1..])));
+    assert_eq!(pair.sent().len(), 1);
+}
+
+#[test]
 fn an_answer_to_an_earlier_attempt_is_dropped() {
     let mut pair = bare("authentication.method=m");
     pair.connect();

@@ -730,6 +730,31 @@ fn a_password_without_a_username_is_no_3_1_1() {
     pair.tells(["state connecting", "state idle", "connect failed NOT_SUPPORTED"]);
 }
 
+/// Shows [MQTT5-3.1.3-12] [MQTT3-3.1.3-11] [MQTT5-1.5.4-2] [MQTT3-1.5.3-2]
+#[test]
+fn credentials_that_no_connect_can_hold_are_refused() {
+    let long = "x".repeat(65_536);
+    for (username, password, argument) in [
+        (Some("a\0b"), None, "username"),
+        (Some(&*long), Some("x"), "username"),
+        (Some("user"), Some(&*long), "password"),
+    ] {
+        for mut pair in [bare("protocolVersion=5"), bare("protocolVersion=4")] {
+            pair.resolved.as_mut().unwrap().credentials =
+                vec![Credentials { username: username.map(Into::into), password: password.map(Into::into) }];
+            pair.connect();
+            pair.sends([]);
+            pair.tells(["state connecting", "state idle", &format!("connect failed INVALID_ARGUMENT {argument}")]);
+        }
+    }
+    let longest = &long[1..];
+    let mut pair = bare("");
+    pair.resolved.as_mut().unwrap().credentials =
+        vec![Credentials { username: Some(longest.into()), password: Some(longest.into()) }];
+    pair.connect();
+    assert!(pair.sent()[1].starts_with("CONNECT"));
+}
+
 // ---------------------------------------------------------------------------------------------- versions
 
 #[test]

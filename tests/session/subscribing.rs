@@ -351,6 +351,43 @@ fn a_message_is_not_lost_while_another_filter_is_under_way() {
     assert_eq!(routed(&mut pair, &to), 1);
 }
 
+/// Copies that were on their way when a filter was left.
+#[test]
+fn a_copy_for_a_filter_that_was_left_is_nobodys() {
+    let mut pair = up("");
+    let one = pair.subscribe("a/#");
+    let two = pair.subscribe("a/b");
+    pair.plays("SUBACK #1 0; SUBACK #2 0");
+    pair.leave(two);
+    pair.clear();
+    pair.plays("PUBLISH q1 #1 a/b 'x' SubscriptionIdentifier=1; PUBLISH q1 #2 a/b 'x' SubscriptionIdentifier=2");
+    pair.plays("PUBLISH q1 #3 a/b 'y' SubscriptionIdentifier=2 SubscriptionIdentifier=1");
+    pair.tells([
+        &format!("message q1 a/b 'x' to {one}"),
+        "message q1 a/b 'x'",
+        &format!("message q1 a/b 'y' to {one}"),
+    ]);
+    let three = pair.subscribe("a/b");
+    assert!(pair.sent().pop().unwrap().ends_with("SubscriptionIdentifier=3"));
+    pair.plays("PUBLISH q1 #2 a/b 'old' SubscriptionIdentifier=2; PUBLISH q1 #3 a/b 'new' SubscriptionIdentifier=3");
+    pair.tells(["message q1 a/b 'old'", &format!("message q1 a/b 'new' to {three}")]);
+}
+
+/// A session from before this process has identifiers that it knows nothing of.
+#[test]
+fn in_a_session_that_began_elsewhere_messages_go_by_filter() {
+    let mut pair = accepted("clean=false clientId=me", "CONNACK present");
+    let one = pair.subscribe("a/#");
+    pair.subscribe("b");
+    let two = pair.subscribe("a/b");
+    pair.leave(two);
+    pair.clear();
+    for identifier in [2, 3, 4] {
+        pair.plays(&format!("PUBLISH q1 #1 a/b '' SubscriptionIdentifier={identifier}"));
+        pair.tells([&format!("message q1 a/b '' to {one}")]);
+    }
+}
+
 #[test]
 fn an_identifier_that_nobody_knows_is_no_obstacle() {
     let mut pair = up("");

@@ -1,0 +1,129 @@
+// Which test shows which statement of the MQTT specifications. tests/conformance.json lists the statements that bind a client; a test names those
+// that it shows: `Shows [MQTT5-3.1.0-1]` in the doc comment of a Rust test, `[MQTT5-3.1.0-1]` in the title of a node:test.
+// Reads what the steps of `npm test` printed, and fails if a statement has no test that ran and passed, or if tests/conformance.md is out of date.
+// `--write` writes it anew.
+import { existsSync, readFileSync, readdirSync, writeFileSync } from 'node:fs'
+import { basename, join, relative } from 'node:path'
+import { Problem, main, results, root } from './tools.mjs'
+
+const TABLE = 'tests/conformance.md'
+const ID = /\[(MQTT[35]-[\w.-]+)\]/g
+
+/** The parts of the table, by the beginning of an ID. */
+const PARTS = [
+  ['MQTT 5.0', (id) => id.startsWith('MQTT5-') && numbered(id)],
+  ['MQTT 3.1.1', (id) => id.startsWith('MQTT3-') && numbered(id)],
+  ['Rules without a number', (id) => !numbered(id)],
+]
+const numbered = (id) => /^MQTT[35]-\d/.test(id)
+
+main(async () => {
+  const statements = JSON.parse(readFileSync(join(root, 'tests/conformance.json'), 'utf8'))
+  const known = new Set(statements.map(({ id }) => id))
+  const { passed, failed } = outcomes()
+  const claims = [...rustClaims(passed), ...nodeClaims(passed)]
+
+  const unknown = claims.flatMap(({ ids, test }) => ids.filter((id) => !known.has(id)).map((id) => `${id}: ${test}`))
+  if (unknown.length > 0) throw new Problem(`No such statement is in tests/conformance.json:\n${list(unknown)}`)
+
+  const shown = new Map(statements.map(({ id }) => [id, []]))
+  for (const { ids, test, name } of claims) {
+    if (!failed.has(name)) for (const id of ids) shown.get(id).push(test)
+  }
+  const missing = statements.filter(({ id, void: reason }) => shown.get(id).length === 0 && reason === undefined)
+  if (missing.length > 0) {
+    const lines = missing.map(({ id, duty }) => `${id}: ${duty}`)
+    throw new Problem(`${missing.length} of ${statements.length} statements have no test that ran and passed in this run:\n${list(lines)}`)
+  }
+
+  const table = render(statements, shown)
+  const path = join(root, TABLE)
+  if (process.argv.includes('--write')) writeFileSync(path, table)
+  else if (!existsSync(path) || readFileSync(path, 'utf8') !== table) throw new Problem(`${TABLE} is out of date. After a whole \`npm test\`: node scripts/conformance.mjs --write`)
+  console.log(`${statements.length} statements, each shown by a test that ran and passed: ${TABLE}`)
+})
+
+/** The names of the tests that passed, with the step they are from, and of those that did not. */
+function outcomes() {
+  const passed = new Map()
+  const failed = new Set()
+  for (const file of existsSync(results) ? readdirSync(results) : []) {
+    const step = basename(file, '.txt')
+    for (const line of readFileSync(join(results, file), 'utf8').split('\n')) {
+      const rust = /^test (\S+)(?: - should panic)? \.\.\. (\w+)/.exec(line)
+      const node = /^\s*([✔✖]) (.*) \([\d.]+ms\)/.exec(line)
+      const [name, ok] = rust ? [rust[1], rust[2] === 'ok'] : node ? [node[2], node[1] === '✔'] : []
+      if (ok) passed.set(name, step)
+      else if (ok === false && rust?.[2] !== 'ignored') failed.add(name)
+    }
+  }
+  if (passed.size === 0) throw new Problem('No test has run: this reads what the steps of a whole `npm test` have printed.')
+  return { passed, failed }
+}
+
+/** What Rust tests say that they show, if they ran and passed. */
+function rustClaims(passed) {
+  const files = ['src', 'tests'].flatMap((folder) => filesIn(join(root, folder))).filter((path) => path.endsWith('.rs'))
+  const claims = files.flatMap((path) => {
+    const text = readFileSync(path, 'utf8')
+    const shows = text.matchAll(/((?:^ *\/\/\/.*\n)+)(?:^ *#\[.*\n)+ *(?:async )?fn (\w+)/gm)
+    return [...shows].flatMap(([, comment, name]) => {
+      const ids = comment.split('\n').filter((line) => line.includes('/// Shows [')).flatMap(idsIn)
+      const file = relative(root, path)
+      return ids.length === 0 ? [] : [{ ids, name: modulePath(file) + name, test: `${file}: ${name}` }]
+    })
+  })
+  const names = claims.map(({ name }) => name)
+  const twice = claims.filter(({ name }, at) => names.indexOf(name) !== at)
+  if (twice.length > 0) throw new Problem(`Another test has the same name, so its outcome is not known:\n${list(twice.map(({ test }) => test))}`)
+  return claims.filter(({ name }) => passed.has(name))
+}
+
+/** The modules that cargo test names a file's tests by. */
+function modulePath(file) {
+  const parts = file.replace(/\.rs$/, '').split('/')
+  const modules = parts[0] === 'src' ? [...parts.slice(1), 'tests'] : parts.slice(2)
+  return modules.filter((module) => !['main', 'mod', 'lib'].includes(module)).map((module) => `${module}::`).join('')
+}
+
+/** What node:test's titles say that their tests show. */
+function nodeClaims(passed) {
+  const claims = [...passed].map(([name, step]) => ({ ids: idsIn(name), name, test: `${step}: ${name.replace(ID, '').trim()}` }))
+  return claims.filter(({ ids }) => ids.length > 0)
+}
+
+function idsIn(text) {
+  return [...text.matchAll(ID)].map(([, id]) => id)
+}
+
+function render(statements, shown) {
+  const lines = [
+    '# Conformance',
+    '',
+    'Every statement of the specifications that binds a client, and the tests that show it. Written by `scripts/conformance.mjs` from',
+    'tests/conformance.json and the outcome of `npm test`, which fails when a statement has no test that ran and passed. Duties are in our words;',
+    'the specifications ([MQTT 5.0](https://docs.oasis-open.org/mqtt/mqtt/v5.0/mqtt-v5.0.html),',
+    '[MQTT 3.1.1](https://docs.oasis-open.org/mqtt/mqtt/v3.1.1/mqtt-v3.1.1.html)) are the authority.',
+    '',
+    'Class: C binds the client, B both sides, O the server, whose breach the client notices; U is a rule of the text without a number.',
+  ]
+  for (const [title, belongs] of PARTS) {
+    const rows = statements.filter(({ id }) => belongs(id))
+    lines.push('', `## ${title}: ${rows.length}`, '', '| statement | class | duty | shown by |', '| --- | --- | --- | --- |')
+    for (const { id, class: kind, duty, void: reason } of rows) {
+      const tests = [...new Set(shown.get(id))].sort().join('<br>')
+      lines.push(`| ${[id, kind, duty, tests || `cannot apply: ${reason}`].map((cell) => cell.replaceAll('|', '\\|')).join(' | ')} |`)
+    }
+  }
+  return `${lines.join('\n')}\n`
+}
+
+function filesIn(folder) {
+  return readdirSync(folder, { recursive: true, withFileTypes: true })
+    .filter((entry) => entry.isFile())
+    .map((entry) => join(entry.parentPath, entry.name))
+}
+
+function list(lines) {
+  return lines.map((line) => `  ${line}`).join('\n')
+}
