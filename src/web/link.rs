@@ -220,6 +220,9 @@ impl Link {
         }
         self.read_chunk(&event);
         self.read_inbox();
+        if self.inner.borrow().session.has_commands() {
+            return self.pump();
+        }
         // What chunks of the same turn ask for leaves as one frame.
         self.host.wake();
     }
