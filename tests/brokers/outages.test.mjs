@@ -214,6 +214,29 @@ story('a connection that is cut again and again: QoS 2 arrives exactly once, in 
   await exactly(received, numbered(promises.length))
 })
 
+story('a slow reader holds the broker back and loses nothing, also when the connection is cut', async (t, protocolVersion) => {
+  const broker = await startMosquitto(t)
+  const proxy = await startProxy(t, broker.wsPort)
+  const observer = await observe(t, broker)
+  const client = await join(t, proxy.url, lasting(protocolVersion, 'slow'))
+  const texts = numbered(200)
+  const published = (async () => {
+    await eventually(() => broker.log.some((line) => line.startsWith('Sending SUBACK to slow')), 'the subscription')
+    for (const text of texts) await observer.publish('stream', text, { qos: 2 })
+  })()
+  const received = []
+
+  for await (const message of client.messages('stream', { qos: 2, buffer: 5 })) {
+    received.push(message.text())
+    if (received.length % 60 === 30) proxy.cut()
+    if (received.length === texts.length) break
+    await sleep(1)
+  }
+
+  await published
+  deepStrictEqual(received, texts)
+})
+
 story('a cut in the middle of a subscribe: it is repeated, and its promise resolves', async (t, protocolVersion) => {
   const broker = await startMosquitto(t)
   const proxy = await startProxy(t, broker.wsPort)
