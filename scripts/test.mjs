@@ -1,7 +1,9 @@
 // `npm test`: every check there is, one after the other. `npm test -- WORD…` runs the steps whose names contain one of the words.
 import { spawn } from 'node:child_process'
+import { mkdirSync, rmSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
 import { setup, setupLinters } from './setup.mjs'
-import { Problem, bold, capture, dim, findCommand, main, root, run } from './tools.mjs'
+import { Problem, bold, capture, dim, findCommand, main, results, root, run } from './tools.mjs'
 
 const WASM_TESTS = 'CARGO_TARGET_WASM32_UNKNOWN_UNKNOWN_RUNNER=.tools/bin/wasm-bindgen-test-runner'
 const DRIVER = 'WASM_BINDGEN_TEST_WEBDRIVER_JSON=tests/browser/webdriver.json'
@@ -30,6 +32,7 @@ const STEPS = [
   { name: 'packaging', command: nodeTest('tests/packaging/*.test.mjs'), counts: true, needs: [...BROWSER, ...BROKER] },
   { name: 'brokers', command: nodeTest('tests/brokers/*.test.mjs'), counts: true, needs: BROKER },
   { name: 'dashboard in a browser', command: nodeTest('tests/browser/*.test.mjs'), counts: true, needs: [...BROWSER, ...BROKER] },
+  { name: 'conformance', command: 'node scripts/conformance.mjs' },
 ]
 
 main(async () => {
@@ -40,6 +43,9 @@ main(async () => {
   await setupLinters()
   await installPackages(new Set(steps.flatMap(({ needs = [] }) => needs)))
 
+  // The last step judges by what the others print.
+  if (steps.length === STEPS.length) rmSync(results, { recursive: true, force: true })
+  mkdirSync(results, { recursive: true })
   const failures = []
   const total = { passed: 0, failed: 0, skipped: 0 }
   for (const [index, step] of steps.entries()) {
@@ -56,16 +62,18 @@ main(async () => {
 })
 
 /** A step that counts no tests of its own is one. */
-function runStep({ command, counts }) {
+function runStep({ name, command, counts }) {
   return new Promise((resolve) => {
     const child = spawn('sh', ['-c', command], { cwd: root, stdio: ['ignore', 'pipe', 'pipe'] })
     let output = ''
+    child.stdout.setEncoding('utf8')
     child.stdout.on('data', (text) => {
       output += text
       process.stdout.write(text)
     })
     child.stderr.pipe(process.stderr, { end: false })
     child.on('close', (code) => {
+      if (counts) writeFileSync(join(results, `${name}.txt`), output)
       const counted = counts ? count(output) : { passed: code === 0 ? 1 : 0, failed: 0, skipped: 0 }
       const none = counts && code === 0 && counted.passed === 0
       if (none) console.log('It ran no test.')
