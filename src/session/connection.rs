@@ -170,8 +170,12 @@ impl Owed {
         self.first.wrapping_add(self.queue.len() as u32 - 1)
     }
 
+    pub fn len(&self) -> u32 {
+        self.queue.len() as u32
+    }
+
     pub fn next(&self) -> u32 {
-        self.first.wrapping_add(self.queue.len() as u32)
+        self.first.wrapping_add(self.len())
     }
 
     pub fn set(&mut self, sequence: u32, stage: Stage) {

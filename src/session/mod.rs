@@ -17,7 +17,7 @@ pub use event::*;
 use inflight::{Entry, Identifiers, Outgoing, Received, Waiting};
 use reconnect::{Reconnect, Verdict, verdict};
 use subscriptions::Subscriptions;
-use topics::{Found, Topics};
+use topics::{Found, Slots};
 
 /// Microseconds on a clock that never goes back.
 #[derive(Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
@@ -37,8 +37,6 @@ impl Instant {
 pub const FRAME: usize = 16 * 1024;
 /// Over so many bytes in the transport's buffer, publishes wait; under a half of it they go on.
 const TRANSPORT_FULL: usize = 1024 * 1024;
-/// Topics of incoming messages remembered at once.
-const TOPICS: usize = 4096;
 /// Connections in a row that one message may end before the application is told.
 const POISON: u8 = 5;
 /// Bytes of text or binary data in a packet, behind a length of two bytes.
@@ -202,7 +200,7 @@ pub struct Session {
     waiting: Waiting,
     received: Received,
     subscriptions: Subscriptions,
-    topics: Topics,
+    topics: Slots,
     /// Topics the application publishes to, by the number it was given.
     outgoing_topics: Vec<Rc<str>>,
     order: u64,
@@ -257,7 +255,7 @@ impl Session {
             waiting: Waiting::default(),
             received: Received::default(),
             subscriptions: Subscriptions::default(),
-            topics: Topics::new(TOPICS),
+            topics: Slots::new(),
             outgoing_topics: Vec::new(),
             order: 0,
             sequence: 0,
@@ -1783,14 +1781,16 @@ impl Session {
         }
         let mut sequence = 0;
         let repeated = publish.qos == QoS::ExactlyOnce && self.received.contains(publish.id);
+        // What is repeated counts while its acknowledgement is owed: it may have to wait for one that is held.
+        let under_way = if repeated { connection.owed.len() } else { connection.window };
+        if publish.qos != QoS::AtMostOnce && under_way >= receive_maximum {
+            return fault(ReasonCode::RECEIVE_MAXIMUM_EXCEEDED, "more messages than Receive Maximum");
+        }
         if repeated {
             // Sent again before its release: acknowledged, not shown [MQTT-4.3.3-10].
             connection.owed.push(publish.id, publish.qos, Stage::Ready(ReasonCode::SUCCESS));
         } else if publish.qos != QoS::AtMostOnce {
             connection.window += 1;
-            if connection.window > receive_maximum {
-                return fault(ReasonCode::RECEIVE_MAXIMUM_EXCEEDED, "more messages than Receive Maximum");
-            }
             if publish.qos == QoS::ExactlyOnce {
                 self.received.insert(publish.id);
             }

@@ -26,6 +26,50 @@ pub enum Found {
     Fresh(u32),
 }
 
+/// The slots of incoming messages. Long topics share one, so that a server cannot fill the memory with them.
+#[derive(Clone, Hash, Debug)]
+pub struct Slots {
+    short: Topics,
+    long: Topics,
+}
+
+/// Number of the slot that long topics share.
+const LONG: u32 = 4096;
+/// Bytes of a topic and its identifiers from which on it is long.
+const LENGTH: usize = 1024;
+
+impl Slots {
+    pub fn new() -> Self {
+        Self { short: Topics::new(LONG as usize), long: Topics::new(1) }
+    }
+
+    #[inline]
+    pub fn find(&mut self, topic: &[u8], identifiers: &[u32], epoch: u32) -> Result<Found, DecodeError> {
+        if topic.len() + size_of_val(identifiers) < LENGTH {
+            return self.short.find(topic, identifiers, epoch);
+        }
+        Ok(match self.long.find(topic, identifiers, epoch)? {
+            Found::Known(_) => Found::Known(LONG),
+            Found::Fresh(_) => Found::Fresh(LONG),
+        })
+    }
+
+    pub fn topic(&self, slot: u32) -> &Rc<str> {
+        &self.slot(slot).topic
+    }
+
+    pub fn identifiers(&self, slot: u32) -> &Rc<[u32]> {
+        &self.slot(slot).identifiers
+    }
+
+    fn slot(&self, slot: u32) -> &Slot {
+        match slot {
+            LONG => &self.long.slots[0],
+            _ => &self.short.slots[slot as usize],
+        }
+    }
+}
+
 #[derive(Clone, Hash, Debug)]
 pub struct Topics {
     /// Topics remembered at once; beyond, one that was not used for long gives way.
@@ -95,14 +139,6 @@ impl Topics {
 
     pub fn contains(&self, topic: &str) -> bool {
         self.lookup(hash(topic.as_bytes(), &[]), topic.as_bytes(), &[]).is_some()
-    }
-
-    pub fn topic(&self, slot: u32) -> &Rc<str> {
-        &self.slots[slot as usize].topic
-    }
-
-    pub fn identifiers(&self, slot: u32) -> &Rc<[u32]> {
-        &self.slots[slot as usize].identifiers
     }
 
     fn place(&mut self, slot: Slot) -> usize {
