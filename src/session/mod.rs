@@ -341,6 +341,9 @@ impl Session {
                 self.violated(now, error);
             }
         }
+        // Acknowledgements may have made room.
+        self.send_requests();
+        self.send_waiting(now);
         self.stats.bytes_received += at as u64;
         self.progress(now);
         at
@@ -1650,6 +1653,25 @@ impl Session {
         let Some(connection) = &mut self.connection else {
             return Ok(());
         };
+        if let &[high, low] = body
+            && (high, low) != (0, 0)
+            && connection.server.is_some()
+            && !self.tapped
+        {
+            // Beside messages, most of what comes is an acknowledgement in its short form: nothing in it can be wrong.
+            let ack =
+                Ack { id: u16::from_be_bytes([high, low]), reason: ReasonCode::SUCCESS, properties: Properties::EMPTY };
+            match first {
+                first::PUBACK => return self.handle_puback(ack),
+                first::PUBREC => return self.handle_pubrec(ack),
+                first::PUBCOMP => return self.handle_pubcomp(ack),
+                first::PUBREL => {
+                    self.handle_pubrel(ack);
+                    return Ok(());
+                }
+                _ => {}
+            }
+        }
         let version = connection.version;
         if !connection.connect_sent {
             return protocol("a packet before CONNECT");
@@ -1722,10 +1744,6 @@ impl Session {
             | Packet::Subscribe(_)
             | Packet::Unsubscribe(_)
             | Packet::PingReq => return protocol("a packet that only a client sends"),
-        }
-        if matches!(first, first::PUBACK | first::PUBREC | first::PUBCOMP | first::SUBACK | first::UNSUBACK) {
-            self.send_requests();
-            self.send_waiting(now);
         }
         Ok(())
     }
