@@ -2,16 +2,16 @@
 
 import { deepStrictEqual, equal, ok, rejects } from 'node:assert/strict'
 import { execFile } from 'node:child_process'
-import { connect } from '../../pkg/node.js'
+import { Client, connect } from '../../pkg/node.js'
 import { startMosquitto } from './mosquitto.mjs'
 import { eventually, join, next, numbered, observe, quick, story } from './support.mjs'
 
-const client = new URL('../../pkg/node.js', import.meta.url).href
+const library = new URL('../../pkg/node.js', import.meta.url).href
 
 story('end() clears the timer of a pending reconnect: the process exits by itself', async (t, protocolVersion) => {
   const broker = await startMosquitto(t)
   const output = run(`
-    import { connect } from ${JSON.stringify(client)}
+    import { connect } from ${JSON.stringify(library)}
     const client = await connect(${JSON.stringify(broker.url)}, {
       protocolVersion: ${protocolVersion}, keepalive: 600, reconnect: { minDelay: 3_600_000, maxDelay: 3_600_000 },
     })
@@ -29,7 +29,7 @@ story('end() clears the timer of a pending reconnect: the process exits by itsel
 story('a process that has ended its client exits by itself', async (t, protocolVersion) => {
   const broker = await startMosquitto(t)
   equal(await run(`
-    import { connect } from ${JSON.stringify(client)}
+    import { connect } from ${JSON.stringify(library)}
     const client = await connect(${JSON.stringify(broker.url)}, { protocolVersion: ${protocolVersion} })
     await client.subscribe('a/#', { qos: 2 }, () => {})
     await client.publish('a/b', 'x', { qos: 2, timeout: 3_600_000 })
@@ -42,7 +42,7 @@ story('a process whose first connection fails exits by itself', async (t, protoc
   const broker = await startMosquitto(t)
   await broker.stop()
   equal(await run(`
-    import { connect } from ${JSON.stringify(client)}
+    import { connect } from ${JSON.stringify(library)}
     await connect(${JSON.stringify(broker.url)}, { protocolVersion: ${protocolVersion} }).catch((error) => console.log(error.name, error.code, error.phase))
   `), 'ConnectError CONNECTION_FAILED transport\n')
 })
@@ -116,7 +116,6 @@ story('end() while offline rejects what is queued, and says no more', async (t, 
 story('end() while a connection is being made', async (t, protocolVersion) => {
   const broker = await startMosquitto(t)
   broker.freeze()
-  const { Client } = await import('../../pkg/node.js')
   const client = new Client(broker.url, { protocolVersion, reconnect: quick })
   const connected = rejects(client.connect(), { name: 'ClosedError', code: 'CLOSED' })
 

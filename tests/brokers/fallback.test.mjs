@@ -1,6 +1,6 @@
 // Brokers that speak one version only: protocolVersion 'auto' finds the one they share.
 
-import { deepStrictEqual, equal, ok, rejects } from 'node:assert/strict'
+import { deepStrictEqual, equal, rejects } from 'node:assert/strict'
 import { once } from 'node:events'
 import { createServer } from 'node:http'
 import { test } from 'node:test'
