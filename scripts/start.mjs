@@ -45,6 +45,9 @@ main(async () => {
     stop(1)
   }
   process.on('SIGINT', () => stop(0)).on('SIGTERM', () => stop(0)).on('SIGHUP', () => stop(0))
+  // npm, asked to end, takes its shell along but not what runs in it.
+  const parent = process.ppid
+  if (process.env.npm_lifecycle_event) setInterval(() => process.ppid !== parent && stop(0), 250).unref()
   await run(values, stops, fail).catch(fail)
 })
 

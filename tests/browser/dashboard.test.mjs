@@ -27,7 +27,7 @@ async function start(...args) {
 }
 
 async function stop({ child, interrupt }) {
-  if (child.exitCode !== null) return
+  if (child.exitCode !== null || child.signalCode !== null) return
   const exit = once(child, 'exit')
   interrupt()
   await exit
@@ -195,9 +195,10 @@ describe('the dashboard on Mosquitto', () => {
     assert.deepEqual(problems, [])
   })
 
-  test('a busy port gets a message and another port; Ctrl-C frees all of them', async () => {
+  test('a busy port gets a message and another port; Ctrl-C frees all of them', async (t) => {
     const { port } = new URL(run.page)
     const second = await start('--port', port, '--broker-port', new URL(run.websocket).port, '--tcp-port', new URL(run.mqtt).port)
+    t.after(() => stop(second))
     assert.ok(second.took < 5_000, `ready after ${second.took} ms`)
     assert.ok(second.output.includes(`Port ${port} is in use`), second.output)
     assert.notEqual(new URL(second.page).port, port)
@@ -207,6 +208,13 @@ describe('the dashboard on Mosquitto', () => {
     assert.ok(Date.now() - began < 5_000, 'slow to stop')
     for (const url of [second.page, second.websocket, second.mqtt]) assert.ok(!(await accepts(new URL(url).port)), `${url} still open`)
   })
+})
+
+test('it stops when npm is asked to', async (t) => {
+  const run = await start(...FREE)
+  t.after(() => stop(run))
+  run.child.kill('SIGTERM')
+  for (const url of [run.page, run.websocket, run.mqtt]) await eventually(async () => !(await accepts(new URL(url).port)), `${url} is closed`)
 })
 
 test('the dashboard on the built-in broker: 3.1.1, and it says so', async (t) => {
