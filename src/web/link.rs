@@ -325,6 +325,9 @@ impl Link {
         let socket = {
             let inner = &mut *self.inner.borrow_mut();
             inner.inbox.clear();
+            if inner.rest.take().is_some() {
+                self.reading.set(false);
+            }
             inner.socket.take()
         };
         let Some(socket) = socket else { return false };

@@ -280,6 +280,23 @@ test('reconnect() drops the connection and connects at once', async (t) => {
   assert.equal(client.connected, true)
 })
 
+test('what came behind a CONNACK is not read on the next connection', async (t) => {
+  const broker = await startBroker(t)
+  const client = makeClient(t, broker.url)
+  const errors = record(client, 'error', 'disconnect')
+  client.once('connect', () => client.reconnect())
+  const connecting = client.connect()
+  const first = await broker.accept()
+  await first.expect('connect')
+  first.send({ type: 'connack' }, { type: 'publish', topic: 'a', payload: 'old' })
+  const second = await broker.accept()
+  await second.welcome()
+  await connecting
+  await settle()
+  assert.equal(client.connected, true)
+  assert.deepEqual(errors.map(([name, { code }]) => [name, code]), [['disconnect', 'CONNECTION_LOST']])
+})
+
 test('end: DISCONNECT, idempotent, no disconnect event', async (t) => {
   const { client, peer } = await connected(t)
   const events = record(client, 'disconnect', 'close', 'state')
