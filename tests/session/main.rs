@@ -13,6 +13,7 @@ mod publishing;
 mod receiving;
 mod scarcity;
 mod subscribing;
+mod tracing;
 mod violations;
 mod wire;
 

@@ -816,20 +816,20 @@ fn a_packet_may_be_as_large_as_the_server_says() {
     }
 }
 
-/// The length of the property block takes a second byte from 128 on, which is found out when the expiry is added.
+/// With the expiry, which is added last, the length of the property block takes a second byte.
 #[test]
 fn a_packet_that_grows_over_the_limit_while_it_is_written_fails() {
-    for qos in ["q0", "q1"] {
+    let content_type = "x".repeat(124 - 3);
+    for (qos, head) in [("q0", 3), ("q1", 5), ("q2", 5)] {
         let mut pair = accepted("", "CONNACK MaximumPacketSize=200");
-        let fill = "x".repeat(120 - 3);
-        let head = if qos == "q0" { 3 } else { 5 };
-        let room = 200 - 3 - head - 1 - 120 - 5;
-        let token = pair.publish(&format!("{qos} a '{}' contentType={fill} messageExpiryInterval=9", "y".repeat(room)));
-        let sent = pair.sent();
-        if sent.is_empty() {
-            pair.tells([&format!("failed {token} PACKET_TOO_LARGE a")]);
-        }
-        assert_eq!(pair.session.stats().queued_messages, 0);
+        let payload = "y".repeat(200 - 3 - head - 1 - 124 - 5);
+        let token = pair.publish(&format!("{qos} a '{payload}' contentType={content_type} messageExpiryInterval=9"));
+        pair.sends([]);
+        pair.tells([&format!("failed {token} PACKET_TOO_LARGE a")]);
+        let stats = pair.session.stats();
+        assert_eq!((stats.queued_messages, stats.in_flight_out), (0, 0));
+        pair.publish(&format!("{qos} a '{}' contentType={content_type} messageExpiryInterval=9", &payload[1..]));
+        assert_eq!(pair.sent().len(), 1);
     }
 }
 
@@ -849,21 +849,29 @@ fn aliases_stay_within_the_servers_maximum() {
         "PUBLISH q0 topic/3 ''",
         "PUBLISH q0 ~ '' TopicAlias=2",
     ]);
-    for number in 0..1_000 {
-        pair.publish(&format!("q1 topic/{} ''", number * number % 37));
-    }
-    let mut names = [String::from("topic/1"), String::from("topic/2")];
-    for (number, packet) in pair.sent().iter().enumerate() {
-        let topic = packet.split(' ').nth(3).unwrap();
-        let expected = format!("topic/{}", number * number % 37);
-        match packet.split_once("TopicAlias=") {
-            None => assert_eq!(topic, expected),
-            Some((_, alias)) => {
-                let name = &mut names[alias.parse::<usize>().unwrap() - 1];
-                if topic != "~" {
-                    *name = topic.to_owned();
+}
+
+/// Shows [MQTT5-3.2.2-17] [MQTT5-3.3.2-9]
+#[test]
+fn an_alias_means_the_topic_it_was_last_sent_with() {
+    for maximum in [1, 2, 3, 5, 8, 17, 36, 37, 65_535] {
+        let mut pair = accepted("", &format!("CONNACK TopicAliasMaximum={maximum}"));
+        let mut names = std::collections::HashMap::new();
+        for number in 0..3_000 {
+            let expected = format!("topic/{}", number * number % 73);
+            pair.publish(&format!("q0 {expected} ''"));
+            let packet = pair.sent().remove(0);
+            let topic = packet.split(' ').nth(2).unwrap();
+            match packet.split_once("TopicAlias=") {
+                None => assert_eq!(topic, expected),
+                Some((_, alias)) => {
+                    let alias: u32 = alias.parse().unwrap();
+                    assert!(alias <= maximum);
+                    if topic != "~" {
+                        names.insert(alias, topic.to_owned());
+                    }
+                    assert_eq!(names[&alias], expected, "{packet}");
                 }
-                assert_eq!(*name, expected, "{packet}");
             }
         }
     }
