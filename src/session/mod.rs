@@ -487,14 +487,21 @@ impl Session {
         }
     }
 
-    /// Gives up the first connection while it is being made. Nothing that waits is lost.
+    /// Gives up the first connection while it is being made, or waits for its next attempt. Nothing that waits is lost.
     pub fn abandon(&mut self, now: Instant) {
-        if self.state == State::Connecting && !self.established {
-            self.trial = None;
-            self.drop_connection(now);
-            self.commands.push_back(Command::Close { force: false });
-            self.set_state(State::Idle);
+        if self.established || !matches!(self.state, State::Connecting | State::Waiting) {
+            return;
         }
+        self.trial = None;
+        self.retry_at = None;
+        self.last_error = None;
+        if self.connection.as_ref().is_some_and(|connection| connection.connect_sent) {
+            // The server may have accepted: it shall not publish the will.
+            self.write_disconnect(ReasonCode::SUCCESS, &PropertiesBuf::default(), None);
+        }
+        self.drop_connection(now);
+        self.commands.push_back(Command::Close { force: false });
+        self.set_state(State::Idle);
     }
 
     /// Drops the connection, if any, and connects at once.

@@ -231,22 +231,48 @@ fn what_an_earlier_attempt_asked_for_is_dropped() {
 
 #[test]
 fn a_connect_that_nobody_waits_for_leads_back_to_idle() {
-    let mut pair = bare("");
+    let withdrawn = |pair: &mut Pair| {
+        pair.session.abandon(pair.now);
+        pair.pump();
+        assert_eq!(pair.tell().pop().unwrap(), "state idle");
+        assert_eq!(pair.session.poll_timeout(), None);
+    };
+    let mut pair = bare("reconnect.initial=true will.topic=w");
     pair.publish("q1 a 'kept'");
+    pair.by_hand = true;
+    pair.connect();
+    withdrawn(&mut pair);
+    pair.resolve();
+    pair.sends([]);
+
+    pair.connect();
+    pair.resolve();
+    pair.clear();
+    withdrawn(&mut pair);
+    pair.sends(["CLOSE"]);
+
+    pair.by_hand = false;
     pair.connect();
     pair.clear();
-    pair.session.abandon(pair.now);
-    pair.pump();
-    pair.sends(["CLOSE"]);
-    pair.tells(["state idle"]);
-    assert_eq!(pair.session.poll_timeout(), None);
+    withdrawn(&mut pair);
+    pair.sends(["DISCONNECT", "CLOSE"]);
+
     pair.connect();
+    pair.cut();
+    assert_eq!(pair.session.state(), State::Waiting);
+    pair.clear();
+    withdrawn(&mut pair);
+    pair.sends([]);
+
+    pair.connect();
+    assert_eq!(pair.asked, ["resolve 2"], "an error that it knows nothing of");
     pair.clear();
     pair.plays("CONNACK");
     pair.sends(["PUBLISH q1 #1 a 'kept'"]);
     pair.session.abandon(pair.now);
-    pair.pump();
-    assert_eq!(pair.session.state(), State::Connected, "too late");
+    pair.cut();
+    pair.session.abandon(pair.now);
+    assert_eq!(pair.session.state(), State::Waiting, "too late");
 }
 
 // ---------------------------------------------------------------------------------------------- refusals

@@ -151,6 +151,32 @@ fn all_packet_identifiers_are_used_once() {
     }
 }
 
+#[test]
+fn all_identifiers_taken_and_the_session_lost_wedges_nothing() {
+    for mut pair in kept() {
+        publish_all(&mut pair, "q2", 0..40_000);
+        publish_all(&mut pair, "q1", 0..25_535);
+        let waiting = pair.publish("q1 a 'waits'");
+        let subscribed = pair.subscribe("a");
+        pair.clear();
+        pair.reconnected("CONNACK SubscriptionIdentifierAvailable=0");
+        let told = pair.tell();
+        assert_eq!(told.iter().filter(|line| line.ends_with("SESSION_LOST a")).count(), 40_000);
+        let sent = pair.sent();
+        assert_eq!(sent.len(), 1 + 25_535 + 1);
+        assert!(sent[0].starts_with("SUBSCRIBE"));
+        for packet in &sent {
+            let id = identifier(packet);
+            pair.plays(&if packet.starts_with("SUB") { format!("SUBACK #{id} 0") } else { format!("PUBACK #{id}") });
+        }
+        let told = pair.tell();
+        assert!(
+            told.contains(&format!("published {waiting}")) && told.contains(&format!("subscribed {subscribed} a:0x00"))
+        );
+        assert_eq!(pair.session.stats().in_flight_out, 0);
+    }
+}
+
 /// The packet identifier in a packet's text.
 fn identifier(packet: &str) -> usize {
     let digits = packet.split_once('#').expect(packet).1;

@@ -141,6 +141,14 @@ fn lengths_that_do_not_fit() {
     }
 }
 
+#[test]
+fn an_answer_without_a_single_code() {
+    is_refused(5, &bytes("90 03 00 01 00"), 0x82);
+    is_refused(5, &bytes("B0 03 00 01 00"), 0x82);
+    is_refused(4, &bytes("90 02 00 01"), 0x82);
+    is_refused(4, &bytes("90 00"), 0x81);
+}
+
 /// Shows [MQTT5-2.2.1-4] [MQTT3-2.3.1-4] [MQTT3-2.3.1-1]
 #[test]
 fn identifier_0() {

@@ -449,19 +449,19 @@ impl Pair {
 
     /// The application answers what it was asked, if it is still of interest.
     pub fn resolve(&mut self) {
-        self.answer(|question| matches!(question, Question::Resolve(_)));
+        let question = self.question(|question| matches!(question, Question::Resolve(_)));
+        self.answer(question);
     }
 
     pub fn open(&mut self) {
-        self.answer(|question| matches!(question, Question::Open(_)));
+        let question = self.question(|question| matches!(question, Question::Open(_)));
+        self.answer(question);
     }
 
     pub fn authenticate(&mut self, data: Result<Option<&str>, ()>) {
         let data = data.map(|data| data.map(|data| data.as_bytes().to_vec()));
-        let at = self.questions.iter().position(|question| matches!(question, Question::Authenticate(_)));
-        let Question::Authenticate(generation) = self.questions.remove(at.expect("a challenge")) else {
-            unreachable!()
-        };
+        let question = self.question(|question| matches!(question, Question::Authenticate(_)));
+        let Question::Authenticate(generation) = question else { unreachable!() };
         if generation == self.session.generation() {
             self.session.handle_auth(self.now, data);
         }
@@ -611,20 +611,14 @@ impl Pair {
             Command::Resolve { attempt, error } => {
                 let error = error.map_or(String::new(), |error| format!(" {}", show_error(&error)));
                 self.asked.push(format!("resolve {attempt}{error}"));
-                self.questions.push(Question::Resolve(generation));
-                if !self.by_hand {
-                    self.answer(|question| matches!(question, Question::Resolve(_)));
-                }
+                self.ask(Question::Resolve(generation));
             }
             Command::Open { url } => {
                 self.arrivals.push(Arrival::Opened(url));
                 let (version, limit) = (Version::V5, u32::MAX);
                 self.rest = None;
                 self.socket = Some(Server { open: false, version, decoder: Decoder::new(version, limit) });
-                self.questions.push(Question::Open(generation));
-                if !self.by_hand {
-                    self.answer(|question| matches!(question, Question::Open(_)));
-                }
+                self.ask(Question::Open(generation));
             }
             Command::Close { force } => {
                 self.rest = None;
@@ -649,10 +643,13 @@ impl Pair {
         }
     }
 
+    fn ask(&mut self, question: Question) {
+        if self.by_hand { self.questions.push(question) } else { self.answer(question) }
+    }
+
     /// What an earlier attempt asked for is dropped.
-    fn answer(&mut self, which: impl Fn(&Question) -> bool) {
-        let Some(at) = self.questions.iter().position(which) else { return };
-        match self.questions.remove(at) {
+    fn answer(&mut self, question: Question) {
+        match question {
             Question::Resolve(generation) if generation == self.session.generation() => {
                 self.session.handle_resolved(self.now, self.resolved.clone());
             }
@@ -663,6 +660,12 @@ impl Pair {
             _ => {}
         }
         self.pump();
+    }
+
+    /// The first question of this kind.
+    fn question(&mut self, which: impl Fn(&Question) -> bool) -> Question {
+        let at = self.questions.iter().position(which).expect("a question");
+        self.questions.remove(at)
     }
 
     fn next_token(&mut self) -> Token {
