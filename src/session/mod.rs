@@ -37,6 +37,8 @@ impl Instant {
 pub const FRAME: usize = 16 * 1024;
 /// Over so many bytes in the transport's buffer, publishes wait; under a half of it they go on.
 const TRANSPORT_FULL: usize = 1024 * 1024;
+/// So many bytes more in a full transport are too many: they are answers to a server that asks and does not read.
+const UNREAD: usize = 16 * 1024 * 1024;
 /// Connections in a row that one message may end before the application is told.
 const POISON: u8 = 5;
 /// Bytes of text or binary data in a packet, behind a length of two bytes.
@@ -194,6 +196,8 @@ pub struct Session {
     output: Output,
     /// The transport's buffer is full.
     blocked: bool,
+    /// Bytes that the full transport may hold.
+    ceiling: Option<usize>,
     identifiers: Identifiers,
     /// Identifiers of messages that an earlier connection left unacknowledged, to be sent again.
     resend: VecDeque<u16>,
@@ -250,6 +254,7 @@ impl Session {
             connection: None,
             output: Output::default(),
             blocked: false,
+            ceiling: None,
             identifiers: Identifiers::default(),
             resend: VecDeque::new(),
             waiting: Waiting::default(),
@@ -361,9 +366,15 @@ impl Session {
     pub fn handle_writable(&mut self, now: Instant, buffered: usize) {
         let limit = if self.blocked { TRANSPORT_FULL / 2 } else { TRANSPORT_FULL };
         let was_blocked = std::mem::replace(&mut self.blocked, buffered > limit);
-        if was_blocked && !self.blocked {
-            self.send_waiting(now);
-            self.progress(now);
+        if !self.blocked {
+            self.ceiling = None;
+            if was_blocked {
+                self.send_waiting(now);
+                self.progress(now);
+            }
+        } else if buffered > *self.ceiling.get_or_insert(buffered.saturating_add(UNREAD)) && self.connection.is_some() {
+            let error = Error::new(ErrorCode::ConnectionLost, "the server does not read what it is sent");
+            self.fail(now, error, true);
         }
     }
 
@@ -971,6 +982,7 @@ impl Session {
         self.connection = Some(Connection::new(self.version, limit, now, deadline));
         self.output.clear();
         self.blocked = false;
+        self.ceiling = None;
         self.commands.push_back(Command::Open { url: self.url.clone() });
     }
 
@@ -1221,6 +1233,7 @@ impl Session {
             return false;
         };
         self.blocked = false;
+        self.ceiling = None;
         self.resend.clear();
         let Some(_) = connection.server else { return false };
         self.sequence = connection.owed.next();

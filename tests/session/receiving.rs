@@ -1,10 +1,10 @@
 //! What the server sends: messages of every QoS, their acknowledgements and the order of these, aliases, splits.
 
 use wasmqtt::codec::ReasonCode;
-use wasmqtt::session::ErrorCode;
+use wasmqtt::session::{ErrorCode, State};
 
 use crate::support::notation::bytes;
-use crate::support::{Pair, Told};
+use crate::support::{Arrival, Pair, Told};
 use crate::{both, up};
 
 /// Both versions; the application holds every message.
@@ -223,7 +223,7 @@ fn acknowledgements_hold_no_properties() {
     pair.acknowledge("three", 0);
     sizes.clear();
     for arrival in &pair.arrivals {
-        let crate::support::Arrival::Packet(_, bytes) = arrival else { panic!() };
+        let Arrival::Packet(_, bytes) = arrival else { panic!() };
         sizes.push(bytes.len());
     }
     assert_eq!(sizes, [4, 5, 5, 5, 5, 4]);
@@ -270,6 +270,42 @@ fn a_flood_of_qos_2_without_release_is_bounded() {
         let last = pair.sent().pop().unwrap();
         assert_eq!(last, "PUBREC #65535", "and the connection is still there");
     }
+}
+
+/// One that asks for answers and does not read them.
+#[test]
+fn a_server_that_does_not_read_is_left() {
+    let mut pair = up("");
+    let mut buffered = 0;
+    while pair.session.state() == State::Connected {
+        let flood = pair.bytes_of("PUBREL #9").repeat(100_000);
+        pair.receives(&flood);
+        for arrival in pair.arrivals.drain(..) {
+            let Arrival::Packet(_, bytes) = arrival else { panic!() };
+            buffered += bytes.len();
+        }
+        pair.session.handle_writable(pair.now, buffered);
+        pair.pump();
+    }
+    assert!(buffered > 16 << 20 && buffered < 18 << 20, "{buffered} bytes");
+    pair.sends(["CLOSE"]);
+    let attempt = "attempt 1 in 1000 ms at ws://a CONNECTION_LOST";
+    pair.tells(["state waiting", "disconnected CONNECTION_LOST", attempt]);
+    pair.retried("CONNACK present");
+    assert!(!pair.session.is_blocked());
+}
+
+/// A large message of our own is no reason, however long it takes.
+#[test]
+fn a_slow_server_is_waited_for() {
+    let mut pair = up("");
+    pair.publish(&format!("q0 a '{}'", "x".repeat(1 << 20)));
+    for buffered in [200 << 20, 150 << 20, 210 << 20, 100 << 20, 0] {
+        pair.session.handle_writable(pair.now, buffered);
+        assert_eq!(pair.session.is_blocked(), buffered > 0);
+    }
+    pair.session.handle_writable(pair.now, 300 << 20);
+    assert_eq!(pair.session.state(), State::Connected);
 }
 
 // ---------------------------------------------------------------------------------------------- topic aliases
