@@ -461,12 +461,11 @@ impl Subscriptions {
         if request.kind != Kind::Unsubscribe
             && !code.is_error()
             && let Some(filter) = self.filters.of_mut(answer)
+            && filter.granted == 0
         {
-            if filter.granted == 0 {
-                self.grants += 1;
-                self.epoch = self.epoch.wrapping_add(1);
-                filter.granted = self.grants;
-            }
+            self.grants += 1;
+            self.epoch = self.epoch.wrapping_add(1);
+            filter.granted = self.grants;
         }
     }
 

@@ -1122,7 +1122,7 @@ fn a_full_transport_holds_back_what_is_sent_again() {
         pair.publish(&format!("q1 a '{payload}'"));
     }
     pair.cut();
-    pair.publish(&format!("q1 a 'last'"));
+    pair.publish("q1 a 'last'");
     pair.wait_for(State::Connecting);
     pair.clear();
     pair.plays("CONNACK present");
