@@ -7,10 +7,14 @@
 mod support;
 
 mod authentication;
+mod connecting;
+mod ending;
 mod keeping_alive;
-mod life;
+mod limits;
 mod publishing;
+mod queueing;
 mod receiving;
+mod retrying;
 mod scarcity;
 mod subscribing;
 mod tracing;
@@ -18,6 +22,8 @@ mod violations;
 mod wire;
 
 use support::Pair;
+use support::telling::show_error;
+use wasmqtt::session::Error;
 
 /// Leaves nothing in CONNECT that a story does not speak of.
 const BARE: &str = "properties.maximumPacketSize=Infinity properties.topicAliasMaximum=0 reconnect.jitter=0";
@@ -38,4 +44,27 @@ fn accepted(text: &str, connack: &str) -> Pair {
 /// Both versions, connected.
 fn both(text: &str) -> [Pair; 2] {
     [5, 4].map(|version| up(&format!("protocolVersion={version} clientId=me {text}")))
+}
+
+/// The session can be resumed, in both versions.
+fn kept() -> [Pair; 2] {
+    both("clean=false")
+}
+
+#[track_caller]
+fn refused<T: std::fmt::Debug>(result: Result<T, Box<Error>>, expected: &str) {
+    assert_eq!(show_error(&result.unwrap_err()), expected);
+}
+
+/// `PUBLISH q1 a '1'` … with these numbers for payloads.
+fn publish_all(pair: &mut Pair, qos: &str, numbers: std::ops::Range<u32>) {
+    for number in numbers {
+        pair.publish(&format!("{qos} a '{number}'"));
+    }
+}
+
+/// The packet identifier in a packet's text.
+fn identifier(packet: &str) -> usize {
+    let digits = packet.split_once('#').expect(packet).1;
+    digits.split(' ').next().unwrap().parse().unwrap()
 }

@@ -2,15 +2,10 @@
 
 use wasmqtt::codec::{ReasonCode, SubscribeOptions};
 use wasmqtt::options::Draft;
-use wasmqtt::session::{Error, ErrorCode, State};
+use wasmqtt::session::{ErrorCode, State};
 
-use crate::support::{Arrival, Pair, show_error};
-use crate::{accepted, bare, both, up};
-
-#[track_caller]
-fn refused<T: std::fmt::Debug>(result: Result<T, Box<Error>>, expected: &str) {
-    assert_eq!(show_error(&result.unwrap_err()), expected);
-}
+use crate::support::{Arrival, Pair};
+use crate::{accepted, bare, both, identifier, refused, up};
 
 /// One whose server takes no subscription identifiers: there the packets are the same in both versions.
 fn plain(text: &str) -> [Pair; 2] {
@@ -243,7 +238,7 @@ fn a_subscribe_that_is_too_large_for_the_server_goes_in_parts() {
     pair.sends([]);
     pair.tells([&format!("failed {token} PACKET_TOO_LARGE 0x95")]);
     let token = pair.subscribe(&format!("small {filter}"));
-    let id = pair.sent()[0].split(['#', ' ']).nth(2).unwrap().to_owned();
+    let id = identifier(&pair.sent()[0]);
     pair.plays(&format!("SUBACK #{id} 0"));
     pair.tells([&format!("subscribed {token} small:0x00 {filter}:0x95")]);
 }
@@ -604,7 +599,7 @@ fn leaving_while_there_is_no_connection() {
         );
         assert!(!sent.iter().any(|packet| packet.contains("b:q2")), "as little as possible is asked for: {sent:?}");
         for packet in &sent {
-            let id = packet.split(['#', ' ']).nth(2).unwrap();
+            let id = identifier(packet);
             pair.plays(&format!("{} #{id} 0", if packet.starts_with("SUB") { "SUBACK" } else { "UNSUBACK" }));
         }
         let told = pair.tell();
@@ -738,7 +733,7 @@ fn a_lost_session_is_restored_in_few_packets() {
     let exact: Vec<_> = (0..1_000).map(|number| pair.subscribe(&format!("exact/{number}:q1"))).collect();
     let apart: Vec<_> = (0..50).map(|number| pair.subscribe(&format!("apart/{number}/#"))).collect();
     let all = pair.subscribe("#:q2");
-    let ids: Vec<_> = pair.sent().iter().map(|packet| packet.split(['#', ' ']).nth(2).unwrap().to_owned()).collect();
+    let ids: Vec<_> = pair.sent().iter().map(|packet| identifier(packet)).collect();
     for id in ids {
         pair.plays(&format!("SUBACK #{id} 0"));
     }
@@ -748,7 +743,7 @@ fn a_lost_session_is_restored_in_few_packets() {
     let filters: usize = sent.iter().map(|packet| packet.matches(":q").count()).sum();
     assert_eq!(filters, 1_051);
     for packet in &sent {
-        let id = packet.split(['#', ' ']).nth(2).unwrap();
+        let id = identifier(packet);
         let codes = " 0".repeat(packet.matches(":q").count());
         pair.plays(&format!("SUBACK #{id}{codes}"));
     }
@@ -792,8 +787,7 @@ fn many_subscriptions_are_restored_in_packets_of_32_kib() {
         for number in 0..100 {
             pair.subscribe(&format!("{number}/{}", "x".repeat(1_000)));
         }
-        let ids: Vec<_> =
-            pair.sent().iter().map(|packet| packet.split(['#', ' ']).nth(2).unwrap().to_owned()).collect();
+        let ids: Vec<_> = pair.sent().iter().map(|packet| identifier(packet)).collect();
         for id in ids {
             pair.plays(&format!("SUBACK #{id} 0"));
         }
@@ -848,7 +842,7 @@ fn what_a_server_can_do_no_more_is_not_restored_and_the_rest_is() {
     assert_eq!(sent.len(), 1, "{sent:?}");
     assert!(sent[0].contains(" a:q0") && sent[0].contains(" d:q0"), "{sent:?}");
     assert!(!sent[0].contains('+') && !sent[0].contains("share"), "{sent:?}");
-    pair.plays(&format!("SUBACK #{} 0 0", sent[0].split(['#', ' ']).nth(2).unwrap()));
+    pair.plays(&format!("SUBACK #{} 0 0", identifier(&sent[0])));
     let told = pair.tell();
     for handle in [wild, shared] {
         let line = told.iter().find(|line| line.starts_with(&format!("inactive {handle} ")));
