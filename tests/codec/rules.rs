@@ -1,5 +1,7 @@
 //! The rules of the specification as sweeps: over flags, reason codes, properties, texts, lengths.
 
+use std::collections::BTreeSet;
+
 use wasmqtt::codec::Value::{Binary, Byte, Four, Pair, Text, Two, Varint};
 
 use crate::fuzz::decoder::split;
@@ -70,6 +72,62 @@ pub const REASONS: &[(u8, u16, &str)] = &[
     ),
     (0xF0, place::AUTH, "00 18 19"),
 ];
+
+/// Every code there is, as in the specification's table 2-6.
+const CODES: &[(u8, ReasonCode)] = &[
+    (0x00, ReasonCode::SUCCESS),
+    (0x01, ReasonCode::GRANTED_QOS_1),
+    (0x02, ReasonCode::GRANTED_QOS_2),
+    (0x04, ReasonCode::DISCONNECT_WITH_WILL_MESSAGE),
+    (0x10, ReasonCode::NO_MATCHING_SUBSCRIBERS),
+    (0x11, ReasonCode::NO_SUBSCRIPTION_EXISTED),
+    (0x18, ReasonCode::CONTINUE_AUTHENTICATION),
+    (0x19, ReasonCode::RE_AUTHENTICATE),
+    (0x80, ReasonCode::UNSPECIFIED_ERROR),
+    (0x81, ReasonCode::MALFORMED_PACKET),
+    (0x82, ReasonCode::PROTOCOL_ERROR),
+    (0x83, ReasonCode::IMPLEMENTATION_SPECIFIC_ERROR),
+    (0x84, ReasonCode::UNSUPPORTED_PROTOCOL_VERSION),
+    (0x85, ReasonCode::CLIENT_IDENTIFIER_NOT_VALID),
+    (0x86, ReasonCode::BAD_USER_NAME_OR_PASSWORD),
+    (0x87, ReasonCode::NOT_AUTHORIZED),
+    (0x88, ReasonCode::SERVER_UNAVAILABLE),
+    (0x89, ReasonCode::SERVER_BUSY),
+    (0x8A, ReasonCode::BANNED),
+    (0x8B, ReasonCode::SERVER_SHUTTING_DOWN),
+    (0x8C, ReasonCode::BAD_AUTHENTICATION_METHOD),
+    (0x8D, ReasonCode::KEEP_ALIVE_TIMEOUT),
+    (0x8E, ReasonCode::SESSION_TAKEN_OVER),
+    (0x8F, ReasonCode::TOPIC_FILTER_INVALID),
+    (0x90, ReasonCode::TOPIC_NAME_INVALID),
+    (0x91, ReasonCode::PACKET_IDENTIFIER_IN_USE),
+    (0x92, ReasonCode::PACKET_IDENTIFIER_NOT_FOUND),
+    (0x93, ReasonCode::RECEIVE_MAXIMUM_EXCEEDED),
+    (0x94, ReasonCode::TOPIC_ALIAS_INVALID),
+    (0x95, ReasonCode::PACKET_TOO_LARGE),
+    (0x96, ReasonCode::MESSAGE_RATE_TOO_HIGH),
+    (0x97, ReasonCode::QUOTA_EXCEEDED),
+    (0x98, ReasonCode::ADMINISTRATIVE_ACTION),
+    (0x99, ReasonCode::PAYLOAD_FORMAT_INVALID),
+    (0x9A, ReasonCode::RETAIN_NOT_SUPPORTED),
+    (0x9B, ReasonCode::QOS_NOT_SUPPORTED),
+    (0x9C, ReasonCode::USE_ANOTHER_SERVER),
+    (0x9D, ReasonCode::SERVER_MOVED),
+    (0x9E, ReasonCode::SHARED_SUBSCRIPTIONS_NOT_SUPPORTED),
+    (0x9F, ReasonCode::CONNECTION_RATE_EXCEEDED),
+    (0xA0, ReasonCode::MAXIMUM_CONNECT_TIME),
+    (0xA1, ReasonCode::SUBSCRIPTION_IDENTIFIERS_NOT_SUPPORTED),
+    (0xA2, ReasonCode::WILDCARD_SUBSCRIPTIONS_NOT_SUPPORTED),
+];
+
+#[test]
+fn reason_codes_by_name() {
+    for (code, name) in CODES {
+        assert_eq!(ReasonCode(*code), *name);
+    }
+    let everywhere = REASONS.iter().flat_map(|(.., listed)| bytes(listed)).collect::<BTreeSet<_>>();
+    assert!(everywhere.into_iter().eq(CODES.iter().map(|(code, _)| *code)));
+}
 
 /// Shows [MQTT5-3.2.2-8] [MQTT5-3.4.2-1] [MQTT5-3.5.2-1] [MQTT5-3.6.2-1] [MQTT5-3.7.2-1] [MQTT5-3.9.3-2]
 /// Shows [MQTT5-3.11.3-2] [MQTT5-3.14.2-1] [MQTT5-3.15.2-1]

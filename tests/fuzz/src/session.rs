@@ -46,6 +46,8 @@ struct World<'a> {
     pending: BTreeSet<Token>,
     last_handle: Handle,
     topics: Vec<u32>,
+    /// Messages are done with as soon as they are told.
+    prompt: bool,
     /// Acknowledgements that the application owes.
     sequences: Vec<u32>,
     slots: BTreeMap<u32, Rc<str>>,
@@ -102,6 +104,7 @@ impl<'a> World<'a> {
         let mut session = Session::new(options, 7).unwrap();
         session.ask_verdict(input.flag());
         session.tap(input.flag());
+        let prompt = input.flag();
         Self {
             input,
             spent: 0,
@@ -112,6 +115,7 @@ impl<'a> World<'a> {
             pending: BTreeSet::new(),
             last_handle: 0,
             topics: Vec::new(),
+            prompt,
             sequences: Vec::new(),
             slots: BTreeMap::new(),
             resolving: None,
@@ -516,6 +520,9 @@ impl<'a> World<'a> {
             at += used;
             assert!(at <= chunk.len());
             self.deliver(chunk.len());
+            if self.prompt {
+                self.session.delivered();
+            }
             if self.session.is_paused() {
                 self.rest = Some((chunk, at));
                 return;
@@ -528,7 +535,13 @@ impl<'a> World<'a> {
         let socket = self.socket.as_ref();
         let version = socket.and_then(|socket| socket.version).unwrap_or(Version::V5);
         let mut properties = PropertiesBuf::default();
+        let welcome = socket.is_some_and(|socket| socket.limits.is_some());
         let packet = match self.input.below(16) {
+            1 if welcome => Packet::PubComp(Ack {
+                id: socket.and_then(|socket| socket.live.first()).copied().unwrap_or(1),
+                reason: ReasonCode::SUCCESS,
+                properties: Properties::EMPTY,
+            }),
             0 | 1 => {
                 self.connack_properties(&mut properties);
                 let reason = ReasonCode(self.input.pick(&[0, 0, 0, 0, 0, 0x84, 0x86, 0x9C]));
