@@ -180,6 +180,9 @@ pub struct Session {
     established: bool,
     /// Servers tried by the first connect().
     tried: usize,
+    /// A CONNECT that asked for the session was not answered: should its CONNACK have been lost, the session that the next
+    /// one tells of may be new.
+    doubtful: bool,
     /// Bad credentials have been asked for again since the last success.
     asked_again: bool,
     /// Counts sockets and attempts; what belongs to an old one is ignored by the caller.
@@ -241,6 +244,7 @@ impl Session {
             state: State::Idle,
             established: false,
             tried: 0,
+            doubtful: false,
             asked_again: false,
             generation: 0,
             urls: Vec::new(),
@@ -1160,10 +1164,14 @@ impl Session {
         self.events.push(Event::Connected(Box::new(info)));
         self.established = true;
         self.paused = true;
-        if connack.session_present {
-            self.resume();
-        } else {
+        let doubtful = std::mem::take(&mut self.doubtful);
+        if !connack.session_present {
             self.session_lost();
+        } else {
+            self.resume();
+            if doubtful && self.options.resubscribe {
+                self.subscriptions.session_doubtful();
+            }
         }
         self.send_requests();
         self.send_waiting(now);
@@ -1171,6 +1179,10 @@ impl Session {
     }
 
     fn refused(&mut self, now: Instant, reason: ReasonCode, properties: Properties<'_>) {
+        if let Some(connection) = &mut self.connection {
+            // No session comes of a refusal.
+            connection.clean_start = true;
+        }
         if reason == ReasonCode::UNSUPPORTED_PROTOCOL_VERSION
             && self.version == Version::V5
             && self.options.version == VersionChoice::Auto
@@ -1235,7 +1247,10 @@ impl Session {
         self.blocked = false;
         self.ceiling = None;
         self.resend.clear();
-        let Some(_) = connection.server else { return false };
+        let Some(_) = connection.server else {
+            self.doubtful |= connection.connect_sent && !connection.clean_start;
+            return false;
+        };
         self.sequence = connection.owed.next();
         self.stats.connected_since = None;
         self.reconnect.disconnected(now.0);

@@ -64,7 +64,10 @@ enum Kind {
     Subscribe(Handle),
     /// One that nobody waits for: its Subscription has ended.
     Withdrawn,
-    Restore,
+    /// `lost`: the server has forgotten for sure.
+    Restore {
+        lost: bool,
+    },
     Unsubscribe,
 }
 
@@ -127,7 +130,7 @@ impl Subscriptions {
 
     /// Every request of the application has been answered.
     pub fn settled(&self) -> bool {
-        self.requests.iter().all(|(_, request)| request.kind == Kind::Restore)
+        self.requests.iter().all(|(_, request)| matches!(request.kind, Kind::Restore { .. }))
     }
 
     /// Takes a Subscription in force. Filters are valid and there is at least one.
@@ -287,7 +290,7 @@ impl Subscriptions {
                     unsupported(&answer.filter, manual, server)
                 };
                 if let Some((code, what)) = part.items.iter().find_map(limit) {
-                    if request.kind == Kind::Restore {
+                    if let Kind::Restore { .. } = request.kind {
                         // The others may well be restored.
                         let refused = |item: &u32| limit(item).is_some_and(|(other, _)| other == code);
                         let items: Vec<u32> = part.items.extract_if(.., |item| !refused(item)).collect();
@@ -320,7 +323,7 @@ impl Subscriptions {
 
     fn fits(&self, start: usize, server: &Server, out: &[u8], part: &Part) -> bool {
         let size = (out.len() - start) as u32;
-        let restoring = self.requests.get(part.request).is_some_and(|r| r.kind == Kind::Restore);
+        let restoring = self.requests.get(part.request).is_some_and(|r| matches!(r.kind, Kind::Restore { .. }));
         size <= server.maximum_packet_size && (!restoring || size <= RESTORE_BYTES || part.items.len() == 1)
     }
 
@@ -354,7 +357,12 @@ impl Subscriptions {
         }
         let filters = part.items.iter().map(|&item| {
             let answer = &request.filters[item as usize];
-            (&*answer.filter, self.filters.of(answer).map_or(AS_LITTLE_AS_POSSIBLE, |filter| filter.options))
+            let mut options = self.filters.of(answer).map_or(AS_LITTLE_AS_POSSIBLE, |filter| filter.options);
+            if request.kind == (Kind::Restore { lost: false }) {
+                // Retained messages only if the subscription turns out to be new.
+                options.retain_handling = options.retain_handling.max(1);
+            }
+            (&*answer.filter, options)
         });
         encode_subscribe(version, id, properties.borrow(), filters, out);
     }
@@ -525,7 +533,7 @@ impl Subscriptions {
                     events.push(event);
                 }
             }
-            Kind::Restore => {
+            Kind::Restore { .. } => {
                 if refused == 0 {
                     return;
                 }
@@ -567,30 +575,42 @@ impl Subscriptions {
 
     /// The server has no session for us: everything that was granted is asked for again, or ends.
     pub fn session_lost(&mut self, resubscribe: bool, events: &mut Events) {
-        let mut answers = Vec::new();
-        for (number, filter) in self.filters.iter_mut().filter(|(_, filter)| filter.granted > 0) {
+        let answers = self.granted();
+        for (_, filter) in self.filters.iter_mut().filter(|(_, filter)| filter.granted > 0) {
             filter.granted = 0;
             if !filter.manual {
                 filter.identifier = 0;
             }
-            answers.push(Answer { filter: filter.text.clone(), number, code: None });
         }
         self.epoch = self.epoch.wrapping_add(1);
         self.own_session = true;
-        if answers.is_empty() {
-            return;
-        }
         if resubscribe {
-            // Ahead of what the application asked since, which may be to leave one of them.
-            let later = std::mem::take(&mut self.waiting);
-            self.request(0, Kind::Restore, answers, PropertiesBuf::default());
-            self.waiting.extend(later);
-            return;
+            return self.restore(answers, true);
         }
         for answer in answers {
             for handle in self.forget(answer.number) {
                 events.push(Event::Inactive { handle, error: None });
             }
+        }
+    }
+
+    /// The server may have made a new session without our knowledge: what was granted is asked for once more.
+    pub fn session_doubtful(&mut self) {
+        let answers = self.granted();
+        self.restore(answers, false);
+    }
+
+    fn granted(&self) -> Vec<Answer> {
+        let granted = self.filters.iter().filter(|(_, filter)| filter.granted > 0);
+        granted.map(|(number, filter)| Answer { filter: filter.text.clone(), number, code: None }).collect()
+    }
+
+    fn restore(&mut self, answers: Vec<Answer>, lost: bool) {
+        if !answers.is_empty() {
+            // Ahead of what the application asked since, which may be to leave one of them.
+            let later = std::mem::take(&mut self.waiting);
+            self.request(0, Kind::Restore { lost }, answers, PropertiesBuf::default());
+            self.waiting.extend(later);
         }
     }
 

@@ -781,6 +781,45 @@ fn user_properties_are_those_of_their_filter() {
     ]);
 }
 
+/// The CONNACK that would have told of a new session was lost, and the next one tells of a session.
+#[test]
+fn a_session_that_may_be_a_new_one_gets_its_subscriptions_again() {
+    for (version, mut pair) in [5, 4].into_iter().zip(both("clean=false")) {
+        let one = pair.subscribe("a:q1");
+        pair.plays("SUBACK #1 1");
+        let two = pair.subscribe("b:rh2");
+        pair.cut();
+        pair.wait_for(State::Connecting);
+        pair.reconnected("CONNACK present");
+        if version == 5 {
+            pair.sends([
+                "SUBSCRIBE #3 a:q1,rh1 SubscriptionIdentifier=1",
+                "SUBSCRIBE #4 b:q0,rh2 SubscriptionIdentifier=2",
+            ]);
+        } else {
+            pair.sends(["SUBSCRIBE #3 a:q1", "SUBSCRIBE #4 b:q0"]);
+        }
+        pair.plays("PUBLISH q0 a ''; SUBACK #3 1; SUBACK #4 0; PUBLISH q0 a ''");
+        let to_one = format!("message q0 a '' to {one}");
+        pair.tells([&to_one, &format!("subscribed {two} b:0x00"), &to_one]);
+        pair.reconnected("CONNACK present");
+        pair.quiet();
+        // A refusal makes no session.
+        pair.cut();
+        pair.wait_for(State::Connecting);
+        pair.receives(if version == 5 { &[0x20, 3, 0, 0x88, 0] } else { &[0x20, 2, 0, 3] });
+        pair.retried("CONNACK present");
+        pair.quiet();
+    }
+    let mut pair = up("resubscribe=false");
+    pair.subscribe("a");
+    pair.plays("SUBACK #1 0");
+    pair.cut();
+    pair.wait_for(State::Connecting);
+    pair.reconnected("CONNACK present");
+    pair.quiet();
+}
+
 #[test]
 fn many_subscriptions_are_restored_in_packets_of_32_kib() {
     for mut pair in plain("") {
