@@ -27,6 +27,10 @@ pub fn run(data: &[u8]) {
             world.happen();
             world.pump();
         }
+        match world.ending {
+            Ending::Recovery => world.recover(),
+            Ending::Force | Ending::Plain => {}
+        }
         world.end();
         spent = data.len() + world.spent;
     });
@@ -46,6 +50,7 @@ struct World<'a> {
     pending: BTreeSet<Token>,
     last_handle: Handle,
     topics: Vec<u32>,
+    ending: Ending,
     /// Messages are done with as soon as they are told.
     prompt: bool,
     /// Acknowledgements that the application owes.
@@ -61,6 +66,15 @@ struct World<'a> {
     buffered: usize,
     /// Identifiers that the client must not give to something new.
     taken: BTreeSet<u16>,
+}
+
+/// What happens when the input is used up.
+#[derive(Clone, Copy, PartialEq)]
+enum Ending {
+    Plain,
+    Force,
+    /// From here on everybody does what he should: nothing may be left waiting.
+    Recovery,
 }
 
 /// A connection as the server sees it.
@@ -84,6 +98,8 @@ struct Socket {
     guessed: BTreeSet<u16>,
     /// SUBSCRIBE and UNSUBSCRIBE without an answer: the answer's first byte, identifier, number of filters.
     requests: VecDeque<(u8, u16, usize)>,
+    /// What a good server would answer by now.
+    answers: Vec<u8>,
     /// What the server has sent and the client may answer, by the answer's first byte.
     owed: BTreeMap<(u8, u16), usize>,
 }
@@ -104,6 +120,7 @@ impl<'a> World<'a> {
         let mut session = Session::new(options, 7).unwrap();
         session.ask_verdict(input.flag());
         session.tap(input.flag());
+        let ending = input.pick(&[Ending::Plain, Ending::Recovery, Ending::Recovery, Ending::Force]);
         let prompt = input.flag();
         Self {
             input,
@@ -115,6 +132,7 @@ impl<'a> World<'a> {
             pending: BTreeSet::new(),
             last_handle: 0,
             topics: Vec::new(),
+            ending,
             prompt,
             sequences: Vec::new(),
             slots: BTreeMap::new(),
@@ -212,7 +230,7 @@ impl<'a> World<'a> {
 
     /// Everything is told to end, and does.
     fn end(&mut self) {
-        let force = self.input.flag();
+        let force = self.ending == Ending::Force;
         self.session.end(self.now, 0, force, ReasonCode::SUCCESS, Draft::default()).unwrap();
         self.pump();
         if self.session.state() == State::Closing {
@@ -225,6 +243,43 @@ impl<'a> World<'a> {
         assert_eq!(self.session.poll_timeout(), None);
         assert!(self.socket.is_none(), "the socket is left");
         assert!(self.pending.is_empty(), "every token has completed");
+    }
+
+    /// The server starts anew and everybody does what he should: every token completes.
+    fn recover(&mut self) {
+        self.rest = None;
+        self.buffered = 0;
+        if self.socket.take().is_some() {
+            self.session.handle_close(self.now, None, None);
+        }
+        for _ in 0..PATIENCE {
+            self.pump();
+            if self.pending.is_empty() {
+                return;
+            }
+            self.session.handle_writable(self.now, 0);
+            for sequence in std::mem::take(&mut self.sequences) {
+                _ = self.session.acknowledge(sequence, ReasonCode::SUCCESS);
+            }
+            self.session.delivered();
+            let attempt = Some(self.session.generation());
+            if self.session.state() == State::Idle {
+                self.session.connect();
+            } else if self.resolving.take() == attempt {
+                let (urls, credentials) = (vec!["ws://a".into()], vec![Credentials::default()]);
+                self.session.handle_resolved(self.now, Ok(Resolved { urls, credentials, dynamic: false }));
+            } else if self.authenticating.take() == attempt {
+                self.session.handle_auth(self.now, Ok(None));
+            } else if self.socket.as_ref().is_some_and(|socket| !socket.open) {
+                self.open();
+            } else if let Some(answers) = self.socket.as_mut().and_then(Socket::answer) {
+                self.hear(&answers, usize::MAX, usize::MAX);
+            } else if let Some(at) = self.session.poll_timeout() {
+                self.now = self.now.max(at);
+                self.session.handle_timeout(self.now);
+            }
+        }
+        panic!("{:?} never complete", self.pending);
     }
 
     // ------------------------------------------------------------------------------------ the application
@@ -490,12 +545,17 @@ impl<'a> World<'a> {
         for _ in 0..1 + self.input.below(4) {
             self.say(&mut bytes);
         }
+        self.hear(&bytes, window, piece);
+    }
+
+    /// Bytes of the server reach the client, if there is a connection.
+    fn hear(&mut self, bytes: &[u8], window: usize, piece: usize) {
         self.spent += 4 * bytes.len();
         self.resume(window);
         let Some(socket) = self.socket.as_mut().filter(|socket| socket.open) else {
             return;
         };
-        socket.say(&bytes, &mut self.taken);
+        socket.say(bytes, &mut self.taken);
         for piece in bytes.chunks(piece.min(bytes.len()).max(1)) {
             self.resume(window);
             self.read(piece.to_vec(), 0, window);
@@ -653,6 +713,7 @@ impl Socket {
             live: BTreeSet::new(),
             guessed: BTreeSet::new(),
             requests: VecDeque::new(),
+            answers: Vec::new(),
             owed: BTreeMap::new(),
         }
     }
@@ -677,8 +738,48 @@ impl Socket {
             let packet = Packet::decode(version, first, body).unwrap();
             let size = 1 + varint_size(len) + len;
             self.check(&packet, size, taken);
+            self.plan(version, &packet);
         }
         assert_eq!((at, decoder.buffered()), (frame.len(), 0), "a frame holds whole packets");
+    }
+
+    /// What a good server says now.
+    fn answer(&mut self) -> Option<Vec<u8>> {
+        let version = self.version?;
+        let mut out = std::mem::take(&mut self.answers);
+        if self.limits.is_none() && out.is_empty() {
+            let mut properties = PropertiesBuf::default();
+            if self.has_method {
+                properties.push(Property::AuthenticationMethod, codec::Value::Text("m"));
+            }
+            let properties = properties.borrow();
+            ConnAck { session_present: false, reason: ReasonCode::SUCCESS, properties }.encode(version, &mut out);
+        }
+        (!out.is_empty()).then_some(out)
+    }
+
+    /// Notes the answer that a good server has for a packet.
+    fn plan(&mut self, version: Version, packet: &Packet) {
+        let out = &mut self.answers;
+        let mut acknowledge = |first, id| encode_ack(first, id, ReasonCode::SUCCESS, version, out);
+        match packet {
+            Packet::Publish(publish) if publish.qos == QoS::AtLeastOnce => acknowledge(first::PUBACK, publish.id),
+            Packet::Publish(publish) if publish.qos == QoS::ExactlyOnce => acknowledge(first::PUBREC, publish.id),
+            Packet::PubRel(ack) => acknowledge(first::PUBCOMP, ack.id),
+            Packet::PubRec(ack) if !ack.reason.is_error() => acknowledge(first::PUBREL, ack.id),
+            Packet::Subscribe(_) | Packet::Unsubscribe(_) => {
+                if let Some(&(first, id, count)) = self.requests.back() {
+                    SubAck { id, codes: &vec![0; count], properties: Properties::EMPTY }.encode(first, version, out);
+                }
+            }
+            Packet::PingReq => Packet::PingResp.encode(version, out),
+            Packet::Auth(_) => {
+                let mut properties = PropertiesBuf::default();
+                properties.push(Property::AuthenticationMethod, codec::Value::Text("m"));
+                Auth { reason: ReasonCode::SUCCESS, properties: properties.borrow() }.encode(out);
+            }
+            _ => {}
+        }
     }
 
     fn check(&mut self, packet: &Packet, size: usize, taken: &mut BTreeSet<u16>) {
