@@ -3,6 +3,7 @@ import { spawn, spawnSync } from 'node:child_process'
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { createServer as createHttpServer } from 'node:http'
 import { connect, createServer } from 'node:net'
+import { pipeline } from 'node:stream'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
@@ -20,7 +21,6 @@ async function mosquitto(websocketPort, tcpPort, onExit) {
   const folder = mkdtempSync(join(tmpdir(), 'wasmqtt-broker-'))
   const config = [
     ...['allow_anonymous true', 'persistence false', 'set_tcp_nodelay true', 'log_dest stderr', 'log_type error', 'log_type warning', 'sys_interval 5'],
-    ...[`listener ${websocketPort} ${HOST}`, 'protocol websockets'],
     ...[`listener ${tcpPort} ${HOST}`, 'protocol mqtt'],
   ]
   const path = join(folder, 'mosquitto.conf')
@@ -29,6 +29,12 @@ async function mosquitto(websocketPort, tcpPort, onExit) {
   const child = spawn('mosquitto', ['-c', path], { stdio: ['ignore', 'ignore', 'pipe'], detached: true })
   let said = ''
   child.stderr.setEncoding('utf8').on('data', (text) => (said = (said + text).slice(-4_000)))
+  // Mosquitto 2.0 opens a WebSocket listener to every network, whatever address it is given: they come in here and go on over TCP.
+  const sockets = await acceptWebSockets(websocketPort, (stream) => {
+    const tcp = connect(tcpPort, HOST)
+    pipeline(stream, tcp, () => {})
+    pipeline(tcp, stream, () => {})
+  })
   let stopping = false
   child.on('exit', () => {
     rmSync(folder, { recursive: true, force: true })
@@ -36,9 +42,10 @@ async function mosquitto(websocketPort, tcpPort, onExit) {
   })
   const stop = () => {
     stopping = true
+    sockets.stop()
     return stopChild(child)
   }
-  if (!(await accepts(websocketPort, child))) {
+  if (!(await accepts(tcpPort, child))) {
     await stop()
     throw new Problem(`Mosquitto does not start.\n${said}`)
   }
@@ -58,21 +65,31 @@ async function accepts(port, child) {
 }
 
 async function aedes(websocketPort, tcpPort) {
-  const [{ Aedes }, { WebSocketServer, createWebSocketStream }] = await Promise.all([import('aedes'), import('ws')])
+  const { Aedes } = await import('aedes')
   const broker = await Aedes.createBroker()
-  const http = createHttpServer()
-  const sockets = new WebSocketServer({ server: http, handleProtocols: (offered) => offered.has('mqtt') && 'mqtt' })
-  sockets.on('connection', (socket, request) => broker.handle(createWebSocketStream(socket), request))
   const tcp = createServer(broker.handle)
-  await Promise.all([listen(http, websocketPort), listen(tcp, tcpPort)])
+  const [sockets] = await Promise.all([acceptWebSockets(websocketPort, broker.handle), listen(tcp, tcpPort)])
   const stop = async () => {
     await new Promise((resolve) => broker.close(resolve))
-    http.close()
     tcp.close()
-    for (const socket of sockets.clients) socket.terminate()
+    sockets.stop()
   }
   const limits = ['It speaks MQTT 3.1.1 only: no properties, no reason codes, no session expiry. Install Mosquitto (Debian: apt install mosquitto) for MQTT 5.0.']
   return { kind: 'aedes', name: 'aedes (built in)', speaks: 'MQTT 3.1.1', limits, stop }
+}
+
+/** Hands each WebSocket on as a stream. */
+async function acceptWebSockets(port, handle) {
+  const { WebSocketServer, createWebSocketStream } = await import('ws')
+  const http = createHttpServer()
+  const server = new WebSocketServer({ server: http, handleProtocols: (offered) => offered.has('mqtt') && 'mqtt' })
+  server.on('connection', (socket, request) => handle(createWebSocketStream(socket), request))
+  await listen(http, port)
+  const stop = () => {
+    http.close()
+    for (const socket of server.clients) socket.terminate()
+  }
+  return { stop }
 }
 
 export function listen(server, port) {
