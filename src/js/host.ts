@@ -382,12 +382,15 @@ export class Host {
         break
       }
       case 'subscribed': {
-        const subscription = this.#handles.get(event.handle)
-        this.#subscribing.delete(event.token)
+        const { token, handle, grants } = event
+        const subscription = this.#subscribing.get(token)
+        this.#subscribing.delete(token)
         if (subscription === undefined) break
-        subscription.begin(event.grants)
-        this.subscriptions.add(subscription)
-        calls.resolve(event.token, subscription)
+        // It may have ended before the answer came.
+        const active = this.#handles.get(handle) === subscription
+        subscription.begin(grants, active)
+        if (active) this.subscriptions.add(subscription)
+        calls.resolve(token, subscription)
         break
       }
       case 'unsubscribed':
@@ -916,7 +919,7 @@ export class Host {
     this.#leave()
     queueMicrotask(() => {
       const socket = this.#socket
-      if (socket) socket.onopen = socket.onmessage = socket.onclose = socket.onerror = null
+      if (socket !== undefined) tolerate(() => (socket.onopen = socket.onmessage = socket.onclose = null))
       this.shut(true)
       this.#setState('closed')
       this.#close(error)
@@ -930,9 +933,15 @@ function closed(cause?: MqttError): MqttError {
 
 function close(socket: WebSocketLike & { terminate?(): void }, force: boolean): void {
   // Node's sockets report that they were closed while opening, and end the process where nobody listens.
-  socket.onerror = () => {}
-  if (force && socket.terminate !== undefined) socket.terminate()
-  else socket.close()
+  tolerate(() => (socket.onerror = () => {}))
+  tolerate(() => (force && socket.terminate !== undefined ? socket.terminate() : socket.close()))
+}
+
+/** For a socket of the application, which may throw: there is nothing left that could be done about it. */
+function tolerate(work: () => void): void {
+  try {
+    work()
+  } catch {}
 }
 
 async function resolved<T>(value: Resolvable<T> | undefined, context: AttemptContext): Promise<T | undefined> {

@@ -163,8 +163,8 @@ export class Route implements Subscription {
     return this.unsubscribe()
   }
 
-  begin(grants: readonly Grant[]): void {
-    this.#active = true
+  begin(grants: readonly Grant[], active: boolean): void {
+    this.#active = active
     this.#grants = grants
   }
 

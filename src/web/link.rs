@@ -208,7 +208,7 @@ impl Link {
     }
 
     fn on_close(self: &Rc<Self>, event: &CloseEvent) {
-        let code = Reflect::get(event, &"code".into()).ok().and_then(|code| code.as_f64()).map(|code| code as u16);
+        let code = number(event, "code").map(|code| code as u16);
         self.detach();
         self.inform(|session, now| session.handle_close(now, code, None));
         self.pump();
@@ -303,13 +303,13 @@ impl Link {
         {
             let handlers = self.handlers.borrow();
             let Some(handlers) = &*handlers else { return };
-            socket.set_onopen(Some(&handlers.open));
-            socket.set_onmessage(Some(&handlers.message));
-            socket.set_onclose(Some(&handlers.close));
-            socket.set_onerror(Some(&handlers.error));
+            hang(&socket, "onopen", &handlers.open);
+            hang(&socket, "onmessage", &handlers.message);
+            hang(&socket, "onclose", &handlers.close);
+            hang(&socket, "onerror", &handlers.error);
         }
         let keeps = self.host.owns();
-        let open = socket.ready_state() == WebSocket::OPEN;
+        let open = number(&socket, "readyState") == Some(f64::from(WebSocket::OPEN));
         {
             let inner = &mut *self.inner.borrow_mut();
             inner.socket = Some(socket);
@@ -331,12 +331,12 @@ impl Link {
             inner.socket.take()
         };
         let Some(socket) = socket else { return false };
-        socket.set_onopen(None);
-        socket.set_onmessage(None);
-        socket.set_onclose(None);
+        for name in ["onopen", "onmessage", "onclose"] {
+            hang(&socket, name, &JsValue::NULL);
+        }
         // A socket that is closed before it was open reports an error, and Node ends over one that nobody hears.
         if let Some(handlers) = &*self.handlers.borrow() {
-            socket.set_onerror(Some(&handlers.error));
+            hang(&socket, "onerror", &handlers.error);
         }
         true
     }
@@ -402,7 +402,7 @@ impl Link {
     fn check_transport(&self) {
         let socket = self.inner.borrow().socket.clone();
         let Some(socket) = socket else { return };
-        let buffered = Reflect::get(&socket, &"bufferedAmount".into()).ok().and_then(|amount| amount.as_f64());
+        let buffered = number(&socket, "bufferedAmount");
         let inner = &mut *self.inner.borrow_mut();
         inner.session.handle_writable(inner.now, buffered.unwrap_or(0.0) as usize);
     }
@@ -588,6 +588,16 @@ impl Inner {
             }
         }
     }
+}
+
+// A socket of the application may throw wherever it is touched. That must not unwind what is under way here.
+
+fn hang(socket: &WebSocket, name: &str, handler: &JsValue) {
+    _ = Reflect::set(socket, &name.into(), handler);
+}
+
+fn number(object: &JsValue, name: &str) -> Option<f64> {
+    Reflect::get(object, &name.into()).ok()?.as_f64()
 }
 
 /// What `resolve` brings: `{ urls, credentials, dynamic }`, made by our own JavaScript.
