@@ -13,6 +13,7 @@ mod support;
 
 mod cases;
 mod packets;
+mod random;
 mod rules;
 mod stream;
 mod topics;

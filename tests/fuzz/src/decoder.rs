@@ -17,7 +17,7 @@ pub fn run(data: &[u8]) {
 
     let counted = memory::allocated(|| any_split(version, limit, stream, piece, window));
     // Two decoders with 64 KiB to start with, and some copies of what they found.
-    assert!(counted.peak as usize <= 256 * 1024 + 32 * stream.len(), "{} bytes", counted.peak);
+    assert!(counted.peak as usize <= 192 * 1024 + 8 * stream.len(), "{} bytes", counted.peak);
     assert_eq!(counted.live, 0);
 }
 

@@ -76,7 +76,7 @@ pub fn run(data: &[u8]) {
     let mut spent = data.len();
     let counted = memory::allocated(|| spent += everything(data));
     // Every leaf is kept, copied into a packet, and read back, some of them for a few packets.
-    assert!(counted.peak as usize <= 256 * 1024 + 64 * spent, "{} bytes", counted.peak);
+    assert!(counted.peak as usize <= 192 * 1024 + 16 * spent, "{} bytes", counted.peak);
     assert_eq!(counted.live, 0);
 }
 
