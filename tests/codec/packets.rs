@@ -406,17 +406,20 @@ fn publish_header_with_an_alias() {
     }
 }
 
+type Kind = fn(Ack) -> Packet;
+
+/// First byte and packet of each.
+pub const ACKS: [(u8, Kind); 4] = [
+    (first::PUBACK, |ack| Packet::PubAck(ack)),
+    (first::PUBREC, |ack| Packet::PubRec(ack)),
+    (first::PUBREL, |ack| Packet::PubRel(ack)),
+    (first::PUBCOMP, |ack| Packet::PubComp(ack)),
+];
+
 #[test]
 fn acknowledgements() {
-    type Kind = fn(Ack) -> Packet;
-    let packets: [(u8, Kind); 4] = [
-        (first::PUBACK, |ack| Packet::PubAck(ack)),
-        (first::PUBREC, |ack| Packet::PubRec(ack)),
-        (first::PUBREL, |ack| Packet::PubRel(ack)),
-        (first::PUBCOMP, |ack| Packet::PubComp(ack)),
-    ];
-    assert_eq!(packets.map(|(first, _)| first), [0x40, 0x50, 0x62, 0x70]);
-    for (first, packet) in packets {
+    assert_eq!(ACKS.map(|(first, _)| first), [0x40, 0x50, 0x62, 0x70]);
+    for (first, packet) in ACKS {
         for (id, hex) in [(1, "00 01"), (255, "00 FF"), (256, "01 00"), (65535, "FF FF")] {
             let ack = Ack { id, reason: ReasonCode::SUCCESS, properties: NONE };
             for version in [V4, V5] {

@@ -2,6 +2,7 @@
 
 use wasmqtt::codec::Value::{Binary, Byte, Four, Pair, Text, Two, Varint};
 
+use crate::packets::ACKS;
 use crate::rules::{PROPERTIES, REASONS};
 use crate::*;
 
@@ -169,13 +170,7 @@ fn publish(version: Version, values: &mut Values) {
 }
 
 fn acknowledgements(version: Version, values: &mut Values) {
-    let packets: [(u8, fn(Ack) -> Packet); 4] = [
-        (first::PUBACK, |ack| Packet::PubAck(ack)),
-        (first::PUBREC, |ack| Packet::PubRec(ack)),
-        (first::PUBREL, |ack| Packet::PubRel(ack)),
-        (first::PUBCOMP, |ack| Packet::PubComp(ack)),
-    ];
-    for (first, packet) in packets {
+    for (first, packet) in ACKS {
         let (id, block) = (values.id(), values.block(version, 'A'));
         let reason = if version == V5 { values.reason(first) } else { ReasonCode::SUCCESS };
         there_and_back(version, packet(Ack { id, reason, properties: block.borrow() }));
