@@ -1,0 +1,380 @@
+//! What comes in: one match over the packets, a rule is found by reading down.
+
+use super::*;
+
+impl Session {
+    /// `at`: where in the chunk the body begins; None: the body is [`Session::assembled`].
+    #[inline]
+    pub(super) fn handle_packet(
+        &mut self,
+        now: Instant,
+        first: u8,
+        body: &[u8],
+        len: usize,
+        at: Option<usize>,
+    ) -> Result<(), DecodeError> {
+        self.stats.packets_received += 1;
+        if first >> 4 == first::PUBLISH >> 4 {
+            return self.handle_publish(first, body, len, at);
+        }
+        let protocol = |what| Err(DecodeError { reason: ReasonCode::PROTOCOL_ERROR, what });
+        let Some(connection) = &mut self.connection else {
+            return Ok(());
+        };
+        if let &[high, low] = body
+            && (high, low) != (0, 0)
+            && connection.server.is_some()
+            && !self.tapped
+        {
+            // Beside messages, most of what comes is an acknowledgement in its short form: nothing in it can be wrong.
+            let ack =
+                Ack { id: u16::from_be_bytes([high, low]), reason: ReasonCode::SUCCESS, properties: Properties::EMPTY };
+            match first {
+                first::PUBACK => return self.handle_puback(ack),
+                first::PUBREC => return self.handle_pubrec(ack),
+                first::PUBCOMP => return self.handle_pubcomp(ack),
+                first::PUBREL => {
+                    self.handle_pubrel(ack);
+                    return Ok(());
+                }
+                _ => {}
+            }
+        }
+        let version = connection.version;
+        if !connection.connect_sent {
+            return protocol("a packet before CONNECT");
+        }
+        if connection.server.is_none() && first == first::CONNACK && version == Version::V5 {
+            // A server that knows only 3.1.1 refuses in its own form.
+            if let &[0, code] = body
+                && let Some(reason) = ReasonCode::from_return_code(code).filter(|_| code > 0)
+            {
+                self.tap_incoming(first, len, 0, None, Some(reason));
+                self.refused(now, reason, Properties::EMPTY);
+                return Ok(());
+            }
+        }
+        let packet = Packet::decode_from_server(version, first, body)?;
+        if self.tapped {
+            let (id, reason) = match &packet {
+                Packet::ConnAck(packet) => (0, Some(packet.reason)),
+                Packet::PubAck(a) | Packet::PubRec(a) | Packet::PubRel(a) | Packet::PubComp(a) => {
+                    (a.id, Some(a.reason))
+                }
+                Packet::SubAck(packet) | Packet::UnsubAck(packet) => (packet.id, None),
+                Packet::Disconnect(packet) => (0, Some(packet.reason)),
+                Packet::Auth(packet) => (0, Some(packet.reason)),
+                _ => (0, None),
+            };
+            self.tap_incoming(first, len, id, None, reason);
+        }
+        let Some(connection) = &mut self.connection else {
+            return Ok(());
+        };
+        if connection.server.is_none() && !matches!(packet, Packet::ConnAck(_) | Packet::Auth(_)) {
+            return protocol("a packet before CONNACK");
+        }
+        if !self.options.properties.request_problem_information
+            && let Packet::PubAck(Ack { properties, .. })
+            | Packet::PubRec(Ack { properties, .. })
+            | Packet::PubRel(Ack { properties, .. })
+            | Packet::PubComp(Ack { properties, .. })
+            | Packet::SubAck(SubAck { properties, .. })
+            | Packet::UnsubAck(SubAck { properties, .. })
+            | Packet::Auth(Auth { properties, .. }) = &packet
+            && (properties.get(Property::ReasonString).is_some() || properties.user_properties().next().is_some())
+        {
+            // [MQTT-3.1.2-29]
+            return protocol("problem information that was not asked for");
+        }
+        match packet {
+            Packet::ConnAck(connack) => self.handle_connack(now, connack)?,
+            Packet::PubAck(ack) => self.handle_puback(ack)?,
+            Packet::PubRec(ack) => self.handle_pubrec(ack)?,
+            Packet::PubRel(ack) => self.handle_pubrel(ack),
+            Packet::PubComp(ack) => self.handle_pubcomp(ack)?,
+            Packet::SubAck(ack) => self.handle_suback(ack, true)?,
+            Packet::UnsubAck(ack) => self.handle_suback(ack, false)?,
+            Packet::PingResp => {
+                if let Some(round_trip) = connection.pulse.pong(now) {
+                    self.stats.round_trip = Some(round_trip);
+                }
+            }
+            Packet::Disconnect(disconnect) => {
+                let error = Error::new(ErrorCode::ServerDisconnected, "the server ended the connection")
+                    .with_reason(disconnect.reason)
+                    .with_properties(disconnect.properties);
+                self.fail(now, error, true);
+            }
+            Packet::Auth(auth) => self.handle_auth_packet(auth)?,
+            Packet::Publish(_)
+            | Packet::Connect(_)
+            | Packet::Subscribe(_)
+            | Packet::Unsubscribe(_)
+            | Packet::PingReq => return protocol("a packet that only a client sends"),
+        }
+        Ok(())
+    }
+
+    pub(super) fn tap_incoming(
+        &mut self,
+        first: u8,
+        len: usize,
+        id: u16,
+        topic: Option<Rc<str>>,
+        reason: Option<ReasonCode>,
+    ) {
+        if self.tapped {
+            let bytes = 1 + codec::varint_size(len) + len;
+            let tap = Tap { outgoing: false, kind: kind(first), bytes: bytes as u32, id, topic, reason };
+            self.events.push(Event::Packet(tap));
+        }
+    }
+
+    pub(super) fn handle_publish(
+        &mut self,
+        first: u8,
+        body: &[u8],
+        len: usize,
+        at: Option<usize>,
+    ) -> Result<(), DecodeError> {
+        let fault = |reason, what| Err(DecodeError { reason, what });
+        let Some(connection) = &mut self.connection else {
+            return Ok(());
+        };
+        let (publish, hints) = Publish::decode_header(connection.version, first, body, len)?;
+        if connection.server.is_none() {
+            return fault(ReasonCode::PROTOCOL_ERROR, "a packet before CONNACK");
+        }
+        self.identifiers_seen.clear();
+        if hints.identifiers > 0 {
+            self.identifiers_seen.extend(publish.properties.identifiers());
+        }
+        let seen = &self.identifiers_seen;
+        let epoch = self.subscriptions.epoch();
+        let found = match hints.topic_alias {
+            None => self.topics.find(publish.topic, seen, epoch)?,
+            Some(alias) => {
+                let topic = if publish.topic.is_empty() {
+                    None
+                } else {
+                    Some(check_topic(publish.topic).map_err(topics::malformed)?)
+                };
+                let topic = connection.alias(alias, topic, self.options.properties.topic_alias_maximum)?;
+                self.topics.find(topic.as_bytes(), seen, epoch)?
+            }
+        };
+        let (slot, fresh) = match found {
+            Found::Known(slot) => (slot, false),
+            Found::Fresh(slot) => (slot, true),
+        };
+        let receive_maximum = match connection.version {
+            Version::V4 => 65_535,
+            Version::V5 => u32::from(self.options.properties.receive_maximum),
+        };
+        if fresh {
+            let topic = self.topics.topic(slot).clone();
+            let identifiers = self.topics.identifiers(slot).clone();
+            let routes = self.subscriptions.routes(&topic, &identifiers);
+            self.events.push(Event::Slot { slot, topic, routes, identifiers });
+        }
+        let mut sequence = 0;
+        let repeated = publish.qos == QoS::ExactlyOnce && self.received.contains(publish.id);
+        // What is repeated counts while its acknowledgement is owed: it may have to wait for one that is held.
+        let under_way = if repeated { connection.owed.len() } else { connection.window };
+        if publish.qos != QoS::AtMostOnce && under_way >= receive_maximum {
+            return fault(ReasonCode::RECEIVE_MAXIMUM_EXCEEDED, "more messages than Receive Maximum");
+        }
+        if repeated {
+            // Sent again before its release: acknowledged, not shown [MQTT-4.3.3-10].
+            connection.owed.push(publish.id, publish.qos, Stage::Ready(ReasonCode::SUCCESS));
+        } else if publish.qos != QoS::AtMostOnce {
+            connection.window += 1;
+            if publish.qos == QoS::ExactlyOnce {
+                self.received.insert(publish.id);
+            }
+            sequence = connection.owed.push(publish.id, publish.qos, Stage::Delivering);
+        }
+        if self.tapped {
+            let topic = self.topics.topic(slot).clone();
+            self.tap_incoming(first, len, publish.id, Some(topic), None);
+        }
+        if repeated {
+            self.acknowledge_ready();
+            return Ok(());
+        }
+        self.stats.messages_received += 1;
+        let base = at.unwrap_or(0);
+        let properties = if publish.properties.is_empty() || hints.only_identifiers {
+            Span::default()
+        } else {
+            Span { start: (base + hints.properties_start) as u32, len: publish.properties.as_bytes().len() as u32 }
+        };
+        self.events.push(Event::Message(Message {
+            slot,
+            qos: publish.qos,
+            retain: publish.retain,
+            dup: publish.dup,
+            assembled: at.is_none(),
+            payload: Span { start: (base + hints.payload_start) as u32, len: (len - hints.payload_start) as u32 },
+            properties,
+            sequence,
+        }));
+        Ok(())
+    }
+
+    /// Sends the acknowledgements that are next in order.
+    #[inline]
+    pub(super) fn acknowledge_ready(&mut self) {
+        let Some(connection) = &mut self.connection else { return };
+        while let Some((id, qos, reason)) = connection.owed.pop_ready() {
+            let first = if qos == QoS::AtLeastOnce { first::PUBACK } else { first::PUBREC };
+            let start = self.output.bytes.len();
+            encode_ack(first, id, reason, connection.version, &mut self.output.bytes);
+            if qos == QoS::AtLeastOnce || reason.is_error() {
+                connection.window = connection.window.saturating_sub(1);
+                if qos == QoS::ExactlyOnce {
+                    self.received.remove(id);
+                }
+            }
+            self.stats.packets_sent += 1;
+            if self.tapped {
+                let bytes = (self.output.bytes.len() - start) as u32;
+                let tap = Tap { outgoing: true, kind: kind(first), bytes, id, topic: None, reason: Some(reason) };
+                self.events.push(Event::Packet(tap));
+            }
+            self.output.end_packet();
+        }
+    }
+
+    pub(super) fn handle_puback(&mut self, ack: Ack<'_>) -> Result<(), DecodeError> {
+        match self.identifiers.get(ack.id) {
+            Entry::Publish { message, live: true } if message.qos == QoS::AtLeastOnce => {
+                let (token, topic) = (message.token, message.topic.clone());
+                self.identifiers.free(ack.id);
+                self.acknowledged();
+                self.complete(token, Some(&topic), ack.reason, ack.properties);
+                Ok(())
+            }
+            Entry::Free => Ok(()),
+            _ => misplaced(),
+        }
+    }
+
+    pub(super) fn handle_pubrec(&mut self, ack: Ack<'_>) -> Result<(), DecodeError> {
+        let order = self.order;
+        let mut reply = ReasonCode::SUCCESS;
+        match self.identifiers.get(ack.id) {
+            Entry::Publish { message, live: true } if message.qos == QoS::ExactlyOnce => {
+                let token = message.token;
+                if ack.reason.is_error() {
+                    let topic = message.topic.clone();
+                    self.identifiers.free(ack.id);
+                    self.acknowledged();
+                    self.complete(token, Some(&topic), ack.reason, ack.properties);
+                    return Ok(());
+                }
+                // From here on the PUBREL is what is sent again, in the order of the PUBRECs [MQTT-4.6.0-4].
+                self.order += 1;
+                *self.identifiers.get(ack.id) = Entry::Release { token, order, live: true };
+                if let Some(connection) = &mut self.connection {
+                    connection.progressed = true;
+                }
+            }
+            Entry::Release { live: true, .. } => {}
+            Entry::Free => reply = ReasonCode::PACKET_IDENTIFIER_NOT_FOUND,
+            _ => return misplaced(),
+        }
+        if !ack.reason.is_error() {
+            self.write_ack(first::PUBREL, ack.id, reply);
+        }
+        Ok(())
+    }
+
+    pub(super) fn handle_pubrel(&mut self, ack: Ack<'_>) {
+        let known = self.received.remove(ack.id);
+        if known && let Some(connection) = &mut self.connection {
+            connection.window = connection.window.saturating_sub(1);
+        }
+        let reason = if known { ReasonCode::SUCCESS } else { ReasonCode::PACKET_IDENTIFIER_NOT_FOUND };
+        self.write_ack(first::PUBCOMP, ack.id, reason);
+    }
+
+    pub(super) fn handle_pubcomp(&mut self, ack: Ack<'_>) -> Result<(), DecodeError> {
+        match self.identifiers.get(ack.id) {
+            Entry::Release { token, live: true, .. } => {
+                let token = *token;
+                self.identifiers.free(ack.id);
+                self.acknowledged();
+                self.complete(token, None, ack.reason, ack.properties);
+                Ok(())
+            }
+            Entry::Free => Ok(()),
+            _ => misplaced(),
+        }
+    }
+
+    pub(super) fn acknowledged(&mut self) {
+        if let Some(connection) = &mut self.connection {
+            connection.live -= 1;
+            connection.progressed = true;
+        }
+    }
+
+    pub(super) fn handle_suback(&mut self, ack: SubAck<'_>, subscribe: bool) -> Result<(), DecodeError> {
+        match (self.identifiers.get(ack.id), subscribe) {
+            (Entry::Subscribe(part), true) | (Entry::Unsubscribe(part), false) => {
+                if part.len() != ack.codes.len() && !(ack.codes.is_empty() && !subscribe && self.version == Version::V4)
+                {
+                    let what = "an acknowledgement with another number of reason codes than filters";
+                    return Err(DecodeError { reason: ReasonCode::PROTOCOL_ERROR, what });
+                }
+                if let Entry::Subscribe(part) | Entry::Unsubscribe(part) = self.identifiers.free(ack.id) {
+                    self.subscriptions.answered(&part, ack.codes, self.version, &mut self.events);
+                }
+                Ok(())
+            }
+            (Entry::Free, _) => Ok(()),
+            _ => misplaced(),
+        }
+    }
+
+    pub(super) fn handle_auth_packet(&mut self, auth: Auth<'_>) -> Result<(), DecodeError> {
+        let protocol = |what| Err(DecodeError { reason: ReasonCode::PROTOCOL_ERROR, what });
+        let Some(connection) = &mut self.connection else {
+            return Ok(());
+        };
+        let method = auth.properties.text(Property::AuthenticationMethod);
+        if method.is_none() || method != self.options.authentication_method.as_deref() {
+            return protocol("an authentication method that was not asked for");
+        }
+        match (connection.authentication, auth.reason) {
+            (Authentication::Connecting, ReasonCode::CONTINUE_AUTHENTICATION)
+            | (Authentication::Again(_), ReasonCode::CONTINUE_AUTHENTICATION) => {
+                let again = matches!(connection.authentication, Authentication::Again(_));
+                let data = auth.properties.binary(Property::AuthenticationData);
+                self.ask_authenticator(false, again, data, auth.properties);
+                Ok(())
+            }
+            (Authentication::Again(token), ReasonCode::SUCCESS) => {
+                connection.authentication = Authentication::None;
+                if token != 0 {
+                    self.events.push(Event::Done(token));
+                }
+                Ok(())
+            }
+            _ => protocol("an AUTH that was not asked for"),
+        }
+    }
+
+    pub(super) fn write_ack(&mut self, first: u8, id: u16, reason: ReasonCode) {
+        let start = self.output.bytes.len();
+        encode_ack(first, id, reason, self.version, &mut self.output.bytes);
+        self.wrote(first, start, id, None, Some(reason));
+    }
+}
+
+#[cold]
+fn misplaced() -> Result<(), DecodeError> {
+    Err(DecodeError { reason: ReasonCode::PROTOCOL_ERROR, what: "an acknowledgement that does not fit what was sent" })
+}
