@@ -1,8 +1,9 @@
-// What a page downloads. Printed by every build; `npm run size` also writes it into README.md.
+// What a page downloads. Printed by every build; `npm run size` also writes it into README.md and fails above the budget in package.json, and
+// `npm run size -- --check` writes nothing.
 import { readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { brotliCompressSync, constants, gzipSync } from 'node:zlib'
-import { isMain, main, root } from './tools.mjs'
+import { Problem, isMain, main, root } from './tools.mjs'
 
 const FORMS = {
   'wasm inlined (`wasmqtt`)': ['index.js'],
@@ -32,8 +33,15 @@ if (isMain(import.meta)) {
   main(async () => {
     const { build } = await import('./build.mjs')
     await build()
-    const path = join(root, 'README.md')
-    const between = /(<!-- size -->\n)[^]*?(\n<!-- \/size -->)/
-    writeFileSync(path, readFileSync(path, 'utf8').replace(between, (_, before, after) => before + table(measure()) + after))
+    const measured = measure()
+    if (!process.argv.includes('--check')) {
+      const path = join(root, 'README.md')
+      const between = /(<!-- size -->\n)[^]*?(\n<!-- \/size -->)/
+      writeFileSync(path, readFileSync(path, 'utf8').replace(between, (_, before, after) => before + table(measured) + after))
+    }
+    const { budget } = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8'))
+    for (const [form, limit] of Object.entries(budget)) {
+      if (measured[form].brotli > limit) throw new Problem(`${form}: ${measured[form].brotli} bytes in brotli, and the budget is ${limit}`)
+    }
   })
 }

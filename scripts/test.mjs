@@ -28,10 +28,12 @@ const STEPS = [
   { name: 'core in a service worker', command: wasmTest(DRIVER, 'WASM_BINDGEN_USE_SERVICE_WORKER=1'), counts: true, needs: BROWSER },
   { name: 'types', command: 'node_modules/.bin/tsc -p tsconfig.json' },
   { name: 'build', command: 'npm run build' },
+  { name: 'size', command: 'npm run size -- --check' },
   { name: 'API in Node', command: nodeTest('tests/js/*.test.*js'), counts: true },
   { name: 'packaging', command: nodeTest('tests/packaging/*.test.mjs'), counts: true, needs: [...BROWSER, ...BROKER] },
   { name: 'brokers', command: nodeTest('tests/brokers/*.test.mjs'), counts: true, needs: BROKER },
   { name: 'dashboard in a browser', command: nodeTest('tests/browser/*.test.mjs'), counts: true, needs: [...BROWSER, ...BROKER] },
+  { name: 'benchmark, a short form', command: 'npm run bench -- --short --clients wasmqtt,floor --out target/benchmark', needs: ['chromium'] },
   { name: 'conformance', command: 'node scripts/conformance.mjs' },
 ]
 
