@@ -39,7 +39,7 @@ const HOST: &str = r#"
       timer(ms) { this.timers.push(ms) },
       later() { this.waits = true },
       wake() { this.core.flush() },
-      settle() { this.core.settle() },
+      follow(promise, ...asked) { promise.then((value) => this.core.settle(...asked, true, value)) },
       resolve: async () => ({ urls: ['ws://broker/mqtt'], credentials: [{}] }),
       open(url) { this.url = url; return socket },
       shut() { socket.close() },
@@ -72,7 +72,8 @@ impl World {
         put("event", Closure::<dyn Fn(usize) -> JsValue>::new(move |index| a.event(index)).into_js_value());
         put("delivered", Closure::<dyn Fn()>::new(move || b.delivered()).into_js_value());
         put("flush", Closure::<dyn Fn()>::new(move || d.flush()).into_js_value());
-        put("settle", Closure::<dyn Fn()>::new(move || c.settle()).into_js_value());
+        let settle = move |generation, asked, fulfilled, value| c.settle(generation, asked, fulfilled, value);
+        put("settle", Closure::<dyn Fn(u32, u32, bool, JsValue)>::new(settle).into_js_value());
         Reflect::set(&host, &"core".into(), &calls).unwrap();
         Self { core, host }
     }

@@ -33,7 +33,7 @@ declare module '#glue' {
     flush(): void
     timeout(): void
     resume(): void
-    settle(): void
+    settle(generation: number, asked: number, fulfilled: boolean, value: unknown): void
 
     /** A property of the next publish, subscribe, unsubscribe or end. */
     property(path: string, value: unknown): void

@@ -439,9 +439,12 @@ export class Host {
     setTimeout(() => this.#run((core) => core.resume()))
   }
 
-  /** A promise of `resolve`, `open` or `authenticate` has settled. */
-  settle(): void {
-    this.#run((core) => core.settle())
+  /** Tells the core what comes of a promise of `resolve`, `open` or `authenticate`, if it still works then. */
+  follow(promise: Promise<unknown>, generation: number, asked: number): void {
+    promise.then(
+      (value) => this.#run((core) => core.settle(generation, asked, true, value)),
+      () => this.#run((core) => core.settle(generation, asked, false, undefined)),
+    )
   }
 
   resolve(attempt: number, error: ErrorFields | undefined): Promise<Resolved> {
@@ -848,10 +851,7 @@ export class Host {
     this.end({ timeout: 0 }).catch(() => {})
   }
 
-  /**
-   * What the core awaits, begun when it has returned: the application's functions may call the client. It stays pending once the client is
-   * closed: there is nobody left to be told.
-   */
+  /** What the core awaits, begun when it has returned: the application's functions may call the client. */
   async #promised<T>(work: () => Promise<T>): Promise<T> {
     const attempt = this.#attempt
     try {
@@ -860,8 +860,6 @@ export class Host {
     } catch (cause) {
       if (this.#attempt === attempt) this.#cause = cause
       throw cause
-    } finally {
-      if (this.#core === undefined) await new Promise(() => {})
     }
   }
 

@@ -116,8 +116,9 @@ impl Core {
         self.link.resume();
     }
 
-    pub fn settle(&self) {
-        self.link.settle();
+    /// What came of a promise that [`Host`] was told to follow.
+    pub fn settle(&self, generation: u32, asked: u32, fulfilled: bool, value: JsValue) {
+        self.link.settle(generation, asked, fulfilled.then_some(value));
     }
 
     /// A property of the next call.

@@ -7,7 +7,6 @@ use std::rc::{Rc, Weak};
 
 use js_sys::{Array, Function, Promise, Reflect, Uint8Array};
 use wasm_bindgen::prelude::*;
-use wasm_bindgen_futures::{JsFuture, spawn_local};
 use web_sys::{CloseEvent, MessageEvent, WebSocket};
 
 use super::objects;
@@ -40,9 +39,9 @@ extern "C" {
     /// Calls `flush` at the end of the turn.
     #[wasm_bindgen(method)]
     fn wake(this: &Host);
-    /// Calls `settle`, safe against traps.
+    /// Calls `settle` with these numbers, and with what comes of the promise.
     #[wasm_bindgen(method)]
-    fn settle(this: &Host);
+    fn follow(this: &Host, promise: &Promise, generation: u32, asked: u32);
     #[wasm_bindgen(method)]
     fn resolve(this: &Host, attempt: u32, error: JsValue) -> Promise;
     #[wasm_bindgen(method)]
@@ -89,11 +88,11 @@ mod record {
     pub const EVENT: u32 = 4;
 }
 
-/// What came of a promise.
-enum Settled {
-    Resolved(Result<Resolved, ()>),
-    Opened(Result<JsValue, JsValue>),
-    Authenticated(Result<Option<Vec<u8>>, ()>),
+/// What the application is asked for by a promise.
+mod asked {
+    pub const RESOLVE: u32 = 0;
+    pub const OPEN: u32 = 1;
+    pub const AUTHENTICATE: u32 = 2;
 }
 
 pub struct Inner {
@@ -102,8 +101,6 @@ pub struct Inner {
     keeps: bool,
     /// Chunks that came while others were being delivered.
     inbox: VecDeque<MessageEvent>,
-    /// What the application's promises brought, each with the attempt that asked.
-    results: Vec<(u32, Settled)>,
     /// Where to go on in the current chunk, and its length.
     rest: Option<(usize, usize)>,
     window: Vec<u8>,
@@ -143,7 +140,6 @@ impl Link {
             socket: None,
             keeps: false,
             inbox: VecDeque::new(),
-            results: Vec::new(),
             rest: None,
             window: Vec::new(),
             words: Vec::new(),
@@ -437,12 +433,12 @@ impl Link {
             Command::Resolve { attempt, error } => {
                 let error = error.map_or(JsValue::UNDEFINED, |error| objects::error(&error));
                 let promise = self.host.resolve(attempt, error);
-                self.settle_later(promise, |result| Settled::Resolved(result.map(resolved).map_err(drop)));
+                self.follow(&promise, asked::RESOLVE);
             }
             Command::Open { url } => {
                 let opened = self.host.open(&url);
                 if opened.is_instance_of::<Promise>() {
-                    self.settle_later(opened.unchecked_into(), Settled::Opened);
+                    self.follow(opened.unchecked_ref(), asked::OPEN);
                 } else {
                     self.attach(opened.unchecked_into());
                 }
@@ -453,10 +449,7 @@ impl Link {
                 let data = data.map_or(JsValue::UNDEFINED, |data| Uint8Array::from(&*data).into());
                 let properties = objects::properties(properties.borrow());
                 let promise = self.host.authenticate(reauthentication, first, data, properties);
-                self.settle_later(promise, |result| {
-                    let data = result.map(|data| data.dyn_into::<Uint8Array>().ok().map(|data| data.to_vec()));
-                    Settled::Authenticated(data.map_err(drop))
-                });
+                self.follow(&promise, asked::AUTHENTICATE);
             }
             Command::Judge { error, attempt } => {
                 let retry = self.host.retry(objects::error(&error), attempt);
@@ -465,41 +458,29 @@ impl Link {
         }
     }
 
-    /// Puts what a promise brings into the results, for [`Link::settle`].
-    fn settle_later(
-        self: &Rc<Self>,
-        promise: Promise,
-        convert: impl FnOnce(Result<JsValue, JsValue>) -> Settled + 'static,
-    ) {
+    fn follow(&self, promise: &Promise, asked: u32) {
         let generation = self.inner.borrow().session.generation();
-        let weak = Rc::downgrade(self);
-        spawn_local(async move {
-            let result = JsFuture::from(promise).await;
-            if let Some(link) = weak.upgrade() {
-                let settled = convert(result);
-                link.inner.borrow_mut().results.push((generation, settled));
-                link.host.settle();
-            }
-        });
+        self.host.follow(promise, generation, asked);
     }
 
-    /// Tells the session what the application's promises brought. What an earlier attempt asked for is dropped.
-    pub fn settle(self: &Rc<Self>) {
-        loop {
-            let Some((generation, settled)) = self.inner.borrow_mut().results.pop() else {
-                break;
-            };
-            if generation != self.inner.borrow().session.generation() {
-                continue;
+    /// What a promise of the application brought; `None`: it was rejected. What an earlier attempt asked for is dropped.
+    pub fn settle(self: &Rc<Self>, generation: u32, asked: u32, value: Option<JsValue>) {
+        if generation != self.inner.borrow().session.generation() {
+            return;
+        }
+        match (asked, value) {
+            (asked::RESOLVE, value) => {
+                let resolved = value.map(resolved).ok_or(());
+                self.inform(|session, now| session.handle_resolved(now, resolved));
             }
-            match settled {
-                Settled::Resolved(resolved) => self.inform(|session, now| session.handle_resolved(now, resolved)),
-                Settled::Opened(Ok(socket)) => self.attach(socket.unchecked_into()),
-                Settled::Opened(Err(_)) => {
-                    let what = Some("the transport could not be made");
-                    self.inform(|session, now| session.handle_close(now, None, what));
-                }
-                Settled::Authenticated(data) => self.inform(|session, now| session.handle_auth(now, data)),
+            (asked::OPEN, Some(socket)) => self.attach(socket.unchecked_into()),
+            (asked::OPEN, None) => {
+                let what = Some("the transport could not be made");
+                self.inform(|session, now| session.handle_close(now, None, what));
+            }
+            (_, value) => {
+                let data = value.map(|data| data.dyn_into::<Uint8Array>().ok().map(|data| data.to_vec())).ok_or(());
+                self.inform(|session, now| session.handle_auth(now, data));
             }
         }
         self.pump();
