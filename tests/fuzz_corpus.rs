@@ -68,4 +68,10 @@ fn nothing_is_accepted_before_it_was_asked_for() {
         assert_eq!(pair.errors()[0].code, ErrorCode::ProtocolError);
         assert_eq!(pair.session.state(), State::Idle);
     }
+    // Nor is the first half of it.
+    let mut pair = Pair::new("authentication.method=m");
+    pair.connect();
+    pair.clear();
+    pair.receives(&[0x20]);
+    pair.sends(["CLOSE"]);
 }

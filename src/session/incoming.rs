@@ -41,9 +41,6 @@ impl Session {
             }
         }
         let version = connection.version;
-        if !connection.connect_sent {
-            return protocol("a packet before CONNECT");
-        }
         if connection.server.is_none() && first == first::CONNACK && version == Version::V5 {
             // A server that knows only 3.1.1 refuses in its own form.
             if let &[0, code] = body

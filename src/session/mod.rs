@@ -322,9 +322,11 @@ impl Session {
     pub fn handle_input(&mut self, now: Instant, input: Input<'_>) -> usize {
         let mut at = 0;
         let whole = input.bytes.len() + input.beyond;
-        match &mut self.connection {
-            Some(connection) => connection.pulse.hear(now),
-            None => return whole,
+        let Some(connection) = &mut self.connection else { return whole };
+        connection.pulse.hear(now);
+        if !connection.connect_sent {
+            let what = "input before CONNECT";
+            self.violated(now, DecodeError { reason: ReasonCode::PROTOCOL_ERROR, what });
         }
         self.paused = false;
         while !self.paused {
