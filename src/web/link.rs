@@ -458,6 +458,8 @@ impl Link {
         }
     }
 
+    /// JavaScript awaits for us: the task queue of wasm-bindgen-futures runs from microtasks of its own, where nobody
+    /// catches a trap, and what is left in it would run on into the next instance.
     fn follow(&self, promise: &Promise, asked: u32) {
         let generation = self.inner.borrow().session.generation();
         self.host.follow(promise, generation, asked);
