@@ -292,7 +292,9 @@ export class Stream implements MessageStream {
         return false
     }
     this.#dropped++
-    this.#buffer.splice(oldest, 1)[0]!.hold?.release()
+    // The first one is taken without moving the others.
+    const [dropped] = oldest === 0 ? [this.#buffer.shift()!] : this.#buffer.splice(oldest, 1)
+    dropped!.hold?.release()
     return true
   }
 

@@ -41,7 +41,7 @@ function channel() {
 }
 
 /** How soon the broker answers: before `send` returns, after the turn, in another task. */
-export const PACES = { 'at once': (work) => work(), 'after the turn': queueMicrotask, 'in a new task': task }
+export const PACES = { 'at once': (work) => work(), 'after the turn': (work) => queueMicrotask(work), 'in a new task': task }
 
 export class Loopback {
   /** Sockets that are open now, and all that there ever were. */
@@ -52,7 +52,7 @@ export class Loopback {
   #lastId = 0
   #pace
 
-  constructor(pace = queueMicrotask) {
+  constructor(pace = PACES['after the turn']) {
     this.#pace = pace
   }
 

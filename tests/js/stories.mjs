@@ -175,7 +175,7 @@ const PLACES = [
 ]
 
 /** Lives, with `action` at `place` the first `times` times that it comes to that. Throws where something is not as it should be. */
-async function live(wasmqtt, place, action, { pace = queueMicrotask, times = 2, allowed = ALLOWED } = {}) {
+async function live(wasmqtt, place, action, { pace, times = 2, allowed = ALLOWED } = {}) {
   const broker = new Loopback(pace)
   const controller = new AbortController()
   const calls = []
@@ -375,10 +375,18 @@ function watchTimers() {
 function watchListeners(signal) {
   const listeners = []
   const { addEventListener, removeEventListener } = signal
-  signal.addEventListener = (...args) => (listeners.push(args[1]), addEventListener.apply(signal, args))
-  signal.removeEventListener = (...args) => {
-    const at = listeners.indexOf(args[1])
+  const forget = (listener) => {
+    const at = listeners.indexOf(listener)
     if (at >= 0) listeners.splice(at, 1)
+  }
+  signal.addEventListener = (...args) => {
+    const [, listener, options] = args
+    listeners.push(listener)
+    options?.signal?.addEventListener('abort', () => forget(listener))
+    addEventListener.apply(signal, args)
+  }
+  signal.removeEventListener = (...args) => {
+    forget(args[1])
     removeEventListener.apply(signal, args)
   }
   return listeners
