@@ -214,7 +214,7 @@ test('a million tiny messages to handlers that take their time', async (t) => {
   for (const id of numbers(100)) await peer.expect('puback', { id })
 })
 
-test('acknowledgements of what was never sent', async (t) => {
+test('acknowledgements of what was never sent are ignored', async (t) => {
   const cases = [
     ...['puback', 'pubcomp'].map((type) => ({ type, id: 7 })),
     { type: 'suback', id: 7, codes: [0] },
@@ -225,12 +225,13 @@ test('acknowledgements of what was never sent', async (t) => {
     const { client, peer } = await victim(t)
     const closed = event(client, 'close')
     peer.send(packet, { type: 'publish', topic: 'still/here' })
-    const [what] = await Promise.race([closed.then(([error]) => [error.code]), event(client, 'message').then(() => ['ignored'])])
-    assert.ok(['PROTOCOL_ERROR', 'ignored'].includes(what), `${packet.type}: ${what}`)
+    const what = await Promise.race([closed.then(([error]) => error.code), event(client, 'message').then(() => 'ignored')])
+    // As an answer to what was withdrawn would be.
+    assert.equal(what, 'ignored', packet.type)
   }
 })
 
-test('a flood of acknowledgements of what was never sent, by a server that does not read the answers', async (t) => {
+test('a flood of acknowledgements of what was never sent, by a server that does not read the answers, takes no more than the bytes of these', async (t) => {
   for (const [type, answer] of [['pubrel', 'pubcomp'], ['pubrec', 'pubrel']]) {
     const { client, peer } = await victim(t)
     const frame = Buffer.concat(numbers(20_000).map((id) => encode({ type, id })))
@@ -241,12 +242,13 @@ test('a flood of acknowledgements of what was never sent, by a server that does 
     await pour(peer, Array.from({ length: 200 }, () => frame))
     await until(() => !client.connected || client.stats().packetsReceived > 4_000_000)
     const after = [await held(), client.stats().wasmMemoryBytes]
-    assert.ok(after[0] < before[0] + 16 * MIB && after[1] < before[1] + 16 * MIB, `${type}: ${before} bytes, then ${after}`)
+    // Five bytes each, in the socket's buffer.
+    assert.ok(after[0] < before[0] + 5 * 4_000_020 + 4 * MIB && after[1] < before[1] + MIB, `${type}: ${before} bytes, then ${after}`)
     peer.drop()
   }
 })
 
-test('a flood of QoS 1 by a server that does not read the acknowledgements', async (t) => {
+test('a flood of QoS 1 by a server that does not read the acknowledgements takes no more than the bytes of these', async (t) => {
   const { client, peer } = await victim(t)
   const frame = Buffer.concat(numbers(20_000).map((id) => message('x', { qos: 1, id })))
   const before = [await held(), client.stats().wasmMemoryBytes]
@@ -254,7 +256,7 @@ test('a flood of QoS 1 by a server that does not read the acknowledgements', asy
   await pour(peer, Array.from({ length: 150 }, () => frame))
   await until(() => !client.connected || client.stats().packetsReceived > 3_000_000)
   const after = [await held(), client.stats().wasmMemoryBytes]
-  assert.ok(after[0] < before[0] + 24 * MIB && after[1] < before[1] + 16 * MIB, `${before} bytes, then ${after}`)
+  assert.ok(after[0] < before[0] + 4 * 3_000_000 + 4 * MIB && after[1] < before[1] + MIB, `${before} bytes, then ${after}`)
 })
 
 test('packets that have no place: each ends the connection with an error that names it', async (t) => {
