@@ -83,6 +83,11 @@ impl Events {
     pub fn pop(&mut self) -> Option<Event> {
         self.0.pop_front()
     }
+
+    /// The application has ended it all itself.
+    pub fn drop_disconnects(&mut self) {
+        self.0.retain(|event| !matches!(event, Event::Disconnected { .. }));
+    }
 }
 
 /// A message that arrived. Its bytes stay where they are: in the chunk, or in [`super::Session::assembled`].

@@ -98,6 +98,8 @@ impl Session {
                 }
             }
             Packet::Disconnect(disconnect) => {
+                // Nobody reads any more.
+                self.output.clear();
                 let error = Error::new(ErrorCode::ServerDisconnected, "the server ended the connection")
                     .with_reason(disconnect.reason)
                     .with_properties(disconnect.properties);

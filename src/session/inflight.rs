@@ -26,6 +26,8 @@ pub struct Outgoing {
     pub alias: Option<u16>,
     /// When it was handed over, and the seconds it may wait. None once it has been sent [MQTT-4.3.3-7].
     pub expiry: Option<(Instant, u32)>,
+    /// It has had a packet identifier: in a session that was lost, if it waits again.
+    pub sent: bool,
     /// Connections in a row that ended while this was the first message without an acknowledgement.
     pub cuts: u8,
 }
@@ -275,6 +277,15 @@ impl Waiting {
             }
         }
         None
+    }
+
+    /// Nobody waits for the message any more: unless it was sent before, it is dropped. False: it is not here.
+    pub fn withdraw(&mut self, token: Token) -> bool {
+        if let Some(message) = self.acknowledged.iter_mut().find(|message| message.token == token && message.sent) {
+            message.token = 0;
+            return true;
+        }
+        self.remove(&|message| message.token == token).is_some()
     }
 
     /// Takes out what has expired.

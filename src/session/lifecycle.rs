@@ -305,6 +305,8 @@ impl Session {
     /// Leaves the socket behind. True: the connection was up.
     pub(super) fn drop_connection(&mut self, now: Instant) -> bool {
         self.generation = self.generation.wrapping_add(1);
+        // What the attempt had still to ask for.
+        self.commands.retain(|command| matches!(command, Command::Close { .. } | Command::Judge { .. }));
         let Some(connection) = self.connection.take() else {
             return false;
         };

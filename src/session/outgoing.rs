@@ -148,7 +148,16 @@ impl Session {
                 if let Err(error) = check_message(message, server) {
                     // The server has come back with other limits.
                     let token = message.token;
-                    self.identifiers.free(id);
+                    if message.qos == QoS::AtLeastOnce {
+                        self.identifiers.free(id);
+                    } else {
+                        // It may have the message: until it forgets the identifier, another one would pass for a copy.
+                        let order = self.order;
+                        self.order += 1;
+                        *self.identifiers.get(id) = Entry::Release { token: 0, order, live: true };
+                        connection.live += 1;
+                        self.write_ack(first::PUBREL, id, ReasonCode::PACKET_IDENTIFIER_NOT_FOUND);
+                    }
                     self.fail_message(token, error);
                     return true;
                 }
@@ -204,6 +213,7 @@ impl Session {
         match encode_publish(connection, publish, &topic, &message.payload, alias, limit, out) {
             Ok(()) => {
                 connection.live += 1;
+                message.sent = true;
                 self.identifiers.put(id, Entry::Publish { message, live: true });
                 self.sent_message(start, id, &topic);
             }

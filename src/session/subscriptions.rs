@@ -4,6 +4,9 @@
 //! A SUBSCRIBE has one subscription identifier for all its filters, so filters that can match the same topic go in
 //! packets of their own: then the identifier of a message says which filter it was sent for, and a server that sends a
 //! copy per overlapping subscription [MQTT5 3.3.4] gives each handler its message once.
+//!
+//! Whatever is asked, refused, left, withdrawn, cut off and repeated: once nothing is under way for a filter any more,
+//! [`Subscriptions::settle`] sees to it that the server has it if somebody wants it, and only then.
 
 use std::collections::VecDeque;
 use std::rc::Rc;
@@ -25,7 +28,7 @@ const RESTORE_BYTES: u32 = 32 * 1024;
 const AS_LITTLE_AS_POSSIBLE: SubscribeOptions =
     SubscribeOptions { qos: QoS::AtMostOnce, no_local: false, retain_as_published: false, retain_handling: 2 };
 
-/// One filter as the server knows it.
+/// One filter, as long as somebody wants it or something is under way for it.
 #[derive(Clone, Hash, Debug)]
 struct Filter {
     text: Rc<str>,
@@ -37,9 +40,37 @@ struct Filter {
     /// What the Subscriptions ask for, taken together.
     options: SubscribeOptions,
     user_properties: PropertiesBuf,
-    /// The server has accepted it, in this session: the how manieth it was; 0: it has not.
-    granted: u32,
+    standing: Standing,
+    /// Of the part that the standing comes from.
+    order: u64,
+    /// Requests with it that are not completed.
+    open: u32,
+    /// Who wants it.
     members: Vec<Handle>,
+}
+
+impl Filter {
+    /// True: nobody wants it any more.
+    fn part_with(&mut self, handle: Handle) -> bool {
+        self.members.retain(|&member| member != handle);
+        let left = self.members.is_empty();
+        if left {
+            self.identifier = 0;
+            self.manual = false;
+        }
+        left
+    }
+}
+
+/// What is known of a filter at the server, in this session.
+#[derive(Clone, Copy, Hash, PartialEq, Eq, PartialOrd, Ord, Debug)]
+enum Standing {
+    /// The how manieth that was granted.
+    Granted(u32),
+    Absent,
+    Refused,
+    /// Refused when asked for again: it may be there from before.
+    Doubtful,
 }
 
 /// One SUBSCRIBE or UNSUBSCRIBE call, or the restoring after a session was lost.
@@ -50,11 +81,12 @@ struct Request {
     filters: Vec<Answer>,
     /// Filters not answered yet.
     open: usize,
+    /// Something of it was sent, or Subscriptions ended with it: the server hears of it even if nobody waits any more.
+    binding: bool,
 }
 
 #[derive(Clone, Hash, Debug)]
 struct Answer {
-    filter: Rc<str>,
     number: u32,
     code: Option<ReasonCode>,
 }
@@ -62,13 +94,21 @@ struct Answer {
 #[derive(Clone, Copy, Hash, PartialEq, Debug)]
 enum Kind {
     Subscribe(Handle),
-    /// One that nobody waits for: its Subscription has ended.
-    Withdrawn,
+    /// One whose Subscription has ended.
+    Left(Handle),
     /// `lost`: the server has forgotten for sure.
     Restore {
         lost: bool,
     },
     Unsubscribe,
+}
+
+#[derive(Clone, Hash, Debug)]
+struct Subscription {
+    /// In the order asked.
+    filters: Vec<u32>,
+    /// The one that asks for it, until it is completed.
+    request: Option<u32>,
 }
 
 /// What waits to be sent, or was sent and not answered: some filters of a request.
@@ -78,8 +118,10 @@ pub struct Part {
     /// Indices into the request's filters.
     items: Vec<u32>,
     properties: PropertiesBuf,
-    /// Counts up with every part that is sent.
+    /// Counts up with every part that is sent; 0: it was not.
     order: u64,
+    /// It was sent on an earlier connection, in this session.
+    repeated: bool,
 }
 
 #[derive(Clone, Default, Hash, Debug)]
@@ -88,8 +130,8 @@ pub struct Subscriptions {
     trie: Trie,
     /// The filters behind one entry of the trie: `$share/g/a` and `a` lie on the same path.
     paths: Slab<Vec<u32>>,
-    /// By handle: the filters of a Subscription, in the order asked.
-    subscriptions: Vec<Option<Vec<u32>>>,
+    /// By handle.
+    subscriptions: Vec<Option<Subscription>>,
     count: usize,
     requests: Slab<Request>,
     waiting: VecDeque<Part>,
@@ -144,7 +186,6 @@ impl Subscriptions {
     ) {
         self.epoch = self.epoch.wrapping_add(1);
         let mut numbers = Vec::with_capacity(filters.len());
-        let mut answers = Vec::with_capacity(filters.len());
         for (text, options) in filters {
             let Some(number) = self.join(text, *options, handle) else {
                 continue;
@@ -158,40 +199,39 @@ impl Subscriptions {
                 filter.manual = true;
             }
             numbers.push(number);
-            answers.push(Answer { filter: filter.text.clone(), number, code: None });
         }
+        let request = self.request(token, Kind::Subscribe(handle), &numbers);
         let at = handle as usize;
         if self.subscriptions.len() <= at {
             self.subscriptions.resize(at + 1, None);
         }
-        self.subscriptions[at] = Some(numbers);
+        self.subscriptions[at] = Some(Subscription { filters: numbers, request: Some(request) });
         self.count += 1;
-        self.request(token, Kind::Subscribe(handle), answers, PropertiesBuf::default());
     }
 
     /// Ends one Subscription. Completes the token at once where the server need not be asked.
     pub fn leave(&mut self, token: Token, handle: Handle, properties: PropertiesBuf, events: &mut Events) {
         let gone = self.end(handle);
-        if gone.is_empty() {
-            if token != 0 {
-                events.push(Event::Unsubscribed { token, codes: Vec::new() });
-            }
-            return;
+        if !gone.is_empty() {
+            self.request_unsubscribe(token, &gone, true, properties);
+        } else if token != 0 {
+            events.push(Event::Unsubscribed { token, codes: Vec::new() });
         }
-        let answers = gone.into_iter().map(|filter| Answer { filter, number: 0, code: None }).collect();
-        self.request(token, Kind::Unsubscribe, answers, properties);
     }
 
     /// Takes these filters out of every Subscription and asks the server to forget them, known or not.
     pub fn unsubscribe(&mut self, token: Token, filters: &[Rc<str>], properties: PropertiesBuf, events: &mut Events) {
+        let mut numbers = Vec::with_capacity(filters.len());
+        let mut binding = false;
         for text in filters {
-            let Some(number) = self.number(text) else { continue };
-            for handle in self.forget(number) {
+            let number = self.place(text);
+            binding |= self.wanted(number).is_some();
+            for handle in self.forget(number, &[]) {
                 events.push(Event::Inactive { handle, error: None });
             }
+            numbers.push(number);
         }
-        let answers = filters.iter().map(|filter| Answer { filter: filter.clone(), number: 0, code: None }).collect();
-        self.request(token, Kind::Unsubscribe, answers, properties);
+        self.request_unsubscribe(token, &numbers, binding, properties);
     }
 
     /// Nobody waits for the request any more: an unsent one is dropped, a Subscription that was not granted yet ends.
@@ -204,21 +244,17 @@ impl Subscriptions {
         };
         request.token = 0;
         let kind = request.kind;
-        if let Kind::Subscribe(_) = kind {
-            request.kind = Kind::Withdrawn;
-        }
-        let unsent: usize = self.waiting.iter().filter(|part| part.request == at).map(|part| part.items.len()).sum();
-        let never_sent = request.filters.len() == unsent;
-        if never_sent {
+        if !request.binding {
             self.waiting.retain(|part| part.request != at);
-            self.requests.remove(at);
-        }
-        if let Kind::Subscribe(handle) = kind {
-            if never_sent {
+            if let Kind::Subscribe(handle) = kind {
                 self.end(handle);
-            } else {
-                self.leave(0, handle, PropertiesBuf::default(), events);
             }
+            let request = self.remove_request(at);
+            for answer in request.iter().flat_map(|request| &request.filters) {
+                self.settle(answer.number);
+            }
+        } else if let Kind::Subscribe(handle) = kind {
+            self.leave(0, handle, PropertiesBuf::default(), events);
         }
         true
     }
@@ -243,19 +279,18 @@ impl Subscriptions {
         let known = !identifiers.is_empty() && identifiers.iter().all(|id| is_known(id) || has_ended(id));
         let mut routes = Vec::new();
         for &number in &matching {
-            if known && !identifiers.contains(&identifier(number)) {
+            // One that the server got without an identifier shares the copy of the others.
+            if known && identifier(number) != 0 && !identifiers.contains(&identifier(number)) {
                 continue;
             }
             let Some(filter) = self.filters.get(number) else {
                 continue;
             };
             for &handle in &filter.members {
-                let Some(Some(own)) = self.subscriptions.get(handle as usize) else {
+                let Some(Some(Subscription { filters: own, .. })) = self.subscriptions.get(handle as usize) else {
                     continue;
                 };
-                let age = |&&number: &&u32| {
-                    self.filters.get(number).map(|filter| (filter.granted.wrapping_sub(1), filter.identifier))
-                };
+                let age = |&&number: &&u32| self.filters.get(number).map(|filter| (filter.standing, filter.identifier));
                 let first = match own.len() {
                     1 => Some(&number),
                     _ => own.iter().filter(|&n| matching.contains(n)).min_by_key(age),
@@ -277,17 +312,15 @@ impl Subscriptions {
             let Some(request) = self.requests.get(part.request) else {
                 continue;
             };
-            self.sent += 1;
-            part.order = self.sent;
             let start = out.len();
             if request.kind == Kind::Unsubscribe {
-                let filters = part.items.iter().map(|&item| &*request.filters[item as usize].filter);
+                let filters = part.items.iter().map(|&item| self.text(request.filters[item as usize].number));
                 encode_unsubscribe(server.version, id, part.properties.borrow(), filters, out);
             } else {
                 let limit = |&item: &u32| {
                     let answer = &request.filters[item as usize];
-                    let manual = self.filters.of(answer).is_some_and(|filter| filter.manual);
-                    unsupported(&answer.filter, manual, server)
+                    let manual = self.wanted(answer.number).is_some_and(|filter| filter.manual);
+                    unsupported(self.text(answer.number), manual, server)
                 };
                 if let Some((code, what)) = part.items.iter().find_map(limit) {
                     if let Kind::Restore { .. } = request.kind {
@@ -308,17 +341,26 @@ impl Subscriptions {
                 };
                 self.encode(request, &part, id, server.version, out);
                 if self.fits(start, server, out, &part) {
-                    return Some((true, part));
+                    return Some((true, self.depart(part)));
                 }
                 self.shrink(start, server, part, out, events);
                 continue;
             }
             if self.fits(start, server, out, &part) {
-                return Some((false, part));
+                return Some((false, self.depart(part)));
             }
             self.shrink(start, server, part, out, events);
         }
         None
+    }
+
+    fn depart(&mut self, mut part: Part) -> Part {
+        self.sent += 1;
+        part.order = self.sent;
+        if let Some(request) = self.requests.get_mut(part.request) {
+            request.binding = true;
+        }
+        part
     }
 
     fn fits(&self, start: usize, server: &Server, out: &[u8], part: &Part) -> bool {
@@ -343,7 +385,7 @@ impl Subscriptions {
     }
 
     fn encode(&self, request: &Request, part: &Part, id: u16, version: Version, out: &mut Vec<u8>) {
-        let first = part.items.first().and_then(|&item| self.filters.of(&request.filters[item as usize]));
+        let first = part.items.first().and_then(|&item| self.wanted(request.filters[item as usize].number));
         let mut properties = PropertiesBuf::default();
         if version == Version::V5
             && let Some(first) = first
@@ -357,12 +399,12 @@ impl Subscriptions {
         }
         let filters = part.items.iter().map(|&item| {
             let answer = &request.filters[item as usize];
-            let mut options = self.filters.of(answer).map_or(AS_LITTLE_AS_POSSIBLE, |filter| filter.options);
+            let mut options = self.wanted(answer.number).map_or(AS_LITTLE_AS_POSSIBLE, |filter| filter.options);
             if request.kind == (Kind::Restore { lost: false }) {
                 // Retained messages only if the subscription turns out to be new.
                 options.retain_handling = options.retain_handling.max(1);
             }
-            (&*answer.filter, options)
+            (self.text(answer.number), options)
         });
         encode_subscribe(version, id, properties.borrow(), filters, out);
     }
@@ -372,12 +414,12 @@ impl Subscriptions {
         let Some(request) = self.requests.get(part.request) else {
             return;
         };
-        let mut groups: Vec<(u32, Vec<u32>)> = Vec::new();
+        let mut groups: Vec<(u32, Vec<Rc<str>>)> = Vec::new();
         let mut exact = 0;
         let mut changed = false;
         for &item in &part.items {
             let answer = &request.filters[item as usize];
-            let Some(filter) = self.filters.of_mut(answer) else {
+            let Some(filter) = self.filters.get_mut(answer.number).filter(|filter| !filter.members.is_empty()) else {
                 continue;
             };
             if filter.manual || filter.identifier != 0 && server.identifiers {
@@ -404,18 +446,14 @@ impl Subscriptions {
                 filter.identifier = exact;
             } else {
                 let fit = groups.iter().position(|(_, members)| {
-                    members.len() < GROUP
-                        && members.iter().all(|&m| {
-                            let other = &request.filters[m as usize].filter;
-                            !overlaps(stripped(other), stripped(&text))
-                        })
+                    members.len() < GROUP && members.iter().all(|other| !overlaps(stripped(other), stripped(&text)))
                 });
                 let group = fit.unwrap_or_else(|| {
                     groups.push((fresh(), Vec::new()));
                     groups.len() - 1
                 });
-                groups[group].1.push(item);
                 filter.identifier = groups[group].0;
+                groups[group].1.push(text);
             }
         }
         if changed {
@@ -433,7 +471,7 @@ impl Subscriptions {
             return part;
         };
         let shared = |item: u32| {
-            let filter = self.filters.of(&request.filters[item as usize]);
+            let filter = self.wanted(request.filters[item as usize].number);
             filter.map(|filter| (filter.identifier, &filter.user_properties))
         };
         let first = shared(part.items[0]);
@@ -454,34 +492,46 @@ impl Subscriptions {
                 Some(&code) => ReasonCode(code),
                 None => ReasonCode::SUCCESS,
             };
-            self.answer(part.request, item, code);
+            self.answer(part, item, code);
         }
         self.finish(part.request, None, events);
     }
 
-    fn answer(&mut self, request: u32, item: u32, code: ReasonCode) {
-        let Some(request) = self.requests.get_mut(request) else {
+    fn answer(&mut self, part: &Part, item: u32, code: ReasonCode) {
+        let Some(request) = self.requests.get_mut(part.request) else {
             return;
         };
         let answer = &mut request.filters[item as usize];
         answer.code = Some(code);
         request.open -= 1;
-        if request.kind != Kind::Unsubscribe
-            && !code.is_error()
-            && let Some(filter) = self.filters.of_mut(answer)
-            && filter.granted == 0
-        {
-            self.grants += 1;
-            self.epoch = self.epoch.wrapping_add(1);
-            filter.granted = self.grants;
+        let Some(filter) = self.filters.get_mut(answer.number) else {
+            return;
+        };
+        if part.order > 0 && part.order < filter.order {
+            // What was sent later has been answered before.
+            return;
         }
+        filter.order = part.order.max(filter.order);
+        filter.standing = match (request.kind, filter.standing) {
+            (Kind::Unsubscribe, _) => Standing::Absent,
+            (Kind::Restore { lost: false }, _) if code.is_error() => Standing::Doubtful,
+            (_, standing @ Standing::Granted(_)) => standing,
+            _ if !code.is_error() => {
+                self.grants += 1;
+                self.epoch = self.epoch.wrapping_add(1);
+                Standing::Granted(self.grants)
+            }
+            (_, Standing::Doubtful) => Standing::Doubtful,
+            _ if part.repeated => Standing::Doubtful,
+            _ => Standing::Refused,
+        };
     }
 
     /// The part cannot be sent at all.
     fn refuse(&mut self, part: Part, error: Box<Error>, events: &mut Events) {
         let code = error.reason.unwrap_or(ReasonCode::PACKET_TOO_LARGE);
         for &item in &part.items {
-            self.answer(part.request, item, code);
+            self.answer(&part, item, code);
         }
         self.finish(part.request, Some(error), events);
     }
@@ -491,17 +541,20 @@ impl Subscriptions {
         if self.requests.get(number).is_none_or(|request| request.open > 0) {
             return;
         }
-        let Some(request) = self.requests.remove(number) else {
+        let Some(Request { token, kind, mut filters, .. }) = self.remove_request(number) else {
             return;
         };
-        let codes: Vec<FilterCode> = request
-            .filters
-            .iter()
-            .map(|answer| FilterCode {
-                filter: answer.filter.clone(),
-                code: answer.code.unwrap_or(ReasonCode::UNSPECIFIED_ERROR),
-            })
-            .collect();
+        let mut codes = Vec::with_capacity(filters.len());
+        for answer in &mut filters {
+            let Some(filter) = self.filters.get(answer.number) else { continue };
+            let mut code = answer.code.unwrap_or(ReasonCode::UNSPECIFIED_ERROR);
+            if kind != Kind::Unsubscribe && matches!(filter.standing, Standing::Refused | Standing::Doubtful) {
+                // It may have been granted in a session that was lost, and refused since.
+                code = code.max(ReasonCode::UNSPECIFIED_ERROR);
+                answer.code = Some(code);
+            }
+            codes.push(FilterCode { filter: filter.text.clone(), code });
+        }
         let refused = codes.iter().filter(|code| code.code.is_error()).count();
         let failure = |code, what| {
             let reason = codes.iter().find(|code| code.code.is_error()).map(|code| code.code);
@@ -510,108 +563,142 @@ impl Subscriptions {
             error.filters = codes.clone();
             error
         };
-        let token = request.token;
-        match request.kind {
-            Kind::Withdrawn => {}
+        match kind {
             Kind::Unsubscribe if token == 0 => {}
             Kind::Unsubscribe if refused == codes.len() => {
                 let error = failure(ErrorCode::UnsubscribeRefused, "the server refused to unsubscribe");
                 events.push(Event::Failed { token, error });
             }
-            Kind::Unsubscribe => events.push(Event::Unsubscribed { token, codes }),
-            Kind::Subscribe(handle) => {
-                let error = failure(ErrorCode::SubscribeRefused, "the server refused the subscription");
-                for answer in request.filters.iter().filter(|answer| answer.code.is_some_and(ReasonCode::is_error)) {
-                    self.drop_member(answer, handle);
+            Kind::Unsubscribe => events.push(Event::Unsubscribed { token, codes: codes.clone() }),
+            Kind::Subscribe(handle) | Kind::Left(handle) => {
+                let ended = kind == Kind::Subscribe(handle) && self.drop_refused(handle, &filters);
+                let failed = refused == codes.len();
+                if token != 0 && failed {
+                    let error = failure(ErrorCode::SubscribeRefused, "the server refused the subscription");
+                    events.push(Event::Failed { token, error });
+                } else if token != 0 {
+                    events.push(Event::Subscribed { token, handle, grants: codes.clone() });
                 }
-                let event = if refused == codes.len() {
-                    Event::Failed { token, error }
-                } else {
-                    Event::Subscribed { token, handle, grants: codes }
-                };
-                if token != 0 {
-                    events.push(event);
+                if ended && !failed {
+                    // What was granted had been left meanwhile.
+                    events.push(Event::Inactive { handle, error: None });
                 }
             }
-            Kind::Restore { .. } => {
-                if refused == 0 {
-                    return;
-                }
-                let error = failure(ErrorCode::SubscribeRefused, "a subscription was not restored");
-                for answer in request.filters.iter().filter(|answer| answer.code.is_some_and(ReasonCode::is_error)) {
-                    if self.filters.of(answer).is_none() {
-                        continue;
-                    }
-                    for handle in self.forget(answer.number) {
-                        events.push(Event::Inactive { handle, error: Some(error.clone()) });
-                    }
-                }
-                events.push(Event::Error(error));
-            }
+            Kind::Restore { .. } => {}
         }
-    }
-
-    /// One refused filter of one Subscription: others that have it keep it.
-    fn drop_member(&mut self, answer: &Answer, handle: Handle) {
-        if self.filters.of(answer).is_none() {
+        let lost: Vec<u32> = filters.iter().map(|answer| answer.number).filter(|&n| !self.settle(n)).collect();
+        if lost.is_empty() {
             return;
         }
-        if let Some(Some(own)) = self.subscriptions.get_mut(handle as usize) {
-            own.retain(|&number| number != answer.number);
-            if own.is_empty() {
-                self.subscriptions[handle as usize] = None;
-                self.count -= 1;
+        let mut error = failure(ErrorCode::SubscribeRefused, "a subscription was not restored");
+        let is_lost = |text: &str| lost.iter().any(|&number| self.text(number) == text);
+        error.filters.retain(|code| !code.code.is_error() || is_lost(&code.filter));
+        for number in lost {
+            for handle in self.forget(number, &[]) {
+                events.push(Event::Inactive { handle, error: Some(error.clone()) });
             }
+            self.settle(number);
         }
-        self.part_with(answer.number, handle);
+        events.push(Event::Error(error));
+    }
+
+    /// Takes the refused filters of a request out of its Subscription. True: it has none left.
+    fn drop_refused(&mut self, handle: Handle, filters: &[Answer]) -> bool {
+        if let Some(Some(subscription)) = self.subscriptions.get_mut(handle as usize) {
+            subscription.request = None;
+        }
+        let mut ended = false;
+        for answer in filters.iter().filter(|answer| answer.code.is_some_and(ReasonCode::is_error)) {
+            ended |= self.part_with(answer.number, handle);
+        }
+        ended
+    }
+
+    /// Where nothing is under way for a filter, the server must have it if it is wanted, and not if not. False: it is wanted
+    /// and was refused.
+    fn settle(&mut self, number: u32) -> bool {
+        let Some(filter) = self.filters.get(number).filter(|filter| filter.open == 0) else {
+            return true;
+        };
+        match (filter.members.is_empty(), filter.standing) {
+            (false, Standing::Granted(_)) => {}
+            // An UNSUBSCRIBE that was repeated has undone it.
+            (false, Standing::Absent) => _ = self.request(0, Kind::Restore { lost: false }, &[number]),
+            (false, _) => return false,
+            (true, Standing::Granted(_) | Standing::Doubtful) => {
+                self.request_unsubscribe(0, &[number], true, PropertiesBuf::default());
+            }
+            (true, _) => self.remove(number),
+        }
+        true
     }
 
     /// The socket is gone: what was not answered is sent again on the next one, before what waits.
     pub fn cut(&mut self, parts: Vec<Part>) {
         for part in parts.into_iter().rev() {
-            self.waiting.push_front(part);
+            self.waiting.push_front(Part { repeated: true, ..part });
         }
     }
 
     /// The server has no session for us: everything that was granted is asked for again, or ends.
     pub fn session_lost(&mut self, resubscribe: bool, events: &mut Events) {
-        let answers = self.granted();
-        for (_, filter) in self.filters.iter_mut().filter(|(_, filter)| filter.granted > 0) {
-            filter.granted = 0;
-            if !filter.manual {
+        for part in &mut self.waiting {
+            part.repeated = false;
+        }
+        let granted = self.granted();
+        for (_, filter) in self.filters.iter_mut() {
+            if let Standing::Granted(_) = filter.standing
+                && !filter.manual
+            {
                 filter.identifier = 0;
             }
+            filter.standing = Standing::Absent;
         }
         self.epoch = self.epoch.wrapping_add(1);
         self.own_session = true;
         if resubscribe {
-            return self.restore(answers, true);
+            return self.restore(granted, true);
         }
-        for answer in answers {
-            for handle in self.forget(answer.number) {
+        for number in granted {
+            // Those whose SUBSCRIBE is still to be answered were never in the lost session.
+            let members = self.filters.get(number).map_or(&[][..], |filter| &filter.members);
+            let new: Vec<Handle> = members.iter().copied().filter(|&handle| self.asks(handle, number)).collect();
+            for handle in self.forget(number, &new) {
                 events.push(Event::Inactive { handle, error: None });
             }
+            self.settle(number);
         }
     }
 
     /// The server may have made a new session without our knowledge: what was granted is asked for once more.
     pub fn session_doubtful(&mut self) {
-        let answers = self.granted();
-        self.restore(answers, false);
+        let granted = self.granted();
+        self.restore(granted, false);
     }
 
-    fn granted(&self) -> Vec<Answer> {
-        let granted = self.filters.iter().filter(|(_, filter)| filter.granted > 0);
-        granted.map(|(number, filter)| Answer { filter: filter.text.clone(), number, code: None }).collect()
+    fn granted(&self) -> Vec<u32> {
+        let granted = self.filters.iter().filter(|(_, filter)| matches!(filter.standing, Standing::Granted(_)));
+        granted.map(|(number, _)| number).collect()
     }
 
-    fn restore(&mut self, answers: Vec<Answer>, lost: bool) {
-        if !answers.is_empty() {
+    /// Asks once more for what is not asked for anyway.
+    fn restore(&mut self, mut numbers: Vec<u32>, lost: bool) {
+        numbers.retain(|&number| self.wanted(number).is_some_and(|filter| filter.open == 0));
+        if !numbers.is_empty() {
             // Ahead of what the application asked since, which may be to leave one of them.
             let later = std::mem::take(&mut self.waiting);
-            self.request(0, Kind::Restore { lost }, answers, PropertiesBuf::default());
+            self.request(0, Kind::Restore { lost }, &numbers);
             self.waiting.extend(later);
         }
+    }
+
+    /// The call that made the Subscription is still to be answered for this filter.
+    fn asks(&self, handle: Handle, number: u32) -> bool {
+        let subscription = self.subscriptions.get(handle as usize).and_then(Option::as_ref);
+        let request = subscription.and_then(|subscription| self.requests.get(subscription.request?));
+        request.is_some_and(|request| {
+            request.filters.iter().any(|answer| answer.number == number && answer.code.is_none())
+        })
     }
 
     /// The client is closed: hands out every token that waits.
@@ -621,99 +708,149 @@ impl Subscriptions {
         requests.iter().map(|(_, request)| request.token).filter(|&token| token != 0).collect()
     }
 
-    fn request(&mut self, token: Token, kind: Kind, filters: Vec<Answer>, properties: PropertiesBuf) {
-        let items = (0..filters.len() as u32).collect();
-        let request = Request { token, kind, open: filters.len(), filters };
-        let number = self.requests.insert(request);
-        self.waiting.push_back(Part { request: number, items, properties, order: 0 });
-    }
-
-    fn number(&self, text: &str) -> Option<u32> {
-        let path = self.trie.get(stripped(text))?;
-        self.paths.get(path)?.iter().copied().find(|&n| self.filters.get(n).is_some_and(|f| &*f.text == text))
-    }
-
-    /// Adds a Subscription to a filter, which is made where it is new. None: it has the filter already.
-    fn join(&mut self, text: &Rc<str>, options: SubscribeOptions, handle: Handle) -> Option<u32> {
-        if let Some(number) = self.number(text) {
-            let filter = self.filters.get_mut(number)?;
-            if filter.members.contains(&handle) {
-                return None;
+    fn request(&mut self, token: Token, kind: Kind, numbers: &[u32]) -> u32 {
+        for &number in numbers {
+            if let Some(filter) = self.filters.get_mut(number) {
+                filter.open += 1;
             }
-            filter.members.push(handle);
-            filter.options = SubscribeOptions {
-                qos: filter.options.qos.max(options.qos),
-                no_local: filter.options.no_local && options.no_local,
-                retain_as_published: filter.options.retain_as_published || options.retain_as_published,
-                retain_handling: options.retain_handling,
-            };
-            return Some(number);
         }
+        let filters = numbers.iter().map(|&number| Answer { number, code: None }).collect();
+        let request = self.requests.insert(Request { token, kind, filters, open: numbers.len(), binding: false });
+        let items = (0..numbers.len() as u32).collect();
+        let properties = PropertiesBuf::default();
+        self.waiting.push_back(Part { request, items, properties, order: 0, repeated: false });
+        request
+    }
+
+    fn request_unsubscribe(&mut self, token: Token, numbers: &[u32], binding: bool, properties: PropertiesBuf) {
+        let request = self.request(token, Kind::Unsubscribe, numbers);
+        if let Some(request) = self.requests.get_mut(request) {
+            request.binding = binding;
+        }
+        if let Some(part) = self.waiting.back_mut() {
+            part.properties = properties;
+        }
+    }
+
+    fn remove_request(&mut self, number: u32) -> Option<Request> {
+        let request = self.requests.remove(number)?;
+        for answer in &request.filters {
+            if let Some(filter) = self.filters.get_mut(answer.number) {
+                filter.open -= 1;
+            }
+        }
+        Some(request)
+    }
+
+    /// The filter, unless all have left it.
+    fn wanted(&self, number: u32) -> Option<&Filter> {
+        self.filters.get(number).filter(|filter| !filter.members.is_empty())
+    }
+
+    fn text(&self, number: u32) -> &str {
+        self.filters.get(number).map_or("", |filter| &filter.text)
+    }
+
+    /// The number of a filter, which is made where it is new.
+    fn place(&mut self, text: &Rc<str>) -> u32 {
         let path = self.trie.get(stripped(text)).unwrap_or_else(|| {
             let path = self.paths.insert(Vec::new());
             self.trie.insert(stripped(text), path);
             path
         });
+        let known = self.paths.get(path).map_or(&[][..], Vec::as_slice);
+        if let Some(&number) = known.iter().find(|&&number| self.text(number) == &**text) {
+            return number;
+        }
         let number = self.filters.insert(Filter {
             text: text.clone(),
             path,
             identifier: 0,
             manual: false,
-            options,
+            options: AS_LITTLE_AS_POSSIBLE,
             user_properties: PropertiesBuf::default(),
-            granted: 0,
-            members: vec![handle],
+            standing: Standing::Absent,
+            order: 0,
+            open: 0,
+            members: Vec::new(),
         });
-        self.paths.get_mut(path)?.push(number);
+        if let Some(path) = self.paths.get_mut(path) {
+            path.push(number);
+        }
+        number
+    }
+
+    /// Adds a Subscription to a filter. None: it has the filter already.
+    fn join(&mut self, text: &Rc<str>, options: SubscribeOptions, handle: Handle) -> Option<u32> {
+        let number = self.place(text);
+        let filter = self.filters.get_mut(number)?;
+        if filter.members.contains(&handle) {
+            return None;
+        }
+        filter.options = if filter.members.is_empty() {
+            options
+        } else {
+            SubscribeOptions {
+                qos: filter.options.qos.max(options.qos),
+                no_local: filter.options.no_local && options.no_local,
+                retain_as_published: filter.options.retain_as_published || options.retain_as_published,
+                retain_handling: options.retain_handling,
+            }
+        };
+        filter.members.push(handle);
         Some(number)
     }
 
     /// Ends a Subscription and returns the filters that nobody has any more.
-    fn end(&mut self, handle: Handle) -> Vec<Rc<str>> {
-        let Some(own) = self.subscriptions.get_mut(handle as usize).and_then(Option::take) else {
+    fn end(&mut self, handle: Handle) -> Vec<u32> {
+        let Some(subscription) = self.subscriptions.get_mut(handle as usize).and_then(Option::take) else {
             return Vec::new();
         };
         self.count -= 1;
         self.epoch = self.epoch.wrapping_add(1);
-        own.into_iter().filter_map(|number| self.part_with(number, handle)).collect()
-    }
-
-    /// Takes a filter out of all Subscriptions and returns those that have none left.
-    fn forget(&mut self, number: u32) -> Vec<Handle> {
-        let Some(filter) = self.filters.get(number) else {
-            return Vec::new();
-        };
-        let mut ended = Vec::new();
-        for handle in filter.members.clone() {
-            if let Some(Some(own)) = self.subscriptions.get_mut(handle as usize) {
-                own.retain(|&n| n != number);
-                if own.is_empty() {
-                    self.subscriptions[handle as usize] = None;
-                    self.count -= 1;
-                    ended.push(handle);
-                }
-            }
-            self.part_with(number, handle);
+        if let Some(request) = subscription.request.and_then(|request| self.requests.get_mut(request)) {
+            request.kind = Kind::Left(handle);
         }
-        ended
+        let mut gone = subscription.filters;
+        gone.retain(|&number| {
+            let filter = self.filters.get_mut(number);
+            filter.is_some_and(|filter| filter.part_with(handle))
+        });
+        gone
     }
 
-    /// One Subscription leaves a filter; the filter goes with the last, and is returned then.
-    fn part_with(&mut self, number: u32, handle: Handle) -> Option<Rc<str>> {
+    /// Takes a filter out of all Subscriptions `but` these, and returns those that have none left.
+    fn forget(&mut self, number: u32, but: &[Handle]) -> Vec<Handle> {
+        let mut members = self.filters.get(number).map_or(Vec::new(), |filter| filter.members.clone());
+        members.retain(|handle| !but.contains(handle) && self.part_with(number, *handle));
+        members
+    }
+
+    /// A Subscription leaves one filter. True: it has none left.
+    fn part_with(&mut self, number: u32, handle: Handle) -> bool {
         self.epoch = self.epoch.wrapping_add(1);
-        let filter = self.filters.get_mut(number)?;
-        filter.members.retain(|&member| member != handle);
-        if !filter.members.is_empty() {
-            return None;
+        if let Some(filter) = self.filters.get_mut(number) {
+            filter.part_with(handle);
         }
-        let filter = self.filters.remove(number)?;
-        let path = self.paths.get_mut(filter.path)?;
-        path.retain(|&n| n != number);
+        let Some(Some(subscription)) = self.subscriptions.get_mut(handle as usize) else {
+            return false;
+        };
+        subscription.filters.retain(|&own| own != number);
+        let ends = subscription.filters.is_empty();
+        if ends {
+            self.end(handle);
+        }
+        ends
+    }
+
+    fn remove(&mut self, number: u32) {
+        let Some(filter) = self.filters.remove(number) else { return };
+        let Some(path) = self.paths.get_mut(filter.path) else { return };
+        path.retain(|&other| other != number);
         if path.is_empty() {
             self.paths.remove(filter.path);
             self.trie.remove(stripped(&filter.text));
         }
-        Some(filter.text)
     }
 }
 
@@ -755,17 +892,6 @@ struct Slab<T> {
 impl<T> Default for Slab<T> {
     fn default() -> Self {
         Self { values: Vec::new(), vacant: Vec::new() }
-    }
-}
-
-impl Slab<Filter> {
-    /// The filter that was asked for, unless everybody has left it since: then its number may be another's.
-    fn of(&self, answer: &Answer) -> Option<&Filter> {
-        self.get(answer.number).filter(|filter| Rc::ptr_eq(&filter.text, &answer.filter))
-    }
-
-    fn of_mut(&mut self, answer: &Answer) -> Option<&mut Filter> {
-        self.get_mut(answer.number).filter(|filter| Rc::ptr_eq(&filter.text, &answer.filter))
     }
 }
 

@@ -50,6 +50,12 @@ fn what_was_under_way_to_a_server_that_takes_it_no_more_fails() {
             let token = pair.publish(message);
             let next = pair.publish("q0 a 'goes on'");
             pair.reconnected(&format!("CONNACK {present} {limit}"));
+            if (present, &message[..2]) == ("present", "q2") {
+                // The server may have it: a new message with its identifier would pass for a copy.
+                pair.sends(["PUBREL #1 0x92"]);
+                assert_eq!(pair.session.stats().in_flight_out, 1);
+                pair.plays("PUBCOMP #1 0x92");
+            }
             pair.sends([]);
             let error = match (present, &message[..2]) {
                 ("", "q2") => "SESSION_LOST a",

@@ -1,0 +1,361 @@
+//! A listener on the wire, at the client's end: what the client has sent and what it has read must go together.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+
+use wasmqtt::codec::{Ack, ConnAck, Decoder, Packet, Property, Publish, QoS, ReasonCode, Step, Version, first, shared};
+use wasmqtt::session::{ErrorCode, Instant};
+
+use crate::app::{Fate, Sent};
+use crate::trace::{self, number};
+
+/// What the listener knows. The first fields survive the connection.
+pub struct Wire {
+    /// What the client's packet identifiers stand for.
+    used: BTreeMap<u16, Use>,
+    /// Counts connections.
+    connection: u32,
+    /// Counts releases.
+    releases: u32,
+    /// The last message and the last release of an earlier connection that were sent again.
+    resent: [Option<u32>; 2],
+    session_present: bool,
+    phase: Phase,
+    /// Of the connection that is up, or the last one.
+    pub version: Version,
+    from_client: Decoder,
+    to_client: Decoder,
+    limits: ServerLimits,
+    /// Messages sent on this connection and not completed.
+    live: BTreeSet<u16>,
+    /// Messages that came and were not acknowledged.
+    owed: VecDeque<(u16, QoS)>,
+    /// PUBRECs that came and were not answered.
+    released: VecDeque<u16>,
+    /// PUBRELs that came and were not answered.
+    completed: VecDeque<u16>,
+    pub keep_alive: u16,
+    pub last_sent: Instant,
+    pub clean_start: bool,
+}
+
+#[derive(Clone, Copy, PartialEq, Debug)]
+enum Phase {
+    /// CONNECT must come.
+    Open,
+    /// CONNACK must come.
+    Connecting,
+    Up,
+    /// DISCONNECT was sent.
+    Over,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Use {
+    Message {
+        number: usize,
+        /// When it was sent last, by the count of connections.
+        sent_on: u32,
+        /// The PUBREC came: by the count of releases (0: it was given up without), and when the PUBREL was sent last.
+        released: Option<(u32, u32)>,
+    },
+    Request,
+}
+
+struct ServerLimits {
+    receive_maximum: usize,
+    maximum_packet_size: usize,
+    maximum_qos: QoS,
+    retain: bool,
+    wildcards: bool,
+    identifiers: bool,
+    shared: bool,
+}
+
+impl ServerLimits {
+    fn new(connack: &ConnAck) -> Self {
+        let number = |property, default| connack.properties.u32(property).unwrap_or(default);
+        let flag = |property| number(property, 1) == 1;
+        Self {
+            receive_maximum: number(Property::ReceiveMaximum, 65_535) as usize,
+            maximum_packet_size: number(Property::MaximumPacketSize, u32::MAX) as usize,
+            maximum_qos: QoS::from_bits(number(Property::MaximumQos, 2) as u8).unwrap(),
+            retain: flag(Property::RetainAvailable),
+            wildcards: flag(Property::WildcardSubscriptionAvailable),
+            identifiers: flag(Property::SubscriptionIdentifierAvailable),
+            shared: flag(Property::SharedSubscriptionAvailable),
+        }
+    }
+}
+
+impl Wire {
+    pub fn new() -> Self {
+        Self {
+            used: BTreeMap::new(),
+            connection: 0,
+            releases: 0,
+            resent: [None; 2],
+            session_present: false,
+            phase: Phase::Over,
+            version: Version::V5,
+            from_client: Decoder::new(Version::V5, u32::MAX),
+            to_client: Decoder::new(Version::V5, u32::MAX),
+            limits: ServerLimits::new(&ConnAck {
+                session_present: false,
+                reason: ReasonCode::SUCCESS,
+                properties: Default::default(),
+            }),
+            live: BTreeSet::new(),
+            owed: VecDeque::new(),
+            released: VecDeque::new(),
+            completed: VecDeque::new(),
+            keep_alive: 0,
+            last_sent: Instant::default(),
+            clean_start: true,
+        }
+    }
+
+    /// A socket is open.
+    pub fn open(&mut self) {
+        self.used.retain(|_, used| matches!(used, Use::Message { .. }));
+        *self = Self {
+            used: std::mem::take(&mut self.used),
+            connection: self.connection + 1,
+            releases: self.releases,
+            phase: Phase::Open,
+            ..Self::new()
+        };
+    }
+
+    pub fn is_up(&self) -> bool {
+        self.phase == Phase::Up
+    }
+
+    /// Packet identifiers of messages that somebody waits for.
+    pub fn in_flight(&self, sent: &[Sent]) -> usize {
+        let waits = |used: &&Use| matches!(used, Use::Message { number, .. } if sent[*number].fate == Fate::Pending);
+        self.used.values().filter(waits).count()
+    }
+
+    /// A QoS 1 message that does not fit the limits of a new connection is not sent again; where nobody waits for it,
+    /// that shows by its identifier only.
+    fn drop_given_up(&mut self, id: u16, sent: &[Sent]) {
+        if let Some(Use::Message { number, sent_on, .. }) = self.used.get(&id)
+            && *sent_on < self.connection
+            && sent[*number].qos == QoS::AtLeastOnce
+            && sent[*number].fate != Fate::Pending
+        {
+            self.used.remove(&id);
+        }
+    }
+
+    /// The client sends a frame.
+    pub fn sent(&mut self, now: Instant, frame: &[u8], sent: &mut [Sent]) {
+        self.last_sent = now;
+        let mut at = 0;
+        while at < frame.len() {
+            let begin = at;
+            match self.from_client.step(frame, &mut at, 0) {
+                Ok(Step::Packet { first, start, len }) => {
+                    self.packet_sent(now, first, &frame[start..start + len], at - begin, sent);
+                }
+                other => panic!("a frame that is not made of whole packets: {other:?}"),
+            }
+        }
+    }
+
+    fn packet_sent(&mut self, now: Instant, first: u8, body: &[u8], size: usize, sent: &mut [Sent]) {
+        if first == first::CONNECT {
+            assert_eq!(self.phase, Phase::Open, "CONNECT twice");
+            self.version = if body[6] == 5 { Version::V5 } else { Version::V4 };
+        }
+        let packet = Packet::decode(self.version, first, body)
+            .unwrap_or_else(|error| panic!("the client sent a malformed packet: {error:?}: {first:#x} {body:02x?}"));
+        trace::line(now, || format!("client > {}", trace::brief(&packet)));
+        let kind = packet.kind();
+        match (self.phase, &packet) {
+            (Phase::Open, Packet::Connect(connect)) => {
+                self.phase = Phase::Connecting;
+                self.keep_alive = connect.keep_alive;
+                self.clean_start = connect.clean_start;
+                return;
+            }
+            (Phase::Connecting, Packet::Auth(_) | Packet::Disconnect(_)) | (Phase::Up, _) => {}
+            _ => panic!("{kind} where the connection is {:?}", self.phase),
+        }
+        let limit = self.limits.maximum_packet_size;
+        assert!(size <= limit, "{kind} of {size} bytes where {limit} are allowed");
+        match packet {
+            Packet::Publish(publish) => self.publish_sent(now, &publish, sent),
+            Packet::PubAck(ack) => {
+                assert_eq!(self.owed.pop_front(), Some((ack.id, QoS::AtLeastOnce)), "PUBACK out of order");
+            }
+            Packet::PubRec(ack) => {
+                assert_eq!(self.owed.pop_front(), Some((ack.id, QoS::ExactlyOnce)), "PUBREC out of order");
+            }
+            Packet::PubComp(ack) => {
+                assert_eq!(self.completed.pop_front(), Some(ack.id), "PUBCOMP out of order");
+            }
+            Packet::PubRel(ack) => self.pubrel_sent(&ack, sent),
+            Packet::Subscribe(subscribe) => {
+                self.take(subscribe.id, sent);
+                let identifier = subscribe.properties.get(Property::SubscriptionIdentifier);
+                assert!(self.limits.identifiers || identifier.is_none(), "an identifier that is not supported");
+                for (filter, _) in subscribe.filters {
+                    let wildcard = filter.contains(['+', '#']);
+                    assert!(self.limits.wildcards || !wildcard, "wildcards are not supported: {filter}");
+                    assert!(self.limits.shared || shared(filter).is_none(), "no shared subscriptions: {filter}");
+                }
+            }
+            Packet::Unsubscribe(unsubscribe) => self.take(unsubscribe.id, sent),
+            Packet::Disconnect(_) => self.phase = Phase::Over,
+            Packet::PingReq | Packet::Auth(_) => {}
+            _ => panic!("the client sent {kind}"),
+        }
+    }
+
+    fn take(&mut self, id: u16, sent: &[Sent]) {
+        self.drop_given_up(id, sent);
+        let before = self.used.insert(id, Use::Request);
+        assert!(before.is_none(), "packet identifier {id} is in use: {before:?}");
+    }
+
+    fn publish_sent(&mut self, now: Instant, publish: &Publish, sent: &mut [Sent]) {
+        let n = number(publish.payload);
+        let message = &mut sent[n];
+        assert!(publish.qos <= self.limits.maximum_qos, "message {n}: the QoS is not supported");
+        assert!(self.limits.retain || !publish.retain, "message {n}: retain is not supported");
+        let meant = match message.fate {
+            // What was written when all ended may still leave.
+            Fate::Pending | Fate::Untold | Fate::Withdrawn | Fate::Failed(ErrorCode::Closed) => true,
+            Fate::Done => publish.qos == QoS::AtMostOnce,
+            Fate::Refused | Fate::Dropped | Fate::Failed(_) => false,
+        };
+        assert!(meant, "message {n} is sent though it is {:?}", message.fate);
+        let expiry = publish.properties.u32(Property::MessageExpiryInterval).map(u64::from);
+        let waited = now.since_ms(message.since) / 1_000;
+        let left =
+            message.expiry.filter(|_| self.version == Version::V5).map(|all| u64::from(all).saturating_sub(waited));
+        let right = match message.left {
+            // Once sent, it stays the same.
+            Some(first) => first == expiry,
+            None if message.written => expiry >= left && expiry <= message.expiry.map(Into::into),
+            None => expiry == left,
+        };
+        assert!(right, "the expiry of message {n}: {expiry:?}, {left:?}");
+        message.left = Some(expiry);
+        let again = message.first_sent.is_some();
+        message.first_sent.get_or_insert(now);
+        if publish.qos == QoS::AtMostOnce {
+            return assert!(!again, "message {n} of QoS 0 is sent again");
+        }
+        let connection = self.connection;
+        if !again {
+            self.drop_given_up(publish.id, sent);
+        }
+        let (other, same) = match self.used.get(&publish.id) {
+            Some(Use::Message { number, sent_on, released }) if *number == n => {
+                assert!(released.is_none(), "message {n} is sent again after its PUBREC");
+                assert!(*sent_on < connection, "message {n} is sent twice on one connection");
+                assert!(publish.dup, "message {n} is sent again without DUP");
+                (None, true)
+            }
+            other => (other, false),
+        };
+        assert!(other.is_none(), "packet identifier {} is in use: {other:?}", publish.id);
+        let elsewhere = self.used.values().any(|used| matches!(used, Use::Message { number, .. } if *number == n));
+        assert_eq!(elsewhere, same, "message {n} has two packet identifiers");
+        if publish.dup {
+            assert!(self.session_present, "message {n} is new to this session, and sent with DUP");
+            self.resent(0, n as u32);
+        }
+        let used = Use::Message { number: n, sent_on: connection, released: None };
+        self.used.insert(publish.id, used);
+        self.live.insert(publish.id);
+        let (live, maximum) = (self.live.len(), self.limits.receive_maximum);
+        assert!(live <= maximum, "{live} messages are under way where {maximum} are allowed");
+    }
+
+    /// What an earlier connection left is sent again in order.
+    fn resent(&mut self, which: usize, order: u32) {
+        let last = self.resent[which].replace(order);
+        assert!(last < Some(order), "sent again out of order: {last:?}, then {order}");
+    }
+
+    fn pubrel_sent(&mut self, ack: &Ack, sent: &[Sent]) {
+        if self.released.front() == Some(&ack.id) {
+            self.released.pop_front();
+            return;
+        }
+        let connection = self.connection;
+        match self.used.get_mut(&ack.id) {
+            Some(Use::Message { released: Some((order, on)), .. }) if *on < connection => {
+                *on = connection;
+                let order = *order;
+                if order > 0 {
+                    self.resent(1, order);
+                }
+            }
+            // The server may forget a message that is not sent again.
+            Some(Use::Message { number, released, .. })
+                if matches!(sent[*number].fate, Fate::Failed(_) | Fate::Withdrawn | Fate::Untold) =>
+            {
+                *released = Some((0, connection));
+            }
+            None if sent.iter().any(|message| message.written && message.first_sent.is_none()) => {}
+            other => panic!("PUBREL {} for {other:?}", ack.id),
+        }
+    }
+
+    /// The client has read bytes of the server.
+    pub fn received(&mut self, now: Instant, bytes: &[u8]) {
+        let mut at = 0;
+        loop {
+            let (first, body) = match self.to_client.step(bytes, &mut at, 0) {
+                Ok(Step::Packet { first, start, len }) => (first, bytes[start..start + len].to_vec()),
+                Ok(Step::Split { first, body }) => (first, body),
+                Ok(Step::More) | Err(_) => return,
+            };
+            match Packet::decode(self.version, first, &body) {
+                Ok(packet) => {
+                    trace::line(now, || format!("client < {}", trace::brief(&packet)));
+                    self.packet_received(&packet);
+                }
+                Err(_) => return trace::line(now, || format!("client < {first:#04x} {body:02x?}")),
+            }
+        }
+    }
+
+    fn packet_received(&mut self, packet: &Packet) {
+        match packet {
+            Packet::ConnAck(connack) if connack.reason == ReasonCode::SUCCESS => {
+                self.phase = Phase::Up;
+                self.limits = ServerLimits::new(connack);
+                let keep_alive = connack.properties.u32(Property::ServerKeepAlive);
+                self.keep_alive = keep_alive.map_or(self.keep_alive, |seconds| seconds as u16);
+                self.session_present = connack.session_present;
+                if !connack.session_present {
+                    self.used.clear();
+                }
+            }
+            Packet::Publish(publish) if publish.qos > QoS::AtMostOnce => self.owed.push_back((publish.id, publish.qos)),
+            Packet::PubRel(ack) => self.completed.push_back(ack.id),
+            Packet::PubRec(ack) if !ack.reason.is_error() => {
+                self.releases += 1;
+                let releases = self.releases;
+                let connection = self.connection;
+                if let Some(Use::Message { released, .. }) = self.used.get_mut(&ack.id) {
+                    *released = Some((releases, connection));
+                }
+                self.released.push_back(ack.id);
+            }
+            Packet::PubAck(ack) | Packet::PubRec(ack) | Packet::PubComp(ack) => {
+                self.used.remove(&ack.id);
+                self.live.remove(&ack.id);
+            }
+            Packet::SubAck(ack) | Packet::UnsubAck(ack) => {
+                self.used.remove(&ack.id);
+            }
+            _ => {}
+        }
+    }
+}

@@ -1,0 +1,1169 @@
+//! A session, its application, the network and the broker, in virtual time.
+
+use std::collections::VecDeque;
+use std::ops::AddAssign;
+use std::rc::Rc;
+
+use wasmqtt::codec::{Properties, Property, QoS, ReasonCode, SubscribeOptions, Value, Version, place};
+use wasmqtt::options::{Draft, Overflow};
+use wasmqtt::session::{
+    Accepted, Command, Credentials, Error, ErrorCode, Event, Handle, Input, Instant, Message, Resolved, Session, State,
+    Token,
+};
+
+use crate::app::{self, App, FILTERS, Fate, Offer, Request, Sent, Subscription, TOPICS};
+use crate::broker::{Broker, CopyState, garbage};
+use crate::case::{Action, Case, Config, Verb};
+use crate::memory;
+use crate::trace::{self, number, payload};
+use crate::wire::Wire;
+
+pub struct World {
+    config: Config,
+    now: Instant,
+    session: Session,
+    app: App,
+    broker: Broker,
+    wire: Wire,
+    socket: Option<Socket>,
+    /// The session's count of attempts when the socket was opened.
+    generation: u32,
+    /// What the session asked and nobody has answered, each with the attempt it belongs to.
+    questions: VecDeque<(u32, Question)>,
+    hesitates: bool,
+    verdict: Option<bool>,
+    /// Calls to be made while events are handed over.
+    calls: VecDeque<Verb>,
+    /// There may be events that the application has not heard of.
+    unheard: bool,
+    /// Tokens that were cancelled while their completion may have been on its way.
+    withdrawn: Vec<Token>,
+    /// Likewise Subscriptions that were left.
+    left: Vec<Handle>,
+    /// What is left of a chunk behind a CONNACK.
+    rest: Option<(Rc<[u8]>, usize, usize)>,
+    /// The session's number for each topic.
+    topics: [Option<u32>; TOPICS.len()],
+    state: State,
+    retry_at: Option<Instant>,
+    connect_by: Option<Instant>,
+    end_by: Option<Instant>,
+    closed: bool,
+    /// Since then timers were punctual.
+    punctual: Instant,
+    steps: u32,
+    pub tally: Tally,
+}
+
+/// The network between client and broker.
+#[derive(Default)]
+struct Socket {
+    to_broker: Vec<u8>,
+    to_client: Vec<u8>,
+    /// Nothing arrives any more.
+    silent: bool,
+    /// Its buffer is full.
+    full: bool,
+    /// The broker broke the protocol.
+    garbage: bool,
+}
+
+/// What the application had asked for when the session made the events that it hears now.
+#[derive(Clone, Copy)]
+struct Before {
+    version: u32,
+    handles: usize,
+}
+
+enum Question {
+    Resolve,
+    Open,
+    Authenticate,
+}
+
+/// What the runs went through.
+#[derive(Default, Debug, Clone, Copy)]
+pub struct Tally {
+    pub steps: u64,
+    pub connections: u64,
+    pub resumed: u64,
+    pub published: u64,
+    pub completed: u64,
+    pub delivered: u64,
+    pub session_lost: u64,
+    pub closed_early: u64,
+    pub failed: u64,
+}
+
+impl AddAssign for Tally {
+    fn add_assign(&mut self, other: Self) {
+        self.steps += other.steps;
+        self.connections += other.connections;
+        self.resumed += other.resumed;
+        self.published += other.published;
+        self.completed += other.completed;
+        self.delivered += other.delivered;
+        self.session_lost += other.session_lost;
+        self.closed_early += other.closed_early;
+        self.failed += other.failed;
+    }
+}
+
+impl World {
+    pub fn new(case: &Case) -> Self {
+        let config = case.config.clone();
+        let mut session = Session::new(config.options(), case.seed).expect("options");
+        session.tap(config.tapped);
+        session.ask_verdict(config.asks_verdict);
+        Self {
+            now: Instant::default().after_ms(1_000),
+            session,
+            app: App::default(),
+            broker: Broker::new(config.clone()),
+            wire: Wire::new(),
+            socket: None,
+            generation: 0,
+            questions: VecDeque::new(),
+            hesitates: false,
+            verdict: None,
+            calls: VecDeque::new(),
+            unheard: false,
+            withdrawn: Vec::new(),
+            left: Vec::new(),
+            rest: None,
+            topics: [None; TOPICS.len()],
+            state: State::Idle,
+            retry_at: None,
+            connect_by: None,
+            end_by: None,
+            closed: false,
+            punctual: Instant::default(),
+            steps: 0,
+            tally: Tally::default(),
+            config,
+        }
+    }
+
+    /// Runs a case, then lets everything come to its end.
+    pub fn run(&mut self, case: &Case) {
+        for action in &case.actions {
+            trace::line(self.now, || format!("{action:?}"));
+            self.step(action);
+        }
+        self.tally.steps += case.actions.len() as u64;
+        trace::line(self.now, || "all faults end".into());
+        self.settle();
+        self.probe();
+        self.finish();
+    }
+
+    fn step(&mut self, action: &Action) {
+        let mut flush = true;
+        if let Action::Wait { .. } | Action::Late { .. } = action {
+            // No time passes before what was written leaves.
+            self.pump();
+        }
+        match action {
+            Action::Call { verb, flush: now } => {
+                self.call(verb);
+                flush = *now;
+            }
+            Action::InHandler(verb) => self.calls.push_back(verb.clone()),
+            Action::Hesitate(on) => self.hesitates = *on,
+            Action::Answer { fails } => self.answer(*fails),
+            Action::Verdict(retry) => self.verdict = Some(*retry),
+            Action::ToBroker { bytes } => self.carry_to_broker(*bytes as usize),
+            Action::ToClient { bytes, window } => self.carry_to_client(*bytes as usize, usize::from(*window)),
+            Action::Wait { ms } => self.wait(u64::from(*ms)),
+            Action::Late { ms } => {
+                self.now = self.now.after_ms(u64::from(*ms));
+                self.punctual = self.now;
+                self.broker.tick(self.now);
+            }
+            Action::Timer => self.session.handle_timeout(self.now),
+            Action::Cut { arrive } => self.cut(*arrive as usize),
+            Action::Silence => {
+                if let Some(socket) = &mut self.socket {
+                    self.broker.hang_up(self.now);
+                    socket.silent = true;
+                    socket.to_broker.clear();
+                    socket.to_client.clear();
+                }
+            }
+            Action::Pressure(full) => self.press(*full),
+            Action::Offer { topic, qos, size, retain, properties } => {
+                self.offer(*topic, *qos, *size, *retain, *properties)
+            }
+            Action::HoldReplies(on) => self.broker.hold_replies(*on),
+            Action::Reply { which } => self.broker.reply(*which),
+            Action::Limits(limits) => self.broker.limits = *limits,
+            Action::RefuseConnect { reason } => self.broker.refusal = Some(*reason),
+            Action::RefuseFilters { bits } => self.broker.refused_filters = *bits,
+            Action::LoseSession => {
+                self.broker.hang_up(self.now);
+                self.broker.lose_session();
+            }
+            Action::Disconnect { reason } => {
+                let reasons = [0x00, 0x82, 0x89, 0x8B, 0x8D, 0x8E, 0x93, 0x97, 0x98, 0x98, 0x9C, 0xA0];
+                let reason = reasons[usize::from(*reason) % reasons.len()];
+                self.broker.disconnect(ReasonCode(reason));
+            }
+            Action::Garbage { which } => {
+                if let Some(socket) = &mut self.socket {
+                    socket.garbage = true;
+                    self.broker.babble(&garbage(*which));
+                }
+            }
+            Action::Text => {
+                if let Some(socket) = &mut self.socket {
+                    socket.garbage = true;
+                    self.session.handle_text(self.now);
+                }
+            }
+        }
+        self.collect();
+        self.resume();
+        if flush {
+            self.pump();
+            self.check();
+        } else {
+            self.unheard = true;
+        }
+    }
+
+    // ------------------------------------------------------------------------------------ the link's part
+
+    /// Does all that the session asks for.
+    fn pump(&mut self) {
+        loop {
+            self.deliver(&[], self.app.version);
+            self.transmit();
+            match self.session.poll_command() {
+                Some(command) => self.execute(command),
+                None if self.session.pending_output() == 0 => break,
+                None => {}
+            }
+        }
+    }
+
+    fn transmit(&mut self) {
+        let mut some = false;
+        while let Some(frame) = self.session.poll_transmit(self.now) {
+            some = true;
+            // What was written for a socket that is gone is lost.
+            let Some(socket) = &mut self.socket else { continue };
+            self.wire.sent(self.now, frame, &mut self.app.sent);
+            if !socket.silent {
+                socket.to_broker.extend_from_slice(frame);
+            }
+        }
+        if some {
+            self.check_transport();
+        }
+    }
+
+    fn check_transport(&mut self) {
+        if let Some(socket) = &self.socket {
+            let buffered = if socket.full { 2 << 20 } else { 0 };
+            self.session.handle_writable(self.now, buffered);
+        }
+    }
+
+    fn press(&mut self, full: bool) {
+        if let Some(socket) = &mut self.socket {
+            socket.full = full;
+            self.check_transport();
+        }
+    }
+
+    /// `version`: of the Subscriptions when the session made the events, as far as known.
+    fn deliver(&mut self, chunk: &[u8], version: u32) {
+        let before = Before { version, handles: self.app.subscriptions.len() };
+        while let Some(event) = self.session.poll_event() {
+            self.unheard = true;
+            self.event(event, chunk, before);
+            if let Some(verb) = self.calls.pop_front() {
+                trace::line(self.now, || format!("in a handler: {verb:?}"));
+                self.call(&verb);
+            }
+        }
+        if std::mem::take(&mut self.unheard) {
+            self.withdrawn.clear();
+            self.left.clear();
+            self.session.delivered();
+        }
+    }
+
+    fn execute(&mut self, command: Command) {
+        trace::line(self.now, || format!("session: {command:?}"));
+        let question = match command {
+            Command::Resolve { .. } => Question::Resolve,
+            Command::Open { .. } => {
+                self.connect_by = Some(self.now.after_ms(30_000));
+                Question::Open
+            }
+            Command::Authenticate(_) => Question::Authenticate,
+            Command::Judge { .. } => return self.session.handle_verdict(self.now, self.verdict.take()),
+            Command::Close { .. } => return self.close_socket(),
+        };
+        self.questions.push_back((self.session.generation(), question));
+        if !self.hesitates {
+            self.answer(false);
+        }
+    }
+
+    /// The client closes the socket.
+    fn close_socket(&mut self) {
+        if self.socket.is_some() && !self.config.lossy_close {
+            self.carry_to_broker(usize::MAX);
+        }
+        self.drop_socket();
+    }
+
+    fn drop_socket(&mut self) {
+        if self.socket.take().is_some() {
+            self.broker.hang_up(self.now);
+        }
+        self.rest = None;
+        self.connect_by = None;
+    }
+
+    fn answer(&mut self, fails: bool) {
+        let Some((generation, question)) = self.questions.pop_front() else {
+            return;
+        };
+        if generation != self.session.generation() {
+            return;
+        }
+        match question {
+            Question::Resolve => {
+                let resolved = Resolved {
+                    urls: vec!["ws://host".into()],
+                    credentials: vec![Credentials::default()],
+                    dynamic: self.config.dynamic_credentials,
+                };
+                let answer = if fails { Err(()) } else { Ok(resolved) };
+                self.session.handle_resolved(self.now, answer);
+            }
+            Question::Open if fails => {
+                self.connect_by = None;
+                self.session.handle_close(self.now, Some(1006), None);
+            }
+            Question::Open => {
+                assert!(self.socket.is_none(), "two sockets");
+                self.socket = Some(Socket::default());
+                self.generation = generation;
+                self.broker.accept(self.now);
+                self.wire.open();
+                self.session.handle_open(self.now);
+            }
+            Question::Authenticate => self.session.handle_auth(self.now, if fails { Err(()) } else { Ok(None) }),
+        }
+    }
+
+    // ------------------------------------------------------------------------------------ the network
+
+    /// What the broker has written is under way.
+    fn collect(&mut self) {
+        if let Some(link) = &mut self.broker.link {
+            let out = std::mem::take(&mut link.out);
+            if let Some(socket) = self.socket.as_mut().filter(|socket| !socket.silent) {
+                socket.to_client.extend(out);
+            }
+        }
+    }
+
+    fn carry_to_broker(&mut self, bytes: usize) {
+        let Some(socket) = &mut self.socket else { return };
+        let bytes = bytes.min(socket.to_broker.len());
+        let arrived: Vec<u8> = socket.to_broker.drain(..bytes).collect();
+        self.broker.read(self.now, &arrived, &mut self.app.sent);
+        self.collect();
+    }
+
+    fn carry_to_client(&mut self, bytes: usize, window: usize) {
+        let Some(socket) = &mut self.socket else { return };
+        let bytes = bytes.min(socket.to_client.len());
+        if bytes == 0 {
+            let ended = self.broker.link.as_ref().is_none_or(|link| link.over);
+            if ended && !socket.silent && socket.to_client.is_empty() {
+                trace::line(self.now, || "the broker has closed the socket".into());
+                self.drop_socket();
+                self.session.handle_close(self.now, Some(1000), None);
+            }
+            return;
+        }
+        let chunk: Rc<[u8]> = socket.to_client.drain(..bytes).collect();
+        self.consume(chunk, 0, window);
+    }
+
+    /// The client reads a chunk, `window` bytes at a time.
+    fn consume(&mut self, chunk: Rc<[u8]>, mut offset: usize, window: usize) {
+        while offset < chunk.len() {
+            let loaded = window.min(chunk.len() - offset);
+            let input = Input { bytes: &chunk[offset..offset + loaded], offset, beyond: chunk.len() - offset - loaded };
+            let version = self.app.version;
+            // In a handler, the application may have left this connection behind.
+            let left = self.generation != self.session.generation();
+            let used = self.session.handle_input(self.now, input);
+            assert!(used > 0 && used <= chunk.len() - offset, "{used} bytes were used");
+            if !left {
+                self.wire.received(self.now, &chunk[offset..offset + used]);
+            }
+            offset += used;
+            self.deliver(&chunk, version);
+            if self.session.is_paused() {
+                self.rest = Some((chunk, offset, window));
+                return;
+            }
+        }
+    }
+
+    /// Goes on behind a CONNACK.
+    fn resume(&mut self) {
+        if let Some((chunk, offset, window)) = self.rest.take() {
+            self.consume(chunk, offset, window);
+        }
+    }
+
+    fn cut(&mut self, arrive: usize) {
+        if self.socket.is_some() {
+            self.carry_to_broker(arrive);
+            self.drop_socket();
+            self.session.handle_close(self.now, Some(1006), None);
+        }
+    }
+
+    // ------------------------------------------------------------------------------------ time
+
+    fn wait(&mut self, ms: u64) {
+        let until = self.now.after_ms(ms);
+        while let Some(next) = self.session.poll_timeout().filter(|next| *next <= until) {
+            self.now = self.now.max(next);
+            self.fire();
+            self.check_keep_alive();
+        }
+        self.now = until;
+        self.check_keep_alive();
+        self.broker.tick(self.now);
+    }
+
+    /// The timer fires. It must not ask for what has passed already.
+    fn fire(&mut self) {
+        for _ in 0..8 {
+            trace::line(self.now, || "the timer fires".into());
+            self.session.handle_timeout(self.now);
+            self.check_transport();
+            self.pump();
+            if self.session.poll_timeout().is_none_or(|next| next > self.now) {
+                return self.check();
+            }
+        }
+        panic!("the timer stands still");
+    }
+
+    /// The client says something within the keep-alive interval.
+    fn check_keep_alive(&self) {
+        let seconds = u64::from(self.wire.keep_alive);
+        if self.socket.is_some() && self.wire.is_up() && seconds > 0 {
+            let silent = self.now.since_ms(self.wire.last_sent.max(self.punctual));
+            assert!(silent <= seconds * 1_000, "silent for {silent} ms with a keep-alive of {seconds} s");
+        }
+    }
+
+    // ------------------------------------------------------------------------------------ what the application does
+
+    fn call(&mut self, verb: &Verb) {
+        match verb {
+            Verb::Connect => self.session.connect(),
+            Verb::Reconnect => self.session.reconnect(self.now),
+            Verb::Abandon => self.session.abandon(self.now),
+            Verb::End { timeout_ms, force } => self.end(u64::from(*timeout_ms), *force),
+            Verb::Publish { .. } => self.publish(verb),
+            Verb::Subscribe { filters, identifier, properties } => self.subscribe(filters, *identifier, *properties),
+            Verb::Leave { which, told } => {
+                let active = self.app.active();
+                if let Some(&handle) = active.get(usize::from(*which) % active.len().max(1)) {
+                    let token = if *told { self.app.token() } else { 0 };
+                    let result = self.session.leave(token, handle, Draft::default());
+                    if self.accepted(result.err(), token, Request::Unsubscribe, &[]) {
+                        self.leave(handle);
+                    }
+                }
+            }
+            Verb::Unsubscribe { filters } => {
+                let filters: Vec<&str> = filters.iter().map(|at| FILTERS[usize::from(*at) % FILTERS.len()]).collect();
+                let names: Vec<Rc<str>> = filters.iter().map(|filter| (*filter).into()).collect();
+                let token = self.app.token();
+                let result = self.session.unsubscribe(token, &names, Draft::default());
+                if self.accepted(result.err(), token, Request::Unsubscribe, &[]) {
+                    self.app.leave(.., &filters);
+                }
+            }
+            Verb::Cancel { which } => self.cancel(*which),
+            Verb::Drain => {
+                let token = self.app.token();
+                let result = self.session.drain(self.now, token);
+                self.accepted(result.err(), token, Request::Drain, &[]);
+            }
+            Verb::Reauthenticate => {
+                let token = self.app.token();
+                let result = self.session.reauthenticate(token);
+                let codes = [ErrorCode::NotSupported, ErrorCode::ConnectionLost, ErrorCode::AuthenticationFailed];
+                self.accepted(result.err(), token, Request::Reauthenticate, &codes);
+            }
+            Verb::Acknowledge { which, refuse } => {
+                if !self.app.held.is_empty() {
+                    let at = usize::from(*which) % self.app.held.len();
+                    self.acknowledge(at, *refuse);
+                }
+            }
+            Verb::HoldMessages(on) => self.app.holds = *on,
+            Verb::ForgetTopics => {
+                self.session.forget_topics();
+                self.topics = Default::default();
+            }
+        }
+    }
+
+    /// Whether a call was accepted; its token will complete then. `codes`: why it may be refused, beside that all is over.
+    fn accepted(&mut self, error: Option<Box<Error>>, token: Token, request: Request, codes: &[ErrorCode]) -> bool {
+        match error {
+            None if token == 0 => true,
+            None => {
+                self.app.expect(token, request);
+                true
+            }
+            Some(error) => {
+                trace::line(self.now, || format!("refused: {:?} {}", error.code, error.what));
+                let over = matches!(self.session.state(), State::Closing | State::Closed);
+                let closed = error.code == ErrorCode::Closed && over;
+                assert!(closed || codes.contains(&error.code), "{request:?} was refused: {error:?}");
+                false
+            }
+        }
+    }
+
+    fn end(&mut self, timeout_ms: u64, force: bool) {
+        let again = matches!(self.session.state(), State::Closing | State::Closed);
+        let result = self.session.end(self.now, timeout_ms, force, ReasonCode::SUCCESS, Draft::default());
+        result.expect("end() with valid arguments");
+        if !again {
+            self.end_by = Some(self.now.after_ms(timeout_ms));
+        }
+    }
+
+    fn publish(&mut self, verb: &Verb) {
+        let &Verb::Publish { topic, qos, size, retain, expiry, alias, told } = verb else {
+            return;
+        };
+        let topic = usize::from(topic) % TOPICS.len();
+        let qos = QoS::from_bits(qos).unwrap();
+        let n = self.app.sent.len();
+        let token = if told { self.app.token() } else { 0 };
+        let draft = (expiry.is_some() || alias.is_some()).then(|| Draft {
+            message_expiry: expiry.map(Into::into),
+            topic_alias: alias.map(Into::into),
+            ..Draft::default()
+        });
+        let session = &mut self.session;
+        let name = *self.topics[topic].get_or_insert_with(|| session.topic(TOPICS[topic]).unwrap());
+        self.app.sent.push(Sent {
+            topic,
+            qos,
+            size,
+            retain,
+            since: self.now,
+            expiry,
+            aliased: alias.is_some(),
+            fate: Fate::Refused,
+            first_sent: None,
+            left: None,
+            written: false,
+            taken: 0,
+            refused: false,
+        });
+        self.tally.published += 1;
+        let before = session.stats();
+        let result = session.publish(self.now, name, &payload(n, size), qos, retain, draft, token);
+        let after = session.stats();
+        trace::line(self.now, || {
+            format!("publish #{n} token {token}: {:?}", result.as_ref().map_err(|error| error.code))
+        });
+        let limits = self.config.options().queue;
+        assert!(after.queued_messages <= before.queued_messages.max(limits.max_messages), "the queue is too long");
+        let bytes = before.queued_bytes.max(limits.max_bytes.into());
+        assert!(after.queued_bytes <= bytes, "the queue is too large");
+        let codes =
+            [ErrorCode::QueueFull, ErrorCode::NotSupported, ErrorCode::PacketTooLarge, ErrorCode::ConnectionLost];
+        let fate = match result {
+            Ok(Accepted::Written) => {
+                assert_eq!(qos, QoS::AtMostOnce, "QoS 0 alone needs no answer");
+                Fate::Done
+            }
+            Ok(Accepted::Pending) if !told => Fate::Untold,
+            Ok(Accepted::Pending) => Fate::Pending,
+            Err(_) => Fate::Refused,
+        };
+        let pending = if fate == Fate::Pending { token } else { 0 };
+        self.accepted(result.err(), pending, Request::Publish(n), &codes);
+        self.app.sent[n].fate = fate;
+    }
+
+    fn subscribe(&mut self, filters: &[(u8, u8)], identifier: Option<u8>, properties: bool) {
+        // Without resubscribe, which of several filters went with the session is not told.
+        let count = if self.config.no_resubscribe { 1 } else { filters.len() };
+        let asked: Vec<(&'static str, QoS)> = filters[..count]
+            .iter()
+            .map(|&(at, qos)| (FILTERS[usize::from(at) % FILTERS.len()], QoS::from_bits(qos).unwrap()))
+            .collect();
+        let named: Vec<(Rc<str>, SubscribeOptions)> = asked
+            .iter()
+            .map(|&(filter, qos)| {
+                let options = SubscribeOptions { qos, no_local: false, retain_as_published: false, retain_handling: 0 };
+                (filter.into(), options)
+            })
+            .collect();
+        let mut draft = Draft { subscription_identifier: identifier.map(Into::into), ..Draft::default() };
+        if properties {
+            draft.properties.push(Property::UserProperty, Value::Pair("a", "b"));
+        }
+        let token = self.app.token();
+        let handle = self.app.subscriptions.len() as Handle;
+        let result = self.session.subscribe(token, handle, &named, draft);
+        if self.accepted(result.err(), token, Request::Subscribe(handle), &[ErrorCode::NotSupported]) {
+            self.app.version += 1;
+            let mut once: Vec<(&'static str, QoS)> = Vec::new();
+            for (filter, qos) in asked {
+                if !once.iter().any(|(other, _)| *other == filter) {
+                    once.push((filter, qos));
+                }
+            }
+            self.app.subscriptions.push(Subscription { filters: once, active: true, manual: identifier.is_some() });
+        }
+    }
+
+    fn cancel(&mut self, which: u8) {
+        let at = usize::from(which) % self.app.pending.len().max(1);
+        let Some((token, request)) = self.app.pending.iter().nth(at).map(|(token, request)| (*token, *request)) else {
+            return;
+        };
+        trace::line(self.now, || format!("cancel token {token}: {request:?}"));
+        let queued = self.session.stats().queued_messages;
+        self.session.cancel(self.now, token);
+        self.app.pending.remove(&token);
+        if self.unheard {
+            self.withdrawn.push(token);
+        }
+        match request {
+            Request::Publish(n) => {
+                let dropped = self.session.stats().queued_messages < queued;
+                self.app.sent[n].fate = if dropped { Fate::Dropped } else { Fate::Withdrawn };
+            }
+            Request::Subscribe(handle) => {
+                // What was granted in the meantime is given back.
+                _ = self.session.leave(0, handle, Draft::default());
+                self.leave(handle);
+            }
+            _ => {}
+        }
+    }
+
+    fn leave(&mut self, handle: Handle) {
+        self.app.end(handle);
+        if self.unheard {
+            self.left.push(handle);
+        }
+    }
+
+    fn acknowledge(&mut self, at: usize, refuse: bool) {
+        let (sequence, copy) = self.app.held.remove(at);
+        if refuse && self.session.acknowledge(sequence, ReasonCode::NOT_AUTHORIZED).is_ok() {
+            self.broker.copies[copy].refused = true;
+        } else {
+            self.session.acknowledge(sequence, ReasonCode::SUCCESS).expect("an acknowledgement");
+        }
+    }
+
+    fn offer(&mut self, topic: u8, qos: u8, size: u16, retain: bool, properties: bool) {
+        let topic = usize::from(topic) % TOPICS.len();
+        let offer = self.app.offers.len();
+        let settled = self.subscriptions_agree()
+            && self.wire.is_up()
+            && !self
+                .app
+                .pending
+                .values()
+                .any(|request| matches!(request, Request::Subscribe(_) | Request::Unsubscribe))
+            // Identifiers by hand may be those of the client.
+            && !self.app.subscriptions.iter().any(|subscription| subscription.manual);
+        self.app.offers.push(Offer {
+            settled,
+            version: self.app.version,
+            connection: self.tally.connections,
+            expected: self.app.interested(TOPICS[topic]),
+            got: Default::default(),
+            disturbed: false,
+            moved: false,
+        });
+        let all = self.broker.offer(offer, topic, QoS::from_bits(qos).unwrap(), size, retain, properties);
+        self.app.offers[offer].settled &= all;
+        trace::line(self.now, || {
+            let copies = self.broker.copies.iter().enumerate().filter(|(_, copy)| copy.offer == offer);
+            format!("offer {offer}: copies {:?}", copies.map(|(at, copy)| (at, copy.qos)).collect::<Vec<_>>())
+        });
+    }
+
+    /// The broker has the subscriptions that the application believes in.
+    fn subscriptions_agree(&self) -> bool {
+        let believed = self.app.filters();
+        match &self.broker.session {
+            Some(session) => {
+                session.subscriptions.len() == believed.len()
+                    && believed
+                        .iter()
+                        .all(|(filter, qos)| session.subscriptions.get(filter).is_some_and(|grant| grant.asked >= *qos))
+            }
+            None => believed.is_empty(),
+        }
+    }
+
+    // ------------------------------------------------------------------------------------ what the application hears
+
+    fn event(&mut self, event: Event, chunk: &[u8], before: Before) {
+        if !matches!(event, Event::Message(_) | Event::Slot { .. } | Event::Packet(_)) {
+            trace::line(self.now, || format!("event: {event:?}"));
+        }
+        match event {
+            Event::State(state) => self.enter(state),
+            Event::Connected(info) => {
+                assert_eq!(self.state, State::Connected);
+                self.tally.connections += 1;
+                self.tally.resumed += u64::from(info.session_present);
+                self.retry_at = None;
+                self.connect_by = None;
+                if !info.session_present {
+                    self.app.version += 1;
+                }
+            }
+            Event::ConnectFailed(_) => assert_eq!(self.state, State::Idle),
+            Event::Disconnected { .. } => {
+                assert!(self.end_by.is_none(), "'disconnect' after end()");
+                for message in &mut self.app.sent {
+                    message.written = true;
+                }
+            }
+            Event::Reconnecting { delay_ms, .. } => self.retry_at = Some(self.now.after_ms(delay_ms)),
+            Event::Error(error) => {
+                let garbage = self.socket.as_ref().is_some_and(|socket| socket.garbage);
+                match error.code {
+                    ErrorCode::ProtocolError => assert!(garbage, "{error:?}"),
+                    ErrorCode::ConnectionLost => {}
+                    _ => {
+                        let gone = app::refused(&error.filters);
+                        assert!(!gone.is_empty(), "{error:?}");
+                        self.app.leave(..before.handles, &gone);
+                    }
+                }
+            }
+            Event::Closed(error) => {
+                assert_eq!(self.state, State::Closed);
+                assert!(!self.closed, "closed twice");
+                assert_eq!(error.is_none(), self.end_by.is_some(), "{error:?}");
+                assert!(self.app.pending.is_empty(), "left behind: {:?}", self.app.pending);
+                self.closed = true;
+                self.tally.closed_early += u64::from(error.is_some());
+                for handle in self.app.active() {
+                    self.app.end(handle);
+                }
+            }
+            Event::Slot { slot, topic, routes, identifiers } => {
+                assert!(app::is_set(&routes), "{routes:?}");
+                self.app.slots.insert(slot, (topic, routes, identifiers));
+            }
+            Event::Message(message) => self.message(&message, chunk, before.version),
+            Event::Published { token, reason, .. } => {
+                let Some(Request::Publish(n)) = self.complete(token) else {
+                    return;
+                };
+                let message = &mut self.app.sent[n];
+                message.fate = Fate::Done;
+                self.tally.completed += 1;
+                let enough = match message.qos {
+                    QoS::AtMostOnce => true,
+                    QoS::AtLeastOnce => message.taken > 0,
+                    QoS::ExactlyOnce => message.taken == 1,
+                };
+                assert!(enough, "message {n} is done ({reason:?}) and was taken {} times", message.taken);
+            }
+            Event::Subscribed { token, handle, grants } => {
+                let Some(request) = self.complete(token) else { return };
+                assert_eq!(request, Request::Subscribe(handle));
+                let gone = app::refused(&grants);
+                assert!(gone.len() < grants.len(), "no filter was granted");
+                self.app.leave(handle as usize..=handle as usize, &gone);
+            }
+            Event::Unsubscribed { token, .. } => {
+                if let Some(request) = self.complete(token) {
+                    assert_eq!(request, Request::Unsubscribe);
+                    self.app.version += 1;
+                }
+            }
+            Event::Inactive { handle, .. } => {
+                let subscription = &self.app.subscriptions[handle as usize];
+                assert!(subscription.active || self.left.contains(&handle), "Subscription {handle} ends twice");
+                self.app.end(handle);
+            }
+            Event::Done(token) => {
+                let request = self.complete(token);
+                assert!(matches!(request, None | Some(Request::Drain | Request::Reauthenticate)), "{request:?}");
+            }
+            Event::Failed { token, error } => self.failed(token, &error),
+            Event::Packet(_) => assert!(self.config.tapped),
+        }
+    }
+
+    /// None: it was cancelled while the completion was on its way.
+    fn complete(&mut self, token: Token) -> Option<Request> {
+        if self.withdrawn.contains(&token) {
+            return None;
+        }
+        Some(self.app.complete(token))
+    }
+
+    fn failed(&mut self, token: Token, error: &Error) {
+        let Some(request) = self.complete(token) else { return };
+        self.tally.failed += 1;
+        let closed = error.code == ErrorCode::Closed && self.state == State::Closed;
+        match request {
+            Request::Publish(n) => {
+                let overflow = self.config.options().queue.overflow;
+                let message = &mut self.app.sent[n];
+                let plausible = match error.code {
+                    ErrorCode::SessionLost => message.qos == QoS::ExactlyOnce,
+                    ErrorCode::Expired => {
+                        message.first_sent.is_none()
+                            && message
+                                .expiry
+                                .is_some_and(|seconds| message.since.after_ms(u64::from(seconds) * 1_000) <= self.now)
+                    }
+                    ErrorCode::PublishRefused => message.refused,
+                    ErrorCode::QueueFull => matches!(overflow, Overflow::DropOldest | Overflow::LatestPerTopic),
+                    ErrorCode::PacketTooLarge | ErrorCode::NotSupported => true,
+                    _ => closed,
+                };
+                assert!(plausible, "message {n} {message:?} failed: {error:?}");
+                self.tally.session_lost += u64::from(error.code == ErrorCode::SessionLost);
+                message.fate = Fate::Failed(error.code);
+            }
+            Request::Subscribe(handle) => {
+                let refusals = [ErrorCode::SubscribeRefused, ErrorCode::NotSupported, ErrorCode::PacketTooLarge];
+                assert!(closed || refusals.contains(&error.code), "{error:?}");
+                self.app.end(handle);
+            }
+            Request::Unsubscribe => {
+                self.app.version += 1;
+                assert!(closed || error.code == ErrorCode::PacketTooLarge, "{error:?}");
+            }
+            Request::Drain => assert!(closed, "{error:?}"),
+            Request::Reauthenticate => {}
+        }
+    }
+
+    fn enter(&mut self, state: State) {
+        use State::*;
+        let possible = match state {
+            Idle => matches!(self.state, Connecting | Waiting),
+            Connecting => matches!(self.state, Idle | Waiting | Connected),
+            Connected => matches!(self.state, Connecting),
+            Waiting => matches!(self.state, Connecting | Connected),
+            Closing => !matches!(self.state, Closed),
+            Closed => true,
+        };
+        assert!(possible && state != self.state, "{:?}, then {state:?}", self.state);
+        self.state = state;
+    }
+
+    fn message(&mut self, message: &Message, chunk: &[u8], version: u32) {
+        let bytes = if message.assembled { self.session.assembled() } else { chunk };
+        let part = |span: wasmqtt::session::Span| &bytes[span.start as usize..(span.start + span.len) as usize];
+        let content = part(message.payload);
+        let at = number(content);
+        let copy = &mut self.broker.copies[at];
+        let (topic, routes, identifiers) = &self.app.slots[&message.slot];
+        assert_eq!(**topic, *TOPICS[copy.topic], "the topic of copy {at}");
+        assert_eq!(content, payload(at, copy.size), "the payload of copy {at}");
+        assert_eq!((message.qos, message.retain), (copy.qos, copy.retain), "the flags of copy {at}");
+        let properties = Properties::decode(place::PUBLISH, part(message.properties)).expect("properties");
+        if copy.properties && self.wire.version == Version::V5 {
+            assert_eq!(properties.text(Property::ContentType), Some(&*format!("c{at}")));
+        }
+        if self.wire.version == Version::V5 {
+            assert_eq!(**identifiers, *copy.identifiers, "the identifiers of copy {at}");
+        }
+        copy.deliveries += 1;
+        self.tally.delivered += 1;
+        trace::line(self.now, || format!("event: copy {at}, sequence {}, to {routes:?}", message.sequence));
+        let once = copy.qos != QoS::AtLeastOnce && !copy.refused;
+        assert!(!once || copy.deliveries == 1, "copy {at} of QoS {:?} is delivered again", copy.qos);
+        if copy.deliveries == 1 {
+            let last = self.app.last_delivered.insert((copy.topic, copy.qos), at);
+            assert!(last.is_none_or(|last| last < at), "copy {at} was overtaken by {last:?}");
+        }
+        if version == self.app.version {
+            let interested = self.app.interested(TOPICS[copy.topic]);
+            if identifiers.is_empty() {
+                assert_eq!(**routes, *interested, "the routes of copy {at}");
+            } else {
+                assert!(routes.iter().all(|route| interested.contains(route)), "{routes:?} {interested:?}");
+            }
+        }
+        let offer = &mut self.app.offers[copy.offer];
+        offer.disturbed |= offer.version != self.app.version;
+        offer.moved |= offer.connection != self.tally.connections;
+        for &route in routes.iter() {
+            *offer.got.entry(route).or_default() += 1;
+        }
+        if self.app.holds && message.qos > QoS::AtMostOnce {
+            self.session.hold(message.sequence);
+            self.app.held.push((message.sequence, at));
+        }
+    }
+
+    // ------------------------------------------------------------------------------------ what always holds
+
+    fn check(&mut self) {
+        assert_eq!(self.state, self.session.state());
+        let timeout = self.session.poll_timeout();
+        let by = |what: &str, at: Option<Instant>| {
+            if let Some(at) = at {
+                assert!(timeout.is_some_and(|timeout| timeout <= at), "no timer for {what}: {timeout:?}, {at:?}");
+            }
+        };
+        match self.state {
+            State::Waiting => by("the next attempt", self.retry_at),
+            State::Connecting => by("the attempt", self.connect_by),
+            State::Connected if self.wire.keep_alive > 0 => assert!(timeout.is_some(), "no timer for keep-alive"),
+            State::Closing => by("the end", self.end_by),
+            State::Closed => {
+                assert!(self.closed && timeout.is_none(), "a timer after the end: {timeout:?}");
+                assert!(self.app.pending.is_empty(), "left behind: {:?}", self.app.pending);
+                assert!(self.socket.is_none(), "a socket is left");
+            }
+            _ => {}
+        }
+        let expires = self.app.pending.values().filter_map(|request| match request {
+            Request::Publish(n) => {
+                let message = &self.app.sent[*n];
+                let seconds = message.expiry.filter(|_| !message.written && message.first_sent.is_none())?;
+                Some(message.since.after_ms(u64::from(seconds) * 1_000))
+            }
+            _ => None,
+        });
+        if self.session_may_expire() {
+            by("what expires", expires.min());
+        }
+        let stats = self.session.stats();
+        assert!(self.wire.in_flight(&self.app.sent) <= stats.in_flight_out as usize, "{stats:?}");
+        self.steps += 1;
+        if self.steps.is_multiple_of(16) {
+            self.check_memory();
+        }
+    }
+
+    /// A server that speaks 3.1.1 knows no expiry; what was handed over before that was known keeps it.
+    fn session_may_expire(&self) -> bool {
+        self.config.version == Some(5)
+    }
+
+    /// What the session holds is what it was given, and some room of its own.
+    fn check_memory(&self) {
+        let held = memory::of_a_clone(&self.session);
+        let messages: usize = self.app.sent.iter().map(|message| usize::from(message.size) + 500).sum();
+        let subscriptions = self.app.subscriptions.len() * 2_000;
+        let under_way: usize = self.broker.copies.iter().map(|copy| usize::from(copy.size) + 100).max().unwrap_or(0);
+        let bound = (128 << 10) + messages + subscriptions + 2 * under_way;
+        assert!(held <= bound, "the session holds {held} bytes, {bound} are enough");
+    }
+
+    // ------------------------------------------------------------------------------------ how it ends
+
+    /// The network and the broker behave, the application answers at once; time passes until nothing is left to do.
+    fn settle(&mut self) {
+        self.hesitates = false;
+        self.verdict = None;
+        self.calls.clear();
+        self.app.holds = false;
+        self.broker.refusal = None;
+        self.broker.refused_filters = 0;
+        self.press(false);
+        // Time alone, without a word of use from either side.
+        let mut idle = 0;
+        while idle < 100 {
+            self.broker.hold_replies(false);
+            while !self.app.held.is_empty() {
+                self.acknowledge(0, false);
+            }
+            while !self.questions.is_empty() {
+                self.answer(false);
+                self.pump();
+            }
+            self.pump();
+            if self.moves() {
+                continue;
+            }
+            self.check();
+            if self.closed || self.is_settled() {
+                return;
+            }
+            if self.state == State::Idle {
+                self.session.connect();
+                continue;
+            }
+            let silent = self.socket.as_ref().is_some_and(|socket| socket.silent);
+            // With a connection, there is only the keep-alive to wait for.
+            idle += if self.state == State::Connected && !silent { 20 } else { 1 };
+            match self.session.poll_timeout() {
+                Some(next) => {
+                    self.now = self.now.max(next);
+                    self.fire();
+                    self.broker.tick(self.now);
+                }
+                // Nobody asked for a keep-alive.
+                None if silent => self.cut(0),
+                None => panic!("nothing will ever happen again: {}", self.unsettled()),
+            }
+        }
+        panic!("it does not settle: {}", self.unsettled());
+    }
+
+    /// All bytes that are under way arrive; false: there were none.
+    fn moves(&mut self) -> bool {
+        self.collect();
+        let Some(socket) = &self.socket else { return false };
+        let over = self.broker.link.as_ref().is_none_or(|link| link.over) && !socket.silent;
+        let some = !socket.to_broker.is_empty() || !socket.to_client.is_empty() || self.rest.is_some() || over;
+        if some {
+            self.carry_to_broker(usize::MAX);
+            self.carry_to_client(usize::MAX, usize::MAX);
+            self.resume();
+            self.pump();
+        }
+        some
+    }
+
+    fn is_settled(&self) -> bool {
+        let stats = self.session.stats();
+        self.state == State::Connected
+            && self.app.pending.is_empty()
+            && (stats.in_flight_out, stats.in_flight_in, stats.queued_messages) == (0, 0, 0)
+            && self.broker.unsettled() == 0
+            && self.subscriptions_agree()
+    }
+
+    fn unsettled(&self) -> String {
+        let stats = self.session.stats();
+        let at_broker = self.broker.session.as_ref().map(|session| &session.subscriptions);
+        format!(
+            "{:?}, pending {:?}, in flight {} out {} in, queued {}, {} with the broker, subscriptions {:?}, there {at_broker:?}",
+            self.state,
+            self.app.pending,
+            stats.in_flight_out,
+            stats.in_flight_in,
+            stats.queued_messages,
+            self.broker.unsettled(),
+            self.app.filters(),
+        )
+    }
+
+    /// After all that, the session works as on its first day.
+    fn probe(&mut self) {
+        if self.closed {
+            return;
+        }
+        trace::line(self.now, || "does it still work?".into());
+        for qos in [0, 1, 2] {
+            self.publish(&Verb::Publish {
+                topic: qos,
+                qos,
+                size: 5,
+                retain: false,
+                expiry: None,
+                alias: None,
+                told: true,
+            });
+            self.offer(qos, qos, 5, false, false);
+        }
+        self.subscribe(&[(0, 2)], None, false);
+        self.settle();
+        self.offer(0, 2, 5, false, false);
+        self.settle();
+    }
+
+    /// Everything was delivered; then the end, after which nothing happens any more.
+    fn finish(&mut self) {
+        if !self.closed {
+            self.check_deliveries();
+            trace::line(self.now, || "the end".into());
+            self.end(3_000, false);
+            self.settle();
+        }
+        assert!(self.closed && self.app.pending.is_empty());
+        let now = self.now.after_ms(1_000_000);
+        self.session.handle_timeout(now);
+        self.session.handle_open(now);
+        self.session.handle_close(now, None, None);
+        self.session.handle_input(now, Input::from(&[0xD0, 0][..]));
+        self.session.handle_text(now);
+        self.session.handle_verdict(now, Some(true));
+        self.session.handle_auth(now, Ok(None));
+        self.session.connect();
+        self.session.reconnect(now);
+        self.session.abandon(now);
+        self.session.cancel(now, 1);
+        assert!(self.session.drain(now, 1).is_err());
+        assert_eq!(self.session.poll_event(), None, "an event after the end");
+        assert_eq!(self.session.poll_command(), None, "a command after the end");
+        assert_eq!(self.session.poll_transmit(now), None, "bytes after the end");
+        assert_eq!(self.session.poll_timeout(), None, "a timer after the end");
+    }
+
+    fn check_deliveries(&self) {
+        let keeps = self.config.options().queue.overflow == Overflow::Reject;
+        for (n, message) in self.app.sent.iter().enumerate() {
+            match message.fate {
+                Fate::Pending => panic!("message {n} is pending"),
+                Fate::Dropped | Fate::Refused => assert_eq!(message.taken, 0, "message {n}: {message:?}"),
+                Fate::Untold | Fate::Withdrawn if keeps && message.qos == QoS::AtLeastOnce => {
+                    let limited = message.expiry.is_some() || message.aliased || self.broker.limited;
+                    assert!(message.taken > 0 || message.refused || limited, "message {n}: {message:?}");
+                }
+                _ => {}
+            }
+        }
+        for (at, copy) in self.broker.copies.iter().enumerate() {
+            let enough = match copy.state {
+                CopyState::Open => false,
+                CopyState::Acknowledged => copy.deliveries > 0,
+                _ => true,
+            };
+            assert!(enough, "copy {at} is {:?} and was delivered {} times", copy.state, copy.deliveries);
+        }
+        for (at, offer) in self.app.offers.iter().enumerate().filter(|(_, offer)| offer.settled && !offer.disturbed) {
+            let copies: Vec<_> = self.broker.copies.iter().filter(|copy| copy.offer == at).collect();
+            if copies.iter().any(|copy| copy.deliveries == 0) {
+                continue;
+            }
+            // Without identifiers, copies cannot be told apart.
+            let apart = !self.config.copies
+                || !self.broker.unidentified && copies.iter().all(|copy| !copy.identifiers.is_empty());
+            let once = apart && !offer.moved && copies.iter().all(|copy| copy.deliveries == 1);
+            for handle in &offer.expected {
+                let got = offer.got.get(handle).copied().unwrap_or(0);
+                assert!(got == 1 || got > 1 && !once, "Subscription {handle} got offer {at} {got} times");
+            }
+            let others = offer.got.keys().all(|handle| offer.expected.contains(handle));
+            assert!(others, "offer {at} went to {:?} instead of {:?}", offer.got, offer.expected);
+        }
+    }
+}
