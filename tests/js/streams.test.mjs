@@ -121,8 +121,10 @@ test('ends when the client ends', async (t) => {
 
 test('throws what ended the client', async (t) => {
   const { client, peer } = await connected(t, { reconnect: false })
-  const { first } = await open(client, peer)
-  const failed = assert.rejects(first, { code: 'CONNECTION_LOST' })
+  const { stream, first } = await open(client, peer)
+  peer.send(publish(1))
+  await first
+  const failed = assert.rejects(stream.next(), { code: 'CONNECTION_LOST' })
   peer.drop()
   await failed
 })
