@@ -1,8 +1,11 @@
 // The boundary to the core: what wasm-bindgen makes of src/web/bindings.rs, typed by hand. `#glue` and `#wasm` are resolved by the build.
 
 declare module '#wasm' {
-  const base64: string
-  export default base64
+  /** The module, a byte in each character. */
+  const text: string
+  /** What a character's code is above its byte. */
+  export const OFFSET: number
+  export default text
 }
 
 declare module '#glue' {
