@@ -31,6 +31,8 @@ pub struct Connection {
     pub live: u32,
     /// An acknowledgement has come.
     pub progressed: bool,
+    /// One has come of what was not sent.
+    pub unasked: bool,
     aliases_out: Option<Topics>,
     misses: u32,
     aliases_in: Vec<Option<Rc<str>>>,
@@ -73,6 +75,7 @@ impl Connection {
             reauthenticating: false,
             live: 0,
             progressed: false,
+            unasked: false,
             aliases_out: None,
             misses: 0,
             aliases_in: Vec::new(),

@@ -255,7 +255,7 @@ impl Session {
                 self.complete(token, Some(&topic), ack.reason, ack.properties);
                 Ok(())
             }
-            Entry::Free => Ok(()),
+            Entry::Free => self.report_unasked(),
             _ => misplaced(),
         }
     }
@@ -308,9 +308,22 @@ impl Session {
                 self.complete(token, None, ack.reason, ack.properties);
                 Ok(())
             }
+            // Of a PUBREL that said it knows of no message.
             Entry::Free => Ok(()),
             _ => misplaced(),
         }
+    }
+
+    /// An acknowledgement of nothing harms nothing, so the connection stays; the application hears of the first.
+    #[cold]
+    fn report_unasked(&mut self) -> Result<(), DecodeError> {
+        if let Some(connection) = &mut self.connection
+            && !std::mem::replace(&mut connection.unasked, true)
+        {
+            let what = "the server acknowledges what was not sent to it";
+            self.events.push(Event::Error(Error::new(ErrorCode::ProtocolError, what)));
+        }
+        Ok(())
     }
 
     pub(super) fn acknowledged(&mut self) {
@@ -333,7 +346,7 @@ impl Session {
                 }
                 Ok(())
             }
-            (Entry::Free, _) => Ok(()),
+            (Entry::Free, _) => self.report_unasked(),
             _ => misplaced(),
         }
     }

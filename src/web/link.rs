@@ -372,7 +372,8 @@ impl Link {
     /// Sends what is written.
     pub fn transmit(&self) {
         let mut sent = false;
-        loop {
+        let mut failed = false;
+        while !failed {
             let copy = {
                 let inner = &mut *self.inner.borrow_mut();
                 let now = inner.now;
@@ -382,15 +383,19 @@ impl Link {
                 sent = true;
                 let Some(socket) = &inner.socket else { continue };
                 if !inner.keeps {
-                    // Copied by the socket before it returns; one that is closing says so by its close event.
-                    _ = socket.send_with_u8_array(bytes);
+                    // Copied by the socket before it returns.
+                    failed = socket.send_with_u8_array(bytes).is_err();
                     continue;
                 }
                 (socket.clone(), Uint8Array::from(bytes))
             };
-            _ = copy.0.send_with_array_buffer_view(&copy.1);
+            failed = copy.0.send_with_array_buffer_view(&copy.1).is_err();
         }
-        if sent {
+        if failed {
+            // One that is closing does not throw: there is no close event to wait for.
+            self.leave_socket(true);
+            self.inform(|session, now| session.handle_close(now, None, Some("the transport could not send")));
+        } else if sent {
             self.check_transport();
         }
     }

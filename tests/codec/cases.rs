@@ -723,6 +723,10 @@ fn judge(pair: &mut support::Pair, case: &Case) {
         Packet::Publish(_) => assert_eq!((state, messages), (State::Connected, 1), "{what}"),
         Packet::Disconnect(_) => assert_eq!(errors[0], ErrorCode::ServerDisconnected, "{what}"),
         Packet::Auth(_) => assert_eq!((state, errors), (State::Connecting, vec![]), "{what}"),
+        // Of nothing: told, and no harm.
+        Packet::PubAck(_) | Packet::SubAck(_) | Packet::UnsubAck(_) => {
+            assert_eq!((state, errors), (State::Connected, vec![ErrorCode::ProtocolError]), "{what}");
+        }
         _ => assert_eq!((state, errors), (State::Connected, vec![]), "{what}"),
     }
 }

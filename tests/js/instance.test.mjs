@@ -173,6 +173,23 @@ test('transport: one that throws, rejects, or is no socket', async (t) => {
   assert.equal(error.cause.argument, 'transport')
 })
 
+test('transport: one that cannot send any more is left for the next, and nothing is lost', async (t) => {
+  const { Loopback } = await import('./loopback.mjs')
+  const broker = new Loopback()
+  const client = makeClient(t, 'x://y', { transport: broker.transport, reconnect: { minDelay: 0 } })
+  await client.connect()
+  broker.socket.send = () => {
+    throw new Error('broken')
+  }
+  const lost = event(client, 'disconnect')
+  const published = client.publish('a', 'x', { qos: 1 })
+  const [error] = await lost
+  assert.equal(error.code, 'CONNECTION_LOST')
+  assert.match(error.message, /could not send/)
+  await published
+  assert.equal(broker.made, 2)
+})
+
 test('transport: given up while it is being made', async (t) => {
   let made
   const socket = { closed: 0, send() {}, close() { this.closed++ } }
