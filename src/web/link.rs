@@ -65,12 +65,16 @@ extern "C" {
     #[wasm_bindgen(method)]
     fn retry(this: &Host, error: JsValue, attempt: u32) -> Option<bool>;
 
-    #[wasm_bindgen(js_namespace = performance, js_name = now)]
-    fn performance_now() -> f64;
+    type Performance;
+    #[wasm_bindgen(method)]
+    fn now(this: &Performance) -> f64;
+    /// Kept: in Node the global is a getter, and a slow one.
+    #[wasm_bindgen(thread_local_v2, js_name = performance)]
+    static PERFORMANCE: Performance;
 }
 
 pub fn now() -> Instant {
-    Instant((performance_now() * 1_000.0) as u64)
+    Instant((PERFORMANCE.with(Performance::now) * 1_000.0) as u64)
 }
 
 /// Bytes of a chunk that are copied in at once.
@@ -219,8 +223,12 @@ impl Link {
         if self.inner.borrow().session.has_commands() {
             return self.pump();
         }
-        // What chunks of the same turn ask for leaves as one frame.
-        self.host.wake();
+        if self.inner.borrow().session.pending_output() > 0 {
+            // What chunks of the same turn ask for leaves as one frame.
+            self.host.wake();
+        } else {
+            self.arm();
+        }
     }
 
     fn read_inbox(self: &Rc<Self>) {
