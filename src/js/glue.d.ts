@@ -56,7 +56,6 @@ declare module '#glue' {
 
     hold(sequence: number): void
     ack(sequence: number, reasonCode: number): number
-    delivered(): void
     event(index: number): import('./host.js').CoreEvent
 
     tap(on: boolean): void

@@ -270,7 +270,6 @@ export class Host {
     this.#delivering = false
     // A trap inside a handler's call: the instance under this call is dead, leave it.
     if (this.#evicted) throw this.#fatal
-    core.delivered()
   }
 
   #readSlot(words: Uint32Array, at: number): number {

@@ -27,6 +27,12 @@ Object.assign(platform, {
     const socket = new WebSocket(url, protocols, options)
     // Errors that come when the client has let go of the socket must not end the process.
     socket.on('error', () => {})
-    return socket as unknown as WebSocketLike
+    // Without an Event object for each message, which is most of what `ws` would spend on it.
+    return Object.defineProperty(socket, 'onmessage', {
+      set(handler: WebSocketLike['onmessage']) {
+        socket.removeAllListeners('message')
+        if (handler) socket.on('message', (data, isBinary) => handler({ data: isBinary ? data : String(data) }))
+      },
+    }) as unknown as WebSocketLike
   },
 } satisfies typeof platform)

@@ -364,7 +364,9 @@ impl Session {
         }
         // Acknowledgements may have made room.
         self.send_requests();
-        self.send_waiting(now);
+        if !(self.waiting.len() == 0 && self.resend.is_empty()) {
+            self.send_waiting(now);
+        }
         self.stats.bytes_received += at as u64;
         self.progress(now);
         at

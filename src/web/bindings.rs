@@ -228,10 +228,6 @@ impl Core {
         self.answer(self.session(|session| session.acknowledge(sequence, ReasonCode(reason_code))))
     }
 
-    pub fn delivered(&self) {
-        self.session(Session::delivered);
-    }
-
     /// An event of the batch that is being delivered; once.
     pub fn event(&self, index: usize) -> JsValue {
         self.link.take_object(index)

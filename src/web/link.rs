@@ -226,8 +226,6 @@ impl Link {
         if self.inner.borrow().session.pending_output() > 0 {
             // What chunks of the same turn ask for leaves as one frame.
             self.host.wake();
-        } else {
-            self.arm();
         }
     }
 
@@ -433,6 +431,7 @@ impl Link {
             }
             self.host.batch(words.as_ptr(), words.len());
             let inner = &mut *self.inner.borrow_mut();
+            inner.session.delivered();
             inner.words = words;
             inner.words.clear();
             inner.topics.clear();
