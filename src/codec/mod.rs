@@ -92,6 +92,8 @@ pub struct Decoder {
     partial: Partial,
     /// What has arrived of the body; between packets, an allocation to use again.
     body: Vec<u8>,
+    /// The caller puts large packets together that came in pieces: [`Step::Wait`].
+    pub defers: bool,
 }
 
 /// A packet of which the stream has brought only a part.
@@ -110,6 +112,8 @@ pub enum Step {
     Packet { first: u8, start: usize, len: usize },
     /// A packet that came in pieces, whole now. [`Decoder::recycle`] takes the vector back.
     Split { first: u8, body: Vec<u8> },
+    /// A large packet begins at `at` and needs so many bytes after the chunk. What there is of it is not kept: it must come again, whole.
+    Wait { missing: usize },
     /// Nothing more in this window: the next one begins at `at`.
     More,
 }
@@ -117,7 +121,7 @@ pub enum Step {
 impl Decoder {
     /// `maximum_packet_size` counts whole packets, with their fixed header.
     pub fn new(version: Version, maximum_packet_size: u32) -> Self {
-        Self { version, maximum_packet_size, partial: Partial::None, body: Vec::new() }
+        Self { version, maximum_packet_size, partial: Partial::None, body: Vec::new(), defers: false }
     }
 
     /// Takes the next packet from `window`, at `at`, and moves `at` past what was used. `beyond`: how much longer the chunk is than the window.
@@ -168,6 +172,16 @@ impl Decoder {
     /// A packet begins in the window and ends elsewhere.
     #[cold]
     fn hold(&mut self, window: &[u8], at: &mut usize, beyond: usize) -> Result<Step, DecodeError> {
+        let rest = window.get(*at..).unwrap_or_default();
+        if self.defers
+            && let Some((length, size)) = wire::varint(rest.get(1..).unwrap_or_default())?
+        {
+            let size = 1 + size + length as usize;
+            let missing = size.saturating_sub(rest.len() + beyond);
+            if missing > 0 && size >= LARGE {
+                return Ok(Step::Wait { missing });
+            }
+        }
         if beyond > 0 && *at > 0 {
             return Ok(Step::More);
         }
@@ -222,7 +236,10 @@ impl Decoder {
     }
 }
 
+/// Bytes of a packet that is large enough to be left outside.
+const LARGE: usize = 1024;
+
 /// What is allocated at once for a packet that came in pieces, and kept for the next.
 const SMALL: usize = 64 * 1024;
 
-const TOO_LARGE: DecodeError = DecodeError { reason: ReasonCode::PACKET_TOO_LARGE, what: "packet too large" };
+pub const TOO_LARGE: DecodeError = DecodeError { reason: ReasonCode::PACKET_TOO_LARGE, what: "packet too large" };

@@ -21,6 +21,7 @@ import {
   type PublishCall,
   type Settings,
 } from './options.js'
+import { Pieces } from './pieces.js'
 import { platform } from './platform.js'
 import { Hold, Message, Route, type Stream } from './subscription.js'
 import type {
@@ -155,6 +156,8 @@ export class Host {
   readonly #slots: Slot[] = []
   /** The socket message that records point into. */
   #chunk: Uint8Array = NONE
+  #pieces: Pieces | undefined
+  #rest: Uint8Array = NONE
   #delivering = false
   #waking = false
   #turn: Turn | undefined
@@ -200,10 +203,41 @@ export class Host {
   /** The length of a socket message, which is copied to `at` if it is not longer than `capacity`; -1: not binary. */
   read(event: { data: unknown }, at: number, capacity: number): number {
     const chunk = check.view(event.data)
-    if (chunk === undefined) return -1
+    return chunk === undefined ? -1 : this.#show(chunk, at, capacity)
+  }
+
+  #show(chunk: Uint8Array, at: number, capacity: number): number {
     this.#chunk = chunk
     if (chunk.length <= capacity) memoryBytes().set(chunk, at)
     return chunk.length
+  }
+
+  /** What of the chunk begins at `offset` is a packet that goes on for `missing` bytes in the next ones. */
+  keep(offset: number, missing: number): void {
+    this.#pieces = new Pieces(this.#chunk.subarray(offset), missing)
+  }
+
+  /** Adds to the packet. Returns 0 until it is whole, then it is the chunk and this its length; -1: not binary; -2: no memory. */
+  gather(event: { data: unknown }, at: number, capacity: number): number {
+    const chunk = check.view(event.data)
+    if (chunk === undefined) return -1
+    const pieces = this.#pieces!
+    const rest = pieces.add(chunk)
+    if (rest === undefined) return 0
+    this.#rest = rest
+    this.#pieces = undefined
+    try {
+      return this.#show(pieces.join(), at, capacity)
+    } catch {
+      return -2
+    }
+  }
+
+  /** What is left of the chunk that completed the packet. */
+  rest(at: number, capacity: number): number {
+    const rest = this.#rest
+    this.#rest = NONE
+    return this.#show(rest, at, capacity)
   }
 
   copy(offset: number, at: number, length: number): void {
@@ -448,6 +482,7 @@ export class Host {
 
   resolve(attempt: number, error: ErrorFields | undefined): Promise<Resolved> {
     this.#giveUp()
+    this.#pieces = undefined
     this.#cause = undefined
     const { signal } = (this.#attempt = new AbortController())
     const context: AttemptContext = { attempt, lastError: error && this.#error(error), signal }

@@ -41,7 +41,9 @@ impl Session {
         self.url = url.clone();
         let deadline = now.after_ms(u64::from(self.options.connect_timeout_ms));
         let limit = self.options.properties.maximum_packet_size.unwrap_or(u32::MAX);
-        self.connection = Some(Connection::new(self.version, limit, now, deadline));
+        let mut connection = Connection::new(self.version, limit, now, deadline);
+        connection.decoder.defers = self.defers;
+        self.connection = Some(connection);
         self.output.clear();
         self.blocked = false;
         self.ceiling = None;

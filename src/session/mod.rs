@@ -234,6 +234,8 @@ pub struct Session {
     identifiers_seen: Vec<u32>,
     /// Input waits until the application has heard of the connection.
     paused: bool,
+    defers: bool,
+    missing: usize,
     tapped: bool,
     stats: Stats,
 }
@@ -286,6 +288,8 @@ impl Session {
             assembled: Vec::new(),
             identifiers_seen: Vec::new(),
             paused: false,
+            defers: false,
+            missing: 0,
             tapped: false,
             stats: Stats::default(),
         })
@@ -335,6 +339,7 @@ impl Session {
             self.violated(now, DecodeError { reason: ReasonCode::PROTOCOL_ERROR, what });
         }
         self.paused = false;
+        self.missing = 0;
         while !self.paused {
             let Some(connection) = &mut self.connection else {
                 at = whole;
@@ -343,6 +348,10 @@ impl Session {
             let step = connection.decoder.step(input.bytes, &mut at, input.beyond);
             let result = match step {
                 Ok(Step::More) => break,
+                Ok(Step::Wait { missing }) => {
+                    self.missing = missing;
+                    break;
+                }
                 Ok(Step::Packet { first, start, len }) => {
                     let body = input.bytes.get(start..).unwrap_or_default();
                     let body = body.get(..len).unwrap_or(body);
@@ -932,6 +941,22 @@ impl Session {
 
     pub fn generation(&self) -> u32 {
         self.generation
+    }
+
+    /// From the next connection on, the caller puts large packets together that come in pieces: see [`Session::missing`].
+    pub fn defer_large_packets(&mut self) {
+        self.defers = true;
+    }
+
+    /// The input that was handled last stopped before a large packet, which goes on so many bytes after the chunk: it must
+    /// come again, whole, before what follows it. Until then, empty input says that something came. 0: it did not.
+    pub fn missing(&self) -> usize {
+        self.missing
+    }
+
+    /// The caller has no memory for a packet that it was to put together.
+    pub fn handle_too_large(&mut self, now: Instant) {
+        self.violated(now, codec::TOO_LARGE);
     }
 
     /// The input that was handled last stopped behind a CONNACK: the rest waits until the application has heard of it.

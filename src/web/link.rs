@@ -21,6 +21,17 @@ extern "C" {
     /// chunk's length; -1: it is not binary.
     #[wasm_bindgen(method)]
     fn read(this: &Host, event: &MessageEvent, ptr: *mut u8, room: usize) -> f64;
+    /// What of the current chunk begins at `offset` is a packet that goes on for `missing` bytes in the next ones.
+    #[wasm_bindgen(method)]
+    fn keep(this: &Host, offset: usize, missing: usize);
+    /// Adds the event's data to the packet. Returns 0 until nothing is missing any more: then the packet is the current
+    /// chunk, copied to `ptr` where it fits into `room` bytes, and this is its length. -1: the data is not binary; -2: no
+    /// memory.
+    #[wasm_bindgen(method)]
+    fn gather(this: &Host, event: &MessageEvent, ptr: *mut u8, room: usize) -> f64;
+    /// As `read`, for what is left of the chunk that completed the packet.
+    #[wasm_bindgen(method)]
+    fn rest(this: &Host, ptr: *mut u8, room: usize) -> usize;
     /// Copies a piece of the current chunk to `ptr`.
     #[wasm_bindgen(method)]
     fn copy(this: &Host, offset: usize, ptr: *mut u8, len: usize);
@@ -80,7 +91,7 @@ pub fn now() -> Instant {
 /// Bytes of a chunk that are copied in at once.
 const WINDOW: usize = 32 * 1024;
 /// Bytes copied of a chunk that does not fit the window, to see what is in it: a large payload can stay outside.
-const HEAD: usize = 4 * 1024;
+const HEAD: usize = 2 * 1024;
 /// How often a full transport is asked again, ms: it tells nobody when it is not full any more.
 const DRAIN_MS: u64 = 4;
 
@@ -107,6 +118,10 @@ pub struct Inner {
     inbox: VecDeque<MessageEvent>,
     /// Where to go on in the current chunk, and its length.
     rest: Option<(usize, usize)>,
+    /// JavaScript puts a packet together that comes in pieces.
+    gathering: bool,
+    /// The chunk that completed it goes on.
+    goes_on: bool,
     window: Vec<u8>,
     words: Vec<u32>,
     /// Events of the batch that JavaScript takes as objects.
@@ -138,13 +153,16 @@ struct Handlers {
 }
 
 impl Link {
-    pub fn new(host: Host, session: Session) -> Rc<Self> {
+    pub fn new(host: Host, mut session: Session) -> Rc<Self> {
+        session.defer_large_packets();
         let inner = Inner {
             session,
             socket: None,
             keeps: false,
             inbox: VecDeque::new(),
             rest: None,
+            gathering: false,
+            goes_on: false,
             window: Vec::new(),
             words: Vec::new(),
             objects: Vec::new(),
@@ -231,6 +249,12 @@ impl Link {
 
     fn read_inbox(self: &Rc<Self>) {
         while !self.reading.get() {
+            if std::mem::take(&mut self.inner.borrow_mut().goes_on) {
+                let total = self.host.rest(self.window(), WINDOW);
+                let loaded = if total <= WINDOW { total } else { self.load(0, HEAD, total) };
+                self.consume(0, loaded, total);
+                continue;
+            }
             let Some(event) = self.inner.borrow_mut().inbox.pop_front() else {
                 return;
             };
@@ -239,40 +263,57 @@ impl Link {
     }
 
     fn read_chunk(self: &Rc<Self>, event: &MessageEvent) {
-        let window = {
-            let inner = &mut *self.inner.borrow_mut();
-            inner.window.resize(WINDOW, 0);
-            inner.window.as_mut_ptr()
+        let gathering = self.inner.borrow().gathering;
+        // Of a packet that was gathered, only the head is looked at.
+        let room = if gathering { HEAD } else { WINDOW };
+        let total = match gathering {
+            false => self.host.read(event, self.window(), room),
+            true => self.host.gather(event, self.window(), room),
         };
-        let total = self.host.read(event, window, WINDOW);
         if total < 0.0 {
-            return self.inform(Session::handle_text);
+            return self.inform(if total == -1.0 { Session::handle_text } else { Session::handle_too_large });
         }
         let total = total as usize;
-        let loaded = if total <= WINDOW { total } else { self.load(0, HEAD, total) };
+        if gathering && total > 0 {
+            let inner = &mut *self.inner.borrow_mut();
+            inner.gathering = false;
+            inner.goes_on = true;
+        }
+        let loaded = if total <= room { total } else { self.load(0, HEAD, total) };
         self.consume(0, loaded, total);
+    }
+
+    fn window(&self) -> *mut u8 {
+        let inner = &mut *self.inner.borrow_mut();
+        inner.window.resize(WINDOW, 0);
+        inner.window.as_mut_ptr()
     }
 
     /// Reads the current chunk from `offset` on, of which `loaded` bytes are in the window.
     fn consume(self: &Rc<Self>, mut offset: usize, mut loaded: usize, total: usize) {
         self.reading.set(true);
         loop {
-            let (used, connected) = {
+            let (used, connected, missing) = {
                 let inner = &mut *self.inner.borrow_mut();
                 inner.now = now();
                 let bytes = inner.window.get(..loaded).unwrap_or_default();
                 let input = Input { bytes, offset, beyond: total - offset - loaded };
                 let used = inner.session.handle_input(inner.now, input);
-                (used, inner.session.is_paused())
+                let missing = inner.session.missing();
+                inner.gathering |= missing > 0;
+                (used, inner.session.is_paused(), missing)
             };
             offset += used;
+            if missing > 0 {
+                self.host.keep(offset, missing);
+            }
             self.deliver();
             if connected {
                 // The application gets a task of its own to add handlers.
                 self.inner.borrow_mut().rest = Some((offset, total));
                 return self.host.later();
             }
-            if offset >= total {
+            if offset >= total || missing > 0 {
                 break;
             }
             loaded = self.load(offset, if used > loaded { HEAD } else { WINDOW }, total);
@@ -283,8 +324,7 @@ impl Link {
     /// Copies the next piece of the current chunk into the window, `room` bytes at most.
     fn load(&self, offset: usize, room: usize, total: usize) -> usize {
         let len = room.min(total - offset);
-        let window = self.inner.borrow_mut().window.as_mut_ptr();
-        self.host.copy(offset, window, len);
+        self.host.copy(offset, self.window(), len);
         len
     }
 
@@ -327,6 +367,8 @@ impl Link {
         let socket = {
             let inner = &mut *self.inner.borrow_mut();
             inner.inbox.clear();
+            inner.gathering = false;
+            inner.goes_on = false;
             if inner.rest.take().is_some() {
                 self.reading.set(false);
             }

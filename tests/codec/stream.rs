@@ -38,6 +38,7 @@ fn any_split_gives_the_same_packets() {
                         Step::Packet { first, start, len } => seen.push((first, piece[start..][..len].to_vec())),
                         Step::Split { first, body } => seen.push((first, body)),
                         Step::More => break,
+                        Step::Wait { .. } => unreachable!("nobody said that it defers"),
                     }
                 }
             }
@@ -85,6 +86,33 @@ fn windows_on_a_chunk() {
     let Ok(Step::Split { body, .. }) = decoder.step(&chunk[part..], &mut at, 0) else { panic!() };
     assert_eq!((&body[5..], at), (&[7; 124][..], 18));
     let Ok(Step::Packet { first: 0xD0, .. }) = decoder.step(&chunk[part..], &mut at, 0) else { panic!() };
+}
+
+/// Where the caller puts large packets together.
+#[test]
+fn a_large_packet_is_left_where_it_is() {
+    let large = [&bytes("30 82 10 00 01 61")[..], &[7; 2_047]].concat();
+    let chunk = [&bytes("D0 00")[..], &large, &bytes("D0 00")].concat();
+    let ping = Ok(Step::Packet { first: 0xD0, start: 2, len: 0 });
+    for (window, part) in [(1_000, 1_000), (10, 1_000), (8, 8), (2_000, 2_000)] {
+        let mut decoder = Decoder::new(V4, u32::MAX);
+        decoder.defers = true;
+        let mut at = 0;
+        let mut step = |part: usize| decoder.step(&chunk[..window], &mut at, part - window);
+        assert_eq!(step(part), ping);
+        assert_eq!(step(part), Ok(Step::Wait { missing: 2 + large.len() - part }));
+        assert_eq!(step(part), Ok(Step::Wait { missing: 2 + large.len() - part }), "as often as it is asked");
+        // Whole, with the payload outside.
+        let Ok(Step::Packet { first: 0x30, start: 5, len: 2_050 }) = step(chunk.len()) else { panic!() };
+        assert_eq!((at, decoder.buffered()), (2 + large.len(), 0));
+    }
+    // A small one is kept, and so is a header that ends with the chunk.
+    for (packet, part) in [(&bytes("30 82 03 00 01 61")[..], 6), (&large[..], 2)] {
+        let mut decoder = Decoder::new(V4, u32::MAX);
+        decoder.defers = true;
+        assert_eq!(decoder.step(&packet[..part], &mut 0, 0), Ok(Step::More));
+        assert!(decoder.buffered() > 0);
+    }
 }
 
 /// Shows [MQTT5-3.1.2-24]

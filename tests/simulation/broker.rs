@@ -329,6 +329,7 @@ impl Broker {
                 Ok(Step::Packet { first, start, len }) => self.packet(now, first, &bytes[start..start + len], sent),
                 Ok(Step::Split { first, body }) => self.packet(now, first, &body, sent),
                 Ok(Step::More) => return,
+                Ok(Step::Wait { .. }) => unreachable!("nobody said that it defers"),
                 Err(error) => panic!("the client sent no packet: {error:?}"),
             }
         }

@@ -314,6 +314,7 @@ impl Wire {
                 Ok(Step::Packet { first, start, len }) => (first, bytes[start..start + len].to_vec()),
                 Ok(Step::Split { first, body }) => (first, body),
                 Ok(Step::More) | Err(_) => return,
+                Ok(Step::Wait { .. }) => unreachable!("nobody said that it defers"),
             };
             match Packet::decode(self.version, first, &body) {
                 Ok(packet) => {

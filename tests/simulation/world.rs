@@ -66,6 +66,9 @@ struct Socket {
     full: bool,
     /// The broker broke the protocol.
     garbage: bool,
+    /// The beginning of a large packet, which has so many bytes.
+    kept: Vec<u8>,
+    wanted: usize,
 }
 
 /// What the application had asked for when the session made the events that it hears now.
@@ -115,6 +118,9 @@ impl World {
         let mut session = Session::new(config.options(), case.seed).expect("options");
         session.tap(config.tapped);
         session.ask_verdict(config.asks_verdict);
+        if config.gathers {
+            session.defer_large_packets();
+        }
         Self {
             now: Instant::default().after_ms(1_000),
             session,
@@ -393,8 +399,15 @@ impl World {
             }
             return;
         }
-        let chunk: Rc<[u8]> = socket.to_client.drain(..bytes).collect();
-        self.consume(chunk, 0, window);
+        let mut chunk = std::mem::take(&mut socket.kept);
+        chunk.extend(socket.to_client.drain(..bytes));
+        if chunk.len() < socket.wanted {
+            socket.kept = chunk;
+            self.session.handle_input(self.now, Input::from(&[][..]));
+            return self.deliver(&[], self.app.version);
+        }
+        socket.wanted = 0;
+        self.consume(chunk.into(), 0, window);
     }
 
     /// The client reads a chunk, `window` bytes at a time.
@@ -406,11 +419,19 @@ impl World {
             // In a handler, the application may have left this connection behind.
             let left = self.generation != self.session.generation();
             let used = self.session.handle_input(self.now, input);
-            assert!(used > 0 && used <= chunk.len() - offset, "{used} bytes were used");
+            let missing = self.session.missing();
+            assert!((used > 0 || missing > 0) && used <= chunk.len() - offset, "{used} bytes were used");
             if !left {
                 self.wire.received(self.now, &chunk[offset..offset + used]);
             }
             offset += used;
+            if missing > 0
+                && let Some(socket) = &mut self.socket
+            {
+                socket.kept = chunk[offset..].to_vec();
+                socket.wanted = socket.kept.len() + missing;
+                return self.deliver(&chunk, version);
+            }
             self.deliver(&chunk, version);
             if self.session.is_paused() {
                 self.rest = Some((chunk, offset, window));

@@ -532,7 +532,7 @@ impl Pair {
                         self.arrivals.push(packet);
                     }
                     Step::More => break,
-                    Step::Split { .. } => panic!("a frame ends with a packet"),
+                    Step::Split { .. } | Step::Wait { .. } => panic!("a frame ends with a packet"),
                 }
             }
             assert_eq!(server.decoder.buffered(), 0, "a frame ends with a packet");

@@ -28,6 +28,7 @@ pub fn any_split(version: Version, limit: u32, stream: &[u8], piece: usize, wind
     assert_eq!(split(version, limit, stream, 1), whole);
     assert_eq!(split(version, limit, stream, piece), whole);
     assert_eq!(windows(version, limit, stream, window), whole);
+    gathered(version, limit, stream, piece, &whole);
     for (first, body) in &whole.packets {
         assert!(fixed_header(body.len()) + body.len() <= limit as usize);
         packet(version, *first, body);
@@ -57,6 +58,7 @@ pub fn split(version: Version, limit: u32, stream: &[u8], size: usize) -> Found 
                     decoder.recycle(body);
                 }
                 Ok(Step::More) => break,
+                Ok(Step::Wait { .. }) => unreachable!("nobody said that it defers"),
                 Err(error) => {
                     let end = Err(error);
                     return Found { packets, end };
@@ -69,6 +71,43 @@ pub fn split(version: Version, limit: u32, stream: &[u8], size: usize) -> Found 
     }
     let end = Ok(decoder);
     Found { packets, end }
+}
+
+/// Feeds a stream in pieces of `size` bytes, and puts large packets together for the decoder.
+fn gathered(version: Version, limit: u32, stream: &[u8], size: usize, whole: &Found) {
+    let mut decoder = Decoder::new(version, limit);
+    decoder.defers = true;
+    let mut count = 0;
+    let mut kept = Vec::new();
+    let mut wanted = 0;
+    for piece in stream.chunks(size) {
+        let chunk = [&kept, piece].concat();
+        if chunk.len() < wanted {
+            kept = chunk;
+            continue;
+        }
+        (kept, wanted) = (Vec::new(), 0);
+        let mut at = 0;
+        loop {
+            let (first, body) = match decoder.step(&chunk, &mut at, 0) {
+                Ok(Step::Packet { first, start, len }) => (first, chunk[start..][..len].to_vec()),
+                Ok(Step::Split { first, body }) => (first, body),
+                Ok(Step::More) => break,
+                Ok(Step::Wait { missing }) => {
+                    kept = chunk[at..].to_vec();
+                    wanted = kept.len() + missing;
+                    assert!(wanted <= limit as usize && decoder.buffered() == 0);
+                    break;
+                }
+                Err(error) => {
+                    return assert_eq!((count, Err(error)), (whole.packets.len(), whole.end.clone().map(|_| ())));
+                }
+            };
+            assert_eq!(whole.packets[count], (first, body));
+            count += 1;
+        }
+    }
+    assert!(whole.end.is_ok() && count == whole.packets.len());
 }
 
 /// Shows a stream as one chunk through windows of `size` bytes, as one that stays outside of memory.
@@ -94,6 +133,7 @@ pub fn windows(version: Version, limit: u32, chunk: &[u8], size: usize) -> Found
                     decoder.recycle(body);
                 }
                 Ok(Step::More) => break,
+                Ok(Step::Wait { .. }) => unreachable!("nobody said that it defers"),
                 Err(error) => {
                     let end = Err(error);
                     return Found { packets, end };
