@@ -27,12 +27,41 @@ Object.assign(platform, {
     const socket = new WebSocket(url, protocols, options)
     // Errors that come when the client has let go of the socket must not end the process.
     socket.on('error', () => {})
-    // Without an Event object for each message, which is most of what `ws` would spend on it.
-    return Object.defineProperty(socket, 'onmessage', {
-      set(handler: WebSocketLike['onmessage']) {
-        socket.removeAllListeners('message')
-        if (handler) socket.on('message', (data, isBinary) => handler({ data: isBinary ? data : String(data) }))
-      },
-    }) as unknown as WebSocketLike
+    return joined(socket)
   },
 } satisfies typeof platform)
+
+/** Bytes of a message that is not worth a copy. */
+const LONG = 4 * 1024
+/** Bytes that are handed over at once, at most about. */
+const ENOUGH = 32 * 1024
+
+/**
+ * Hands over what one read of the socket brought as one message: brokers send a WebSocket message for each packet, and each costs the same
+ * whatever is in it. Also without the Event object that `ws` makes for each.
+ */
+function joined(socket: WebSocket): WebSocketLike {
+  let handler: WebSocketLike['onmessage'] = null
+  let pieces: Buffer[] = []
+  let length = 0
+  const flush = (): void => {
+    if (length === 0) return
+    const data = pieces.length === 1 ? pieces[0] : Buffer.concat(pieces, length)
+    pieces = []
+    length = 0
+    handler?.({ data })
+  }
+  socket.on('message', (data: Buffer, isBinary) => {
+    if (!isBinary || data.length >= LONG) {
+      flush()
+      handler?.({ data: isBinary ? data : String(data) })
+      return
+    }
+    if (length === 0) queueMicrotask(flush)
+    pieces.push(data)
+    length += data.length
+    if (length >= ENOUGH) flush()
+  })
+  socket.on('close', flush)
+  return Object.defineProperty(socket, 'onmessage', { set: (value) => (handler = value) }) as unknown as WebSocketLike
+}
