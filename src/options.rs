@@ -1,5 +1,7 @@
 //! What the application may ask for, checked. Every default stands here, and every error names the argument.
 
+use std::rc::Rc;
+
 use crate::codec::{self, PropertiesBuf, Property, QoS, check_text, check_topic};
 
 /// One leaf of an options object, as it crosses the boundary.
@@ -11,7 +13,7 @@ pub enum Value {
     Number(f64),
     Text(String),
     Bytes(Vec<u8>),
-    Strings(Vec<String>),
+    Strings(Vec<Rc<str>>),
     /// Of a type that no option has.
     Other,
 }
@@ -575,7 +577,7 @@ mod tests {
     }
 
     fn strings(strings: &[&str]) -> Value {
-        Strings(strings.iter().map(|text| text.to_string()).collect())
+        Strings(strings.iter().map(|&text| text.into()).collect())
     }
 
     fn options(leaves: &[(&str, Value)]) -> Options {

@@ -420,7 +420,11 @@ impl Session {
             } else {
                 match connection.pulse.beat(now) {
                     Beat::Rest => {}
-                    Beat::Ping => self.write(&Packet::PingReq),
+                    Beat::Ping => {
+                        let start = self.output.bytes.len();
+                        self.output.bytes.extend_from_slice(&[first::PINGREQ, 0]);
+                        self.wrote(first::PINGREQ, start, 0, None, None);
+                    }
                     Beat::Dead => {
                         let error = Error::new(ErrorCode::KeepaliveTimeout, "the server did not answer a PINGREQ");
                         self.fail(now, error, true);
@@ -457,13 +461,14 @@ impl Session {
         };
         let mut properties = PropertiesBuf::default();
         self.push_authentication(&mut properties, data.as_deref());
-        let auth = Auth { reason, properties: properties.borrow() };
-        let mut packet = Vec::new();
-        auth.encode(&mut packet);
-        if packet.len() > limit as usize {
-            return self.authentication_failed(now, too_large(packet.len(), limit));
+        let start = self.output.bytes.len();
+        Auth { reason, properties: properties.borrow() }.encode(&mut self.output.bytes);
+        let size = self.output.bytes.len() - start;
+        if size > limit as usize {
+            self.output.bytes.truncate(start);
+            return self.authentication_failed(now, too_large(size, limit));
         }
-        self.write(&Packet::Auth(auth));
+        self.wrote(first::AUTH, start, 0, None, Some(reason));
     }
 
     /// Our side of an authentication is at its end, and so is the connection [MQTT-4.12.1-2].

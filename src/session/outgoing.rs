@@ -3,18 +3,6 @@
 use super::*;
 
 impl Session {
-    pub(super) fn write(&mut self, packet: &Packet<'_>) {
-        let start = self.output.bytes.len();
-        packet.encode(self.version, &mut self.output.bytes);
-        let reason = match packet {
-            Packet::Disconnect(disconnect) => Some(disconnect.reason),
-            Packet::Auth(auth) => Some(auth.reason),
-            _ => None,
-        };
-        let first = self.output.bytes[start];
-        self.wrote(first, start, 0, None, reason);
-    }
-
     /// DISCONNECT, without what makes it larger than the server takes [MQTT-3.2.2-15] [MQTT-3.14.2-3].
     pub(super) fn write_disconnect(
         &mut self,

@@ -1,7 +1,7 @@
 //! One client's session tied to a socket and a timer. Whatever happens, the session is told, and then everything it asks
 //! for is done ([`Link::pump`]). JavaScript is only ever called while nothing is borrowed, so it may call back.
 
-use std::cell::{Cell, RefCell};
+use std::cell::{Cell, RefCell, RefMut};
 use std::collections::VecDeque;
 use std::rc::{Rc, Weak};
 
@@ -116,7 +116,7 @@ pub struct Inner {
 
 pub struct Link {
     host: Host,
-    pub inner: RefCell<Inner>,
+    inner: RefCell<Inner>,
     handlers: RefCell<Option<Handlers>>,
     /// A chunk is being read, or waits for the application.
     reading: Cell<bool>,
@@ -174,6 +174,10 @@ impl Link {
         link
     }
 
+    pub fn inner(&self) -> RefMut<'_, Inner> {
+        self.inner.borrow_mut()
+    }
+
     // ------------------------------------------------------------------------------------ the socket
 
     fn on_open(self: &Rc<Self>) {
@@ -193,7 +197,7 @@ impl Link {
 
     /// Whether the server chose a subprotocol that was offered. A transport without subprotocols has none to choose.
     fn agreed(&self) -> bool {
-        let socket = self.inner.borrow().socket.clone();
+        let socket = self.inner().socket.clone();
         let protocol = socket.and_then(|socket| Reflect::get(&socket, &"protocol".into()).ok());
         match protocol.filter(|protocol| protocol.is_string()) {
             Some(protocol) => {
@@ -212,11 +216,11 @@ impl Link {
 
     fn on_message(self: &Rc<Self>, event: MessageEvent) {
         if self.reading.get() {
-            return self.inner.borrow_mut().inbox.push_back(event);
+            return self.inner().inbox.push_back(event);
         }
         self.read_chunk(&event);
         self.read_inbox();
-        if self.inner.borrow().session.has_commands() {
+        if self.inner().session.has_commands() {
             return self.pump();
         }
         // What chunks of the same turn ask for leaves as one frame.
@@ -225,7 +229,7 @@ impl Link {
 
     fn read_inbox(self: &Rc<Self>) {
         while !self.reading.get() {
-            let Some(event) = self.inner.borrow_mut().inbox.pop_front() else {
+            let Some(event) = self.inner().inbox.pop_front() else {
                 return;
             };
             self.read_chunk(&event);
@@ -234,7 +238,7 @@ impl Link {
 
     fn read_chunk(self: &Rc<Self>, event: &MessageEvent) {
         let window = {
-            let inner = &mut *self.inner.borrow_mut();
+            let inner = &mut *self.inner();
             inner.window.resize(WINDOW, 0);
             inner.window.as_mut_ptr()
         };
@@ -252,7 +256,7 @@ impl Link {
         self.reading.set(true);
         loop {
             let (used, connected) = {
-                let inner = &mut *self.inner.borrow_mut();
+                let inner = &mut *self.inner();
                 inner.now = now();
                 let bytes = inner.window.get(..loaded).unwrap_or_default();
                 let input = Input { bytes, offset, beyond: total - offset - loaded };
@@ -263,7 +267,7 @@ impl Link {
             self.deliver();
             if connected {
                 // The application gets a task of its own to add handlers.
-                self.inner.borrow_mut().rest = Some((offset, total));
+                self.inner().rest = Some((offset, total));
                 return self.host.later();
             }
             if offset >= total {
@@ -277,14 +281,14 @@ impl Link {
     /// Copies the next piece of the current chunk into the window, `room` bytes at most.
     fn load(&self, offset: usize, room: usize, total: usize) -> usize {
         let len = room.min(total - offset);
-        let window = self.inner.borrow_mut().window.as_mut_ptr();
+        let window = self.inner().window.as_mut_ptr();
         self.host.copy(offset, window, len);
         len
     }
 
     /// Goes on with input that waited for the application.
     pub fn resume(self: &Rc<Self>) {
-        let rest = self.inner.borrow_mut().rest.take();
+        let rest = self.inner().rest.take();
         let Some((offset, total)) = rest else { return };
         self.reading.set(false);
         if offset < total {
@@ -307,7 +311,7 @@ impl Link {
         let keeps = self.host.owns();
         let open = number(&socket, "readyState") == Some(f64::from(WebSocket::OPEN));
         {
-            let inner = &mut *self.inner.borrow_mut();
+            let inner = &mut *self.inner();
             inner.socket = Some(socket);
             inner.keeps = keeps;
         }
@@ -319,7 +323,7 @@ impl Link {
     /// Nothing of the socket is heard any more.
     fn detach(&self) -> bool {
         let socket = {
-            let inner = &mut *self.inner.borrow_mut();
+            let inner = &mut *self.inner();
             inner.inbox.clear();
             if inner.rest.take().is_some() {
                 self.reading.set(false);
@@ -345,7 +349,7 @@ impl Link {
     // ------------------------------------------------------------------------------------ what the session asks for
 
     fn inform(&self, what: impl FnOnce(&mut Session, Instant)) {
-        let inner = &mut *self.inner.borrow_mut();
+        let inner = &mut *self.inner();
         inner.now = now();
         what(&mut inner.session, inner.now);
     }
@@ -358,10 +362,10 @@ impl Link {
         loop {
             self.transmit();
             self.deliver();
-            let command = self.inner.borrow_mut().session.poll_command();
+            let command = self.inner().session.poll_command();
             match command {
                 Some(command) => self.execute(command),
-                None if self.inner.borrow().session.pending_output() == 0 => break,
+                None if self.inner().session.pending_output() == 0 => break,
                 None => {}
             }
         }
@@ -374,7 +378,7 @@ impl Link {
         let mut sent = false;
         loop {
             let copy = {
-                let inner = &mut *self.inner.borrow_mut();
+                let inner = &mut *self.inner();
                 let now = inner.now;
                 let Some(bytes) = inner.session.poll_transmit(now) else {
                     break;
@@ -396,10 +400,10 @@ impl Link {
     }
 
     fn check_transport(&self) {
-        let socket = self.inner.borrow().socket.clone();
+        let socket = self.inner().socket.clone();
         let Some(socket) = socket else { return };
         let buffered = number(&socket, "bufferedAmount");
-        let inner = &mut *self.inner.borrow_mut();
+        let inner = &mut *self.inner();
         inner.session.handle_writable(inner.now, buffered.unwrap_or(0.0) as usize);
     }
 
@@ -410,16 +414,16 @@ impl Link {
         }
         loop {
             let words = {
-                let inner = &mut *self.inner.borrow_mut();
+                let inner = &mut *self.inner();
                 inner.record_events();
                 std::mem::take(&mut inner.words)
             };
             if words.is_empty() {
-                self.inner.borrow_mut().words = words;
+                self.inner().words = words;
                 break;
             }
             self.host.batch(words.as_ptr(), words.len());
-            let inner = &mut *self.inner.borrow_mut();
+            let inner = &mut *self.inner();
             inner.words = words;
             inner.words.clear();
             inner.topics.clear();
@@ -461,13 +465,13 @@ impl Link {
     /// JavaScript awaits for us: the task queue of wasm-bindgen-futures runs from microtasks of its own, where nobody
     /// catches a trap, and what is left in it would run on into the next instance.
     fn follow(&self, promise: &Promise, asked: u32) {
-        let generation = self.inner.borrow().session.generation();
+        let generation = self.inner().session.generation();
         self.host.follow(promise, generation, asked);
     }
 
     /// What a promise of the application brought; `None`: it was rejected. What an earlier attempt asked for is dropped.
     pub fn settle(self: &Rc<Self>, generation: u32, asked: u32, value: Option<JsValue>) {
-        if generation != self.inner.borrow().session.generation() {
+        if generation != self.inner().session.generation() {
             return;
         }
         match (asked, value) {
@@ -492,7 +496,7 @@ impl Link {
 
     fn arm(&self) {
         let ms = {
-            let inner = &mut *self.inner.borrow_mut();
+            let inner = &mut *self.inner();
             let drain = inner.session.is_blocked().then(|| inner.now.after_ms(DRAIN_MS));
             let next = [inner.session.poll_timeout(), drain].into_iter().flatten().min();
             match (next, inner.armed) {
@@ -514,14 +518,14 @@ impl Link {
     }
 
     pub fn timeout(self: &Rc<Self>) {
-        self.inner.borrow_mut().armed = None;
+        self.inner().armed = None;
         self.inform(Session::handle_timeout);
         self.check_transport();
         self.pump();
     }
 
     pub fn take_object(&self, index: usize) -> JsValue {
-        let event = self.inner.borrow_mut().objects.get_mut(index).and_then(Option::take);
+        let event = self.inner().objects.get_mut(index).and_then(Option::take);
         event.map_or(JsValue::UNDEFINED, |event| objects::event(&event))
     }
 }
@@ -583,18 +587,30 @@ fn number(object: &JsValue, name: &str) -> Option<f64> {
     Reflect::get(object, &name.into()).ok()?.as_f64()
 }
 
+/// What is a string in a list.
+pub fn strings(list: &Array) -> Vec<Rc<str>> {
+    let mut strings = Vec::new();
+    for item in list.iter() {
+        if let Some(text) = item.as_string() {
+            strings.push(text.into());
+        }
+    }
+    strings
+}
+
 /// What `resolve` brings: `{ urls, credentials, dynamic }`, made by our own JavaScript.
 fn resolved(value: JsValue) -> Resolved {
     let get = |object: &JsValue, name: &str| Reflect::get(object, &name.into()).unwrap_or(JsValue::UNDEFINED);
-    let list = |name| Array::from(&get(&value, name)).to_vec().into_iter();
+    let mut credentials = Vec::new();
+    for given in Array::from(&get(&value, "credentials")) {
+        credentials.push(Credentials {
+            username: get(&given, "username").as_string(),
+            password: get(&given, "password").dyn_into::<Uint8Array>().ok().map(|password| password.to_vec()),
+        });
+    }
     Resolved {
-        urls: list("urls").filter_map(|url| url.as_string()).map(Into::into).collect(),
-        credentials: list("credentials")
-            .map(|credentials| Credentials {
-                username: get(&credentials, "username").as_string(),
-                password: get(&credentials, "password").dyn_into::<Uint8Array>().ok().map(|password| password.to_vec()),
-            })
-            .collect(),
+        urls: strings(&Array::from(&get(&value, "urls"))),
+        credentials,
         dynamic: get(&value, "dynamic").is_truthy(),
     }
 }
