@@ -273,17 +273,16 @@ impl Session {
     pub(super) fn session_lost(&mut self) {
         self.resend.clear();
         self.received.clear();
-        let mut again = Vec::new();
+        let mut again = Line::new();
         for entry in self.identifiers.drain(|entry| matches!(entry, Entry::Publish { .. } | Entry::Release { .. })) {
+            let mut error = Error::new(ErrorCode::SessionLost, "the server lost the session");
             match entry {
-                Entry::Publish { message, .. } if message.qos == QoS::AtLeastOnce => again.push(message),
-                Entry::Publish { message: Outgoing { token, topic, .. }, .. } => {
-                    let error = Error::new(ErrorCode::SessionLost, "the server lost the session");
-                    self.fail_message(token, error.with_topic(&topic));
+                Entry::Publish { message, .. } if message.qos == QoS::AtLeastOnce => again.push_back(message),
+                Entry::Publish { message, .. } => {
+                    error.topic = Some(message.topic.clone());
+                    self.fail_message(message.token, error);
                 }
-                Entry::Release { token, .. } => {
-                    self.fail_message(token, Error::new(ErrorCode::SessionLost, "the server lost the session"));
-                }
+                Entry::Release { token, .. } => self.fail_message(token, error),
                 _ => {}
             }
         }
@@ -323,12 +322,13 @@ impl Session {
         if let Authentication::Again(token) = connection.authentication {
             self.interrupted = token;
         }
-        let cut = self.identifiers.drain(|entry| matches!(entry, Entry::Subscribe(_) | Entry::Unsubscribe(_)));
-        let parts = cut.into_iter().filter_map(|entry| match entry {
-            Entry::Subscribe(part) | Entry::Unsubscribe(part) => Some(part),
-            _ => None,
-        });
-        self.subscriptions.cut(parts.collect());
+        let mut parts = Vec::new();
+        for entry in self.identifiers.drain(|entry| matches!(entry, Entry::Subscribe(_) | Entry::Unsubscribe(_))) {
+            if let Entry::Subscribe(part) | Entry::Unsubscribe(part) = entry {
+                parts.push(part);
+            }
+        }
+        self.subscriptions.cut(parts);
         let mut first: Option<&mut Outgoing> = None;
         for (_, entry) in self.identifiers.iter_mut() {
             match entry {
@@ -465,10 +465,8 @@ impl Session {
         self.trial = None;
         self.resend.clear();
         let mut tokens: Vec<Token> = self.waiting.drain().into_iter().map(|message| message.token).collect();
-        for entry in self.identifiers.drain(|entry| !matches!(entry, Entry::Free)) {
-            if let Entry::Publish { message: Outgoing { token, .. }, .. } | Entry::Release { token, .. } = entry {
-                tokens.push(token);
-            }
+        for mut entry in self.identifiers.drain(|entry| !matches!(entry, Entry::Free)) {
+            tokens.extend(entry.token().copied());
         }
         tokens.extend(self.subscriptions.close());
         tokens.append(&mut self.drains);

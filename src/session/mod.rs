@@ -18,7 +18,7 @@ use crate::codec::{self, first, *};
 use crate::options::{Draft, InvalidArgument, Options, VersionChoice, Will};
 use connection::{Authentication, Beat, Connection, Naming, Owed, Stage};
 pub use event::*;
-use inflight::{Entry, Identifiers, Outgoing, Received, Waiting};
+use inflight::{Entry, Identifiers, Line, Outgoing, Received, Waiting};
 use outgoing::{check_message, encode_publish, too_large};
 use reconnect::{Reconnect, Verdict, verdict};
 use subscriptions::Subscriptions;
@@ -689,7 +689,7 @@ impl Session {
     ) -> Result<Accepted, Box<Error>> {
         self.check_open()?;
         let draft = if self.version == Version::V4 { Draft::default() } else { draft };
-        let message = Outgoing {
+        let message = Box::new(Outgoing {
             token,
             order: self.order,
             topic,
@@ -701,7 +701,7 @@ impl Session {
             expiry: draft.message_expiry.map(|seconds| (now, seconds)),
             sent: false,
             cuts: 0,
-        };
+        });
         let server = self.connection.as_ref().and_then(|connection| connection.server.as_ref());
         if let Some(server) = server {
             check_message(&message, server)?;
@@ -816,14 +816,10 @@ impl Session {
         self.drains.retain(|&other| other != token);
         if !self.waiting.withdraw(token) && !self.subscriptions.cancel(token, &mut self.events) {
             for (_, entry) in self.identifiers.iter_mut() {
-                match entry {
-                    Entry::Publish { message: Outgoing { token: other, .. }, .. }
-                    | Entry::Release { token: other, .. }
-                        if *other == token =>
-                    {
-                        *other = 0;
-                    }
-                    _ => {}
+                if let Some(other) = entry.token()
+                    && *other == token
+                {
+                    *other = 0;
                 }
             }
             if let Some(connection) = &mut self.connection

@@ -163,7 +163,7 @@ impl Session {
     }
 
     /// Sends a message for the first time. There is a connection, and quota.
-    pub(super) fn send_message(&mut self, now: Instant, mut message: Outgoing) {
+    pub(super) fn send_message(&mut self, now: Instant, mut message: Box<Outgoing>) {
         if let Some((since, seconds)) = message.expiry.take() {
             let waited = now.since_ms(since) / 1_000;
             if waited > 0 && waited >= u64::from(seconds) {
@@ -194,7 +194,7 @@ impl Session {
         let alias = message.alias.take();
         let topic = message.topic.clone();
         let Some(id) = self.identifiers.vacant() else {
-            return self.waiting.push_front(vec![message]);
+            return self.waiting.push_front([message].into());
         };
         let publish = message.packet(id, false);
         let out = &mut self.output.bytes;
