@@ -265,8 +265,9 @@ impl Session {
     /// The server has the session: what it has not acknowledged is sent again, in order [MQTT-4.4.0-1].
     pub(super) fn resume(&mut self) {
         // Releases first, for they wait for no quota [MQTT-3.3.4-8].
-        self.resend = self.identifiers.in_order(|entry| matches!(entry, Entry::Release { .. })).into();
-        self.resend.extend(self.identifiers.in_order(|entry| matches!(entry, Entry::Publish { .. })));
+        self.resend = self.identifiers.in_order(|entry| matches!(entry, Entry::Release { .. }));
+        self.resend.append(&mut self.identifiers.in_order(|entry| matches!(entry, Entry::Publish { .. })));
+        self.resend.reverse();
     }
 
     /// The server has no session: QoS 1 is published anew; a QoS 2 message that was sent could arrive twice, so it fails.
@@ -464,11 +465,14 @@ impl Session {
         self.ending = None;
         self.trial = None;
         self.resend.clear();
-        let mut tokens: Vec<Token> = self.waiting.drain().into_iter().map(|message| message.token).collect();
+        let mut tokens = Vec::new();
+        for message in self.waiting.drain() {
+            tokens.push(message.token);
+        }
         for mut entry in self.identifiers.drain(|entry| !matches!(entry, Entry::Free)) {
             tokens.extend(entry.token().copied());
         }
-        tokens.extend(self.subscriptions.close());
+        tokens.append(&mut self.subscriptions.close());
         tokens.append(&mut self.drains);
         tokens.push(std::mem::take(&mut self.interrupted));
         for token in tokens {

@@ -212,8 +212,8 @@ pub struct Session {
     /// Bytes that the full transport may hold.
     ceiling: Option<usize>,
     identifiers: Identifiers,
-    /// Identifiers of messages that an earlier connection left unacknowledged, to be sent again.
-    resend: VecDeque<u16>,
+    /// Identifiers of messages that an earlier connection left unacknowledged, to be sent again: the last one first.
+    resend: Vec<u16>,
     waiting: Waiting,
     received: Received,
     subscriptions: Subscriptions,
@@ -270,7 +270,7 @@ impl Session {
             blocked: false,
             ceiling: None,
             identifiers: Identifiers::default(),
-            resend: VecDeque::new(),
+            resend: Vec::new(),
             waiting: Waiting::default(),
             received: Received::default(),
             subscriptions: Subscriptions::default(),

@@ -92,11 +92,11 @@ impl Session {
             return;
         }
         while !self.blocked {
-            let Some(&id) = self.resend.front() else { break };
+            let Some(&id) = self.resend.last() else { break };
             if !self.send_again(id) {
                 break;
             }
-            self.resend.pop_front();
+            self.resend.pop();
             self.fill_transport();
         }
         while !self.blocked {

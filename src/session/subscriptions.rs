@@ -686,9 +686,9 @@ impl Subscriptions {
         numbers.retain(|&number| self.wanted(number).is_some_and(|filter| filter.open == 0));
         if !numbers.is_empty() {
             // Ahead of what the application asked since, which may be to leave one of them.
-            let later = std::mem::take(&mut self.waiting);
+            let mut later = std::mem::take(&mut self.waiting);
             self.request(0, Kind::Restore { lost }, &numbers);
-            self.waiting.extend(later);
+            self.waiting.append(&mut later);
         }
     }
 
