@@ -306,7 +306,7 @@ impl Session {
     pub(super) fn drop_connection(&mut self, now: Instant) -> bool {
         self.generation = self.generation.wrapping_add(1);
         // What the attempt had still to ask for.
-        self.commands.retain(|command| matches!(command, Command::Close { .. } | Command::Judge { .. }));
+        keep(&mut self.commands, |command| matches!(command, Command::Close { .. } | Command::Judge { .. }));
         let Some(connection) = self.connection.take() else {
             return false;
         };
