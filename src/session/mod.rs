@@ -29,8 +29,14 @@ use topics::{Found, Slots};
 pub struct Instant(pub u64);
 
 impl Instant {
+    // A multiplication of 64 bits that saturates is long: one copy will do.
+    #[inline(never)]
     pub fn after_ms(self, ms: u64) -> Self {
         Self(self.0.saturating_add(ms.saturating_mul(1_000)))
+    }
+
+    pub fn first(instants: &[Option<Self>]) -> Option<Self> {
+        instants.iter().flatten().min().copied()
     }
 
     pub fn since_ms(self, earlier: Self) -> u64 {
@@ -915,7 +921,7 @@ impl Session {
             Some(_) => connection.pulse.next(),
         });
         let ending = self.ending.as_ref().map(|ending| ending.deadline);
-        [self.retry_at, connection, ending, self.waiting.expiry()].into_iter().flatten().min()
+        Instant::first(&[self.retry_at, connection, ending, self.waiting.expiry()])
     }
 
     #[inline]

@@ -498,7 +498,7 @@ impl Link {
         let ms = {
             let inner = &mut *self.inner();
             let drain = inner.session.is_blocked().then(|| inner.now.after_ms(DRAIN_MS));
-            let next = [inner.session.poll_timeout(), drain].into_iter().flatten().min();
+            let next = Instant::first(&[inner.session.poll_timeout(), drain]);
             match (next, inner.armed) {
                 (None, None) => return,
                 (None, Some(_)) => {
