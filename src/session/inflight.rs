@@ -172,14 +172,26 @@ impl Identifiers {
 
     /// The identifiers of what `which` picks, in the order of the application's publishes.
     pub fn in_order(&self, which: fn(&Entry) -> bool) -> Vec<u16> {
-        let picked = self.entries.iter().enumerate().filter(|(_, entry)| which(entry));
-        let heap: BinaryHeap<_> = picked.map(|(id, entry)| (entry.order(), id as u16)).collect();
-        heap.into_sorted_vec().into_iter().map(|(_, id)| id).collect()
+        let mut heap = Vec::new();
+        for (id, entry) in self.entries.iter().enumerate() {
+            if which(entry) {
+                heap.push((entry.order(), id as u16));
+            }
+        }
+        let mut ids = Vec::new();
+        for (_, id) in BinaryHeap::from(heap).into_sorted_vec() {
+            ids.push(id);
+        }
+        ids
     }
 
     /// Takes out what `which` picks, in the same order.
     pub fn drain(&mut self, which: fn(&Entry) -> bool) -> Vec<Entry> {
-        self.in_order(which).into_iter().map(|id| self.free(id)).collect()
+        let mut entries = Vec::new();
+        for id in self.in_order(which) {
+            entries.push(self.free(id));
+        }
+        entries
     }
 }
 

@@ -470,7 +470,9 @@ impl Session {
             tokens.push(message.token);
         }
         for mut entry in self.identifiers.drain(|entry| !matches!(entry, Entry::Free)) {
-            tokens.extend(entry.token().copied());
+            if let Some(token) = entry.token() {
+                tokens.push(*token);
+            }
         }
         tokens.append(&mut self.subscriptions.close());
         tokens.append(&mut self.drains);

@@ -257,9 +257,10 @@ impl Subscriptions {
             if let Kind::Subscribe(handle) = kind {
                 self.end(handle);
             }
-            let request = self.remove_request(at);
-            for answer in request.iter().flat_map(|request| &request.filters) {
-                self.settle(answer.number);
+            if let Some(request) = self.remove_request(at) {
+                for answer in request.filters {
+                    self.settle(answer.number);
+                }
             }
         } else if let Kind::Subscribe(handle) = kind {
             self.leave(0, handle, PropertiesBuf::default(), events);

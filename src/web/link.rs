@@ -559,17 +559,22 @@ impl Inner {
                     }
                 }
                 Event::Slot { slot, topic, routes, identifiers } => {
-                    self.words.extend([record::SLOT | slot << 12, topic.as_ptr() as u32, topic.len() as u32]);
-                    self.words.extend([routes.len() as u32, identifiers.len() as u32]);
+                    self.words.push(record::SLOT | slot << 12);
+                    self.words.push(topic.as_ptr() as u32);
+                    self.words.push(topic.len() as u32);
+                    self.words.push(routes.len() as u32);
+                    self.words.push(identifiers.len() as u32);
                     self.words.extend_from_slice(&routes);
                     self.words.extend_from_slice(&identifiers);
                     self.topics.push(topic);
                 }
                 Event::Published { token, reason, properties: None } => {
-                    self.words.extend([record::DONE | u32::from(reason.0) << 8, token]);
+                    self.words.push(record::DONE | u32::from(reason.0) << 8);
+                    self.words.push(token);
                 }
                 event => {
-                    self.words.extend([record::EVENT, self.objects.len() as u32]);
+                    self.words.push(record::EVENT);
+                    self.words.push(self.objects.len() as u32);
                     self.objects.push(Some(event));
                 }
             }

@@ -57,7 +57,10 @@ impl Object {
         if pairs.length() > 0 {
             self.put("userProperties", &pairs);
         }
-        let identifiers: Array = properties.identifiers().map(JsValue::from).collect();
+        let identifiers = Array::new();
+        for identifier in properties.identifiers() {
+            identifiers.push(&identifier.into());
+        }
         if identifiers.length() > 0 {
             self.put("subscriptionIdentifiers", &identifiers);
         }
@@ -65,7 +68,11 @@ impl Object {
 }
 
 fn user_properties(properties: Properties<'_>) -> Array {
-    properties.user_properties().map(|(name, value)| Array::of2(&name.into(), &value.into())).collect()
+    let pairs = Array::new();
+    for (name, value) in properties.user_properties() {
+        pairs.push(&Array::of2(&name.into(), &value.into()));
+    }
+    pairs
 }
 
 pub fn event(event: &Event) -> JsValue {
@@ -263,7 +270,11 @@ fn server(server: &Server, properties: Properties<'_>) -> Object {
 
 /// How the server answered each filter: as grants of a Subscription, or just the codes.
 fn filters(codes: &[FilterCode], grants: bool) -> Array {
-    codes.iter().map(|code| filter(code, grants)).collect()
+    let filters = Array::new();
+    for code in codes {
+        filters.push(&filter(code, grants));
+    }
+    filters
 }
 
 fn filter(code: &FilterCode, grant: bool) -> Object {
