@@ -1,5 +1,7 @@
 //! What the application may ask for, checked. Every default stands here, and every error names the argument.
 
+use std::rc::Rc;
+
 use crate::codec::{self, PropertiesBuf, Property, QoS, check_text, check_topic};
 
 /// One leaf of an options object, as it crosses the boundary.
@@ -11,7 +13,7 @@ pub enum Value {
     Number(f64),
     Text(String),
     Bytes(Vec<u8>),
-    Strings(Vec<String>),
+    Strings(Vec<Rc<str>>),
     /// Of a type that no option has.
     Other,
 }
@@ -145,12 +147,60 @@ const TOPIC: &str = "must be a topic: 1 to 65535 bytes in UTF-8, without the wil
 const PAIRS: &str = "must be pairs of strings, each of at most 65535 bytes in UTF-8, without U+0000";
 const OVERFLOW: &str = "must be 'reject', 'drop-oldest', 'drop-newest' or 'latest-per-topic'";
 const BYTES: &str = "must be bytes, 65535 at most";
+const BYTES_OR_NONE: &str = "must be a whole number of bytes, 1 to 4294967295, or Infinity";
 const MILLISECONDS: &str = "must be a number of milliseconds, 0 or more";
 const SECONDS: &str = "must be a whole number of seconds, 0 to 4294967295";
 const SECONDS_OR_FOREVER: &str = "must be a whole number of seconds, 0 to 4294967295, or Infinity";
 const COUNT: &str = "must be a whole number, 0 or more, or Infinity";
 const TWO_BYTES: &str = "must be a whole number from 0 to 65535";
 const TWO_BYTES_NOT_ZERO: &str = "must be a whole number from 1 to 65535";
+
+macro_rules! leaves {
+    ($options:ident, $value:ident: $($path:literal => $assign:expr;)*) => {
+        &[$(($path, |$options, $value| { $assign; Ok(()) }),)*]
+    };
+}
+
+/// A path, and what it sets.
+type Leaf = (&'static str, fn(&mut Options, &Value) -> Checked<()>);
+
+/// All options but the will's.
+const LEAVES: &[Leaf] = leaves! { options, value:
+    "protocolVersion" => options.version = value.version()?;
+    "clientId" => options.client_id = Some(value.text()?.to_owned());
+    "clean" => options.clean = value.flag()?;
+    "keepalive" => options.keep_alive = value.whole(0, 0xFFFF, TWO_BYTES)? as u16;
+    "connectTimeout" => options.connect_timeout_ms = value.timeout()?;
+    "authentication.method" => options.authentication_method = Some(value.text()?.to_owned());
+    "resubscribe" => options.resubscribe = value.flag()?;
+    "topicAliases" => options.topic_aliases = value.flag()?;
+    "properties.sessionExpiryInterval" => options.properties.session_expiry = Some(value.seconds_or_forever()?);
+    "properties.receiveMaximum" =>
+        options.properties.receive_maximum = value.whole(1, 0xFFFF, TWO_BYTES_NOT_ZERO)? as u16;
+    "properties.maximumPacketSize" => options.properties.maximum_packet_size = value.unless_infinite(1, BYTES_OR_NONE)?;
+    "properties.topicAliasMaximum" => options.properties.topic_alias_maximum = value.whole(0, 0xFFFF, TWO_BYTES)? as u16;
+    "properties.requestResponseInformation" => options.properties.request_response_information = value.flag()?;
+    "properties.requestProblemInformation" => options.properties.request_problem_information = value.flag()?;
+    "properties.userProperties" => {
+        options.properties.user_properties.clear();
+        value.user_properties(&mut options.properties.user_properties)?;
+    };
+    "reconnect" => match value.flag() {
+        Ok(true) => _ = options.reconnect.get_or_insert_default(),
+        Ok(false) => options.reconnect = None,
+        Err(_) => return Err("must be true, false or an object"),
+    };
+    "reconnect.minDelay" => options.backoff().min = Some(value.milliseconds()?);
+    "reconnect.maxDelay" => options.backoff().max = Some(value.milliseconds()?);
+    "reconnect.factor" => options.backoff().factor = value.thousandths(1.0, f64::MAX, "must be a number, 1 or more")?;
+    "reconnect.jitter" => options.backoff().jitter = value.thousandths(0.0, 1.0, "must be a number from 0 to 1")?;
+    "reconnect.maxAttempts" => options.backoff().max_attempts = value.unless_infinite(0, COUNT)?;
+    "reconnect.initial" => options.backoff().initial = value.flag()?;
+    "queue.maxMessages" => options.queue.max_messages = value.count()?;
+    "queue.maxBytes" => options.queue.max_bytes = value.count()?;
+    "queue.overflow" => options.queue.overflow = value.overflow()?;
+    "queue.qos0" => options.queue.qos0 = value.flag()?;
+};
 
 impl Options {
     pub fn new() -> Self {
@@ -187,36 +237,14 @@ impl Options {
         if let Value::Undefined = value {
             return Ok(());
         }
-        match path {
-            "protocolVersion" => self.version = value.version()?,
-            "clientId" => self.client_id = Some(value.text()?.to_owned()),
-            "clean" => self.clean = value.flag()?,
-            "keepalive" => self.keep_alive = value.whole(0, 0xFFFF, TWO_BYTES)? as u16,
-            "connectTimeout" => match value.milliseconds() {
-                Ok(ms) if ms > 0 => self.connect_timeout_ms = ms,
-                _ => return Err("must be a number of milliseconds, more than 0"),
-            },
-            "authentication.method" => self.authentication_method = Some(value.text()?.to_owned()),
-            "reconnect" => match value.flag() {
-                Ok(true) => _ = self.reconnect.get_or_insert_default(),
-                Ok(false) => self.reconnect = None,
-                Err(_) => return Err("must be true, false or an object"),
-            },
-            "resubscribe" => self.resubscribe = value.flag()?,
-            "topicAliases" => self.topic_aliases = value.flag()?,
-            _ => match path.split_once('.') {
-                Some(("will", name)) => {
-                    return self.will.get_or_insert_default().assign(name, value);
-                }
-                Some(("properties", name)) => return self.properties.assign(name, value),
-                Some(("reconnect", name)) => {
-                    return self.reconnect.get_or_insert_default().assign(name, value);
-                }
-                Some(("queue", name)) => return self.queue.assign(name, value),
-                _ => return Err(UNKNOWN),
-            },
+        if let Some(name) = path.strip_prefix("will.") {
+            return self.will.get_or_insert_default().assign(name, value);
         }
-        Ok(())
+        if path.starts_with("reconnect.") {
+            self.backoff();
+        }
+        let (_, assign) = LEAVES.iter().find(|(name, _)| *name == path).ok_or(UNKNOWN)?;
+        assign(self, value)
     }
 
     /// What no single leaf can show.
@@ -234,6 +262,10 @@ impl Options {
         self.will.as_ref().map_or(Ok(()), Will::check)
     }
 
+    fn backoff(&mut self) -> &mut Backoff {
+        self.reconnect.get_or_insert_default()
+    }
+
     /// Seconds; None: left out. Unless asked for, as long as a short cut may last.
     pub fn session_expiry(&self) -> Option<u32> {
         self.properties.session_expiry.or(self.reconnect.is_some().then_some(300))
@@ -246,35 +278,6 @@ impl Default for Options {
     }
 }
 
-impl ConnectProperties {
-    fn assign(&mut self, name: &str, value: &Value) -> Checked<()> {
-        match name {
-            "sessionExpiryInterval" => self.session_expiry = Some(value.seconds_or_forever()?),
-            "receiveMaximum" => {
-                self.receive_maximum = value.whole(1, 0xFFFF, TWO_BYTES_NOT_ZERO)? as u16;
-            }
-            "maximumPacketSize" => {
-                const SIZE: &str = "must be a whole number of bytes, 1 to 4294967295, or Infinity";
-                self.maximum_packet_size = match value {
-                    Value::Number(f64::INFINITY) => None,
-                    value => Some(value.whole(1, u32::MAX, SIZE)?),
-                };
-            }
-            "topicAliasMaximum" => {
-                self.topic_alias_maximum = value.whole(0, 0xFFFF, TWO_BYTES)? as u16;
-            }
-            "requestResponseInformation" => self.request_response_information = value.flag()?,
-            "requestProblemInformation" => self.request_problem_information = value.flag()?,
-            "userProperties" => {
-                self.user_properties.clear();
-                value.user_properties(&mut self.user_properties)?;
-            }
-            _ => return Err(UNKNOWN),
-        }
-        Ok(())
-    }
-}
-
 impl Default for Backoff {
     fn default() -> Self {
         Self { min: None, max: None, factor: 2_000, jitter: 500, max_attempts: None, initial: false }
@@ -282,46 +285,11 @@ impl Default for Backoff {
 }
 
 impl Backoff {
-    fn assign(&mut self, name: &str, value: &Value) -> Checked<()> {
-        match name {
-            "minDelay" => self.min = Some(value.milliseconds()?),
-            "maxDelay" => self.max = Some(value.milliseconds()?),
-            "factor" => {
-                self.factor = value.thousandths(1.0, f64::MAX, "must be a number, 1 or more")?;
-            }
-            "jitter" => {
-                self.jitter = value.thousandths(0.0, 1.0, "must be a number from 0 to 1")?;
-            }
-            "maxAttempts" => {
-                self.max_attempts = match value {
-                    Value::Number(f64::INFINITY) => None,
-                    value => Some(value.whole(0, u32::MAX, COUNT)?),
-                };
-            }
-            "initial" => self.initial = value.flag()?,
-            _ => return Err(UNKNOWN),
-        }
-        Ok(())
-    }
-
     /// The first delay and the longest, ms. The default of one gives way where only the other was asked for.
     pub fn delays(&self) -> (u32, u32) {
         let max = self.max.unwrap_or(30_000);
         let min = self.min.unwrap_or(max.min(1_000));
         (min, max.max(min))
-    }
-}
-
-impl Queue {
-    fn assign(&mut self, name: &str, value: &Value) -> Checked<()> {
-        match name {
-            "maxMessages" => self.max_messages = value.count()?,
-            "maxBytes" => self.max_bytes = value.count()?,
-            "overflow" => self.overflow = value.overflow()?,
-            "qos0" => self.qos0 = value.flag()?,
-            _ => return Err(UNKNOWN),
-        }
-        Ok(())
     }
 }
 
@@ -534,16 +502,17 @@ impl Value {
     }
 
     fn seconds_or_forever(&self) -> Checked<u32> {
-        match self {
-            Value::Number(f64::INFINITY) => Ok(u32::MAX),
-            value => value.whole(0, u32::MAX, SECONDS_OR_FOREVER),
-        }
+        Ok(self.unless_infinite(0, SECONDS_OR_FOREVER)?.unwrap_or(u32::MAX))
     }
 
     fn count(&self) -> Checked<u32> {
+        Ok(self.unless_infinite(0, COUNT)?.unwrap_or(u32::MAX))
+    }
+
+    fn unless_infinite(&self, min: u32, message: &'static str) -> Checked<Option<u32>> {
         match self {
-            Value::Number(f64::INFINITY) => Ok(u32::MAX),
-            value => value.whole(0, u32::MAX, COUNT),
+            Value::Number(f64::INFINITY) => Ok(None),
+            value => value.whole(min, u32::MAX, message).map(Some),
         }
     }
 
@@ -554,6 +523,10 @@ impl Value {
             Value::Number(ms) if *ms >= 0.0 && ms.is_finite() => Ok(ms.ceil() as u32),
             _ => Err(MILLISECONDS),
         }
+    }
+
+    fn timeout(&self) -> Checked<u32> {
+        self.milliseconds().ok().filter(|ms| *ms > 0).ok_or("must be a number of milliseconds, more than 0")
     }
 
     #[inline(never)]
@@ -575,7 +548,7 @@ mod tests {
     }
 
     fn strings(strings: &[&str]) -> Value {
-        Strings(strings.iter().map(|text| text.to_string()).collect())
+        Strings(strings.iter().map(|&text| text.into()).collect())
     }
 
     fn options(leaves: &[(&str, Value)]) -> Options {

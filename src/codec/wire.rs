@@ -109,6 +109,7 @@ pub fn text(bytes: &[u8]) -> Result<&str, &'static str> {
     }
 }
 
+#[inline]
 pub fn put_u16(value: u16, out: &mut Vec<u8>) {
     out.extend_from_slice(&value.to_be_bytes());
 }

@@ -86,7 +86,18 @@ impl Events {
 
     /// The application has ended it all itself.
     pub fn drop_disconnects(&mut self) {
-        self.0.retain(|event| !matches!(event, Event::Disconnected { .. }));
+        keep(&mut self.0, |event| !matches!(event, Event::Disconnected { .. }));
+    }
+}
+
+/// Keeps what is wanted, in its order. As `VecDeque::retain`, whose copies are much larger.
+pub fn keep<T>(queue: &mut VecDeque<T>, wanted: impl Fn(&T) -> bool) {
+    for _ in 0..queue.len() {
+        if let Some(item) = queue.pop_front()
+            && wanted(&item)
+        {
+            queue.push_back(item);
+        }
     }
 }
 

@@ -14,7 +14,7 @@ impl Session {
         at: Option<usize>,
     ) -> Result<(), DecodeError> {
         self.stats.packets_received += 1;
-        if first >> 4 == first::PUBLISH >> 4 {
+        if let 0x30..=0x3F = first {
             return self.handle_publish(first, body, len, at);
         }
         let protocol = |what| Err(DecodeError { reason: ReasonCode::PROTOCOL_ERROR, what });

@@ -1,7 +1,6 @@
 //! What survives the socket: messages that wait, messages and requests under way by packet identifier, and the QoS 2
 //! messages the server has not released yet.
 
-use std::cmp::Reverse;
 use std::collections::{BinaryHeap, VecDeque};
 use std::rc::Rc;
 
@@ -56,13 +55,16 @@ impl Outgoing {
     }
 }
 
+/// Messages in their order. Boxed, for they go from line to line and on into the table of identifiers.
+pub type Line = VecDeque<Box<Outgoing>>;
+
 /// What a packet identifier stands for.
 #[derive(Clone, Hash, Debug)]
 pub enum Entry {
     Free,
     /// Sent; `live`: on this connection, so it counts against the server's Receive Maximum.
     Publish {
-        message: Outgoing,
+        message: Box<Outgoing>,
         live: bool,
     },
     /// QoS 2: the server has it, PUBREL was sent.
@@ -73,6 +75,26 @@ pub enum Entry {
     },
     Subscribe(Part),
     Unsubscribe(Part),
+}
+
+impl Entry {
+    fn order(&self) -> u64 {
+        match self {
+            Entry::Publish { message, .. } => message.order,
+            Entry::Release { order, .. } => *order,
+            Entry::Subscribe(part) | Entry::Unsubscribe(part) => part.order(),
+            Entry::Free => 0,
+        }
+    }
+
+    /// Of a message.
+    pub fn token(&mut self) -> Option<&mut Token> {
+        match self {
+            Entry::Publish { message, .. } => Some(&mut message.token),
+            Entry::Release { token, .. } => Some(token),
+            _ => None,
+        }
+    }
 }
 
 /// Packet identifiers, taken round robin out of a range that grows with what is in flight: an identifier is not used
@@ -150,23 +172,26 @@ impl Identifiers {
 
     /// The identifiers of what `which` picks, in the order of the application's publishes.
     pub fn in_order(&self, which: fn(&Entry) -> bool) -> Vec<u16> {
-        let picked = self.entries.iter().enumerate().filter(|(_, entry)| which(entry));
-        let mut heap: BinaryHeap<_> = picked.map(|(id, entry)| Reverse((order(entry), id as u16))).collect();
-        std::iter::from_fn(|| heap.pop().map(|Reverse((_, id))| id)).collect()
+        let mut heap = Vec::new();
+        for (id, entry) in self.entries.iter().enumerate() {
+            if which(entry) {
+                heap.push((entry.order(), id as u16));
+            }
+        }
+        let mut ids = Vec::new();
+        for (_, id) in BinaryHeap::from(heap).into_sorted_vec() {
+            ids.push(id);
+        }
+        ids
     }
 
     /// Takes out what `which` picks, in the same order.
     pub fn drain(&mut self, which: fn(&Entry) -> bool) -> Vec<Entry> {
-        self.in_order(which).into_iter().map(|id| self.free(id)).collect()
-    }
-}
-
-fn order(entry: &Entry) -> u64 {
-    match entry {
-        Entry::Publish { message, .. } => message.order,
-        Entry::Release { order, .. } => *order,
-        Entry::Subscribe(part) | Entry::Unsubscribe(part) => part.order(),
-        Entry::Free => 0,
+        let mut entries = Vec::new();
+        for id in self.in_order(which) {
+            entries.push(self.free(id));
+        }
+        entries
     }
 }
 
@@ -174,8 +199,8 @@ fn order(entry: &Entry) -> u64 {
 /// has a line of its own; `order` says who is first.
 #[derive(Clone, Default, Hash, Debug)]
 pub struct Waiting {
-    at_most_once: VecDeque<Outgoing>,
-    acknowledged: VecDeque<Outgoing>,
+    at_most_once: Line,
+    acknowledged: Line,
     bytes: usize,
     /// Not later than the first expiry among those that wait.
     expiry: Option<Instant>,
@@ -200,8 +225,8 @@ impl Waiting {
     }
 
     /// Puts a message in line. What has to give way for it is returned; that may be the message itself.
-    pub fn push(&mut self, message: Outgoing, limits: &Queue) -> Vec<Outgoing> {
-        let mut out = Vec::new();
+    pub fn push(&mut self, message: Box<Outgoing>, limits: &Queue) -> Line {
+        let mut out = Line::new();
         let size = message.size();
         let full = |count, bytes| count >= limits.max_messages as usize || bytes + size > limits.max_bytes as usize;
         // How much stays, whatever gives way.
@@ -213,7 +238,7 @@ impl Waiting {
             }
         }
         if full(count, bytes) {
-            return vec![message];
+            return [message].into();
         }
         while full(self.len(), self.bytes) {
             let gone = match limits.overflow {
@@ -222,9 +247,9 @@ impl Waiting {
                 Overflow::LatestPerTopic => self.remove(&|other| other.topic == message.topic),
             };
             match gone {
-                Some(gone) => out.push(gone),
+                Some(gone) => out.push_back(gone),
                 None => {
-                    out.push(message);
+                    out.push_back(message);
                     return out;
                 }
             }
@@ -233,7 +258,7 @@ impl Waiting {
         out
     }
 
-    fn append(&mut self, message: Outgoing) {
+    fn append(&mut self, message: Box<Outgoing>) {
         self.bytes += message.size();
         if let Some(expires) = message.expires() {
             self.expiry = Some(self.expiry.map_or(expires, |first| first.min(expires)));
@@ -242,23 +267,23 @@ impl Waiting {
     }
 
     /// Messages that were under way go first again, whatever the limits: in order, and older than all that wait.
-    pub fn push_front(&mut self, messages: Vec<Outgoing>) {
+    pub fn push_front(&mut self, messages: Line) {
         for message in messages.into_iter().rev() {
             self.bytes += message.size();
             self.line(message.qos).push_front(message);
         }
     }
 
-    fn line(&mut self, qos: QoS) -> &mut VecDeque<Outgoing> {
+    fn line(&mut self, qos: QoS) -> &mut Line {
         if qos == QoS::AtMostOnce { &mut self.at_most_once } else { &mut self.acknowledged }
     }
 
-    fn pop_oldest(&mut self) -> Option<Outgoing> {
+    fn pop_oldest(&mut self) -> Option<Box<Outgoing>> {
         self.pop(true)
     }
 
     /// The next message: the oldest, or the oldest of QoS 0 where the quota is used up.
-    pub fn pop(&mut self, quota: bool) -> Option<Outgoing> {
+    pub fn pop(&mut self, quota: bool) -> Option<Box<Outgoing>> {
         let message = match (self.at_most_once.front(), self.acknowledged.front().filter(|_| quota)) {
             (Some(a), Some(b)) if b.order < a.order => self.acknowledged.pop_front(),
             (None, Some(_)) => self.acknowledged.pop_front(),
@@ -268,9 +293,9 @@ impl Waiting {
         Some(message)
     }
 
-    pub fn remove(&mut self, which: &dyn Fn(&Outgoing) -> bool) -> Option<Outgoing> {
+    pub fn remove(&mut self, which: &dyn Fn(&Outgoing) -> bool) -> Option<Box<Outgoing>> {
         for line in [&mut self.at_most_once, &mut self.acknowledged] {
-            if let Some(at) = line.iter().position(which) {
+            if let Some(at) = line.iter().position(|message| which(message)) {
                 let message = line.remove(at)?;
                 self.bytes -= message.size();
                 return Some(message);
@@ -289,17 +314,17 @@ impl Waiting {
     }
 
     /// Takes out what has expired.
-    pub fn expire(&mut self, now: Instant) -> Vec<Outgoing> {
+    pub fn expire(&mut self, now: Instant) -> Line {
+        let mut gone = Line::new();
         if self.expiry.is_none_or(|expiry| expiry > now) {
-            return Vec::new();
+            return gone;
         }
-        let mut gone = Vec::new();
         let mut next: Option<Instant> = None;
         for line in [&mut self.at_most_once, &mut self.acknowledged] {
             let all = std::mem::take(line);
             for message in all {
                 match message.expires() {
-                    Some(expires) if expires <= now => gone.push(message),
+                    Some(expires) if expires <= now => gone.push_back(message),
                     Some(expires) => {
                         next = Some(next.map_or(expires, |first| first.min(expires)));
                         line.push_back(message);
@@ -308,12 +333,12 @@ impl Waiting {
                 }
             }
         }
-        self.bytes -= gone.iter().map(Outgoing::size).sum::<usize>();
+        self.bytes -= gone.iter().map(|message| message.size()).sum::<usize>();
         self.expiry = next;
         gone
     }
 
-    pub fn drain(&mut self) -> VecDeque<Outgoing> {
+    pub fn drain(&mut self) -> Line {
         self.bytes = 0;
         self.expiry = None;
         let mut all = std::mem::take(&mut self.at_most_once);

@@ -267,25 +267,25 @@ impl Session {
     /// The server has the session: what it has not acknowledged is sent again, in order [MQTT-4.4.0-1].
     pub(super) fn resume(&mut self) {
         // Releases first, for they wait for no quota [MQTT-3.3.4-8].
-        self.resend = self.identifiers.in_order(|entry| matches!(entry, Entry::Release { .. })).into();
-        self.resend.extend(self.identifiers.in_order(|entry| matches!(entry, Entry::Publish { .. })));
+        self.resend = self.identifiers.in_order(|entry| matches!(entry, Entry::Release { .. }));
+        self.resend.append(&mut self.identifiers.in_order(|entry| matches!(entry, Entry::Publish { .. })));
+        self.resend.reverse();
     }
 
     /// The server has no session: QoS 1 is published anew; a QoS 2 message that was sent could arrive twice, so it fails.
     pub(super) fn session_lost(&mut self) {
         self.resend.clear();
         self.received.clear();
-        let mut again = Vec::new();
+        let mut again = Line::new();
         for entry in self.identifiers.drain(|entry| matches!(entry, Entry::Publish { .. } | Entry::Release { .. })) {
+            let mut error = Error::new(ErrorCode::SessionLost, "the server lost the session");
             match entry {
-                Entry::Publish { message, .. } if message.qos == QoS::AtLeastOnce => again.push(message),
-                Entry::Publish { message: Outgoing { token, topic, .. }, .. } => {
-                    let error = Error::new(ErrorCode::SessionLost, "the server lost the session");
-                    self.fail_message(token, error.with_topic(&topic));
+                Entry::Publish { message, .. } if message.qos == QoS::AtLeastOnce => again.push_back(message),
+                Entry::Publish { message, .. } => {
+                    error.topic = Some(message.topic.clone());
+                    self.fail_message(message.token, error);
                 }
-                Entry::Release { token, .. } => {
-                    self.fail_message(token, Error::new(ErrorCode::SessionLost, "the server lost the session"));
-                }
+                Entry::Release { token, .. } => self.fail_message(token, error),
                 _ => {}
             }
         }
@@ -308,7 +308,7 @@ impl Session {
     pub(super) fn drop_connection(&mut self, now: Instant) -> bool {
         self.generation = self.generation.wrapping_add(1);
         // What the attempt had still to ask for.
-        self.commands.retain(|command| matches!(command, Command::Close { .. } | Command::Judge { .. }));
+        keep(&mut self.commands, |command| matches!(command, Command::Close { .. } | Command::Judge { .. }));
         let Some(connection) = self.connection.take() else {
             return false;
         };
@@ -325,12 +325,13 @@ impl Session {
         if let Authentication::Again(token) = connection.authentication {
             self.interrupted = token;
         }
-        let cut = self.identifiers.drain(|entry| matches!(entry, Entry::Subscribe(_) | Entry::Unsubscribe(_)));
-        let parts = cut.into_iter().filter_map(|entry| match entry {
-            Entry::Subscribe(part) | Entry::Unsubscribe(part) => Some(part),
-            _ => None,
-        });
-        self.subscriptions.cut(parts.collect());
+        let mut parts = Vec::new();
+        for entry in self.identifiers.drain(|entry| matches!(entry, Entry::Subscribe(_) | Entry::Unsubscribe(_))) {
+            if let Entry::Subscribe(part) | Entry::Unsubscribe(part) = entry {
+                parts.push(part);
+            }
+        }
+        self.subscriptions.cut(parts);
         let mut first: Option<&mut Outgoing> = None;
         for (_, entry) in self.identifiers.iter_mut() {
             match entry {
@@ -466,13 +467,16 @@ impl Session {
         self.ending = None;
         self.trial = None;
         self.resend.clear();
-        let mut tokens: Vec<Token> = self.waiting.drain().into_iter().map(|message| message.token).collect();
-        for entry in self.identifiers.drain(|entry| !matches!(entry, Entry::Free)) {
-            if let Entry::Publish { message: Outgoing { token, .. }, .. } | Entry::Release { token, .. } = entry {
-                tokens.push(token);
+        let mut tokens = Vec::new();
+        for message in self.waiting.drain() {
+            tokens.push(message.token);
+        }
+        for mut entry in self.identifiers.drain(|entry| !matches!(entry, Entry::Free)) {
+            if let Some(token) = entry.token() {
+                tokens.push(*token);
             }
         }
-        tokens.extend(self.subscriptions.close());
+        tokens.append(&mut self.subscriptions.close());
         tokens.append(&mut self.drains);
         tokens.push(std::mem::take(&mut self.interrupted));
         for token in tokens {

@@ -18,7 +18,7 @@ use crate::codec::{self, first, *};
 use crate::options::{Draft, InvalidArgument, Options, VersionChoice, Will};
 use connection::{Authentication, Beat, Connection, Naming, Owed, Stage};
 pub use event::*;
-use inflight::{Entry, Identifiers, Outgoing, Received, Waiting};
+use inflight::{Entry, Identifiers, Line, Outgoing, Received, Waiting};
 use outgoing::{check_message, encode_publish, too_large};
 use reconnect::{Reconnect, Verdict, verdict};
 use subscriptions::Subscriptions;
@@ -29,8 +29,14 @@ use topics::{Found, Slots};
 pub struct Instant(pub u64);
 
 impl Instant {
+    // A multiplication of 64 bits that saturates is long: one copy will do.
+    #[inline(never)]
     pub fn after_ms(self, ms: u64) -> Self {
         Self(self.0.saturating_add(ms.saturating_mul(1_000)))
+    }
+
+    pub fn first(instants: &[Option<Self>]) -> Option<Self> {
+        instants.iter().flatten().min().copied()
     }
 
     pub fn since_ms(self, earlier: Self) -> u64 {
@@ -212,8 +218,8 @@ pub struct Session {
     /// Bytes that the full transport may hold.
     ceiling: Option<usize>,
     identifiers: Identifiers,
-    /// Identifiers of messages that an earlier connection left unacknowledged, to be sent again.
-    resend: VecDeque<u16>,
+    /// Identifiers of messages that an earlier connection left unacknowledged, to be sent again: the last one first.
+    resend: Vec<u16>,
     waiting: Waiting,
     received: Received,
     subscriptions: Subscriptions,
@@ -272,7 +278,7 @@ impl Session {
             blocked: false,
             ceiling: None,
             identifiers: Identifiers::default(),
-            resend: VecDeque::new(),
+            resend: Vec::new(),
             waiting: Waiting::default(),
             received: Received::default(),
             subscriptions: Subscriptions::default(),
@@ -431,7 +437,11 @@ impl Session {
             } else {
                 match connection.pulse.beat(now) {
                     Beat::Rest => {}
-                    Beat::Ping => self.write(&Packet::PingReq),
+                    Beat::Ping => {
+                        let start = self.output.bytes.len();
+                        self.output.bytes.extend_from_slice(&[first::PINGREQ, 0]);
+                        self.wrote(first::PINGREQ, start, 0, None, None);
+                    }
                     Beat::Dead => {
                         let error = Error::new(ErrorCode::KeepaliveTimeout, "the server did not answer a PINGREQ");
                         self.fail(now, error, true);
@@ -468,13 +478,14 @@ impl Session {
         };
         let mut properties = PropertiesBuf::default();
         self.push_authentication(&mut properties, data.as_deref());
-        let auth = Auth { reason, properties: properties.borrow() };
-        let mut packet = Vec::new();
-        auth.encode(&mut packet);
-        if packet.len() > limit as usize {
-            return self.authentication_failed(now, too_large(packet.len(), limit));
+        let start = self.output.bytes.len();
+        Auth { reason, properties: properties.borrow() }.encode(&mut self.output.bytes);
+        let size = self.output.bytes.len() - start;
+        if size > limit as usize {
+            self.output.bytes.truncate(start);
+            return self.authentication_failed(now, too_large(size, limit));
         }
-        self.write(&Packet::Auth(auth));
+        self.wrote(first::AUTH, start, 0, None, Some(reason));
     }
 
     /// Our side of an authentication is at its end, and so is the connection [MQTT-4.12.1-2].
@@ -695,7 +706,7 @@ impl Session {
     ) -> Result<Accepted, Box<Error>> {
         self.check_open()?;
         let draft = if self.version == Version::V4 { Draft::default() } else { draft };
-        let message = Outgoing {
+        let message = Box::new(Outgoing {
             token,
             order: self.order,
             topic,
@@ -707,7 +718,7 @@ impl Session {
             expiry: draft.message_expiry.map(|seconds| (now, seconds)),
             sent: false,
             cuts: 0,
-        };
+        });
         let server = self.connection.as_ref().and_then(|connection| connection.server.as_ref());
         if let Some(server) = server {
             check_message(&message, server)?;
@@ -822,14 +833,10 @@ impl Session {
         self.drains.retain(|&other| other != token);
         if !self.waiting.withdraw(token) && !self.subscriptions.cancel(token, &mut self.events) {
             for (_, entry) in self.identifiers.iter_mut() {
-                match entry {
-                    Entry::Publish { message: Outgoing { token: other, .. }, .. }
-                    | Entry::Release { token: other, .. }
-                        if *other == token =>
-                    {
-                        *other = 0;
-                    }
-                    _ => {}
+                if let Some(other) = entry.token()
+                    && *other == token
+                {
+                    *other = 0;
                 }
             }
             if let Some(connection) = &mut self.connection
@@ -925,7 +932,7 @@ impl Session {
             Some(_) => connection.pulse.next(),
         });
         let ending = self.ending.as_ref().map(|ending| ending.deadline);
-        [self.retry_at, connection, ending, self.waiting.expiry()].into_iter().flatten().min()
+        Instant::first(&[self.retry_at, connection, ending, self.waiting.expiry()])
     }
 
     #[inline]

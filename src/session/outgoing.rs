@@ -3,18 +3,6 @@
 use super::*;
 
 impl Session {
-    pub(super) fn write(&mut self, packet: &Packet<'_>) {
-        let start = self.output.bytes.len();
-        packet.encode(self.version, &mut self.output.bytes);
-        let reason = match packet {
-            Packet::Disconnect(disconnect) => Some(disconnect.reason),
-            Packet::Auth(auth) => Some(auth.reason),
-            _ => None,
-        };
-        let first = self.output.bytes[start];
-        self.wrote(first, start, 0, None, reason);
-    }
-
     /// DISCONNECT, without what makes it larger than the server takes [MQTT-3.2.2-15] [MQTT-3.14.2-3].
     pub(super) fn write_disconnect(
         &mut self,
@@ -104,11 +92,11 @@ impl Session {
             return;
         }
         while !self.blocked {
-            let Some(&id) = self.resend.front() else { break };
+            let Some(&id) = self.resend.last() else { break };
             if !self.send_again(id) {
                 break;
             }
-            self.resend.pop_front();
+            self.resend.pop();
             self.fill_transport();
         }
         while !self.blocked {
@@ -175,7 +163,7 @@ impl Session {
     }
 
     /// Sends a message for the first time. There is a connection, and quota.
-    pub(super) fn send_message(&mut self, now: Instant, mut message: Outgoing) {
+    pub(super) fn send_message(&mut self, now: Instant, mut message: Box<Outgoing>) {
         if let Some((since, seconds)) = message.expiry.take() {
             let waited = now.since_ms(since) / 1_000;
             if waited > 0 && waited >= u64::from(seconds) {
@@ -206,7 +194,7 @@ impl Session {
         let alias = message.alias.take();
         let topic = message.topic.clone();
         let Some(id) = self.identifiers.vacant() else {
-            return self.waiting.push_front(vec![message]);
+            return self.waiting.push_front([message].into());
         };
         let publish = message.packet(id, false);
         let out = &mut self.output.bytes;

@@ -11,6 +11,7 @@
 use std::collections::VecDeque;
 use std::rc::Rc;
 
+use super::event::keep;
 use super::event::{Error, ErrorCode, Event, Events, FilterCode, Handle, Server, Token};
 use crate::codec::{PropertiesBuf, Property, Value};
 use crate::codec::{QoS, ReasonCode, Version};
@@ -155,6 +156,13 @@ impl Part {
     pub fn order(&self) -> u64 {
         self.order
     }
+
+    /// Some of its filters go in a part of their own: those that are picked.
+    fn split(&mut self, picked: &dyn Fn(u32) -> bool) -> Part {
+        let items = self.items.extract_if(.., |item| picked(*item)).collect();
+        let Part { request, ref properties, order, repeated, .. } = *self;
+        Part { request, items, properties: properties.clone(), order, repeated }
+    }
 }
 
 impl Subscriptions {
@@ -245,13 +253,14 @@ impl Subscriptions {
         request.token = 0;
         let kind = request.kind;
         if !request.binding {
-            self.waiting.retain(|part| part.request != at);
+            keep(&mut self.waiting, |part| part.request != at);
             if let Kind::Subscribe(handle) = kind {
                 self.end(handle);
             }
-            let request = self.remove_request(at);
-            for answer in request.iter().flat_map(|request| &request.filters) {
-                self.settle(answer.number);
+            if let Some(request) = self.remove_request(at) {
+                for answer in request.filters {
+                    self.settle(answer.number);
+                }
             }
         } else if let Kind::Subscribe(handle) = kind {
             self.leave(0, handle, PropertiesBuf::default(), events);
@@ -266,7 +275,10 @@ impl Subscriptions {
         let mut paths = std::mem::take(&mut self.scratch);
         paths.clear();
         self.trie.matching(topic, &mut paths);
-        let matching: Vec<u32> = paths.iter().filter_map(|&path| self.paths.get(path)).flatten().copied().collect();
+        let mut matching = Vec::new();
+        for &path in &paths {
+            matching.extend_from_slice(self.paths.get(path).map_or(&[], Vec::as_slice));
+        }
         self.scratch = paths;
         let identifier = |number: u32| self.filters.get(number).map_or(0, |filter| filter.identifier);
         let is_known = |wanted: &u32| matching.iter().any(|&number| identifier(number) == *wanted);
@@ -325,10 +337,9 @@ impl Subscriptions {
                 if let Some((code, what)) = part.items.iter().find_map(limit) {
                     if let Kind::Restore { .. } = request.kind {
                         // The others may well be restored.
-                        let refused = |item: &u32| limit(item).is_some_and(|(other, _)| other == code);
-                        let items: Vec<u32> = part.items.extract_if(.., |item| !refused(item)).collect();
-                        if !items.is_empty() {
-                            self.waiting.push_front(Part { items, ..part.clone() });
+                        let others = part.split(&|item| limit(&item).is_none_or(|(other, _)| other != code));
+                        if !others.items.is_empty() {
+                            self.waiting.push_front(others);
                         }
                     }
                     self.refuse(part, Error::new(ErrorCode::NotSupported, what).with_reason(code), events);
@@ -374,7 +385,8 @@ impl Subscriptions {
         let size = (out.len() - start) as u32;
         out.truncate(start);
         if part.items.len() > 1 {
-            let rest = Part { items: part.items.split_off(part.items.len() / 2), ..part.clone() };
+            let middle = part.items[part.items.len() / 2];
+            let rest = part.split(&|item| item >= middle);
             self.waiting.push_front(rest);
             self.waiting.push_front(part);
         } else {
@@ -475,10 +487,9 @@ impl Subscriptions {
             filter.map(|filter| (filter.identifier, &filter.user_properties))
         };
         let first = shared(part.items[0]);
-        let (same, others) = part.items.iter().partition::<Vec<u32>, _>(|&&item| shared(item) == first);
-        if !others.is_empty() {
-            self.waiting.push_front(Part { items: others, ..part.clone() });
-            part.items = same;
+        let others = part.split(&|item| shared(item) != first);
+        if !others.items.is_empty() {
+            self.waiting.push_front(others);
         }
         part
     }
@@ -586,7 +597,12 @@ impl Subscriptions {
             }
             Kind::Restore { .. } => {}
         }
-        let lost: Vec<u32> = filters.iter().map(|answer| answer.number).filter(|&n| !self.settle(n)).collect();
+        let mut lost = Vec::new();
+        for answer in &filters {
+            if !self.settle(answer.number) {
+                lost.push(answer.number);
+            }
+        }
         if lost.is_empty() {
             return;
         }
@@ -662,7 +678,8 @@ impl Subscriptions {
         for number in granted {
             // Those whose SUBSCRIBE is still to be answered were never in the lost session.
             let members = self.filters.get(number).map_or(&[][..], |filter| &filter.members);
-            let new: Vec<Handle> = members.iter().copied().filter(|&handle| self.asks(handle, number)).collect();
+            let mut new = members.to_vec();
+            new.retain(|&handle| self.asks(handle, number));
             for handle in self.forget(number, &new) {
                 events.push(Event::Inactive { handle, error: None });
             }
@@ -677,8 +694,13 @@ impl Subscriptions {
     }
 
     fn granted(&self) -> Vec<u32> {
-        let granted = self.filters.iter().filter(|(_, filter)| matches!(filter.standing, Standing::Granted(_)));
-        granted.map(|(number, _)| number).collect()
+        let mut granted = Vec::new();
+        for (number, filter) in self.filters.iter() {
+            if let Standing::Granted(_) = filter.standing {
+                granted.push(number);
+            }
+        }
+        granted
     }
 
     /// Asks once more for what is not asked for anyway.
@@ -686,9 +708,8 @@ impl Subscriptions {
         numbers.retain(|&number| self.wanted(number).is_some_and(|filter| filter.open == 0));
         if !numbers.is_empty() {
             // Ahead of what the application asked since, which may be to leave one of them.
-            let later = std::mem::take(&mut self.waiting);
             self.request(0, Kind::Restore { lost }, &numbers);
-            self.waiting.extend(later);
+            self.waiting.rotate_right(1);
         }
     }
 
@@ -701,11 +722,14 @@ impl Subscriptions {
         })
     }
 
-    /// The client is closed: hands out every token that waits.
+    /// The client is closed: hands out the tokens that wait.
     pub fn close(&mut self) -> Vec<Token> {
         self.waiting.clear();
-        let requests = std::mem::take(&mut self.requests);
-        requests.iter().map(|(_, request)| request.token).filter(|&token| token != 0).collect()
+        let mut tokens = Vec::new();
+        for (_, request) in std::mem::take(&mut self.requests).iter() {
+            tokens.push(request.token);
+        }
+        tokens
     }
 
     fn request(&mut self, token: Token, kind: Kind, numbers: &[u32]) -> u32 {

@@ -7,11 +7,17 @@ use std::rc::Rc;
 use js_sys::{Array, Date, Uint8Array};
 use wasm_bindgen::prelude::*;
 
-use super::link::{Host, Link, now};
+use super::link::{Host, Link, now, strings};
 use super::objects;
 use crate::codec::{self, Properties, QoS, ReasonCode, SubscribeOptions, Version, check_filter, check_topic, place};
 use crate::options::{Draft, DraftKind, InvalidArgument, Options, Value, Will};
 use crate::session::{Accepted, Error, FRAME, Session};
+
+#[wasm_bindgen]
+extern "C" {
+    #[wasm_bindgen(js_namespace = console, js_name = error)]
+    fn console_error(message: &str);
+}
 
 type Thrown<T> = Result<T, JsValue>;
 
@@ -41,7 +47,8 @@ impl Core {
     /// `seed`: a random number from 0 to 1.
     #[wasm_bindgen(constructor)]
     pub fn new(host: Host, seed: f64) -> Thrown<Core> {
-        console_error_panic_hook::set_once();
+        // The stack comes with the trap that follows.
+        std::panic::set_hook(Box::new(|info| console_error(&info.to_string())));
         let seed = (seed * (1u64 << 53) as f64) as u64;
         let session = Session::new(Options::new(), seed).map_err(objects::invalid)?;
         Ok(Core { link: Link::new(host, session), seed, desk: RefCell::default() })
@@ -67,7 +74,7 @@ impl Core {
         let desk = &mut *self.desk.borrow_mut();
         let mut session = Session::new(std::mem::take(&mut desk.options), self.seed).map_err(objects::invalid)?;
         session.ask_verdict(desk.asks_verdict);
-        self.link.inner.borrow_mut().session = session;
+        self.link.inner().session = session;
         Ok(())
     }
 
@@ -79,24 +86,24 @@ impl Core {
     #[wasm_bindgen(js_name = willCommit)]
     pub fn will_commit(&self, present: bool) -> Thrown<()> {
         let will = self.desk.borrow_mut().will.take().filter(|_| present);
-        self.link.inner.borrow_mut().session.set_will(will).map_err(objects::invalid)
+        self.link.inner().session.set_will(will).map_err(objects::invalid)
     }
 
     pub fn connect(&self) {
-        self.link.inner.borrow_mut().session.connect();
+        self.link.inner().session.connect();
     }
 
     pub fn abandon(&self) {
-        self.link.inner.borrow_mut().session.abandon(now());
+        self.link.inner().session.abandon(now());
     }
 
     pub fn reconnect(&self) {
-        self.link.inner.borrow_mut().session.reconnect(now());
+        self.link.inner().session.reconnect(now());
     }
 
     pub fn end(&self, timeout: f64, force: bool, reason_code: u8) -> Thrown<()> {
         let draft = self.draft(DraftKind::Disconnect).map_err(objects::invalid)?;
-        let session = &mut self.link.inner.borrow_mut().session;
+        let session = &mut self.link.inner().session;
         let ended = session.end(now(), timeout as u64, force, ReasonCode(reason_code), draft);
         ended.map_err(|error| {
             let argument = error.argument.clone().unwrap_or_default();
@@ -128,12 +135,12 @@ impl Core {
 
     /// Gives a topic to publish to its number.
     pub fn topic(&self, text: &str) -> Thrown<u32> {
-        self.link.inner.borrow_mut().session.topic(text).map_err(objects::invalid)
+        self.link.inner().session.topic(text).map_err(objects::invalid)
     }
 
     #[wasm_bindgen(js_name = forgetTopics)]
     pub fn forget_topics(&self) {
-        self.link.inner.borrow_mut().session.forget_topics();
+        self.link.inner().session.forget_topics();
     }
 
     /// Room for the payload of the next publish; 0: there is none.
@@ -162,7 +169,7 @@ impl Core {
         let qos = QoS::from_bits((flags & 3) as u8).unwrap_or(QoS::AtMostOnce);
         let (accepted, full) = {
             let desk = &mut *self.desk.borrow_mut();
-            let inner = &mut *self.link.inner.borrow_mut();
+            let inner = &mut *self.link.inner();
             let time = if draft.is_some() { now() } else { inner.now };
             let payload = desk.payload.get(..len).unwrap_or_default();
             let accepted = inner.session.publish(time, topic, payload, qos, flags & 4 != 0, draft, token);
@@ -182,18 +189,15 @@ impl Core {
     }
 
     /// `options`: a byte for each filter, as in SUBSCRIBE.
-    pub fn subscribe(&self, token: u32, handle: u32, filters: Vec<String>, options: &[u8]) -> i32 {
-        let filters: Vec<_> = filters
-            .into_iter()
-            .zip(options)
-            .filter_map(|(filter, &bits)| Some((filter.into(), SubscribeOptions::decode(Version::V5, bits).ok()?)))
-            .collect();
+    pub fn subscribe(&self, token: u32, handle: u32, filters: &Array, options: &[u8]) -> i32 {
+        let options = options.iter().filter_map(|&bits| SubscribeOptions::decode(Version::V5, bits).ok());
+        let filters: Vec<_> = strings(filters).into_iter().zip(options).collect();
         let draft = self.draft(DraftKind::Subscribe).map_err(Into::into);
         self.answer(draft.and_then(|draft| self.session(|session| session.subscribe(token, handle, &filters, draft))))
     }
 
-    pub fn unsubscribe(&self, token: u32, filters: Vec<String>) -> i32 {
-        let filters: Vec<_> = filters.into_iter().map(Into::into).collect();
+    pub fn unsubscribe(&self, token: u32, filters: &Array) -> i32 {
+        let filters = strings(filters);
         let draft = self.draft(DraftKind::Unsubscribe).map_err(Into::into);
         self.answer(draft.and_then(|draft| self.session(|session| session.unsubscribe(token, &filters, draft))))
     }
@@ -253,7 +257,7 @@ const LARGE: usize = 1024 * 1024;
 
 impl Core {
     fn session<T>(&self, call: impl FnOnce(&mut Session) -> T) -> T {
-        call(&mut self.link.inner.borrow_mut().session)
+        call(&mut self.link.inner().session)
     }
 
     /// The properties that were set for this call.
@@ -301,7 +305,8 @@ fn from_js(value: JsValue) -> Value {
     } else if let Some(bytes) = value.dyn_ref::<Uint8Array>() {
         Value::Bytes(bytes.to_vec())
     } else if let Some(list) = value.dyn_ref::<Array>() {
-        list.iter().map(|text| text.as_string()).collect::<Option<_>>().map_or(Value::Other, Value::Strings)
+        let strings = strings(list);
+        if strings.len() == list.length() as usize { Value::Strings(strings) } else { Value::Other }
     } else {
         Value::Other
     }

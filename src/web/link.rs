@@ -1,7 +1,7 @@
 //! One client's session tied to a socket and a timer. Whatever happens, the session is told, and then everything it asks
 //! for is done ([`Link::pump`]). JavaScript is only ever called while nothing is borrowed, so it may call back.
 
-use std::cell::{Cell, RefCell};
+use std::cell::{Cell, RefCell, RefMut};
 use std::collections::VecDeque;
 use std::rc::{Rc, Weak};
 
@@ -135,7 +135,7 @@ pub struct Inner {
 
 pub struct Link {
     host: Host,
-    pub inner: RefCell<Inner>,
+    inner: RefCell<Inner>,
     handlers: RefCell<Option<Handlers>>,
     /// A chunk is being read, or waits for the application.
     reading: Cell<bool>,
@@ -196,6 +196,10 @@ impl Link {
         link
     }
 
+    pub fn inner(&self) -> RefMut<'_, Inner> {
+        self.inner()
+    }
+
     // ------------------------------------------------------------------------------------ the socket
 
     fn on_open(self: &Rc<Self>) {
@@ -215,7 +219,7 @@ impl Link {
 
     /// Whether the server chose a subprotocol that was offered. A transport without subprotocols has none to choose.
     fn agreed(&self) -> bool {
-        let socket = self.inner.borrow().socket.clone();
+        let socket = self.inner().socket.clone();
         let protocol = socket.and_then(|socket| Reflect::get(&socket, &"protocol".into()).ok());
         match protocol.filter(|protocol| protocol.is_string()) {
             Some(protocol) => {
@@ -234,14 +238,14 @@ impl Link {
 
     fn on_message(self: &Rc<Self>, event: MessageEvent) {
         if self.reading.get() {
-            return self.inner.borrow_mut().inbox.push_back(event);
+            return self.inner().inbox.push_back(event);
         }
         self.read_chunk(&event);
         self.read_inbox();
-        if self.inner.borrow().session.has_commands() {
+        if self.inner().session.has_commands() {
             return self.pump();
         }
-        if self.inner.borrow().session.pending_output() > 0 {
+        if self.inner().session.pending_output() > 0 {
             // What chunks of the same turn ask for leaves as one frame.
             self.host.wake();
         }
@@ -249,13 +253,13 @@ impl Link {
 
     fn read_inbox(self: &Rc<Self>) {
         while !self.reading.get() {
-            if std::mem::take(&mut self.inner.borrow_mut().goes_on) {
+            if std::mem::take(&mut self.inner().goes_on) {
                 let total = self.host.rest(self.window(), WINDOW);
                 let loaded = if total <= WINDOW { total } else { self.load(0, HEAD, total) };
                 self.consume(0, loaded, total);
                 continue;
             }
-            let Some(event) = self.inner.borrow_mut().inbox.pop_front() else {
+            let Some(event) = self.inner().inbox.pop_front() else {
                 return;
             };
             self.read_chunk(&event);
@@ -263,7 +267,7 @@ impl Link {
     }
 
     fn read_chunk(self: &Rc<Self>, event: &MessageEvent) {
-        let gathering = self.inner.borrow().gathering;
+        let gathering = self.inner().gathering;
         // Of a packet that was gathered, only the head is looked at.
         let room = if gathering { HEAD } else { WINDOW };
         let total = match gathering {
@@ -275,7 +279,7 @@ impl Link {
         }
         let total = total as usize;
         if gathering && total > 0 {
-            let inner = &mut *self.inner.borrow_mut();
+            let inner = &mut *self.inner();
             inner.gathering = false;
             inner.goes_on = true;
         }
@@ -284,7 +288,7 @@ impl Link {
     }
 
     fn window(&self) -> *mut u8 {
-        let inner = &mut *self.inner.borrow_mut();
+        let inner = &mut *self.inner();
         inner.window.resize(WINDOW, 0);
         inner.window.as_mut_ptr()
     }
@@ -294,7 +298,7 @@ impl Link {
         self.reading.set(true);
         loop {
             let (used, connected, missing) = {
-                let inner = &mut *self.inner.borrow_mut();
+                let inner = &mut *self.inner();
                 inner.now = now();
                 let bytes = inner.window.get(..loaded).unwrap_or_default();
                 let input = Input { bytes, offset, beyond: total - offset - loaded };
@@ -310,7 +314,7 @@ impl Link {
             self.deliver();
             if connected {
                 // The application gets a task of its own to add handlers.
-                self.inner.borrow_mut().rest = Some((offset, total));
+                self.inner().rest = Some((offset, total));
                 return self.host.later();
             }
             if offset >= total || missing > 0 {
@@ -330,7 +334,7 @@ impl Link {
 
     /// Goes on with input that waited for the application.
     pub fn resume(self: &Rc<Self>) {
-        let rest = self.inner.borrow_mut().rest.take();
+        let rest = self.inner().rest.take();
         let Some((offset, total)) = rest else { return };
         self.reading.set(false);
         if offset < total {
@@ -353,7 +357,7 @@ impl Link {
         let keeps = self.host.owns();
         let open = number(&socket, "readyState") == Some(f64::from(WebSocket::OPEN));
         {
-            let inner = &mut *self.inner.borrow_mut();
+            let inner = &mut *self.inner();
             inner.socket = Some(socket);
             inner.keeps = keeps;
         }
@@ -365,7 +369,7 @@ impl Link {
     /// Nothing of the socket is heard any more.
     fn detach(&self) -> bool {
         let socket = {
-            let inner = &mut *self.inner.borrow_mut();
+            let inner = &mut *self.inner();
             inner.inbox.clear();
             inner.gathering = false;
             inner.goes_on = false;
@@ -393,7 +397,7 @@ impl Link {
     // ------------------------------------------------------------------------------------ what the session asks for
 
     fn inform(&self, what: impl FnOnce(&mut Session, Instant)) {
-        let inner = &mut *self.inner.borrow_mut();
+        let inner = &mut *self.inner();
         inner.now = now();
         what(&mut inner.session, inner.now);
     }
@@ -406,10 +410,10 @@ impl Link {
         loop {
             self.transmit();
             self.deliver();
-            let command = self.inner.borrow_mut().session.poll_command();
+            let command = self.inner().session.poll_command();
             match command {
                 Some(command) => self.execute(command),
-                None if self.inner.borrow().session.pending_output() == 0 => break,
+                None if self.inner().session.pending_output() == 0 => break,
                 None => {}
             }
         }
@@ -423,7 +427,7 @@ impl Link {
         let mut failed = false;
         while !failed {
             let copy = {
-                let inner = &mut *self.inner.borrow_mut();
+                let inner = &mut *self.inner();
                 let now = inner.now;
                 let Some(bytes) = inner.session.poll_transmit(now) else {
                     break;
@@ -449,10 +453,10 @@ impl Link {
     }
 
     fn check_transport(&self) {
-        let socket = self.inner.borrow().socket.clone();
+        let socket = self.inner().socket.clone();
         let Some(socket) = socket else { return };
         let buffered = number(&socket, "bufferedAmount");
-        let inner = &mut *self.inner.borrow_mut();
+        let inner = &mut *self.inner();
         inner.session.handle_writable(inner.now, buffered.unwrap_or(0.0) as usize);
     }
 
@@ -463,16 +467,16 @@ impl Link {
         }
         loop {
             let words = {
-                let inner = &mut *self.inner.borrow_mut();
+                let inner = &mut *self.inner();
                 inner.record_events();
                 std::mem::take(&mut inner.words)
             };
             if words.is_empty() {
-                self.inner.borrow_mut().words = words;
+                self.inner().words = words;
                 break;
             }
             self.host.batch(words.as_ptr(), words.len());
-            let inner = &mut *self.inner.borrow_mut();
+            let inner = &mut *self.inner();
             inner.session.delivered();
             inner.words = words;
             inner.words.clear();
@@ -515,13 +519,13 @@ impl Link {
     /// JavaScript awaits for us: the task queue of wasm-bindgen-futures runs from microtasks of its own, where nobody
     /// catches a trap, and what is left in it would run on into the next instance.
     fn follow(&self, promise: &Promise, asked: u32) {
-        let generation = self.inner.borrow().session.generation();
+        let generation = self.inner().session.generation();
         self.host.follow(promise, generation, asked);
     }
 
     /// What a promise of the application brought; `None`: it was rejected. What an earlier attempt asked for is dropped.
     pub fn settle(self: &Rc<Self>, generation: u32, asked: u32, value: Option<JsValue>) {
-        if generation != self.inner.borrow().session.generation() {
+        if generation != self.inner().session.generation() {
             return;
         }
         match (asked, value) {
@@ -546,9 +550,9 @@ impl Link {
 
     fn arm(&self) {
         let ms = {
-            let inner = &mut *self.inner.borrow_mut();
+            let inner = &mut *self.inner();
             let drain = inner.session.is_blocked().then(|| inner.now.after_ms(DRAIN_MS));
-            let next = [inner.session.poll_timeout(), drain].into_iter().flatten().min();
+            let next = Instant::first(&[inner.session.poll_timeout(), drain]);
             match (next, inner.armed) {
                 (None, None) => return,
                 (None, Some(_)) => {
@@ -568,14 +572,14 @@ impl Link {
     }
 
     pub fn timeout(self: &Rc<Self>) {
-        self.inner.borrow_mut().armed = None;
+        self.inner().armed = None;
         self.inform(Session::handle_timeout);
         self.check_transport();
         self.pump();
     }
 
     pub fn take_object(&self, index: usize) -> JsValue {
-        let event = self.inner.borrow_mut().objects.get_mut(index).and_then(Option::take);
+        let event = self.inner().objects.get_mut(index).and_then(Option::take);
         event.map_or(JsValue::UNDEFINED, |event| objects::event(&event))
     }
 }
@@ -609,17 +613,22 @@ impl Inner {
                     }
                 }
                 Event::Slot { slot, topic, routes, identifiers } => {
-                    self.words.extend([record::SLOT | slot << 12, topic.as_ptr() as u32, topic.len() as u32]);
-                    self.words.extend([routes.len() as u32, identifiers.len() as u32]);
+                    self.words.push(record::SLOT | slot << 12);
+                    self.words.push(topic.as_ptr() as u32);
+                    self.words.push(topic.len() as u32);
+                    self.words.push(routes.len() as u32);
+                    self.words.push(identifiers.len() as u32);
                     self.words.extend_from_slice(&routes);
                     self.words.extend_from_slice(&identifiers);
                     self.topics.push(topic);
                 }
                 Event::Published { token, reason, properties: None } => {
-                    self.words.extend([record::DONE | u32::from(reason.0) << 8, token]);
+                    self.words.push(record::DONE | u32::from(reason.0) << 8);
+                    self.words.push(token);
                 }
                 event => {
-                    self.words.extend([record::EVENT, self.objects.len() as u32]);
+                    self.words.push(record::EVENT);
+                    self.words.push(self.objects.len() as u32);
                     self.objects.push(Some(event));
                 }
             }
@@ -637,18 +646,30 @@ fn number(object: &JsValue, name: &str) -> Option<f64> {
     Reflect::get(object, &name.into()).ok()?.as_f64()
 }
 
+/// What is a string in a list.
+pub fn strings(list: &Array) -> Vec<Rc<str>> {
+    let mut strings = Vec::new();
+    for item in list.iter() {
+        if let Some(text) = item.as_string() {
+            strings.push(text.into());
+        }
+    }
+    strings
+}
+
 /// What `resolve` brings: `{ urls, credentials, dynamic }`, made by our own JavaScript.
 fn resolved(value: JsValue) -> Resolved {
     let get = |object: &JsValue, name: &str| Reflect::get(object, &name.into()).unwrap_or(JsValue::UNDEFINED);
-    let list = |name| Array::from(&get(&value, name)).to_vec().into_iter();
+    let mut credentials = Vec::new();
+    for given in Array::from(&get(&value, "credentials")) {
+        credentials.push(Credentials {
+            username: get(&given, "username").as_string(),
+            password: get(&given, "password").dyn_into::<Uint8Array>().ok().map(|password| password.to_vec()),
+        });
+    }
     Resolved {
-        urls: list("urls").filter_map(|url| url.as_string()).map(Into::into).collect(),
-        credentials: list("credentials")
-            .map(|credentials| Credentials {
-                username: get(&credentials, "username").as_string(),
-                password: get(&credentials, "password").dyn_into::<Uint8Array>().ok().map(|password| password.to_vec()),
-            })
-            .collect(),
+        urls: strings(&Array::from(&get(&value, "urls"))),
+        credentials,
         dynamic: get(&value, "dynamic").is_truthy(),
     }
 }

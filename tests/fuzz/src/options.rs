@@ -255,7 +255,7 @@ impl Leaves<'_> {
                 self.input.pick(&["auto", "reject", "drop-oldest", "drop-newest", "latest-per-topic"]).to_owned(),
             ),
             9 => Value::Bytes(self.text().into_bytes()),
-            10 => Value::Strings((0..self.input.below(5)).map(|_| self.text()).collect()),
+            10 => Value::Strings((0..self.input.below(5)).map(|_| self.text().into()).collect()),
             _ => Value::Other,
         }
     }
