@@ -13,12 +13,6 @@ use crate::codec::{self, Properties, QoS, ReasonCode, SubscribeOptions, Version,
 use crate::options::{Draft, DraftKind, InvalidArgument, Options, Value, Will};
 use crate::session::{Accepted, Error, FRAME, Session};
 
-#[wasm_bindgen]
-extern "C" {
-    #[wasm_bindgen(js_namespace = console, js_name = error)]
-    fn console_error(message: &str);
-}
-
 type Thrown<T> = Result<T, JsValue>;
 
 /// What JavaScript says before it makes a call.
@@ -47,8 +41,7 @@ impl Core {
     /// `seed`: a random number from 0 to 1.
     #[wasm_bindgen(constructor)]
     pub fn new(host: Host, seed: f64) -> Thrown<Core> {
-        // The stack comes with the trap that follows.
-        std::panic::set_hook(Box::new(|info| console_error(&info.to_string())));
+        console_error_panic_hook::set_once();
         let seed = (seed * (1u64 << 53) as f64) as u64;
         let session = Session::new(Options::new(), seed).map_err(objects::invalid)?;
         Ok(Core { link: Link::new(host, session), seed, desk: RefCell::default() })

@@ -197,7 +197,7 @@ impl Link {
     }
 
     pub fn inner(&self) -> RefMut<'_, Inner> {
-        self.inner()
+        self.inner.borrow_mut()
     }
 
     // ------------------------------------------------------------------------------------ the socket

@@ -1,45 +1,59 @@
 //! What goes out to JavaScript as objects: events of the life cycle, errors, properties, statistics. Names are those of
 //! the public API.
 
-use js_sys::{Array, Uint8Array};
-use wasm_bindgen::prelude::*;
+use serde::ser::{Serialize, SerializeMap, SerializeSeq, Serializer};
+use wasm_bindgen::JsValue;
 
 use crate::codec::{Properties, Property, QoS, ReasonCode, Value, Version};
 use crate::options::InvalidArgument;
 use crate::session::{ConnectInfo, Error, Event, FilterCode, Instant, Server, State, Stats, Tap};
 
-#[wasm_bindgen]
-extern "C" {
-    /// Fields in their order; what is not there is left out.
-    type Object;
-    #[wasm_bindgen(constructor)]
-    fn new() -> Object;
-    #[wasm_bindgen(method, indexing_setter)]
-    fn put(this: &Object, name: &str, value: &JsValue);
-    #[wasm_bindgen(method, indexing_setter)]
-    fn flag(this: &Object, name: &str, flag: bool);
-    #[wasm_bindgen(method, indexing_setter)]
-    fn number(this: &Object, name: &str, number: f64);
-    #[wasm_bindgen(method, indexing_setter)]
-    fn text(this: &Object, name: &str, text: &str);
+/// A value as JavaScript gets it. One type for everything, so that serialization is compiled once.
+enum Item<'a> {
+    Flag(bool),
+    Number(f64),
+    Text(&'a str),
+    Bytes(&'a [u8]),
+    List(Vec<Item<'a>>),
+    Object(Object<'a>),
 }
 
-impl Object {
-    fn count(&self, name: &str, number: u32) {
+/// Fields in their order; what is not there is left out.
+#[derive(Default)]
+struct Object<'a>(Vec<(&'static str, Item<'a>)>);
+
+impl<'a> Object<'a> {
+    fn put(&mut self, name: &'static str, item: Item<'a>) {
+        self.0.push((name, item));
+    }
+
+    fn flag(&mut self, name: &'static str, flag: bool) {
+        self.put(name, Item::Flag(flag));
+    }
+
+    fn number(&mut self, name: &'static str, number: f64) {
+        self.put(name, Item::Number(number));
+    }
+
+    fn count(&mut self, name: &'static str, number: u32) {
         self.number(name, f64::from(number));
     }
 
-    fn code(&self, name: &str, reason: Option<ReasonCode>) {
+    fn text(&mut self, name: &'static str, text: &'a str) {
+        self.put(name, Item::Text(text));
+    }
+
+    fn code(&mut self, name: &'static str, reason: Option<ReasonCode>) {
         if let Some(reason) = reason {
             self.count(name, reason.0.into());
         }
     }
 
-    fn error(&self, error: &Error) {
-        self.put("error", &error_object(error));
+    fn error(&mut self, error: &'a Error) {
+        self.put("error", Item::Object(error_object(error)));
     }
 
-    fn properties(&self, properties: Properties<'_>) {
+    fn properties(&mut self, properties: Properties<'a>) {
         for (property, value) in properties.iter() {
             let name = name(property);
             match value {
@@ -48,42 +62,70 @@ impl Object {
                 Value::Two(number) => self.count(name, number.into()),
                 Value::Four(number) => self.count(name, number),
                 Value::Text(text) => self.text(name, text),
-                Value::Binary(bytes) => self.put(name, &Uint8Array::from(bytes)),
+                Value::Binary(bytes) => self.put(name, Item::Bytes(bytes)),
                 // These may repeat.
                 Value::Varint(_) | Value::Pair(..) => {}
             }
         }
         let pairs = user_properties(properties);
-        if pairs.length() > 0 {
-            self.put("userProperties", &pairs);
+        if !pairs.is_empty() {
+            self.put("userProperties", Item::List(pairs));
         }
-        let identifiers = Array::new();
-        for identifier in properties.identifiers() {
-            identifiers.push(&identifier.into());
+        let identifiers: Vec<_> = properties.identifiers().map(|number| Item::Number(number.into())).collect();
+        if !identifiers.is_empty() {
+            self.put("subscriptionIdentifiers", Item::List(identifiers));
         }
-        if identifiers.length() > 0 {
-            self.put("subscriptionIdentifiers", &identifiers);
+    }
+
+    fn to_js(&self) -> JsValue {
+        let serializer = serde_wasm_bindgen::Serializer::new().serialize_maps_as_objects(true);
+        self.serialize(&serializer).unwrap_or(JsValue::UNDEFINED)
+    }
+}
+
+impl Serialize for Object<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut map = serializer.serialize_map(Some(self.0.len()))?;
+        for (name, item) in &self.0 {
+            map.serialize_entry(name, item)?;
+        }
+        map.end()
+    }
+}
+
+impl Serialize for Item<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self {
+            Self::Flag(flag) => serializer.serialize_bool(*flag),
+            Self::Number(number) => serializer.serialize_f64(*number),
+            Self::Text(text) => serializer.serialize_str(text),
+            Self::Bytes(bytes) => serializer.serialize_bytes(bytes),
+            Self::List(items) => {
+                let mut list = serializer.serialize_seq(Some(items.len()))?;
+                for item in items {
+                    list.serialize_element(item)?;
+                }
+                list.end()
+            }
+            Self::Object(object) => object.serialize(serializer),
         }
     }
 }
 
-fn user_properties(properties: Properties<'_>) -> Array {
-    let pairs = Array::new();
-    for (name, value) in properties.user_properties() {
-        pairs.push(&Array::of2(&name.into(), &value.into()));
-    }
-    pairs
+fn user_properties<'a>(properties: Properties<'a>) -> Vec<Item<'a>> {
+    let pair = |(name, value)| Item::List(vec![Item::Text(name), Item::Text(value)]);
+    properties.user_properties().map(pair).collect()
 }
 
 pub fn event(event: &Event) -> JsValue {
-    let object = Object::new();
+    let mut object = Object::default();
     let kind = match event {
         Event::State(state) => {
             object.text("state", state_name(*state));
             "state"
         }
         Event::Connected(info) => {
-            object.put("info", &connect_info(info));
+            object.put("info", Item::Object(connect_info(info)));
             "connect"
         }
         Event::ConnectFailed(error) => {
@@ -113,22 +155,22 @@ pub fn event(event: &Event) -> JsValue {
             "close"
         }
         Event::Published { token, reason, properties } => {
-            let result = Object::new();
+            let mut result = Object::default();
             result.code("reasonCode", Some(*reason));
             result.properties(properties.as_deref().map_or(Properties::EMPTY, |properties| properties.borrow()));
             object.count("token", *token);
-            object.put("result", &result);
+            object.put("result", Item::Object(result));
             "published"
         }
         Event::Subscribed { token, handle, grants } => {
             object.count("token", *token);
             object.count("handle", *handle);
-            object.put("grants", &filters(grants, true));
+            object.put("grants", filters(grants, true));
             "subscribed"
         }
         Event::Unsubscribed { token, codes } => {
             object.count("token", *token);
-            object.put("reasonCodes", &filters(codes, false));
+            object.put("reasonCodes", filters(codes, false));
             "unsubscribed"
         }
         Event::Inactive { handle, error } => {
@@ -148,36 +190,36 @@ pub fn event(event: &Event) -> JsValue {
             "failed"
         }
         Event::Packet(tap) => {
-            object.put("packet", &packet(tap));
+            object.put("packet", Item::Object(packet(tap)));
             "packet"
         }
         // These go as records.
         Event::Slot { .. } | Event::Message(_) => return JsValue::UNDEFINED,
     };
     object.text("type", kind);
-    object.into()
+    object.to_js()
 }
 
 pub fn error(error: &Error) -> JsValue {
-    error_object(error).into()
+    error_object(error).to_js()
 }
 
 pub fn invalid(invalid: InvalidArgument) -> JsValue {
-    let object = Object::new();
+    let mut object = Object::default();
     object.text("argument", &invalid.argument);
     object.text("message", invalid.message);
-    object.into()
+    object.to_js()
 }
 
 pub fn properties(properties: Properties<'_>) -> JsValue {
-    let object = Object::new();
+    let mut object = Object::default();
     object.properties(properties);
-    object.into()
+    object.to_js()
 }
 
 /// `since_epoch`: ms between the epoch and the beginning of the session's clock.
 pub fn stats(stats: &Stats, since_epoch: f64) -> JsValue {
-    let object = Object::new();
+    let mut object = Object::default();
     object.number("bytesSent", stats.bytes_sent as f64);
     object.number("bytesReceived", stats.bytes_received as f64);
     object.number("packetsSent", stats.packets_sent as f64);
@@ -197,11 +239,11 @@ pub fn stats(stats: &Stats, since_epoch: f64) -> JsValue {
     if let Some(us) = stats.round_trip {
         object.number("roundTrip", us as f64 / 1_000.0);
     }
-    object.into()
+    object.to_js()
 }
 
-fn error_object(error: &Error) -> Object {
-    let object = Object::new();
+fn error_object(error: &Error) -> Object<'_> {
+    let mut object = Object::default();
     object.text("code", error.code.name());
     object.text("what", error.what);
     object.flag("retryable", error.retryable);
@@ -227,27 +269,27 @@ fn error_object(error: &Error) -> Object {
         object.count("limit", limit);
     }
     if !error.filters.is_empty() {
-        object.put("grants", &filters(&error.filters, true));
-        object.put("reasonCodes", &filters(&error.filters, false));
+        object.put("grants", filters(&error.filters, true));
+        object.put("reasonCodes", filters(&error.filters, false));
     }
     object
 }
 
-fn connect_info(info: &ConnectInfo) -> Object {
-    let object = Object::new();
+fn connect_info(info: &ConnectInfo) -> Object<'_> {
+    let mut object = Object::default();
     object.flag("sessionPresent", info.session_present);
     object.text("clientId", &info.client_id);
     object.text("url", &info.url);
     object.flag("reconnect", info.reconnect);
-    object.put("server", &server(&info.server, info.properties.borrow()));
-    let properties = Object::new();
+    object.put("server", Item::Object(server(&info.server, info.properties.borrow())));
+    let mut properties = Object::default();
     properties.properties(info.properties.borrow());
-    object.put("properties", &properties);
+    object.put("properties", Item::Object(properties));
     object
 }
 
-fn server(server: &Server, properties: Properties<'_>) -> Object {
-    let object = Object::new();
+fn server<'a>(server: &Server, properties: Properties<'a>) -> Object<'a> {
+    let mut object = Object::default();
     object.count("protocolVersion", if server.version == Version::V5 { 5 } else { 4 });
     object.count("keepalive", server.keep_alive.into());
     object.count("sessionExpiryInterval", server.session_expiry);
@@ -264,22 +306,18 @@ fn server(server: &Server, properties: Properties<'_>) -> Object {
             object.text(name(property), text);
         }
     }
-    object.put("userProperties", &user_properties(properties));
+    object.put("userProperties", Item::List(user_properties(properties)));
     object
 }
 
 /// How the server answered each filter: as grants of a Subscription, or just the codes.
-fn filters(codes: &[FilterCode], grants: bool) -> Array {
-    let filters = Array::new();
-    for code in codes {
-        filters.push(&filter(code, grants));
-    }
-    filters
+fn filters(codes: &[FilterCode], grants: bool) -> Item<'_> {
+    Item::List(codes.iter().map(|code| Item::Object(filter(code, grants))).collect())
 }
 
-fn filter(code: &FilterCode, grant: bool) -> Object {
+fn filter(code: &FilterCode, grant: bool) -> Object<'_> {
     let granted = !code.code.is_error();
-    let object = Object::new();
+    let mut object = Object::default();
     object.text("filter", &code.filter);
     if grant {
         object.flag("granted", granted);
@@ -291,8 +329,8 @@ fn filter(code: &FilterCode, grant: bool) -> Object {
     object
 }
 
-fn packet(tap: &Tap) -> Object {
-    let object = Object::new();
+fn packet(tap: &Tap) -> Object<'_> {
+    let mut object = Object::default();
     object.text("direction", if tap.outgoing { "out" } else { "in" });
     object.text("type", tap.kind);
     object.count("bytes", tap.bytes);
