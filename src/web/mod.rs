@@ -6,7 +6,3 @@ mod objects;
 
 pub use bindings::{Core, decode_properties, matches};
 pub use link::Host;
-
-/// Half the size of the default one, and as fast.
-#[global_allocator]
-static ALLOCATOR: talc::wasm::WasmDynamicTalc = talc::wasm::new_wasm_dynamic_allocator();
