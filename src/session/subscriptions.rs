@@ -519,7 +519,12 @@ impl Subscriptions {
             return;
         };
         if part.order > 0 && part.order < filter.order {
-            // What was sent later has been answered before.
+            // What was sent later has been answered before; its refusal has not undone what was there.
+            if request.kind != Kind::Unsubscribe && !code.is_error() && filter.standing == Standing::Refused {
+                self.grants += 1;
+                self.epoch = self.epoch.wrapping_add(1);
+                filter.standing = Standing::Granted(self.grants);
+            }
             return;
         }
         filter.order = part.order.max(filter.order);

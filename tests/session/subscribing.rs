@@ -100,6 +100,24 @@ fn an_answer_for_another_number_of_filters_is_a_protocol_error() {
     assert_eq!(pair.sent().pop().unwrap(), "CLOSE");
 }
 
+/// A refusal leaves what was there before, whichever answer comes first.
+#[test]
+fn a_refusal_that_overtakes_a_grant_leaves_it() {
+    for order in [["SUBACK #1 0", "SUBACK #2 0x87"], ["SUBACK #2 0x87", "SUBACK #1 0"]] {
+        let mut pair = accepted("", PLAIN);
+        let [first, second] = [pair.subscribe("a"), pair.subscribe("a")];
+        pair.clear();
+        order.map(|answer| pair.plays(answer));
+        let mut told = pair.tell();
+        told.sort();
+        assert_eq!(told, [format!("failed {second} SUBSCRIBE_REFUSED 0x87"), format!("subscribed {first} a:0x00")]);
+        pair.plays("PUBLISH q0 a 'x'");
+        pair.tells(["message q0 a 'x'"]);
+        pair.leave(first);
+        pair.sends(["UNSUBSCRIBE #1 a"]);
+    }
+}
+
 /// Shows [MQTT5-2.2.1-6] [MQTT3-2.3.1-7] [MQTT3-3.10.4-4]
 #[test]
 fn an_answer_settles_the_request_of_its_identifier() {
