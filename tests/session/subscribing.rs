@@ -112,7 +112,7 @@ fn a_refusal_that_overtakes_a_grant_leaves_it() {
         told.sort();
         assert_eq!(told, [format!("failed {second} SUBSCRIBE_REFUSED 0x87"), format!("subscribed {first} a:0x00")]);
         pair.plays("PUBLISH q0 a 'x'");
-        pair.tells(["message q0 a 'x'"]);
+        pair.tells([&format!("message q0 a 'x' to {first}")]);
         pair.leave(first);
         pair.sends(["UNSUBSCRIBE #1 a"]);
     }
