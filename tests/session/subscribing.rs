@@ -114,7 +114,7 @@ fn a_refusal_that_overtakes_a_grant_leaves_it() {
         pair.plays("PUBLISH q0 a 'x'");
         pair.tells([&format!("message q0 a 'x' to {first}")]);
         pair.leave(first);
-        pair.sends(["UNSUBSCRIBE #1 a"]);
+        pair.sends(["UNSUBSCRIBE #3 a"]);
     }
 }
 
