@@ -13,6 +13,9 @@ const TARGET = 'wasm32-unknown-unknown'
 const WASM_FEATURES = ['bulk-memory', 'mutable-globals', 'multivalue', 'nontrapping-float-to-int', 'reference-types', 'sign-ext']
 
 const bindgen = join(root, 'target', 'bindgen')
+const features = WASM_FEATURES.map((name) => `--enable-${name}`)
+/** The module as it is before wasm-opt, with the names of its functions. */
+const named = join(bindgen, 'named.wasm')
 const pkg = join(root, 'pkg')
 const bin = (name) => join(root, 'node_modules', '.bin', name)
 
@@ -54,8 +57,8 @@ async function buildCore() {
   const options = ['--target', 'web', '--omit-default-module-path', '--experimental-reset-state-function', '--out-dir', bindgen]
   await run(join(toolsBin, 'wasm-bindgen'), [...options, join(target, TARGET, 'release', 'wasmqtt.wasm')])
   const wasm = join(bindgen, 'wasmqtt_bg.wasm')
-  const features = WASM_FEATURES.map((name) => `--enable-${name}`)
-  await run(bin('wasm-opt'), [wasm, '-o', wasm, '-O3', ...features, '--strip-debug', '--strip-producers', '--strip-target-features'])
+  copyFileSync(wasm, named)
+  await run(bin('wasm-opt'), [named, '-o', wasm, '-O3', ...features, '--strip-debug', '--strip-producers', '--strip-target-features'])
   numberHashes(wasm, join(bindgen, 'wasmqtt.js'))
 }
 
@@ -89,6 +92,13 @@ function withoutPaths() {
   const registry = join(process.env.CARGO_HOME ?? join(homedir(), '.cargo'), 'registry', 'src')
   const folders = existsSync(registry) ? readdirSync(registry).map((name) => join(registry, name, '/')) : []
   return [root, ...folders].map((folder) => `--remap-path-prefix=${folder}=`)
+}
+
+/** Bytes of each function of the module, and of its data. */
+export function contributors() {
+  const metrics = capture(bin('wasm-opt'), [named, '-O3', '-g', '--func-metrics', ...features, '-o', '/dev/null'], { maxBuffer: 1 << 28 })
+  const bytes = [...metrics.matchAll(/^func: (.*)\n \[binary-bytes\] : (\d+)/gm)].map(([, name, count]) => [name.replace(/::h[0-9a-f]{16}$/, ''), Number(count)])
+  return [...bytes, ['data', Number(/\[memory-data\] *: (\d+)/.exec(metrics)[1])]]
 }
 
 async function buildPackage(texts) {

@@ -29,11 +29,26 @@ export function table(measured) {
   return ['| bytes | raw | gzip -9 | brotli 11 |', '|---|--:|--:|--:|', ...rows].join('\n')
 }
 
+/** Whose functions are whose, by what is in their names. */
+const ROOMS = { session: /wasmqtt::session/, codec: /wasmqtt::codec/, options: /wasmqtt::options/, web: /wasmqtt::web|^(core|__wbg|__externref)_|^(matches|decodeProperties)\b/, data: /^data$/ }
+
+/** The rooms of the code, and the largest functions: bytes of the `.wasm`, raw. */
+function largest(contributors) {
+  const rooms = {}
+  for (const [name, bytes] of contributors) {
+    const room = Object.keys(ROOMS).find((room) => ROOMS[room].test(name)) ?? 'libraries'
+    rooms[room] = (rooms[room] ?? 0) + bytes
+  }
+  const rows = (entries) => entries.toSorted(([, a], [, b]) => b - a).map(([name, bytes]) => `${bytes.toLocaleString('en').padStart(9)}  ${name}`)
+  return [...rows(Object.entries(rooms)), '', ...rows(contributors).slice(0, 16)].join('\n')
+}
+
 if (isMain(import.meta)) {
   main(async () => {
-    const { build } = await import('./build.mjs')
+    const { build, contributors } = await import('./build.mjs')
     await build()
     const measured = measure()
+    console.log(`${table(measured)}\n\n${largest(contributors())}`)
     if (!process.argv.includes('--check')) {
       const path = join(root, 'README.md')
       const between = /(<!-- size -->\n)[^]*?(\n<!-- \/size -->)/
