@@ -27,6 +27,7 @@ export async function build() {
   const inputs = [...own, 'package.json', 'tsconfig.json', ...files('src/js'), ...files('target/bindgen'), ...texts]
   const built = await step('Making the package', pkg, inputs, () => buildPackage(texts))
   if (built) console.log(table(measure()))
+  return built
 }
 
 /** Runs `work` unless `output` stands and its inputs, the compilers among them, are those of the last time. */

@@ -46,9 +46,10 @@ function largest(contributors) {
 if (isMain(import.meta)) {
   main(async () => {
     const { build, contributors } = await import('./build.mjs')
-    await build()
+    const printed = await build()
     const measured = measure()
-    console.log(`${table(measured)}\n\n${largest(contributors())}`)
+    if (!printed) console.log(table(measured))
+    console.log(`\n${largest(contributors())}`)
     if (!process.argv.includes('--check')) {
       const path = join(root, 'README.md')
       const between = /(<!-- size -->\n)[^]*?(\n<!-- \/size -->)/

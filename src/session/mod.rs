@@ -831,6 +831,9 @@ impl Session {
             return;
         }
         self.drains.retain(|&other| other != token);
+        if self.interrupted == token {
+            self.interrupted = 0;
+        }
         if !self.waiting.withdraw(token) && !self.subscriptions.cancel(token, &mut self.events) {
             for (_, entry) in self.identifiers.iter_mut() {
                 if let Some(other) = entry.token()

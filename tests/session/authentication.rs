@@ -1,6 +1,6 @@
 //! Enhanced authentication (MQTT 5, 4.12) and its repetition on a connection that is up.
 
-use wasmqtt::session::{ErrorCode, State};
+use wasmqtt::session::{ErrorCode, Input, State};
 
 use crate::support::Pair;
 use crate::{bare, up};
@@ -239,6 +239,20 @@ fn a_reauthentication_that_nobody_waits_for_goes_on() {
     pair.tells([]);
     pair.reauthenticate();
     assert_eq!(pair.session.state(), State::Connected);
+}
+
+/// Withdrawn when its connection is gone, and while the application is asked whether to try again.
+#[test]
+fn a_reauthentication_that_is_withdrawn_at_its_end_completes_no_more() {
+    let mut pair = authenticated();
+    pair.session.ask_verdict(true);
+    let token = pair.reauthenticate();
+    let goodbye = pair.bytes_of("DISCONNECT 0x82");
+    pair.session.handle_input(pair.now, Input::from(&goodbye[..]));
+    pair.cancel(token);
+    pair.pump();
+    let told = pair.tell();
+    assert!(told[0].starts_with("state waiting") && !told.iter().any(|line| line.starts_with("failed")), "{told:?}");
 }
 
 #[test]
