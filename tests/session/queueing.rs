@@ -94,6 +94,25 @@ fn a_message_that_no_queue_can_hold_displaces_none() {
     refused(pair.try_publish("q0 a 'x'"), "QUEUE_FULL a");
 }
 
+/// Sent, expired or withdrawn.
+#[test]
+fn what_has_left_the_queue_leaves_its_room() {
+    for way in ["sent", "expired", "withdrawn"] {
+        let mut pair = up("queue.maxBytes=8");
+        pair.cut();
+        let tokens =
+            [pair.publish("q1 a 'xxx' messageExpiryInterval=5"), pair.publish("q0 a 'xxx' messageExpiryInterval=5")];
+        assert_eq!(pair.session.stats().queued_bytes, 8);
+        refused(pair.try_publish("q1 a ''"), "QUEUE_FULL a");
+        match way {
+            "sent" => pair.retried("CONNACK present"),
+            "expired" => pair.wait(5_000),
+            _ => tokens.map(|token| pair.cancel(token)).into_iter().collect(),
+        }
+        assert_eq!(pair.session.stats().queued_bytes, 0, "{way}");
+    }
+}
+
 #[test]
 fn the_latest_of_a_topic_gives_way_only_to_one_that_fits() {
     let mut pair = up("queue.maxBytes=8 queue.overflow=latest-per-topic");

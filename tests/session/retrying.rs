@@ -378,6 +378,14 @@ fn credentials_that_no_connect_can_hold_are_refused() {
             pair.tells(["state connecting", "state idle", &format!("connect failed INVALID_ARGUMENT {argument}")]);
         }
     }
+    // It is no use to try again with them.
+    let mut pair = up("");
+    pair.resolved.as_mut().unwrap().credentials =
+        vec![Credentials { username: Some(long.as_str().into()), password: None }];
+    pair.cut();
+    pair.wait(1_000);
+    assert_eq!(pair.session.state(), State::Closed);
+
     let longest = &long[1..];
     let mut pair = bare("");
     pair.resolved.as_mut().unwrap().credentials =
