@@ -46,7 +46,10 @@ export class Hold {
 /** A received message. */
 export class Message {
   readonly topic: string
-  /** Never changed by the client afterwards. May share its ArrayBuffer with other messages: respect byteOffset, and copy before transferring it. */
+  /**
+   * Never changed by the client afterwards. May share its ArrayBuffer with other messages: respect byteOffset, and copy before transferring it.
+   * While it is kept, so is that buffer: at most 64 KiB, or eight times its own length.
+   */
   readonly payload: Uint8Array
   readonly qos: QoS
   readonly retain: boolean

@@ -433,6 +433,26 @@ test('a large payload, and one that comes in pieces', async (t) => {
   assert.equal(got[1].buffer.byteLength, 1_000)
 })
 
+test('messages in frames of their own, small and large, cut anywhere: in order, up to the close', async (t) => {
+  const { client, peer } = await connected(t, { reconnect: false })
+  client.on('error', () => {})
+  const got = []
+  client.on('message', ({ topic, payload }) => got.push([topic, payload.length, payload.every((byte) => byte === payload.length % 251)]))
+  const sizes = [0, 1, 5_000, 300, 300, 70_000, 2, 300_000, 4_096, 1_100, 900, 16_384, 3]
+  const messages = sizes.map((size, number) => encode({ type: 'publish', topic: `t/${number}`, payload: Buffer.alloc(size, size % 251) }))
+  const closed = event(client, 'close')
+  for (const message of messages) peer.send(message)
+  for (const piece of [1_000, 1, 4_095, 20_000, 700]) {
+    // Byte by byte only where that ends.
+    peer.sendPieces(piece === 1 ? Buffer.concat(messages.filter(({ length }) => length < 6_000)) : Buffer.concat(messages), piece)
+  }
+  peer.close()
+  await closed
+  const all = sizes.map((size, number) => [`t/${number}`, size, true])
+  const short = all.filter(([, size]) => size < 5_990)
+  assert.deepEqual(got, [...all, ...all, ...short, ...all, ...all, ...all])
+})
+
 test('more topics than the table holds', async (t) => {
   const { client, peer } = await connected(t)
   const got = new Set()
