@@ -33,7 +33,6 @@ const HOST: &str = r#"
             default: this.events.push(this.core.event(words[i + 1])); i += 2;
           }
         }
-        this.core.delivered();
       },
       guard: (call) => call,
       timer(ms) { this.timers.push(ms) },
@@ -66,12 +65,11 @@ impl World {
         }
         core.ready().unwrap();
         // What the host calls of the core.
-        let [a, b, c, d] = [core.clone(), core.clone(), core.clone(), core.clone()];
+        let [a, b, c] = [core.clone(), core.clone(), core.clone()];
         let calls = Object::new();
         let put = |name: &str, function: JsValue| Reflect::set(&calls, &name.into(), &function).unwrap();
         put("event", Closure::<dyn Fn(usize) -> JsValue>::new(move |index| a.event(index)).into_js_value());
-        put("delivered", Closure::<dyn Fn()>::new(move || b.delivered()).into_js_value());
-        put("flush", Closure::<dyn Fn()>::new(move || d.flush()).into_js_value());
+        put("flush", Closure::<dyn Fn()>::new(move || b.flush()).into_js_value());
         let settle = move |generation, asked, fulfilled, value| c.settle(generation, asked, fulfilled, value);
         put("settle", Closure::<dyn Fn(u32, u32, bool, JsValue)>::new(settle).into_js_value());
         Reflect::set(&host, &"core".into(), &calls).unwrap();

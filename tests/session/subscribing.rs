@@ -107,7 +107,9 @@ fn a_refusal_that_overtakes_a_grant_leaves_it() {
         let mut pair = accepted("", PLAIN);
         let [first, second] = [pair.subscribe("a"), pair.subscribe("a")];
         pair.clear();
-        order.map(|answer| pair.plays(answer));
+        for answer in order {
+            pair.plays(answer);
+        }
         let mut told = pair.tell();
         told.sort();
         assert_eq!(told, [format!("failed {second} SUBSCRIBE_REFUSED 0x87"), format!("subscribed {first} a:0x00")]);
