@@ -13,8 +13,6 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 
 const folder = process.env.WASMQTT_PROFILES;
-if (process.argv[1]?.endsWith('node-client.mjs')) profiled();
-else if (!folder) main();
 
 /** In a client process: every burst begins a new profile, so that the last is what stays. */
 function profiled() {
@@ -25,7 +23,12 @@ function profiled() {
   const send = process.send.bind(process);
   let bursts = 0;
   let name;
-  process.once('message', ({ job }) => (name = job.scenario.name));
+  // A listener of our own would have the job handed over before the client listens.
+  const emit = process.emit;
+  process.emit = (event, message, ...rest) => {
+    name ??= message?.job?.scenario.name;
+    return emit.call(process, event, message, ...rest);
+  };
   process.send = (message) => {
     if (message.burst) {
       if (bursts++) session.post('Profiler.stop');
@@ -83,3 +86,6 @@ function share({ nodes, samples, timeDeltas }, belongs) {
   });
   return (100 * own) / busy;
 }
+
+if (process.argv[1]?.endsWith('node-client.mjs')) profiled();
+else if (!folder) main();
