@@ -21,7 +21,6 @@ const STEPS = [
   { name: 'clippy for the host', command: 'cargo clippy --locked --all-targets -- -D warnings' },
   { name: 'clippy for wasm32', command: 'cargo clippy --locked --target wasm32-unknown-unknown --lib --test web -- -D warnings' },
   { name: 'native Rust tests', command: 'cargo test --locked', counts: true },
-  { name: 'model check and simulation, with their counts', command: 'cargo test --locked --test model --test simulation -- --nocapture' },
   { name: 'core in Node', command: wasmTest(), counts: true },
   { name: 'core in a browser window', command: wasmTest(DRIVER, 'WASM_BINDGEN_USE_BROWSER=1'), counts: true, needs: BROWSER },
   { name: 'core in a dedicated worker', command: wasmTest(DRIVER, 'WASM_BINDGEN_USE_DEDICATED_WORKER=1'), counts: true, needs: BROWSER },

@@ -6,6 +6,7 @@
 
 use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::hash::{Hash, Hasher};
+use std::io::{Write as _, stderr};
 
 use wasmqtt::codec::{self, Ack, ConnAck, DecodeError, Decoder, Packet, Properties, QoS, ReasonCode, Step, Version};
 use wasmqtt::options::{Options, Value};
@@ -605,9 +606,9 @@ fn no_state_loses_repeats_or_wedges() {
         for (out, back, cuts) in searches {
             let bounds = Bounds { version, out, back, cuts };
             let states = search(bounds);
-            println!("{states:>8} states: {bounds:?}");
+            writeln!(stderr(), "{states:>8} states: {bounds:?}").unwrap();
             total += states;
         }
     }
-    println!("{total:>8} states in all");
+    writeln!(stderr(), "{total:>8} states in all").unwrap();
 }

@@ -518,13 +518,9 @@ impl Subscriptions {
         let Some(filter) = self.filters.get_mut(answer.number) else {
             return;
         };
-        if part.order > 0 && part.order < filter.order {
-            // What was sent later has been answered before; its refusal has not undone what was there.
-            if request.kind != Kind::Unsubscribe && !code.is_error() && filter.standing == Standing::Refused {
-                self.grants += 1;
-                self.epoch = self.epoch.wrapping_add(1);
-                filter.standing = Standing::Granted(self.grants);
-            }
+        // What was sent later has been answered before; a refusal has not undone what was granted.
+        let stands = request.kind == Kind::Unsubscribe || code.is_error() || filter.standing != Standing::Refused;
+        if part.order > 0 && part.order < filter.order && stands {
             return;
         }
         filter.order = part.order.max(filter.order);

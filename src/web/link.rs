@@ -255,8 +255,7 @@ impl Link {
         while !self.reading.get() {
             if std::mem::take(&mut self.inner().goes_on) {
                 let total = self.host.rest(self.window(), WINDOW);
-                let loaded = if total <= WINDOW { total } else { self.load(0, HEAD, total) };
-                self.consume(0, loaded, total);
+                self.begin(total, WINDOW);
                 continue;
             }
             let Some(event) = self.inner().inbox.pop_front() else {
@@ -283,6 +282,11 @@ impl Link {
             inner.gathering = false;
             inner.goes_on = true;
         }
+        self.begin(total, room);
+    }
+
+    /// Reads the current chunk, which is in the window if it is not longer than `room`.
+    fn begin(self: &Rc<Self>, total: usize, room: usize) {
         let loaded = if total <= room { total } else { self.load(0, HEAD, total) };
         self.consume(0, loaded, total);
     }

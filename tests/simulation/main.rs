@@ -12,6 +12,7 @@ mod trace;
 mod wire;
 mod world;
 
+use std::io::{Write as _, stderr};
 use std::panic::{self, AssertUnwindSafe};
 
 use case::{Action, Case};
@@ -36,7 +37,7 @@ fn seeds() {
     if let Some((case, fault)) = failure {
         fail(&case, &fault);
     }
-    println!("{count} seeds from {from} on in {:.1?}: {tally:?}", started.elapsed());
+    writeln!(stderr(), "{count} seeds from {from} on in {:.1?}: {tally:?}", started.elapsed()).unwrap();
 }
 
 /// Shows the run of one seed, cut down to what matters where it fails.
