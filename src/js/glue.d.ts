@@ -1,11 +1,8 @@
 // The boundary to the core: what wasm-bindgen makes of src/web/bindings.rs, typed by hand. `#glue` and `#wasm` are resolved by the build.
 
 declare module '#wasm' {
-  /** The module, a byte in each character. */
-  const text: string
-  /** What a character's code is above its byte. */
-  export const OFFSET: number
-  export default text
+  /** The module's bytes. */
+  export default function wasm(): Uint8Array<ArrayBuffer>
 }
 
 declare module '#glue' {

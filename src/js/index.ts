@@ -1,11 +1,7 @@
 // Browsers and their workers, Deno, Bun and others with a global WebSocket; the module is inlined.
-import text, { OFFSET } from '#wasm'
+import wasm from '#wasm'
 import { provide } from './wasm.js'
 
-provide(() => {
-  const bytes = new Uint8Array(text.length)
-  for (let at = 0; at < bytes.length; at++) bytes[at] = text.charCodeAt(at) - OFFSET
-  return bytes
-})
+provide(wasm)
 
 export * from './api.js'
