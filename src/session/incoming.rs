@@ -17,7 +17,6 @@ impl Session {
         if let 0x30..=0x3F = first {
             return self.handle_publish(first, body, len, at);
         }
-        let protocol = |what| Err(DecodeError { reason: ReasonCode::PROTOCOL_ERROR, what });
         let Some(connection) = &mut self.connection else {
             return Ok(());
         };
@@ -40,6 +39,17 @@ impl Session {
                 _ => {}
             }
         }
+        self.handle_other(now, first, body, len)
+    }
+
+    /// What comes now and then. Apart from the rest: engines optimise function by function, and this is long.
+    #[cold]
+    #[inline(never)]
+    fn handle_other(&mut self, now: Instant, first: u8, body: &[u8], len: usize) -> Result<(), DecodeError> {
+        let protocol = |what| Err(DecodeError { reason: ReasonCode::PROTOCOL_ERROR, what });
+        let Some(connection) = &mut self.connection else {
+            return Ok(());
+        };
         let version = connection.version;
         if connection.server.is_none() && first == first::CONNACK && version == Version::V5 {
             // A server that knows only 3.1.1 refuses in its own form.

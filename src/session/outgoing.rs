@@ -53,10 +53,17 @@ impl Session {
         self.wrote(first::PUBLISH, start, id, Some(topic), None);
     }
 
+    /// Sends the SUBSCRIBE and UNSUBSCRIBE packets that wait, as far as packet identifiers go.
+    #[inline]
     pub(super) fn send_requests(&mut self) {
-        if self.subscriptions.nothing_waits() {
-            return;
+        if !self.subscriptions.nothing_waits() {
+            self.send_requests_slowly();
         }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn send_requests_slowly(&mut self) {
         let Some(Some(server)) = self.connection.as_ref().map(|connection| connection.server.clone()) else {
             return;
         };
