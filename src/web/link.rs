@@ -76,6 +76,11 @@ extern "C" {
     #[wasm_bindgen(method)]
     fn retry(this: &Host, error: JsValue, attempt: u32) -> Option<bool>;
 
+    /// A socket that is asked after each flush what is in its buffer. One of the application may throw, or tell anything.
+    type Buffer;
+    #[wasm_bindgen(method, getter, catch, js_name = bufferedAmount)]
+    fn buffered_amount(this: &Buffer) -> Result<JsValue, JsValue>;
+
     type Performance;
     #[wasm_bindgen(method)]
     fn now(this: &Performance) -> f64;
@@ -459,7 +464,7 @@ impl Link {
     fn check_transport(&self) {
         let socket = self.inner().socket.clone();
         let Some(socket) = socket else { return };
-        let buffered = number(&socket, "bufferedAmount");
+        let buffered = socket.unchecked_ref::<Buffer>().buffered_amount().ok().and_then(|amount| amount.as_f64());
         let inner = &mut *self.inner();
         inner.session.handle_writable(inner.now, buffered.unwrap_or(0.0) as usize);
     }
