@@ -126,6 +126,19 @@ test('the properties of a message outlive its client and its instance', async (t
   assert.deepEqual(message.properties, { contentType: 'x' })
 })
 
+test('the memory grows in few steps: for each the engine collects garbage', async () => {
+  const client = new Client('ws://127.0.0.1:1', { queue: { maxMessages: 200_000 } })
+  const sizes = new Set()
+  for (let index = 0; index < 200_000; index++) {
+    client.publish('a/b', 'some payload', { qos: 1 }, () => {})
+    if (index % 100 === 0) sizes.add(client.stats().wasmMemoryBytes)
+  }
+  assert.ok(sizes.size < 60, `${sizes.size} steps`)
+  const [least, most] = [Math.min(...sizes), Math.max(...sizes)]
+  assert.ok(most > 10 * least && most < 40e6, `from ${least} to ${most}`)
+  await client.end({ force: true })
+})
+
 test('transport: a socket of the application, and fromMessagePort', async (t) => {
   const { port1, port2 } = new MessageChannel()
   const sent = []
