@@ -13,7 +13,7 @@ const curves = [
   { name: 'publish QoS 1', x: 'in flight', at: inFlight, scenario: (window) => ({ kind: 'publish', ...small, qos: 1, window, hold: window }) },
   { name: 'publish QoS 2', x: 'in flight', at: inFlight, scenario: (window) => ({ kind: 'publish', ...small, qos: 2, window, hold: window }) },
   { name: 'receive QoS 2', x: 'in flight', at: inFlight, scenario: (window) => ({ kind: 'receive', ...small, qos: 2, window }) },
-  { name: 'publish QoS 1 offline, then drain', x: 'queued messages', at: decades(3, 6), scenario: (count) => ({ kind: 'queue', ...small, qos: 1, count, warm: 10_000 }) },
+  { name: 'publish QoS 1 offline', x: 'queued messages', at: decades(3, 6), scenario: (count) => ({ kind: 'queue', ...small, qos: 1, count, warm: 10_000 }) },
 ];
 
 const SOAK_SAMPLE = 10; // seconds

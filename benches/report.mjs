@@ -169,10 +169,14 @@ function soakTable(samples) {
 export function growthSvg({ curves, soak }) {
   const width = 380;
   const height = 240;
-  const charts = curves.map(({ name, x, points }) => ({ title: `${name}: CPU µs over ${x}`, log: true, lines: lines(points, (point) => point.drain ?? point.value) }));
+  const charts = curves.flatMap(({ name, x, points }) => {
+    const chart = (what, y) => ({ title: `${name}: ${what} over ${x}`, log: true, lines: lines(points, y) });
+    if (points.every(({ drain }) => drain === undefined)) return chart('CPU µs', ({ value }) => value);
+    return [chart('µs to queue', ({ value }) => value), chart('µs to drain', ({ drain }) => drain)];
+  });
   if (soak.some(({ samples }) => samples)) {
     const points = soak.flatMap(({ client, samples = [] }) => samples.map((sample) => ({ ...sample, client, x: sample.at })));
-    charts.push({ title: 'CPU µs over seconds', lines: lines(points, ({ value }) => value) }, { title: 'resident MB over seconds', lines: lines(points, ({ rss }) => rss / 1e6) });
+    charts.push({ title: 'QoS 2 traffic: CPU µs over seconds', lines: lines(points, ({ value }) => value) }, { title: 'QoS 2 traffic: resident MB over seconds', lines: lines(points, ({ rss }) => rss / 1e6) });
   }
   const content = charts.map((chart, i) => `<g transform="translate(${(i % 3) * width} ${Math.floor(i / 3) * height})">${lineChart(chart, width, height)}</g>`);
   return picture(3 * width, Math.ceil(charts.length / 3) * height, content);
