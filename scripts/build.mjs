@@ -135,8 +135,8 @@ async function buildPackage(texts) {
   await bundle('index.ts', 'index.js', { format: 'esm' })
   await bundle('slim.ts', 'slim.js', { format: 'esm' })
   await bundle('node.ts', 'node.cjs', { format: 'cjs', platform: 'node' })
-  // One module instance however it is loaded: the ESM form for Node passes on the other. It does so by a detour, because Node reads what is
-  // imported from CommonJS for the names of its exports, letter by letter, and what that is a copy of: half of the time that all the rest takes.
+  // One module instance however it is loaded: the ESM form for Node passes on the other. By a detour: of a CommonJS file that is imported, Node
+  // looks for the names of the exports with a lexer in JavaScript, which takes 20 ms for node.cjs. It does not follow a require() of this form.
   const names = Object.keys(createRequire(import.meta.url)(join(pkg, 'node.cjs')))
   writeFileSync(join(pkg, 'detour.cjs'), "exports.wasmqtt = require('./node.cjs')\n")
   writeFileSync(join(pkg, 'node.js'), `import { wasmqtt } from './detour.cjs'\nexport const { ${names.join(', ')} } = wasmqtt\n`)
