@@ -38,6 +38,8 @@ struct Filter {
     identifier: u32,
     /// The identifier was the application's choice.
     manual: bool,
+    /// The server got it without an identifier, and may have it so even if it has been given one since.
+    unnumbered: bool,
     /// What the Subscriptions ask for, taken together.
     options: SubscribeOptions,
     user_properties: PropertiesBuf,
@@ -281,6 +283,8 @@ impl Subscriptions {
         }
         self.scratch = paths;
         let identifier = |number: u32| self.filters.get(number).map_or(0, |filter| filter.identifier);
+        let is_elsewhere =
+            |filter: &Filter| filter.identifier != 0 && !filter.unnumbered && !identifiers.contains(&filter.identifier);
         let is_known = |wanted: &u32| matching.iter().any(|&number| identifier(number) == *wanted);
         // A copy for a filter that was left meanwhile is nobody's: the others get copies of their own.
         let has_ended = |wanted: &u32| {
@@ -291,13 +295,13 @@ impl Subscriptions {
         let known = !identifiers.is_empty() && identifiers.iter().all(|id| is_known(id) || has_ended(id));
         let mut routes = Vec::new();
         for &number in &matching {
-            // One that the server got without an identifier shares the copy of the others.
-            if known && identifier(number) != 0 && !identifiers.contains(&identifier(number)) {
-                continue;
-            }
             let Some(filter) = self.filters.get(number) else {
                 continue;
             };
+            // One that the server got without an identifier shares the copy of the others.
+            if known && is_elsewhere(filter) {
+                continue;
+            }
             for &handle in &filter.members {
                 let Some(Some(Subscription { filters: own, .. })) = self.subscriptions.get(handle as usize) else {
                     continue;
@@ -440,6 +444,7 @@ impl Subscriptions {
             if !server.identifiers {
                 changed |= filter.identifier != 0;
                 filter.identifier = 0;
+                filter.unnumbered = true;
                 continue;
             }
             changed = true;
@@ -524,6 +529,10 @@ impl Subscriptions {
             return;
         }
         filter.order = part.order.max(filter.order);
+        if filter.unnumbered && !code.is_error() && (filter.identifier != 0 || request.kind == Kind::Unsubscribe) {
+            filter.unnumbered = false;
+            self.epoch = self.epoch.wrapping_add(1);
+        }
         filter.standing = match (request.kind, filter.standing) {
             (Kind::Unsubscribe, _) => Standing::Absent,
             (Kind::Restore { lost: false }, _) if code.is_error() => Standing::Doubtful,
@@ -669,6 +678,7 @@ impl Subscriptions {
             {
                 filter.identifier = 0;
             }
+            filter.unnumbered = false;
             filter.standing = Standing::Absent;
         }
         self.epoch = self.epoch.wrapping_add(1);
@@ -792,6 +802,7 @@ impl Subscriptions {
             path,
             identifier: 0,
             manual: false,
+            unnumbered: false,
             options: AS_LITTLE_AS_POSSIBLE,
             user_properties: PropertiesBuf::default(),
             standing: Standing::Absent,

@@ -367,6 +367,28 @@ fn a_message_is_not_lost_while_another_filter_is_under_way() {
     assert_eq!(routed(&mut pair, &to), 1);
 }
 
+/// A server that learned of identifiers meanwhile has only some of the filters under theirs.
+#[test]
+fn a_message_is_not_lost_while_filters_get_their_identifiers() {
+    let mut pair = accepted("clean=false", "CONNACK SubscriptionIdentifierAvailable=0");
+    let one = pair.subscribe("a/+");
+    let two = pair.subscribe("a/#");
+    pair.plays("SUBACK #1 0; SUBACK #2 0");
+    // After a connection whose CONNACK was lost, both are asked for again.
+    pair.cut();
+    pair.wait_for(State::Connecting);
+    pair.reconnected("CONNACK present");
+    pair.sends([
+        "SUBSCRIBE #3 a/+:q0,rh1 SubscriptionIdentifier=1",
+        "SUBSCRIBE #4 a/#:q0,rh1 SubscriptionIdentifier=2",
+    ]);
+    pair.tell();
+    pair.plays("SUBACK #3 0; PUBLISH q0 a/b 'x' SubscriptionIdentifier=1");
+    pair.tells([&format!("message q0 a/b 'x' to {one},{two}")]);
+    pair.plays("SUBACK #4 0; PUBLISH q0 a/b 'y' SubscriptionIdentifier=1");
+    pair.tells([&format!("message q0 a/b 'y' to {one}")]);
+}
+
 /// Copies that were on their way when a filter was left.
 #[test]
 fn a_copy_for_a_filter_that_was_left_is_nobodys() {
