@@ -529,7 +529,7 @@ impl Subscriptions {
             return;
         }
         filter.order = part.order.max(filter.order);
-        if filter.unnumbered && !code.is_error() && (filter.identifier != 0 || request.kind == Kind::Unsubscribe) {
+        if filter.unnumbered && filter.identifier != 0 && !code.is_error() {
             filter.unnumbered = false;
             self.epoch = self.epoch.wrapping_add(1);
         }
