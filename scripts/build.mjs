@@ -15,7 +15,7 @@ const WASM_FEATURES = ['bulk-memory', 'mutable-globals', 'multivalue', 'nontrapp
 
 const bindgen = join(root, 'target', 'bindgen')
 // That of opt-level "s". With the 225 of opt-level 2 the module is 6 % larger, and not faster.
-const INLINE_THRESHOLD = '-Cllvm-args=-inline-threshold=50'
+const INLINE_THRESHOLD = '-Cllvm-args=-inline-threshold=45'
 // What has one caller is not always inlined there: long functions are larger, and engines take long to optimise them. Neighbours in the
 // sources are alike, and compress better side by side.
 const optimize = ['-O3', '--reorder-functions-by-name', '--one-caller-inline-max-function-size=30', ...WASM_FEATURES.map((name) => `--enable-${name}`)]

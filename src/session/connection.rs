@@ -5,8 +5,8 @@ use std::rc::Rc;
 
 use super::Instant;
 use super::event::{Server, Token};
-use super::topics::{Found, Topics};
-use crate::codec::{DecodeError, Decoder, QoS, ReasonCode, Version};
+use super::topics::{Found, Topics, malformed};
+use crate::codec::{DecodeError, Decoder, QoS, ReasonCode, Version, check_topic};
 
 /// Outgoing aliases at most; a server may offer up to 65,535.
 const ALIASES: u16 = 4096;
@@ -113,27 +113,26 @@ impl Connection {
         }
     }
 
-    /// What an incoming alias means, or from now on means. `maximum` is ours.
-    pub fn alias(&mut self, alias: u16, topic: Option<&str>, maximum: u16) -> Result<Rc<str>, DecodeError> {
+    /// What an incoming alias means, or with a topic from now on means. `maximum` is ours.
+    #[inline(never)]
+    pub fn alias(&mut self, alias: u16, topic: &[u8], maximum: u16) -> Result<Rc<str>, DecodeError> {
         let fault = |reason, what| Err(DecodeError { reason, what });
         if alias == 0 || alias > maximum {
             return fault(ReasonCode::TOPIC_ALIAS_INVALID, "a topic alias that was not offered");
         }
         let at = usize::from(alias) - 1;
-        match topic {
-            Some(topic) => {
-                if at >= self.aliases_in.len() {
-                    self.aliases_in.resize(at + 1, None);
-                }
-                let topic: Rc<str> = topic.into();
-                self.aliases_in[at] = Some(topic.clone());
-                Ok(topic)
-            }
-            None => match self.aliases_in.get(at) {
+        if topic.is_empty() {
+            return match self.aliases_in.get(at) {
                 Some(Some(topic)) => Ok(topic.clone()),
                 _ => fault(ReasonCode::PROTOCOL_ERROR, "a topic alias that was never set"),
-            },
+            };
         }
+        let topic: Rc<str> = check_topic(topic).map_err(malformed)?.into();
+        if at >= self.aliases_in.len() {
+            self.aliases_in.resize(at + 1, None);
+        }
+        self.aliases_in[at] = Some(topic.clone());
+        Ok(topic)
     }
 }
 

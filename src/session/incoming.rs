@@ -161,19 +161,15 @@ impl Session {
         }
         let seen = &self.identifiers_seen;
         let epoch = self.subscriptions.epoch();
-        let found = match hints.topic_alias {
-            None => self.topics.find(publish.topic, seen, epoch)?,
+        let aliased;
+        let topic = match hints.topic_alias {
+            None => publish.topic,
             Some(alias) => {
-                let topic = if publish.topic.is_empty() {
-                    None
-                } else {
-                    Some(check_topic(publish.topic).map_err(topics::malformed)?)
-                };
-                let topic = connection.alias(alias, topic, self.options.properties.topic_alias_maximum)?;
-                self.topics.find(topic.as_bytes(), seen, epoch)?
+                aliased = connection.alias(alias, publish.topic, self.options.properties.topic_alias_maximum)?;
+                aliased.as_bytes()
             }
         };
-        let (slot, fresh) = match found {
+        let (slot, fresh) = match self.topics.find(topic, seen, epoch)? {
             Found::Known(slot) => (slot, false),
             Found::Fresh(slot) => (slot, true),
         };
@@ -182,10 +178,7 @@ impl Session {
             Version::V5 => u32::from(self.options.properties.receive_maximum),
         };
         if fresh {
-            let topic = self.topics.topic(slot).clone();
-            let identifiers = self.topics.identifiers(slot).clone();
-            let routes = self.subscriptions.routes(&topic, &identifiers);
-            self.events.push(Event::Slot { slot, topic, routes, identifiers });
+            announce(slot, &self.topics, &mut self.subscriptions, &mut self.events);
         }
         let mut sequence = 0;
         let repeated = publish.qos == QoS::ExactlyOnce && self.received.contains(publish.id);
@@ -399,4 +392,14 @@ impl Session {
 #[cold]
 fn misplaced() -> Result<(), DecodeError> {
     Err(DecodeError { reason: ReasonCode::PROTOCOL_ERROR, what: "an acknowledgement that does not fit what was sent" })
+}
+
+/// Says what a slot stands for from here on.
+#[cold]
+#[inline(never)]
+fn announce(slot: u32, topics: &Slots, subscriptions: &mut Subscriptions, events: &mut Events) {
+    let topic = topics.topic(slot).clone();
+    let identifiers = topics.identifiers(slot).clone();
+    let routes = subscriptions.routes(&topic, &identifiers);
+    events.push(Event::Slot { slot, topic, routes, identifiers });
 }

@@ -19,6 +19,27 @@ struct Slot {
     identifiers: Rc<[u32]>,
 }
 
+impl Slot {
+    #[inline]
+    fn is(&self, topic: &[u8], identifiers: &[u32]) -> bool {
+        same(self.topic.as_bytes(), topic) && self.identifiers.iter().eq(identifiers)
+    }
+}
+
+/// As `==`, which WebAssembly works out byte by byte: here word by word, the last of which begins wherever it must.
+#[inline]
+fn same(left: &[u8], right: &[u8]) -> bool {
+    let (Some(left_end), Some(right_end)) = (left.last_chunk::<8>(), right.last_chunk()) else { return left == right };
+    left.len() == right.len()
+        && left.as_chunks().0.iter().zip(right.as_chunks().0).all(|(left, right)| word(left) == word(right))
+        && word(left_end) == word(right_end)
+}
+
+#[inline]
+fn word(bytes: &[u8; 8]) -> u64 {
+    u64::from_le_bytes(*bytes)
+}
+
 /// Whether the caller knows what a slot stands for.
 pub enum Found {
     Known(u32),
@@ -48,7 +69,13 @@ impl Slots {
         if topic.len() + size_of_val(identifiers) < LENGTH {
             return self.short.find(topic, identifiers, epoch);
         }
-        Ok(match self.long.find(topic, identifiers, epoch)? {
+        self.find_long(topic, identifiers, epoch)
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn find_long(&mut self, topic: &[u8], identifiers: &[u32], epoch: u32) -> Result<Found, DecodeError> {
+        Ok(match self.long.find_hashed(topic, identifiers, epoch)? {
             Found::Known(_) => Found::Known(LONG),
             Found::Fresh(_) => Found::Fresh(LONG),
         })
@@ -96,8 +123,7 @@ impl Topics {
     pub fn find(&mut self, topic: &[u8], identifiers: &[u32], epoch: u32) -> Result<Found, DecodeError> {
         if let Some(slot) = self.slots.get(self.last)
             && slot.epoch == epoch
-            && slot.topic.as_bytes() == topic
-            && *slot.identifiers == *identifiers
+            && slot.is(topic, identifiers)
         {
             return Ok(Found::Known(self.last as u32));
         }
@@ -129,7 +155,7 @@ impl Topics {
         while self.index[at] != EMPTY {
             let number = usize::from(self.index[at]);
             let slot = &self.slots[number];
-            if slot.hash == hash && slot.topic.as_bytes() == topic && *slot.identifiers == *identifiers {
+            if slot.hash == hash && slot.is(topic, identifiers) {
                 return Some(number);
             }
             at = (at + 1) & mask;
@@ -204,8 +230,8 @@ fn hash(topic: &[u8], identifiers: &[u32]) -> u32 {
     const K: u64 = 0x9e37_79b9_7f4a_7c15;
     let mut h = topic.len() as u64;
     let (words, rest) = topic.as_chunks::<8>();
-    for word in words {
-        h = (h.rotate_left(5) ^ u64::from_le_bytes(*word)).wrapping_mul(K);
+    for bytes in words {
+        h = (h.rotate_left(5) ^ word(bytes)).wrapping_mul(K);
     }
     let mut tail = 0;
     for &byte in rest {

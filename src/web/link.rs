@@ -598,48 +598,49 @@ impl Inner {
     fn record_events(&mut self) {
         let assembled = self.session.assembled().as_ptr() as u32;
         while let Some(event) = self.session.poll_event() {
-            match event {
-                Event::Message(message) => {
-                    let base = if message.assembled { assembled } else { 0 };
-                    let has_properties = message.properties.len > 0;
-                    self.words.push(
-                        record::MESSAGE
-                            | (message.qos as u32) << 4
-                            | u32::from(message.retain) << 6
-                            | u32::from(message.dup) << 7
-                            | u32::from(has_properties) << 8
-                            | u32::from(message.assembled) << 9
-                            | message.slot << 12,
-                    );
-                    self.words.push(base + message.payload.start);
-                    self.words.push(message.payload.len);
-                    if message.qos != QoS::AtMostOnce {
-                        self.words.push(message.sequence);
-                    }
-                    if has_properties {
-                        self.words.push(base + message.properties.start);
-                        self.words.push(message.properties.len);
-                    }
-                }
-                Event::Slot { slot, topic, routes, identifiers } => {
-                    self.words.push(record::SLOT | slot << 12);
-                    self.words.push(topic.as_ptr() as u32);
-                    self.words.push(topic.len() as u32);
-                    self.words.push(routes.len() as u32);
-                    self.words.push(identifiers.len() as u32);
-                    self.words.extend_from_slice(&routes);
-                    self.words.extend_from_slice(&identifiers);
-                    self.topics.push(topic);
-                }
-                Event::Published { token, reason, properties: None } => {
-                    self.words.push(record::DONE | u32::from(reason.0) << 8);
-                    self.words.push(token);
-                }
-                event => {
-                    self.words.push(record::EVENT);
-                    self.words.push(self.objects.len() as u32);
-                    self.objects.push(Some(event));
-                }
+            let Event::Message(message) = event else {
+                self.record_other(event);
+                continue;
+            };
+            // There is nothing in a message to drop, which the compiler does not see.
+            std::mem::forget(event);
+            let base = if message.assembled { assembled } else { 0 };
+            let has_properties = message.properties.len > 0;
+            let head = record::MESSAGE
+                | (message.qos as u32) << 4
+                | u32::from(message.retain) << 6
+                | u32::from(message.dup) << 7
+                | u32::from(has_properties) << 8
+                | u32::from(message.assembled) << 9
+                | message.slot << 12;
+            self.words.extend_from_slice(&[head, base + message.payload.start, message.payload.len]);
+            if message.qos != QoS::AtMostOnce {
+                self.words.push(message.sequence);
+            }
+            if has_properties {
+                self.words.extend_from_slice(&[base + message.properties.start, message.properties.len]);
+            }
+        }
+    }
+
+    /// Apart from messages: engines optimise function by function.
+    #[inline(never)]
+    fn record_other(&mut self, event: Event) {
+        match event {
+            Event::Slot { slot, topic, routes, identifiers } => {
+                let counts = [routes.len() as u32, identifiers.len() as u32];
+                self.words.extend_from_slice(&[record::SLOT | slot << 12, topic.as_ptr() as u32, topic.len() as u32]);
+                self.words.extend_from_slice(&counts);
+                self.words.extend_from_slice(&routes);
+                self.words.extend_from_slice(&identifiers);
+                self.topics.push(topic);
+            }
+            Event::Published { token, reason, properties: None } => {
+                self.words.extend_from_slice(&[record::DONE | u32::from(reason.0) << 8, token]);
+            }
+            event => {
+                self.words.extend_from_slice(&[record::EVENT, self.objects.len() as u32]);
+                self.objects.push(Some(event));
             }
         }
     }

@@ -395,6 +395,23 @@ fn a_byte_order_mark_is_part_of_a_topic() {
 }
 
 #[test]
+fn topics_that_differ_in_one_byte() {
+    for mut pair in both("") {
+        for length in 1..=25 {
+            let topic = "t".repeat(length);
+            for at in 0..length {
+                let mut other = topic.clone();
+                other.replace_range(at..=at, "u");
+                // The last topic is looked at first, all others by their hash.
+                pair.plays(&format!("PUBLISH q0 {topic} ''; PUBLISH q0 {other} ''; PUBLISH q0 {topic}u ''"));
+                let told = [topic.clone(), other, format!("{topic}u")].map(|topic| format!("message q0 {topic} ''"));
+                pair.tells(told.each_ref().map(String::as_str));
+            }
+        }
+    }
+}
+
+#[test]
 fn more_topics_than_are_remembered() {
     for mut pair in both("") {
         let first = pair.subscribe("t/#");
