@@ -85,16 +85,39 @@ const inlined = (write) => ({
 })
 
 /**
- * For the web, where each byte of the download counts: a byte in each character. Bytes keep their borders, so it compresses as the `.wasm`
- * does, which base64 does not. What a module has most of, small numbers, is moved to where characters need neither an escape nor two bytes.
+ * For the web, where each byte of the download counts: a printable character for each byte that is frequent, itself if it is one, and two for
+ * the others. Bytes keep their borders, so it compresses as the `.wasm` does, which base64 does not. Only ASCII: engines read it faster, and
+ * bundlers and pages of whatever encoding leave it as it is.
  */
 function asCharacters(wasm) {
-  const OFFSET = 35
-  const text = Buffer.from(wasm.map((byte) => byte + OFFSET)).toString('latin1')
+  const SPACE = 0x20
+  // `|`, `}` and `~` begin two characters, the second one of the 57 from `#` to `[`: no quote and no backslash among them.
+  const PAIR = 0x7c
+  const SECOND = 0x23
+  const SECONDS = 57
+  const counts = new Uint32Array(256)
+  for (const byte of wasm) counts[byte]++
+  const characters = Array.from({ length: PAIR - SPACE }, (_, at) => SPACE + at).filter((code) => !'"\\'.includes(String.fromCharCode(code)))
+  const bytes = [...counts.keys()].sort((a, b) => counts[b] - counts[a]).slice(0, characters.length)
+  const strangers = bytes.filter((byte) => !characters.includes(byte)).sort((a, b) => a - b)
+  const frequent = new Array(PAIR - SPACE).fill(bytes[0])
+  for (const code of characters) frequent[code - SPACE] = bytes.includes(code) ? code : strangers.shift()
+  const rare = [...counts.keys()].filter((byte) => !bytes.includes(byte))
+  const texts = [...counts.keys()].map((byte) => {
+    const at = rare.indexOf(byte)
+    if (at < 0) return String.fromCharCode(characters.find((code) => frequent[code - SPACE] === byte))
+    return String.fromCharCode(PAIR + Math.floor(at / SECONDS), SECOND + (at % SECONDS))
+  })
+  const text = Array.from(wasm, (byte) => texts[byte]).join('')
   return `const text = ${JSON.stringify(text)}
+    const frequent = ${JSON.stringify(frequent)}
     export default () => {
-      const bytes = new Uint8Array(text.length)
-      for (let at = 0; at < bytes.length; at++) bytes[at] = text.charCodeAt(at) - ${OFFSET}
+      const rare = [...Array(256).keys()].filter((byte) => !frequent.includes(byte))
+      const bytes = new Uint8Array(${wasm.length})
+      for (let from = 0, to = 0; from < text.length; to++) {
+        const code = text.charCodeAt(from++)
+        bytes[to] = code < ${PAIR} ? frequent[code - ${SPACE}] : rare[(code - ${PAIR}) * ${SECONDS} + text.charCodeAt(from++) - ${SECOND}]
+      }
       return bytes
     }`
 }
