@@ -113,12 +113,14 @@ function asCharacters(wasm) {
     const frequent = ${JSON.stringify(frequent)}
     export default () => {
       const rare = [...Array(256).keys()].filter((byte) => !frequent.includes(byte))
-      const bytes = new Uint8Array(${wasm.length})
-      for (let from = 0, to = 0; from < text.length; to++) {
-        const code = text.charCodeAt(from++)
-        bytes[to] = code < ${PAIR} ? frequent[code - ${SPACE}] : rare[(code - ${PAIR}) * ${SECONDS} + text.charCodeAt(from++) - ${SECOND}]
+      // What is written is never ahead of what is read.
+      const bytes = new TextEncoder().encode(text)
+      let to = 0
+      for (let from = 0; from < bytes.length; to++) {
+        const code = bytes[from++]
+        bytes[to] = code < ${PAIR} ? frequent[code - ${SPACE}] : rare[(code - ${PAIR}) * ${SECONDS} + bytes[from++] - ${SECOND}]
       }
-      return bytes
+      return bytes.subarray(0, to)
     }`
 }
 
