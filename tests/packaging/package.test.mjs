@@ -140,6 +140,14 @@ test('nothing of this machine is in the package', async (t) => {
   }
 })
 
+test('a page in another encoding does not spoil the JavaScript: it is ASCII', async (t) => {
+  const project = await makeProject(t)
+  for (const name of ['index.js', 'slim.js', 'node.js', 'node.cjs']) {
+    const text = await readFile(join(project.folder, 'node_modules', 'wasmqtt', name), 'latin1')
+    assert.doesNotMatch(text, /[^\n -~]/, name)
+  }
+})
+
 test('the manifest points to files that are there', async (t) => {
   const project = await makeProject(t)
   const folder = join(project.folder, 'node_modules', 'wasmqtt')
