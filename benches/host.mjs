@@ -6,6 +6,7 @@ import { createRequire } from 'node:module';
 import { cpus } from 'node:os';
 import { extname, join, normalize } from 'node:path';
 import { clients } from './clients.mjs';
+import { profilerOf } from './profile.mjs';
 
 const here = import.meta.dirname;
 const root = join(here, '..');
@@ -88,10 +89,16 @@ export class Host {
       });
       const session = await this.#browser.newBrowserCDPSession();
       await page.exposeFunction('hostCpu', () => rendererCpu(session));
-      await page.exposeFunction('hostBurst', (burst) => this.#burst(id, burst));
+      const profiler = await profilerOf(page, job.scenario.name);
+      await page.exposeFunction('hostBurst', async (burst) => {
+        await profiler?.begin();
+        return this.#burst(id, burst);
+      });
       await page.goto(`http://127.0.0.1:${this.#files.address().port}/benches/page.html`);
       const result = within(timeout, Promise.race([page.evaluate((job) => globalThis.run(job), job), crashed]));
-      return await result.finally(() => session.detach());
+      const value = await result.finally(() => session.detach());
+      await profiler?.end();
+      return value;
     } finally {
       await context.close();
     }
