@@ -644,6 +644,8 @@ export class Host {
       this.#subscribing.set(token, subscription)
       return this.#take(callback, call, (token, error) => {
         this.#cancel(token)
+        // The answer may be in the batch that is being delivered: what was granted is given back.
+        this.#run((core) => core.unsubscribeHandle(0, handle))
         this.#subscribing.delete(token)
         this.#dropSubscription(subscription, error)
       })

@@ -355,6 +355,25 @@ test('subscribe: timeout and signal', async (t) => {
   assert.equal(other.pending.length, 0)
 })
 
+test('subscribe: withdrawn while its SUBACK is on its way to JavaScript: given back', async (t) => {
+  const { client, peer } = await connected(t)
+  const controller = new AbortController()
+  const got = []
+  await subscribe(client, peer, 'now', () => controller.abort())
+  const withdrawn = client.subscribe('late', { signal: controller.signal }, (message) => got.push(message.topic)).catch((error) => error)
+  const { id } = await peer.expect('subscribe')
+  // In one frame: the core has it granted before the handler withdraws it.
+  peer.send({ type: 'publish', topic: 'now' }, { type: 'suback', id, codes: [0] })
+  assert.equal((await withdrawn).code, 'ABORTED')
+  await peer.release({ filters: ['late'] })
+  await subscribe(client, peer, 'next', (message) => got.push(message.topic))
+  peer.send({ type: 'publish', topic: 'late' }, { type: 'publish', topic: 'next' })
+  await until(() => got.length > 0)
+  await settle()
+  assert.deepEqual(got, ['next'])
+  assert.equal(client.stats().subscriptions, 2)
+})
+
 test('restored after a lost session; refused then: inactive and reported', async (t) => {
   const { client, peer, broker } = await connected(t, { reconnect: { minDelay: 1 } })
   const errors = record(client, 'error')
