@@ -103,11 +103,9 @@ function asCharacters(wasm) {
   const frequent = new Array(PAIR - SPACE).fill(bytes[0])
   for (const code of characters) frequent[code - SPACE] = bytes.includes(code) ? code : strangers.shift()
   const rare = [...counts.keys()].filter((byte) => !bytes.includes(byte))
-  const texts = [...counts.keys()].map((byte) => {
-    const at = rare.indexOf(byte)
-    if (at < 0) return String.fromCharCode(characters.find((code) => frequent[code - SPACE] === byte))
-    return String.fromCharCode(PAIR + Math.floor(at / SECONDS), SECOND + (at % SECONDS))
-  })
+  const texts = []
+  for (const code of characters) texts[frequent[code - SPACE]] = String.fromCharCode(code)
+  for (const [at, byte] of rare.entries()) texts[byte] = String.fromCharCode(PAIR + Math.floor(at / SECONDS), SECOND + (at % SECONDS))
   const text = Array.from(wasm, (byte) => texts[byte]).join('')
   return `const text = ${JSON.stringify(text)}
     const frequent = ${JSON.stringify(frequent)}
