@@ -4,31 +4,78 @@
  * WebSocket frame · window: messages in flight at most.
  */
 
-const KiB = 1024;
-const receive = (qos, size, more) => ({ kind: 'receive', qos, size, window: qos ? 2_000 : 0, sends: qos > 0, ...more });
-const publish = (qos, size, more) => ({ kind: 'publish', qos, size, window: Math.min(1_000, Math.max(16, Math.floor((256 * KiB) / size))), sends: true, ...more });
+const KiB = 1024
+const receive = (qos, size, more) => ({
+  kind: 'receive',
+  qos,
+  size,
+  window: qos ? 2_000 : 0,
+  sends: qos > 0,
+  ...more,
+})
+const publish = (qos, size, more) => ({
+  kind: 'publish',
+  qos,
+  size,
+  window: Math.min(1_000, Math.max(16, Math.floor((256 * KiB) / size))),
+  sends: true,
+  ...more,
+})
 
 export const node = [
   { name: 'receive QoS 0, 16 B', target: 0.2, ...receive(0, 16) },
   { name: 'receive QoS 0, 256 B', target: 0.35, ...receive(0, 256) },
   { name: 'receive QoS 0, 4 KiB', target: 3.0, ...receive(0, 4 * KiB) },
   { name: 'receive QoS 0, 64 KiB', target: 48, ...receive(0, 64 * KiB) },
-  { name: 'receive QoS 0, 256 B, one per frame', target: 0.9, ...receive(0, 256, { single: true }) },
-  { name: 'receive QoS 0, 256 B, 1,000 topics', target: 0.4, ...receive(0, 256, { topics: 1_000 }) },
+  {
+    name: 'receive QoS 0, 256 B, one per frame',
+    target: 0.9,
+    ...receive(0, 256, { single: true }),
+  },
+  {
+    name: 'receive QoS 0, 256 B, 1,000 topics',
+    target: 0.4,
+    ...receive(0, 256, { topics: 1_000 }),
+  },
   { name: 'receive QoS 1, 256 B', target: 0.5, ...receive(1, 256) },
   { name: 'receive QoS 2, 256 B', target: 0.75, ...receive(2, 256) },
-  { name: 'receive QoS 1, 256 B, one per frame, window 20', target: 4.8, ...receive(1, 256, { single: true, window: 20 }) },
-  { name: 'receive QoS 0, 256 B, 100 wildcard subscriptions', target: 0.45, ...receive(0, 256, { topics: 1_000, filters: 100 }) },
+  {
+    name: 'receive QoS 1, 256 B, one per frame, window 20',
+    target: 4.8,
+    ...receive(1, 256, { single: true, window: 20 }),
+  },
+  {
+    name: 'receive QoS 0, 256 B, 100 wildcard subscriptions',
+    target: 0.45,
+    ...receive(0, 256, { topics: 1_000, filters: 100 }),
+  },
   { name: 'publish QoS 0, 16 B', target: 0.4, ...publish(0, 16) },
   { name: 'publish QoS 0, 256 B', target: 0.45, ...publish(0, 256) },
   { name: 'publish QoS 0, 4 KiB', target: 4, ...publish(0, 4 * KiB) },
   { name: 'publish QoS 1, 256 B', target: 0.8, ...publish(1, 256) },
   { name: 'publish QoS 1, 256 B, await each', target: 40, ...publish(1, 256, { kind: 'await' }) },
   { name: 'publish QoS 2, 256 B', target: 1.2, ...publish(2, 256) },
-  { name: 'echo QoS 0, 256 B, best p50', target: 24, kind: 'echo', qos: 0, size: 256, single: true, sends: true, unit: 'µs', best: true },
-  { name: 'memory growth, 1 million × 16 B received', target: 10, kind: 'memory', qos: 0, size: 16, unit: 'MB' },
+  {
+    name: 'echo QoS 0, 256 B, best p50',
+    target: 24,
+    kind: 'echo',
+    qos: 0,
+    size: 256,
+    single: true,
+    sends: true,
+    unit: 'µs',
+    best: true,
+  },
+  {
+    name: 'memory growth, 1 million × 16 B received',
+    target: 10,
+    kind: 'memory',
+    qos: 0,
+    size: 16,
+    unit: 'MB',
+  },
   { name: 'import to CONNACK', kind: 'start', size: 16, unit: 'ms' },
-];
+]
 
 export const browser = [
   { name: 'receive QoS 0, 256 B', target: 3.0, ...receive(0, 256) },
@@ -38,4 +85,4 @@ export const browser = [
   { name: 'publish QoS 0, 256 B', target: 3.5, ...publish(0, 256) },
   { name: 'publish QoS 1, 256 B', target: 3.5, ...publish(1, 256) },
   { name: 'import to CONNACK', kind: 'start', size: 16, unit: 'ms' },
-];
+]

@@ -1,90 +1,104 @@
 /** The messages of a scenario, the same in the broker and in the clients, and their bytes. Runs in Node and in pages. */
 
 /** A packed WebSocket frame holds as many whole packets as fit into this many bytes, one at least. */
-const FRAME = 16 * 1024;
-const PAYLOADS = 50;
+const FRAME = 16 * 1024
+const PAYLOADS = 50
 
 /**
  * Message number `i` of a run has `topic(i)` and `payload(i)`; both repeat after `cycle` messages, and so do packet ids (from 1).
  * Every run is a whole number of cycles, so that each begins at message 0. All packets of one scenario have the same length.
  */
 export function traffic({ size, topics = 1, filters = 1, window = 0 }) {
-  const names = topics === 1 ? ['bench/sensor/temperature'] : Array.from({ length: topics }, (_, i) => `bench/${digits(i % filters)}/${digits(i)}/value`);
-  const payloads = Array.from({ length: PAYLOADS }, (_, k) => payload(size, k));
-  const fitting = Math.floor(2 ** 20 / (size + 32));
-  const cycle = Math.max(topics, window, Math.min(4_000, Math.max(PAYLOADS, fitting)));
+  const names =
+    topics === 1
+      ? ['bench/sensor/temperature']
+      : Array.from({ length: topics }, (_, i) => `bench/${digits(i % filters)}/${digits(i)}/value`)
+  const payloads = Array.from({ length: PAYLOADS }, (_, k) => payload(size, k))
+  const fitting = Math.floor(2 ** 20 / (size + 32))
+  const cycle = Math.max(topics, window, Math.min(4_000, Math.max(PAYLOADS, fitting)))
   return {
     cycle,
-    filters: filters > 1 ? Array.from({ length: filters }, (_, k) => `bench/${digits(k)}/+/value`) : [topics === 1 ? names[0] : 'bench/#'],
+    filters:
+      filters > 1
+        ? Array.from({ length: filters }, (_, k) => `bench/${digits(k)}/+/value`)
+        : [topics === 1 ? names[0] : 'bench/#'],
     topic: (i) => names[(i % cycle) % topics],
     payload: (i) => payloads[(i % cycle) % PAYLOADS],
-  };
+  }
 }
 
-const digits = (n) => String(n).padStart(7, '0');
+const digits = (n) => String(n).padStart(7, '0')
 
 /** Starts with its own number, so that a glance tells which payload it is. */
 function payload(size, k) {
-  const bytes = globalThis.Buffer ? Buffer.alloc(size) : new Uint8Array(size);
-  for (let j = 0; j < size; j++) bytes[j] = (k + 31 * j) & 255;
-  new DataView(bytes.buffer, bytes.byteOffset).setUint32(0, k);
-  return bytes;
+  const bytes = globalThis.Buffer ? Buffer.alloc(size) : new Uint8Array(size)
+  for (let j = 0; j < size; j++) bytes[j] = (k + 31 * j) & 255
+  new DataView(bytes.buffer, bytes.byteOffset).setUint32(0, k)
+  return bytes
 }
 
 export function equal(a, b) {
-  if (a.length !== b.length) return false;
-  for (let i = 0; i < a.length; i++) if (a[i] !== b[i]) return false;
-  return true;
+  if (a.length !== b.length) return false
+  for (let i = 0; i < a.length; i++) if (a[i] !== b[i]) return false
+  return true
 }
 
-const text = new TextEncoder();
+const text = new TextEncoder()
 
 /** A PUBLISH; `properties` only in MQTT 5, where it is the block without its length. */
 export function encodePublish(topic, payload, qos, id, properties) {
-  const name = text.encode(topic);
-  const body = 2 + name.length + (qos ? 2 : 0) + (properties ? 1 + properties.length : 0) + payload.length;
-  const bytes = [0x30 | (qos << 1)];
+  const name = text.encode(topic)
+  const body =
+    2 + name.length + (qos ? 2 : 0) + (properties ? 1 + properties.length : 0) + payload.length
+  const bytes = [0x30 | (qos << 1)]
   for (let rest = body; ; rest >>>= 7) {
-    bytes.push((rest & 127) | (rest > 127 ? 128 : 0));
-    if (rest <= 127) break;
+    bytes.push((rest & 127) | (rest > 127 ? 128 : 0))
+    if (rest <= 127) break
   }
-  bytes.push(name.length >> 8, name.length & 255, ...name);
-  if (qos) bytes.push(id >> 8, id & 255);
-  if (properties) bytes.push(properties.length, ...properties);
-  const packet = new Uint8Array(bytes.length + payload.length);
-  packet.set(bytes);
-  packet.set(payload, bytes.length);
-  return packet;
+  bytes.push(name.length >> 8, name.length & 255, ...name)
+  if (qos) bytes.push(id >> 8, id & 255)
+  if (properties) bytes.push(properties.length, ...properties)
+  const packet = new Uint8Array(bytes.length + payload.length)
+  packet.set(bytes)
+  packet.set(payload, bytes.length)
+  return packet
 }
 
 /**
  * One cycle of PUBLISH packets as one array, and where its frames end: `frames` has the end offset and the number of messages
  * up to there. `most` limits the messages of a frame.
  */
-export function encodeCycle(traffic, qos, { single = false, most = Infinity, properties = () => undefined } = {}) {
-  const packets = Array.from({ length: traffic.cycle }, (_, i) => encodePublish(traffic.topic(i), traffic.payload(i), qos, i + 1, properties(i)));
-  const bytes = new Uint8Array(packets.reduce((sum, packet) => sum + packet.length, 0));
-  const frames = [];
-  let start = 0;
-  let first = 0;
-  let at = 0;
+export function encodeCycle(
+  traffic,
+  qos,
+  { single = false, most = Infinity, properties = () => undefined } = {},
+) {
+  const packets = Array.from({ length: traffic.cycle }, (_, i) =>
+    encodePublish(traffic.topic(i), traffic.payload(i), qos, i + 1, properties(i)),
+  )
+  const bytes = new Uint8Array(packets.reduce((sum, packet) => sum + packet.length, 0))
+  const frames = []
+  let start = 0
+  let first = 0
+  let at = 0
   packets.forEach((packet, i) => {
-    const full = i > first && (single || at - start + packet.length > FRAME || i - first >= most);
+    const full = i > first && (single || at - start + packet.length > FRAME || i - first >= most)
     if (full) {
-      frames.push({ end: at, count: i });
-      start = at;
-      first = i;
+      frames.push({ end: at, count: i })
+      start = at
+      first = i
     }
-    bytes.set(packet, at);
-    at += packet.length;
-  });
-  frames.push({ end: at, count: packets.length });
-  return { bytes, frames, length: packets[0].length };
+    bytes.set(packet, at)
+    at += packet.length
+  })
+  frames.push({ end: at, count: packets.length })
+  return { bytes, frames, length: packets[0].length }
 }
 
 /** Acknowledgements of four bytes each, with the ids of two cycles, so that any part of up to one cycle lies in one piece. */
 export function encodeAcks(first, cycle) {
-  const bytes = new Uint8Array(8 * cycle);
-  for (let i = 0; i < 2 * cycle; i++) bytes.set([first, 2, ((i % cycle) + 1) >> 8, ((i % cycle) + 1) & 255], 4 * i);
-  return bytes;
+  const bytes = new Uint8Array(8 * cycle)
+  for (let i = 0; i < 2 * cycle; i++)
+    bytes.set([first, 2, ((i % cycle) + 1) >> 8, ((i % cycle) + 1) & 255], 4 * i)
+  return bytes
 }

@@ -12,7 +12,12 @@ import { Problem, findCommand, stopChild } from './tools.mjs'
 export const HOST = '127.0.0.1'
 
 /** `kind`: 'mosquitto' or 'aedes'. Resolves when it takes connections; `onExit` is called if it ends by itself. */
-export async function startBroker({ kind = findCommand('mosquitto') ? 'mosquitto' : 'aedes', websocketPort, tcpPort, onExit }) {
+export async function startBroker({
+  kind = findCommand('mosquitto') ? 'mosquitto' : 'aedes',
+  websocketPort,
+  tcpPort,
+  onExit,
+}) {
   const broker = await (kind === 'mosquitto' ? mosquitto : aedes)(websocketPort, tcpPort, onExit)
   return { ...broker, url: `ws://${HOST}:${websocketPort}/mqtt`, tcpPort }
 }
@@ -20,13 +25,24 @@ export async function startBroker({ kind = findCommand('mosquitto') ? 'mosquitto
 async function mosquitto(websocketPort, tcpPort, onExit) {
   const folder = mkdtempSync(join(tmpdir(), 'wasmqtt-broker-'))
   const config = [
-    ...['allow_anonymous true', 'persistence false', 'set_tcp_nodelay true', 'log_dest stderr', 'log_type error', 'log_type warning', 'sys_interval 5'],
+    ...[
+      'allow_anonymous true',
+      'persistence false',
+      'set_tcp_nodelay true',
+      'log_dest stderr',
+      'log_type error',
+      'log_type warning',
+      'sys_interval 5',
+    ],
     ...[`listener ${tcpPort} ${HOST}`, 'protocol mqtt'],
   ]
   const path = join(folder, 'mosquitto.conf')
   writeFileSync(path, `${config.join('\n')}\n`)
   // A process group of its own, so that Ctrl-C in the terminal does not end it before those who use it.
-  const child = spawn('mosquitto', ['-c', path], { stdio: ['ignore', 'ignore', 'pipe'], detached: true })
+  const child = spawn('mosquitto', ['-c', path], {
+    stdio: ['ignore', 'ignore', 'pipe'],
+    detached: true,
+  })
   let said = ''
   child.stderr.setEncoding('utf8').on('data', (text) => (said = (said + text).slice(-4_000)))
   // Mosquitto 2.0 opens a WebSocket listener to every network, whatever address it is given: they come in here and go on over TCP.
@@ -49,12 +65,23 @@ async function mosquitto(websocketPort, tcpPort, onExit) {
     await stop()
     throw new Problem(`Mosquitto does not start.\n${said}`)
   }
-  const version = /version (\S+)/.exec(spawnSync('mosquitto', ['-h'], { encoding: 'utf8' }).stdout)?.[1] ?? ''
-  return { kind: 'mosquitto', name: `Mosquitto ${version}`, speaks: 'MQTT 5.0 and 3.1.1', limits: [], stop }
+  const version =
+    /version (\S+)/.exec(spawnSync('mosquitto', ['-h'], { encoding: 'utf8' }).stdout)?.[1] ?? ''
+  return {
+    kind: 'mosquitto',
+    name: `Mosquitto ${version}`,
+    speaks: 'MQTT 5.0 and 3.1.1',
+    limits: [],
+    stop,
+  }
 }
 
 async function accepts(port, child) {
-  for (const until = Date.now() + 5_000; Date.now() < until && child.exitCode === null; await sleep(25)) {
+  for (
+    const until = Date.now() + 5_000;
+    Date.now() < until && child.exitCode === null;
+    await sleep(25)
+  ) {
     const open = await new Promise((resolve) => {
       const socket = connect(port, HOST, () => resolve(true)).on('error', () => resolve(false))
       socket.on('connect', () => socket.destroy())
@@ -68,13 +95,18 @@ async function aedes(websocketPort, tcpPort) {
   const { Aedes } = await import('aedes')
   const broker = await Aedes.createBroker()
   const tcp = createServer(broker.handle)
-  const [sockets] = await Promise.all([acceptWebSockets(websocketPort, broker.handle), listen(tcp, tcpPort)])
+  const [sockets] = await Promise.all([
+    acceptWebSockets(websocketPort, broker.handle),
+    listen(tcp, tcpPort),
+  ])
   const stop = async () => {
     await new Promise((resolve) => broker.close(resolve))
     tcp.close()
     sockets.stop()
   }
-  const limits = ['It speaks MQTT 3.1.1 only: no properties, no reason codes, no session expiry. Install Mosquitto (Debian: apt install mosquitto) for MQTT 5.0.']
+  const limits = [
+    'It speaks MQTT 3.1.1 only: no properties, no reason codes, no session expiry. Install Mosquitto (Debian: apt install mosquitto) for MQTT 5.0.',
+  ]
   return { kind: 'aedes', name: 'aedes (built in)', speaks: 'MQTT 3.1.1', limits, stop }
 }
 
@@ -82,7 +114,10 @@ async function aedes(websocketPort, tcpPort) {
 async function acceptWebSockets(port, handle) {
   const { WebSocketServer, createWebSocketStream } = await import('ws')
   const http = createHttpServer()
-  const server = new WebSocketServer({ server: http, handleProtocols: (offered) => offered.has('mqtt') && 'mqtt' })
+  const server = new WebSocketServer({
+    server: http,
+    handleProtocols: (offered) => offered.has('mqtt') && 'mqtt',
+  })
   server.on('connection', (socket, request) => handle(createWebSocketStream(socket), request))
   await listen(http, port)
   const stop = () => {
@@ -93,7 +128,9 @@ async function acceptWebSockets(port, handle) {
 }
 
 export function listen(server, port) {
-  return new Promise((resolve, reject) => server.once('error', reject).listen(port, HOST, () => resolve(server.address().port)))
+  return new Promise((resolve, reject) =>
+    server.once('error', reject).listen(port, HOST, () => resolve(server.address().port)),
+  )
 }
 
 /** `wanted` if it is free, else another one. 0 takes any. */

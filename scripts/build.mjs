@@ -1,6 +1,15 @@
 // Rust and TypeScript in, pkg/ out: the folder that npm ships. A step whose inputs did not change is skipped.
 import { createHash } from 'node:crypto'
-import { copyFileSync, cpSync, existsSync, readFileSync, readdirSync, rmSync, statSync, writeFileSync } from 'node:fs'
+import {
+  copyFileSync,
+  cpSync,
+  existsSync,
+  readFileSync,
+  readdirSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from 'node:fs'
 import { createRequire } from 'node:module'
 import { homedir } from 'node:os'
 import { join } from 'node:path'
@@ -11,14 +20,26 @@ import { bold, capture, isMain, main, root, run, toolsBin } from './tools.mjs'
 
 const TARGET = 'wasm32-unknown-unknown'
 // What all current browsers and Node 20 have. wasm-opt's --all-features emits modules that Node 20 rejects.
-const WASM_FEATURES = ['bulk-memory', 'mutable-globals', 'multivalue', 'nontrapping-float-to-int', 'reference-types', 'sign-ext']
+const WASM_FEATURES = [
+  'bulk-memory',
+  'mutable-globals',
+  'multivalue',
+  'nontrapping-float-to-int',
+  'reference-types',
+  'sign-ext',
+]
 
 const bindgen = join(root, 'target', 'bindgen')
 // That of opt-level "s". With the 225 of opt-level 2 the module is 6 % larger, and not faster.
 const INLINE_THRESHOLD = '-Cllvm-args=-inline-threshold=45'
 // What has one caller is not always inlined there: long functions are larger, and engines take long to optimise them. Neighbours in the
 // sources are alike, and compress better side by side.
-const optimize = ['-O3', '--reorder-functions-by-name', '--one-caller-inline-max-function-size=30', ...WASM_FEATURES.map((name) => `--enable-${name}`)]
+const optimize = [
+  '-O3',
+  '--reorder-functions-by-name',
+  '--one-caller-inline-max-function-size=30',
+  ...WASM_FEATURES.map((name) => `--enable-${name}`),
+]
 /** The module as it is before wasm-opt, with the names of its functions. */
 const named = join(bindgen, 'named.wasm')
 const pkg = join(root, 'pkg')
@@ -27,9 +48,21 @@ const bin = (name) => join(root, 'node_modules', '.bin', name)
 export async function build() {
   await setup()
   const own = ['scripts/build.mjs', 'package-lock.json']
-  await step('Compiling the core to WebAssembly', bindgen, [...own, 'Cargo.toml', 'Cargo.lock', ...files('src', '.rs')], buildCore)
+  await step(
+    'Compiling the core to WebAssembly',
+    bindgen,
+    [...own, 'Cargo.toml', 'Cargo.lock', ...files('src', '.rs')],
+    buildCore,
+  )
   const texts = ['README.md', 'CHANGELOG.md', 'LICENSE']
-  const inputs = [...own, 'package.json', 'tsconfig.json', ...files('src/js'), ...files('target/bindgen'), ...texts]
+  const inputs = [
+    ...own,
+    'package.json',
+    'tsconfig.json',
+    ...files('src/js'),
+    ...files('target/bindgen'),
+    ...texts,
+  ]
   const built = await step('Making the package', pkg, inputs, () => buildPackage(texts))
   if (built) console.log(table(measure()))
   return built
@@ -58,20 +91,43 @@ function files(folder, ending = '') {
 
 async function buildCore() {
   await run('cargo', ['fetch', '--locked', '--target', TARGET])
-  await run('cargo', ['build', '--release', '--lib', '--locked', '--target', TARGET], { env: { CARGO_ENCODED_RUSTFLAGS: [INLINE_THRESHOLD, ...withoutPaths()].join('\x1f') } })
-  const { target_directory: target } = JSON.parse(capture('cargo', ['metadata', '--format-version=1', '--no-deps']))
-  const options = ['--target', 'web', '--omit-default-module-path', '--experimental-reset-state-function', '--out-dir', bindgen]
-  await run(join(toolsBin, 'wasm-bindgen'), [...options, join(target, TARGET, 'release', 'wasmqtt.wasm')])
+  await run('cargo', ['build', '--release', '--lib', '--locked', '--target', TARGET], {
+    env: { CARGO_ENCODED_RUSTFLAGS: [INLINE_THRESHOLD, ...withoutPaths()].join('\x1f') },
+  })
+  const { target_directory: target } = JSON.parse(
+    capture('cargo', ['metadata', '--format-version=1', '--no-deps']),
+  )
+  const options = [
+    '--target',
+    'web',
+    '--omit-default-module-path',
+    '--experimental-reset-state-function',
+    '--out-dir',
+    bindgen,
+  ]
+  await run(join(toolsBin, 'wasm-bindgen'), [
+    ...options,
+    join(target, TARGET, 'release', 'wasmqtt.wasm'),
+  ])
   const wasm = join(bindgen, 'wasmqtt_bg.wasm')
   copyFileSync(wasm, named)
-  await run(bin('wasm-opt'), [named, '-o', wasm, ...optimize, '--strip-debug', '--strip-producers', '--strip-target-features'])
+  await run(bin('wasm-opt'), [
+    named,
+    '-o',
+    wasm,
+    ...optimize,
+    '--strip-debug',
+    '--strip-producers',
+    '--strip-target-features',
+  ])
   numberHashes(wasm, join(bindgen, 'wasmqtt.js'))
 }
 
 /** Names of imports end with a hash of 16 digits, which no compression makes smaller. A number of 16 digits tells them apart as well. */
 function numberHashes(...paths) {
   const numbers = new Map()
-  const number = (hash) => numbers.get(hash) ?? numbers.set(hash, `${numbers.size}`.padStart(hash.length, '0')).get(hash)
+  const number = (hash) =>
+    numbers.get(hash) ?? numbers.set(hash, `${numbers.size}`.padStart(hash.length, '0')).get(hash)
   for (const path of paths) {
     const named = readFileSync(path, 'latin1').replace(/(?<=__wbg_\w+_)[0-9a-f]{16}(?!\w)/g, number)
     writeFileSync(path, named, 'latin1')
@@ -81,7 +137,8 @@ function numberHashes(...paths) {
 /** The module inlined, as a function that gives its bytes. */
 const inlined = (write) => ({
   name: 'inlined',
-  setup: ({ onLoad }) => void onLoad({ filter: /\.wasm$/ }, ({ path }) => ({ contents: write(readFileSync(path)) })),
+  setup: ({ onLoad }) =>
+    void onLoad({ filter: /\.wasm$/ }, ({ path }) => ({ contents: write(readFileSync(path)) })),
 })
 
 /**
@@ -97,15 +154,19 @@ function asCharacters(wasm) {
   const SECONDS = 57
   const counts = new Uint32Array(256)
   for (const byte of wasm) counts[byte]++
-  const characters = Array.from({ length: PAIR - SPACE }, (_, at) => SPACE + at).filter((code) => !'"\\'.includes(String.fromCharCode(code)))
+  const characters = Array.from({ length: PAIR - SPACE }, (_, at) => SPACE + at).filter(
+    (code) => !'"\\'.includes(String.fromCharCode(code)),
+  )
   const bytes = [...counts.keys()].sort((a, b) => counts[b] - counts[a]).slice(0, characters.length)
   const strangers = bytes.filter((byte) => !characters.includes(byte)).sort((a, b) => a - b)
   const frequent = new Array(PAIR - SPACE).fill(bytes[0])
-  for (const code of characters) frequent[code - SPACE] = bytes.includes(code) ? code : strangers.shift()
+  for (const code of characters)
+    frequent[code - SPACE] = bytes.includes(code) ? code : strangers.shift()
   const rare = [...counts.keys()].filter((byte) => !bytes.includes(byte))
   const texts = []
   for (const code of characters) texts[frequent[code - SPACE]] = String.fromCharCode(code)
-  for (const [at, byte] of rare.entries()) texts[byte] = String.fromCharCode(PAIR + Math.floor(at / SECONDS), SECOND + (at % SECONDS))
+  for (const [at, byte] of rare.entries())
+    texts[byte] = String.fromCharCode(PAIR + Math.floor(at / SECONDS), SECOND + (at % SECONDS))
   const text = Array.from(wasm, (byte) => texts[byte]).join('')
   return `const text = ${JSON.stringify(text)}
     const frequent = ${JSON.stringify(frequent)}
@@ -137,14 +198,22 @@ function asDeflated(wasm) {
 /** Panic messages name source files: as paths inside their crates, not on this machine. */
 function withoutPaths() {
   const registry = join(process.env.CARGO_HOME ?? join(homedir(), '.cargo'), 'registry', 'src')
-  const folders = existsSync(registry) ? readdirSync(registry).map((name) => join(registry, name, '/')) : []
+  const folders = existsSync(registry)
+    ? readdirSync(registry).map((name) => join(registry, name, '/'))
+    : []
   return [root, ...folders].map((folder) => `--remap-path-prefix=${folder}=`)
 }
 
 /** Bytes of each function of the module, and of its data. */
 export function contributors() {
-  const metrics = capture(bin('wasm-opt'), [named, ...optimize, '-g', '--func-metrics', '-o', '/dev/null'], { maxBuffer: 1 << 28 })
-  const bytes = [...metrics.matchAll(/^func: (.*)\n \[binary-bytes\] : (\d+)/gm)].map(([, name, count]) => [name.replace(/::h[0-9a-f]{16}$/, ''), Number(count)])
+  const metrics = capture(
+    bin('wasm-opt'),
+    [named, ...optimize, '-g', '--func-metrics', '-o', '/dev/null'],
+    { maxBuffer: 1 << 28 },
+  )
+  const bytes = [...metrics.matchAll(/^func: (.*)\n \[binary-bytes\] : (\d+)/gm)].map(
+    ([, name, count]) => [name.replace(/::h[0-9a-f]{16}$/, ''), Number(count)],
+  )
   return [...bytes, ['data', Number(/\[memory-data\] *: (\d+)/.exec(metrics)[1])]]
 }
 
@@ -158,7 +227,9 @@ async function buildPackage(texts) {
       minify: true,
       target: 'es2022',
       legalComments: 'none',
-      define: { __VERSION__: JSON.stringify(createRequire(import.meta.url)('../package.json').version) },
+      define: {
+        __VERSION__: JSON.stringify(createRequire(import.meta.url)('../package.json').version),
+      },
       external: ['ws'],
       alias: { '#glue': join(bindgen, 'wasmqtt.js'), '#wasm': join(bindgen, 'wasmqtt_bg.wasm') },
       charset: 'utf8',
@@ -172,11 +243,23 @@ async function buildPackage(texts) {
   // looks for the names of the exports with a lexer in JavaScript, which takes 20 ms for node.cjs. It does not follow a require() of this form.
   const names = Object.keys(createRequire(import.meta.url)(join(pkg, 'node.cjs')))
   writeFileSync(join(pkg, 'detour.cjs'), "exports.wasmqtt = require('./node.cjs')\n")
-  writeFileSync(join(pkg, 'node.js'), `import { wasmqtt } from './detour.cjs'\nexport const { ${names.join(', ')} } = wasmqtt\n`)
+  writeFileSync(
+    join(pkg, 'node.js'),
+    `import { wasmqtt } from './detour.cjs'\nexport const { ${names.join(', ')} } = wasmqtt\n`,
+  )
   copyFileSync(join(bindgen, 'wasmqtt_bg.wasm'), join(pkg, 'wasmqtt.wasm'))
 
   const types = join(pkg, 'types')
-  await run(bin('tsc'), ['-p', 'tsconfig.json', '--noEmit', 'false', '--declaration', '--emitDeclarationOnly', '--outDir', types])
+  await run(bin('tsc'), [
+    '-p',
+    'tsconfig.json',
+    '--noEmit',
+    'false',
+    '--declaration',
+    '--emitDeclarationOnly',
+    '--outDir',
+    types,
+  ])
   // TypeScript takes a declaration file for what the nearest package.json says: the same ones once more for require().
   cpSync(types, join(pkg, 'types-cjs'), { recursive: true })
   writeJson('types-cjs/package.json', { type: 'commonjs' })
@@ -188,7 +271,18 @@ async function buildPackage(texts) {
 
 function manifest() {
   const own = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8'))
-  const { name, version, description, license, author, keywords, type, engines, devDependencies, optionalDependencies } = own
+  const {
+    name,
+    version,
+    description,
+    license,
+    author,
+    keywords,
+    type,
+    engines,
+    devDependencies,
+    optionalDependencies,
+  } = own
   const caret = ([name, exact]) => [name, `^${exact}`]
   return {
     ...{ name, version, description, license, author, keywords, type, engines },
@@ -215,6 +309,7 @@ function manifest() {
   }
 }
 
-const writeJson = (name, value) => writeFileSync(join(pkg, name), `${JSON.stringify(value, null, 2)}\n`)
+const writeJson = (name, value) =>
+  writeFileSync(join(pkg, name), `${JSON.stringify(value, null, 2)}\n`)
 
 if (isMain(import.meta)) main(build)

@@ -23,23 +23,33 @@ main(async () => {
   const { passed, failed } = outcomes()
   const claims = [...rustClaims(passed), ...nodeClaims(passed)]
 
-  const unknown = claims.flatMap(({ ids, test }) => ids.filter((id) => !known.has(id)).map((id) => `${id}: ${test}`))
-  if (unknown.length > 0) throw new Problem(`No such statement is in tests/conformance.json:\n${list(unknown)}`)
+  const unknown = claims.flatMap(({ ids, test }) =>
+    ids.filter((id) => !known.has(id)).map((id) => `${id}: ${test}`),
+  )
+  if (unknown.length > 0)
+    throw new Problem(`No such statement is in tests/conformance.json:\n${list(unknown)}`)
 
   const shown = new Map(statements.map(({ id }) => [id, []]))
   for (const { ids, test, name } of claims) {
     if (!failed.has(name)) for (const id of ids) shown.get(id).push(test)
   }
-  const missing = statements.filter(({ id, void: reason }) => shown.get(id).length === 0 && reason === undefined)
+  const missing = statements.filter(
+    ({ id, void: reason }) => shown.get(id).length === 0 && reason === undefined,
+  )
   if (missing.length > 0) {
     const lines = missing.map(({ id, duty }) => `${id}: ${duty}`)
-    throw new Problem(`${missing.length} of ${statements.length} statements have no test that ran and passed in this run:\n${list(lines)}`)
+    throw new Problem(
+      `${missing.length} of ${statements.length} statements have no test that ran and passed in this run:\n${list(lines)}`,
+    )
   }
 
   const table = render(statements, shown)
   const path = join(root, TABLE)
   if (process.argv.includes('--write')) writeFileSync(path, table)
-  else if (!existsSync(path) || readFileSync(path, 'utf8') !== table) throw new Problem(`${TABLE} is out of date. After a whole \`npm test\`: node scripts/conformance.mjs --write`)
+  else if (!existsSync(path) || readFileSync(path, 'utf8') !== table)
+    throw new Problem(
+      `${TABLE} is out of date. After a whole \`npm test\`: node scripts/conformance.mjs --write`,
+    )
   console.log(`${statements.length} statements, each shown by a test that ran and passed: ${TABLE}`)
 })
 
@@ -57,25 +67,38 @@ function outcomes() {
       else if (ok === false && rust?.[2] !== 'ignored') failed.add(name)
     }
   }
-  if (passed.size === 0) throw new Problem('No test has run: this reads what the steps of a whole `npm test` have printed.')
+  if (passed.size === 0)
+    throw new Problem(
+      'No test has run: this reads what the steps of a whole `npm test` have printed.',
+    )
   return { passed, failed }
 }
 
 /** What Rust tests say that they show, if they ran and passed. */
 function rustClaims(passed) {
-  const files = ['src', 'tests'].flatMap((folder) => filesIn(join(root, folder))).filter((path) => path.endsWith('.rs'))
+  const files = ['src', 'tests']
+    .flatMap((folder) => filesIn(join(root, folder)))
+    .filter((path) => path.endsWith('.rs'))
   const claims = files.flatMap((path) => {
     const text = readFileSync(path, 'utf8')
     const shows = text.matchAll(/((?:^ *\/\/\/.*\n)+)(?:^ *#\[.*\n)+ *(?:async )?fn (\w+)/gm)
     return [...shows].flatMap(([, comment, name]) => {
-      const ids = comment.split('\n').filter((line) => line.includes('/// Shows [')).flatMap(idsIn)
+      const ids = comment
+        .split('\n')
+        .filter((line) => line.includes('/// Shows ['))
+        .flatMap(idsIn)
       const file = relative(root, path)
-      return ids.length === 0 ? [] : [{ ids, name: modulePath(file) + name, test: `${file}: ${name}` }]
+      return ids.length === 0
+        ? []
+        : [{ ids, name: modulePath(file) + name, test: `${file}: ${name}` }]
     })
   })
   const names = claims.map(({ name }) => name)
   const twice = claims.filter(({ name }, at) => names.indexOf(name) !== at)
-  if (twice.length > 0) throw new Problem(`Another test has the same name, so its outcome is not known:\n${list(twice.map(({ test }) => test))}`)
+  if (twice.length > 0)
+    throw new Problem(
+      `Another test has the same name, so its outcome is not known:\n${list(twice.map(({ test }) => test))}`,
+    )
   return claims.filter(({ name }) => passed.has(name))
 }
 
@@ -83,14 +106,25 @@ function rustClaims(passed) {
 function modulePath(file) {
   const parts = file.replace(/\.rs$/, '').split('/')
   const modules = parts[0] === 'src' ? [...parts.slice(1), 'tests'] : parts.slice(2)
-  return modules.filter((module) => !['main', 'mod', 'lib'].includes(module)).map((module) => `${module}::`).join('')
+  return modules
+    .filter((module) => !['main', 'mod', 'lib'].includes(module))
+    .map((module) => `${module}::`)
+    .join('')
 }
 
 /** What node:test's titles say that their tests show. One that begins with a version of the protocol speaks for this version only. */
 function nodeClaims(passed) {
   const claims = [...passed].map(([name, step]) => {
-    const other = name.startsWith('MQTT 5: ') ? 'MQTT3' : name.startsWith('MQTT 3.1.1: ') ? 'MQTT5' : undefined
-    return { ids: idsIn(name).filter((id) => !id.startsWith(other)), name, test: `${step}: ${name.replace(ID, '').trim().replaceAll(/ {2,}/g, ' ')}` }
+    const other = name.startsWith('MQTT 5: ')
+      ? 'MQTT3'
+      : name.startsWith('MQTT 3.1.1: ')
+        ? 'MQTT5'
+        : undefined
+    return {
+      ids: idsIn(name).filter((id) => !id.startsWith(other)),
+      name,
+      test: `${step}: ${name.replace(ID, '').trim().replaceAll(/ {2,}/g, ' ')}`,
+    }
   })
   return claims.filter(({ ids }) => ids.length > 0)
 }
@@ -112,10 +146,18 @@ function render(statements, shown) {
   ]
   for (const [title, belongs] of PARTS) {
     const rows = statements.filter(({ id }) => belongs(id))
-    lines.push('', `## ${title}: ${rows.length}`, '', '| statement | class | duty | shown by |', '| --- | --- | --- | --- |')
+    lines.push(
+      '',
+      `## ${title}: ${rows.length}`,
+      '',
+      '| statement | class | duty | shown by |',
+      '| --- | --- | --- | --- |',
+    )
     for (const { id, class: kind, duty, void: reason } of rows) {
       const tests = [...new Set(shown.get(id))].sort().join('<br>')
-      lines.push(`| ${[id, kind, duty, tests || `cannot apply: ${reason}`].map((cell) => cell.replaceAll('|', '\\|')).join(' | ')} |`)
+      lines.push(
+        `| ${[id, kind, duty, tests || `cannot apply: ${reason}`].map((cell) => cell.replaceAll('|', '\\|')).join(' | ')} |`,
+      )
     }
   }
   return `${lines.join('\n')}\n`

@@ -24,13 +24,25 @@ const DEVICES = {
       const now = watts()
       kWh += (now / 1_000) * (0.5 / 3_600)
       const reading = { watts: Math.round(now), volts: round(volts(), 1), kWh: round(kWh, 4) }
-      return client.publish(`${topic}/power`, JSON.stringify(reading), { properties: { contentType: 'application/json' } })
+      return client.publish(`${topic}/power`, JSON.stringify(reading), {
+        properties: { contentType: 'application/json' },
+      })
     })
   },
   'garden/weather': async ({ client, topic, every }) => {
     const wind = wander(3.2, 0.4, 0, 14)
     const temperature = wander(12, 0.1, 4, 22)
-    every(2_000, () => client.publish(topic, JSON.stringify({ wind: round(wind(), 1), temperature: round(temperature(), 1), rain: wind() > 8 }), { retain: true }))
+    every(2_000, () =>
+      client.publish(
+        topic,
+        JSON.stringify({
+          wind: round(wind(), 1),
+          temperature: round(temperature(), 1),
+          rain: wind() > 8,
+        }),
+        { retain: true },
+      ),
+    )
   },
   'kitchen/lamp': async ({ client, topic }) => {
     const state = (value) => client.publish(`${topic}/state`, value, { qos: 1, retain: true })
@@ -54,14 +66,19 @@ const CRASHES = 'garage/door'
 async function run(name) {
   const topic = `home/${name}`
   const status = (payload) => ({ topic: `${topic}/status`, payload, qos: 1, retain: true })
-  const client = new Client(url, { clientId: name.replace('/', '-'), will: status('offline'), reconnect: { initial: true, maxDelay: 5_000 } })
+  const client = new Client(url, {
+    clientId: name.replace('/', '-'),
+    will: status('offline'),
+    reconnect: { initial: true, maxDelay: 5_000 },
+  })
   const announce = (payload) => client.publish(`${topic}/status`, payload, { qos: 1, retain: true })
   const quiet = () => {} // a reading that a cut connection swallowed is of no use later
   client.on('connect', () => announce('online').catch(quiet))
   client.on('error', (error) => console.error(`${name}: ${error.message}`))
   await client.connect()
   const timers = []
-  const every = (ms, work) => timers.push(setInterval(() => client.connected && work().catch(quiet), ms))
+  const every = (ms, work) =>
+    timers.push(setInterval(() => client.connected && work().catch(quiet), ms))
   stops.push(async () => {
     timers.forEach(clearInterval)
     await Promise.race([announce('offline').catch(quiet), sleep(500)])

@@ -14,7 +14,8 @@ export async function setup() {
 async function npmPackages() {
   const locked = packages('package-lock.json')
   const installed = packages('node_modules/.package-lock.json')
-  const fits = ([path, { version, optional }]) => installed[path]?.version === version || (optional && !installed[path])
+  const fits = ([path, { version, optional }]) =>
+    installed[path]?.version === version || (optional && !installed[path])
   if (Object.entries(locked).every(fits)) return
   announce('Installing npm packages')
   await run('npm', ['ci', '--no-audit', '--no-fund'])
@@ -28,23 +29,41 @@ function packages(lockfile) {
 }
 
 async function rust() {
-  if (!findCommand('cargo')) throw new Problem('Rust is missing. Install rustup (https://rustup.rs, or `apt install rustup`), then run this again.')
+  if (!findCommand('cargo'))
+    throw new Problem(
+      'Rust is missing. Install rustup (https://rustup.rs, or `apt install rustup`), then run this again.',
+    )
   const sysroot = () => capture('rustc', ['--print', 'sysroot'])
-  if (!sysroot()) await rustup(['toolchain', 'install', 'stable', '--profile', 'minimal', '--component', 'rustfmt', '--component', 'clippy'])
-  if (!existsSync(join(sysroot(), 'lib', 'rustlib', TARGET, 'lib'))) await rustup(['target', 'add', TARGET])
+  if (!sysroot())
+    await rustup([
+      'toolchain',
+      'install',
+      'stable',
+      '--profile',
+      'minimal',
+      '--component',
+      'rustfmt',
+      '--component',
+      'clippy',
+    ])
+  if (!existsSync(join(sysroot(), 'lib', 'rustlib', TARGET, 'lib')))
+    await rustup(['target', 'add', TARGET])
 }
 
 /** What the tests need besides. */
 export async function setupLinters() {
   const sysroot = capture('rustc', ['--print', 'sysroot'])
-  const missing = Object.entries({ rustfmt: 'cargo-fmt', clippy: 'cargo-clippy' }).filter(([, command]) => !existsSync(join(sysroot, 'bin', command)))
+  const missing = Object.entries({ rustfmt: 'cargo-fmt', clippy: 'cargo-clippy' }).filter(
+    ([, command]) => !existsSync(join(sysroot, 'bin', command)),
+  )
   if (missing.length) await rustup(['component', 'add', ...missing.map(([component]) => component)])
 }
 
 // rustup's downloads hang now and then on slow networks; a second try goes through.
 async function rustup(args) {
   announce(`rustup ${args.join(' ')}`)
-  if (!findCommand('rustup')) throw new Problem(`The Rust toolchain lacks ${TARGET}, and there is no rustup to add it.`)
+  if (!findCommand('rustup'))
+    throw new Problem(`The Rust toolchain lacks ${TARGET}, and there is no rustup to add it.`)
   for (let attempt = 1; ; attempt++) {
     try {
       return await run('rustup', args, { timeout: 300_000 })
@@ -56,10 +75,21 @@ async function rustup(args) {
 
 /** The command has to be of the very version of the crate. */
 async function wasmBindgen() {
-  const version = /name = "wasm-bindgen"\nversion = "(.+)"/.exec(readFileSync(join(root, 'Cargo.lock'), 'utf8'))[1]
+  const version = /name = "wasm-bindgen"\nversion = "(.+)"/.exec(
+    readFileSync(join(root, 'Cargo.lock'), 'utf8'),
+  )[1]
   if (capture(join(toolsBin, 'wasm-bindgen'), ['--version']) === `wasm-bindgen ${version}`) return
   announce(`Installing wasm-bindgen ${version} into .tools (a few minutes, once)`)
-  const install = (...options) => run('cargo', ['install', ...options, '--root', '.tools', '--version', `=${version}`, 'wasm-bindgen-cli'])
+  const install = (...options) =>
+    run('cargo', [
+      'install',
+      ...options,
+      '--root',
+      '.tools',
+      '--version',
+      `=${version}`,
+      'wasm-bindgen-cli',
+    ])
   // Where the registry lacks a version of its lock file (withdrawn, or a mirror behind the times), the newest compatible ones do.
   await install('--locked').catch(() => install())
 }

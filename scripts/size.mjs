@@ -12,12 +12,19 @@ const FORMS = {
 }
 
 export function measure() {
-  return Object.fromEntries(Object.entries(FORMS).map(([form, names]) => [form, names.map(sizes).reduce(add)]))
+  return Object.fromEntries(
+    Object.entries(FORMS).map(([form, names]) => [form, names.map(sizes).reduce(add)]),
+  )
 }
 
 function sizes(name) {
   const bytes = readFileSync(join(root, 'pkg', name))
-  const brotli = brotliCompressSync(bytes, { params: { [constants.BROTLI_PARAM_QUALITY]: 11, [constants.BROTLI_PARAM_SIZE_HINT]: bytes.length } })
+  const brotli = brotliCompressSync(bytes, {
+    params: {
+      [constants.BROTLI_PARAM_QUALITY]: 11,
+      [constants.BROTLI_PARAM_SIZE_HINT]: bytes.length,
+    },
+  })
   return { raw: bytes.length, gzip: gzipSync(bytes, { level: 9 }).length, brotli: brotli.length }
 }
 
@@ -25,12 +32,21 @@ const add = (a, b) => ({ raw: a.raw + b.raw, gzip: a.gzip + b.gzip, brotli: a.br
 
 export function table(measured) {
   const cell = (bytes) => bytes.toLocaleString('en')
-  const rows = Object.entries(measured).map(([form, { raw, gzip, brotli }]) => `| ${form} | ${cell(raw)} | ${cell(gzip)} | ${cell(brotli)} |`)
+  const rows = Object.entries(measured).map(
+    ([form, { raw, gzip, brotli }]) =>
+      `| ${form} | ${cell(raw)} | ${cell(gzip)} | ${cell(brotli)} |`,
+  )
   return ['| bytes | raw | gzip -9 | brotli 11 |', '|---|--:|--:|--:|', ...rows].join('\n')
 }
 
 /** Whose functions are whose, by what is in their names. */
-const ROOMS = { session: /wasmqtt::session/, codec: /wasmqtt::codec/, options: /wasmqtt::options/, web: /wasmqtt::web|^(core|__wbg|__externref)_|^(matches|decodeProperties)\b/, data: /^data$/ }
+const ROOMS = {
+  session: /wasmqtt::session/,
+  codec: /wasmqtt::codec/,
+  options: /wasmqtt::options/,
+  web: /wasmqtt::web|^(core|__wbg|__externref)_|^(matches|decodeProperties)\b/,
+  data: /^data$/,
+}
 
 /** The rooms of the code, and the largest functions: bytes of the `.wasm`, raw. */
 function largest(contributors) {
@@ -39,7 +55,10 @@ function largest(contributors) {
     const room = Object.keys(ROOMS).find((room) => ROOMS[room].test(name)) ?? 'libraries'
     rooms[room] = (rooms[room] ?? 0) + bytes
   }
-  const rows = (entries) => entries.toSorted(([, a], [, b]) => b - a).map(([name, bytes]) => `${bytes.toLocaleString('en').padStart(9)}  ${name}`)
+  const rows = (entries) =>
+    entries
+      .toSorted(([, a], [, b]) => b - a)
+      .map(([name, bytes]) => `${bytes.toLocaleString('en').padStart(9)}  ${name}`)
   return [...rows(Object.entries(rooms)), '', ...rows(contributors).slice(0, 16)].join('\n')
 }
 
@@ -53,11 +72,20 @@ if (isMain(import.meta)) {
     if (!process.argv.includes('--check')) {
       const path = join(root, 'README.md')
       const between = /(<!-- size -->\n)[^]*?(\n<!-- \/size -->)/
-      writeFileSync(path, readFileSync(path, 'utf8').replace(between, (_, before, after) => before + table(measured) + after))
+      writeFileSync(
+        path,
+        readFileSync(path, 'utf8').replace(
+          between,
+          (_, before, after) => before + table(measured) + after,
+        ),
+      )
     }
     const { budget } = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8'))
     for (const [form, limit] of Object.entries(budget)) {
-      if (measured[form].brotli > limit) throw new Problem(`${form}: ${measured[form].brotli} bytes in brotli, and the budget is ${limit}`)
+      if (measured[form].brotli > limit)
+        throw new Problem(
+          `${form}: ${measured[form].brotli} bytes in brotli, and the budget is ${limit}`,
+        )
     }
   })
 }

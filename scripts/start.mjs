@@ -27,7 +27,13 @@ A port of 0 takes any that is free.`
 
 main(async () => {
   const options = { help: { type: 'boolean', default: false }, broker: { type: 'string' } }
-  for (const [name, value] of Object.entries({ port: '8080', 'broker-port': '9001', 'tcp-port': '1883', 'crash-every': '30' })) options[name] = { type: 'string', default: value }
+  for (const [name, value] of Object.entries({
+    port: '8080',
+    'broker-port': '9001',
+    'tcp-port': '1883',
+    'crash-every': '30',
+  }))
+    options[name] = { type: 'string', default: value }
   const { values } = parseArgs({ options })
   if (values.help) return console.log(USAGE)
 
@@ -44,10 +50,14 @@ main(async () => {
     console.error(error instanceof Problem ? `\n${error.message}` : error)
     stop(1)
   }
-  process.on('SIGINT', () => stop(0)).on('SIGTERM', () => stop(0)).on('SIGHUP', () => stop(0))
+  process
+    .on('SIGINT', () => stop(0))
+    .on('SIGTERM', () => stop(0))
+    .on('SIGHUP', () => stop(0))
   // npm, asked to end, takes its shell along but not what runs in it.
   const parent = process.ppid
-  if (process.env.npm_lifecycle_event) setInterval(() => process.ppid !== parent && stop(0), 250).unref()
+  if (process.env.npm_lifecycle_event)
+    setInterval(() => process.ppid !== parent && stop(0), 250).unref()
   await run(values, stops, fail).catch(fail)
 })
 
@@ -63,7 +73,9 @@ async function run(values, stops, fail) {
   fleet.on('exit', () => fail(new Problem('The fleet ended by itself.')))
 
   const { url, name, speaks, limits } = broker
-  const server = createServer(serve({ url, name, speaks, limits, series: 'home/utility/meter/power › watts' }))
+  const server = createServer(
+    serve({ url, name, speaks, limits, series: 'home/utility/meter/power › watts' }),
+  )
   const pagePort = await listen(server, await port(values, 'port', 'web'))
   stops.push(() => {
     server.close()
@@ -86,9 +98,13 @@ Try
 
 async function port(values, name, what) {
   const wanted = Number(values[name])
-  if (!Number.isInteger(wanted) || wanted < 0 || wanted > 65_535) throw new Problem(`--${name} is a port number, not ${JSON.stringify(values[name])}.`)
+  if (!Number.isInteger(wanted) || wanted < 0 || wanted > 65_535)
+    throw new Problem(`--${name} is a port number, not ${JSON.stringify(values[name])}.`)
   const taken = await freePort(wanted)
-  if (wanted !== 0 && taken !== wanted) console.log(`Port ${wanted} is in use: the ${what} port is ${taken} this time (--${name} picks one).`)
+  if (wanted !== 0 && taken !== wanted)
+    console.log(
+      `Port ${wanted} is in use: the ${what} port is ${taken} this time (--${name} picks one).`,
+    )
   return taken
 }
 
@@ -96,12 +112,22 @@ async function port(values, name, what) {
 function serve(config) {
   return (request, response) => {
     const headers = { 'cache-control': 'no-cache', 'x-content-type-options': 'nosniff' }
-    const end = (status, text) => response.writeHead(status, { ...headers, 'content-type': 'text/plain; charset=utf-8' }).end(text)
+    const end = (status, text) =>
+      response
+        .writeHead(status, { ...headers, 'content-type': 'text/plain; charset=utf-8' })
+        .end(text)
     if (request.method !== 'GET' && request.method !== 'HEAD') return end(405, 'Only GET and HEAD')
     const { pathname } = new URL(request.url, 'http://localhost')
-    if (pathname === '/config.json') return response.writeHead(200, { ...headers, 'content-type': TYPES['.json'] }).end(JSON.stringify(config))
+    if (pathname === '/config.json')
+      return response
+        .writeHead(200, { ...headers, 'content-type': TYPES['.json'] })
+        .end(JSON.stringify(config))
     // A URL's path has no '..' left, and percent-encoding is not decoded here.
-    const path = join(root, pathname.startsWith('/pkg/') ? '' : 'www', pathname.endsWith('/') ? `${pathname}index.html` : pathname)
+    const path = join(
+      root,
+      pathname.startsWith('/pkg/') ? '' : 'www',
+      pathname.endsWith('/') ? `${pathname}index.html` : pathname,
+    )
     const info = statSync(path, { throwIfNoEntry: false })
     const type = TYPES[extname(path)]
     if (!info?.isFile() || !type) return end(404, 'Not found')

@@ -13,7 +13,11 @@ export const results = join(root, 'target', 'test-results')
 export const isMain = (meta) => process.argv[1] === fileURLToPath(meta.url)
 
 // rustup's installer adds its folder to the PATH of new shells only; Debian keeps mosquitto in /usr/sbin.
-process.env.PATH = [process.env.PATH, join(process.env.CARGO_HOME ?? join(homedir(), '.cargo'), 'bin'), '/usr/sbin'].join(delimiter)
+process.env.PATH = [
+  process.env.PATH,
+  join(process.env.CARGO_HOME ?? join(homedir(), '.cargo'), 'bin'),
+  '/usr/sbin',
+].join(delimiter)
 
 // A target or component that is missing would make rustup update the whole toolchain on the first call of rustc; setup.mjs adds just what is missing.
 process.env.RUSTUP_AUTO_INSTALL = '0'
@@ -53,12 +57,20 @@ export function capture(command, args, options) {
 }
 
 /** Runs a command with its output shown. Rejects with a Problem when it fails, or runs longer than `timeout` ms. */
-export function run(command, args, { timeout, env, cwd = root, stdio = ['ignore', 'inherit', 'inherit'] } = {}) {
+export function run(
+  command,
+  args,
+  { timeout, env, cwd = root, stdio = ['ignore', 'inherit', 'inherit'] } = {},
+) {
   return new Promise((resolve, reject) => {
     const child = spawn(command, args, { cwd, stdio, env: { ...process.env, ...env }, timeout })
     const line = [command, ...args].join(' ')
     child.on('error', (error) => reject(new Problem(`${line}\n${error.message}`)))
-    child.on('exit', (code, signal) => (code === 0 ? resolve() : reject(new Problem(`Failed (${signal ?? `exit code ${code}`}): ${line}`))))
+    child.on('exit', (code, signal) =>
+      code === 0
+        ? resolve()
+        : reject(new Problem(`Failed (${signal ?? `exit code ${code}`}): ${line}`)),
+    )
   })
 }
 

@@ -143,8 +143,10 @@ type Checked<T> = Result<T, &'static str>;
 const UNKNOWN: &str = "is not known";
 const FLAG: &str = "must be true or false";
 const TEXT: &str = "must be a string of at most 65535 bytes in UTF-8, without U+0000";
-const TOPIC: &str = "must be a topic: 1 to 65535 bytes in UTF-8, without the wildcards + and #, without U+0000";
-const PAIRS: &str = "must be pairs of strings, each of at most 65535 bytes in UTF-8, without U+0000";
+const TOPIC: &str =
+    "must be a topic: 1 to 65535 bytes in UTF-8, without the wildcards + and #, without U+0000";
+const PAIRS: &str =
+    "must be pairs of strings, each of at most 65535 bytes in UTF-8, without U+0000";
 const OVERFLOW: &str = "must be 'reject', 'drop-oldest', 'drop-newest' or 'latest-per-topic'";
 const BYTES: &str = "must be bytes, 65535 at most";
 const BYTES_OR_NONE: &str = "must be a whole number of bytes, 1 to 4294967295, or Infinity";
@@ -223,7 +225,12 @@ impl Options {
             authentication_method: None,
             reconnect: Some(Backoff::default()),
             resubscribe: true,
-            queue: Queue { max_messages: 10_000, max_bytes: 64 << 20, overflow: Overflow::Reject, qos0: true },
+            queue: Queue {
+                max_messages: 10_000,
+                max_bytes: 64 << 20,
+                overflow: Overflow::Reject,
+                qos0: true,
+            },
             topic_aliases: true,
         }
     }
@@ -251,13 +258,19 @@ impl Options {
     pub fn check(&self) -> Result<(), InvalidArgument> {
         let anonymous = self.client_id.as_ref().is_none_or(String::is_empty);
         if self.version == VersionChoice::V4 && !self.clean && anonymous {
-            return Err(InvalidArgument::new("clientId", "must be set on MQTT 3.1.1 where clean is false"));
+            return Err(InvalidArgument::new(
+                "clientId",
+                "must be set on MQTT 3.1.1 where clean is false",
+            ));
         }
         if let Some(backoff) = &self.reconnect
             && let (Some(min), Some(max)) = (backoff.min, backoff.max)
             && max < min
         {
-            return Err(InvalidArgument::new("reconnect.maxDelay", "must not be less than minDelay"));
+            return Err(InvalidArgument::new(
+                "reconnect.maxDelay",
+                "must not be less than minDelay",
+            ));
         }
         self.will.as_ref().map_or(Ok(()), Will::check)
     }
@@ -280,7 +293,14 @@ impl Default for Options {
 
 impl Default for Backoff {
     fn default() -> Self {
-        Self { min: None, max: None, factor: 2_000, jitter: 500, max_attempts: None, initial: false }
+        Self {
+            min: None,
+            max: None,
+            factor: 2_000,
+            jitter: 500,
+            max_attempts: None,
+            initial: false,
+        }
     }
 }
 
@@ -323,12 +343,12 @@ impl Will {
             "payload" => self.payload = value.bytes()?.to_owned(),
             "qos" => self.qos = value.qos()?,
             "retain" => self.retain = value.flag()?,
-            "properties.willDelayInterval" => {
-                self.properties.push(Property::WillDelayInterval, codec::Value::Four(value.seconds()?))
-            }
-            "properties.messageExpiryInterval" => {
-                self.properties.push(Property::MessageExpiryInterval, codec::Value::Four(value.seconds()?))
-            }
+            "properties.willDelayInterval" => self
+                .properties
+                .push(Property::WillDelayInterval, codec::Value::Four(value.seconds()?)),
+            "properties.messageExpiryInterval" => self
+                .properties
+                .push(Property::MessageExpiryInterval, codec::Value::Four(value.seconds()?)),
             _ => {
                 let name = name.strip_prefix("properties.").ok_or(UNKNOWN)?;
                 return message_property(name, value, &mut self.properties);
@@ -347,7 +367,12 @@ impl Will {
 
 impl Draft {
     /// `path` is a property's name, with or without `properties.` before it.
-    pub fn set(&mut self, kind: DraftKind, path: &str, value: Value) -> Result<(), InvalidArgument> {
+    pub fn set(
+        &mut self,
+        kind: DraftKind,
+        path: &str,
+        value: Value,
+    ) -> Result<(), InvalidArgument> {
         self.assign(kind, path.strip_prefix("properties.").unwrap_or(path), &value)
             .map_err(|message| InvalidArgument::new(path, message))
     }
@@ -489,7 +514,9 @@ impl Value {
     fn whole(&self, min: u32, max: u32, message: &'static str) -> Checked<u32> {
         match self {
             Value::Number(number)
-                if number.fract() == 0.0 && *number >= f64::from(min) && *number <= f64::from(max) =>
+                if number.fract() == 0.0
+                    && *number >= f64::from(min)
+                    && *number <= f64::from(max) =>
             {
                 Ok(*number as u32)
             }
@@ -526,13 +553,18 @@ impl Value {
     }
 
     fn timeout(&self) -> Checked<u32> {
-        self.milliseconds().ok().filter(|ms| *ms > 0).ok_or("must be a number of milliseconds, more than 0")
+        self.milliseconds()
+            .ok()
+            .filter(|ms| *ms > 0)
+            .ok_or("must be a number of milliseconds, more than 0")
     }
 
     #[inline(never)]
     fn thousandths(&self, min: f64, max: f64, message: &'static str) -> Checked<u32> {
         match self {
-            Value::Number(number) if *number >= min && *number <= max => Ok((number * 1_000.0).round() as u32),
+            Value::Number(number) if *number >= min && *number <= max => {
+                Ok((number * 1_000.0).round() as u32)
+            }
             _ => Err(message),
         }
     }
@@ -583,7 +615,8 @@ mod tests {
         properties.borrow().iter().collect()
     }
 
-    const NO_FLAGS: [Value; 5] = [Number(1.0), Number(0.0), Text(String::new()), Bytes(vec![]), Other];
+    const NO_FLAGS: [Value; 5] =
+        [Number(1.0), Number(0.0), Text(String::new()), Bytes(vec![]), Other];
     const NO_NUMBERS: [Value; 6] =
         [Bool(true), Text(String::new()), Number(f64::NAN), Number(-1.0), Strings(vec![]), Other];
 
@@ -652,7 +685,10 @@ mod tests {
             "authentication.start",
         ];
         for path in paths {
-            assert_eq!(Options::new().set(path, Bool(true)), Err(InvalidArgument::new(path, "is not known")));
+            assert_eq!(
+                Options::new().set(path, Bool(true)),
+                Err(InvalidArgument::new(path, "is not known"))
+            );
         }
     }
 
@@ -671,17 +707,27 @@ mod tests {
         assert_eq!(options(&[("clientId", text(""))]).client_id.as_deref(), Some(""));
         let longest = "x".repeat(65_535);
         assert_eq!(options(&[("clientId", text(&longest))]).client_id, Some(longest.clone()));
-        refuses("clientId", &[text(&(longest + "x")), text("a\0b"), Number(1.0), Bytes(vec![1]), Other]);
+        refuses(
+            "clientId",
+            &[text(&(longest + "x")), text("a\0b"), Number(1.0), Bytes(vec![1]), Other],
+        );
     }
 
     #[test]
     fn a_3_1_1_server_cannot_keep_the_session_of_a_client_without_id() {
-        let nameless = InvalidArgument::new("clientId", "must be set on MQTT 3.1.1 where clean is false");
+        let nameless =
+            InvalidArgument::new("clientId", "must be set on MQTT 3.1.1 where clean is false");
         let v4 = ("protocolVersion", Number(4.0));
         let unclean = ("clean", Bool(false));
         assert_eq!(options(&[v4.clone(), unclean.clone()]).check(), Err(nameless.clone()));
-        assert_eq!(options(&[v4.clone(), unclean.clone(), ("clientId", text(""))]).check(), Err(nameless));
-        assert_eq!(options(&[v4.clone(), unclean.clone(), ("clientId", text("me"))]).check(), Ok(()));
+        assert_eq!(
+            options(&[v4.clone(), unclean.clone(), ("clientId", text(""))]).check(),
+            Err(nameless)
+        );
+        assert_eq!(
+            options(&[v4.clone(), unclean.clone(), ("clientId", text("me"))]).check(),
+            Ok(())
+        );
         assert_eq!(options(&[v4]).check(), Ok(()));
         // MQTT 5 assigns an id; a fallback is the session's matter.
         assert_eq!(options(slice::from_ref(&unclean)).check(), Ok(()));
@@ -755,7 +801,13 @@ mod tests {
         let long = "x".repeat(65_536);
         refuses(
             "properties.userProperties",
-            &[strings(&["a"]), strings(&["a", "\0"]), strings(&["a", "b", &long, ""]), text("a"), Other],
+            &[
+                strings(&["a"]),
+                strings(&["a", "\0"]),
+                strings(&["a", "b", &long, ""]),
+                text("a"),
+                Other,
+            ],
         );
     }
 
@@ -775,7 +827,8 @@ mod tests {
 
     #[test]
     fn authentication_method() {
-        let method = options(&[("authentication.method", text("SCRAM-SHA-256"))]).authentication_method;
+        let method =
+            options(&[("authentication.method", text("SCRAM-SHA-256"))]).authentication_method;
         assert_eq!(method.as_deref(), Some("SCRAM-SHA-256"));
         refuses("authentication.method", &[text("\0"), Number(1.0), Other]);
     }
@@ -803,7 +856,9 @@ mod tests {
         let huge = options(&[("reconnect.factor", Number(1e300))]).reconnect.unwrap();
         assert_eq!(huge.factor, u32::MAX);
 
-        for path in ["reconnect.minDelay", "reconnect.maxDelay", "reconnect.factor", "reconnect.jitter"] {
+        for path in
+            ["reconnect.minDelay", "reconnect.maxDelay", "reconnect.factor", "reconnect.jitter"]
+        {
             refuses(path, &NO_NUMBERS);
             refuses(path, &[Number(f64::INFINITY)]);
         }
@@ -830,7 +885,11 @@ mod tests {
 
     #[test]
     fn queue() {
-        let queue = options(&[("queue.maxMessages", Number(0.0)), ("queue.maxBytes", Number(f64::INFINITY))]).queue;
+        let queue = options(&[
+            ("queue.maxMessages", Number(0.0)),
+            ("queue.maxBytes", Number(f64::INFINITY)),
+        ])
+        .queue;
         assert_eq!((queue.max_messages, queue.max_bytes), (0, u32::MAX));
         for path in ["queue.maxMessages", "queue.maxBytes"] {
             refuses(path, &NO_NUMBERS);
@@ -889,7 +948,17 @@ mod tests {
 
     #[test]
     fn a_bad_will() {
-        refuses("will.topic", &[text(""), text("a/+"), text("#"), text("a\0"), text(&"x".repeat(65_536)), Number(1.0)]);
+        refuses(
+            "will.topic",
+            &[
+                text(""),
+                text("a/+"),
+                text("#"),
+                text("a\0"),
+                text(&"x".repeat(65_536)),
+                Number(1.0),
+            ],
+        );
         refuses("will.payload", &[Bytes(vec![0; 65_536]), text("x"), Number(1.0), Other]);
         refuses("will.qos", &[Number(3.0), Number(0.5), Number(-1.0), Bool(true), text("1")]);
         for path in ["will.properties.willDelayInterval", "will.properties.messageExpiryInterval"] {
@@ -953,7 +1022,10 @@ mod tests {
         let pair = ("userProperties", strings(&["k", "v"]));
         let pairs = [(Property::UserProperty, codec::Value::Pair("k", "v"))];
 
-        let subscribe = draft(DraftKind::Subscribe, &[pair.clone(), ("subscriptionIdentifier", Number(268_435_455.0))]);
+        let subscribe = draft(
+            DraftKind::Subscribe,
+            &[pair.clone(), ("subscriptionIdentifier", Number(268_435_455.0))],
+        );
         assert_eq!(subscribe.subscription_identifier, Some(268_435_455));
         assert_eq!(list(&subscribe.properties), pairs);
 
@@ -961,10 +1033,17 @@ mod tests {
 
         let disconnect = draft(
             DraftKind::Disconnect,
-            &[pair, ("sessionExpiryInterval", Number(f64::INFINITY)), ("reasonString", text("bye"))],
+            &[
+                pair,
+                ("sessionExpiryInterval", Number(f64::INFINITY)),
+                ("reasonString", text("bye")),
+            ],
         );
         assert_eq!(disconnect.session_expiry, Some(u32::MAX));
-        assert_eq!(list(&disconnect.properties)[1..], [(Property::ReasonString, codec::Value::Text("bye"))]);
+        assert_eq!(
+            list(&disconnect.properties)[1..],
+            [(Property::ReasonString, codec::Value::Text("bye"))]
+        );
 
         assert_eq!(draft(DraftKind::Disconnect, &[("reasonString", Undefined)]), Draft::default());
     }

@@ -58,7 +58,12 @@ fn a_filter_that_everybody_left_is_not_asked_for_with_the_options_of_another() {
 
 #[test]
 fn nothing_is_accepted_before_it_was_asked_for() {
-    for answer in ["CONNACK", "CONNACK AuthenticationMethod=m", "CONNACK 0x87", "AUTH 0x18 AuthenticationMethod=m"] {
+    for answer in [
+        "CONNACK",
+        "CONNACK AuthenticationMethod=m",
+        "CONNACK 0x87",
+        "AUTH 0x18 AuthenticationMethod=m",
+    ] {
         let mut pair = Pair::new("authentication.method=m");
         pair.connect();
         pair.clear();

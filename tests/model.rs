@@ -8,7 +8,9 @@ use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::hash::{Hash, Hasher};
 use std::io::{Write as _, stderr};
 
-use wasmqtt::codec::{self, Ack, ConnAck, DecodeError, Decoder, Packet, Properties, QoS, ReasonCode, Step, Version};
+use wasmqtt::codec::{
+    self, Ack, ConnAck, DecodeError, Decoder, Packet, Properties, QoS, ReasonCode, Step, Version,
+};
 use wasmqtt::options::{Options, Value};
 use wasmqtt::session::{Command, ErrorCode, Event, Input, Instant, Resolved, Session, State};
 
@@ -154,7 +156,10 @@ impl World {
             (Offer, unoffered && self.server.session),
             (Transmit, self.session.pending_output() > 0),
             (ToServer, !self.to_server.is_empty()),
-            (ToServerWithoutSession, !self.server.connected && self.server.session && !self.to_server.is_empty()),
+            (
+                ToServerWithoutSession,
+                !self.server.connected && self.server.session && !self.to_server.is_empty(),
+            ),
             (ToClient, !self.to_client.is_empty()),
             (Delivered, self.in_delivery),
             (Cut, self.cuts < bounds.cuts),
@@ -169,16 +174,27 @@ impl World {
     fn apply(&mut self, bounds: Bounds, action: Action) -> Verdict {
         match action {
             Publish => {
-                let Some(at) = self.promises.iter().position(|promise| *promise == Promise::Unmade) else {
+                let Some(at) = self.promises.iter().position(|promise| *promise == Promise::Unmade)
+                else {
                     return Ok(());
                 };
                 self.promises[at] = Promise::Pending;
                 let token = at as u32 + 1;
-                let published = self.session.publish(self.now(), 0, &[at as u8], bounds.out[at], false, None, token);
+                let published = self.session.publish(
+                    self.now(),
+                    0,
+                    &[at as u8],
+                    bounds.out[at],
+                    false,
+                    None,
+                    token,
+                );
                 published.map_err(|error| format!("publish was refused: {error:?}"))?;
             }
             Offer => {
-                let Some(at) = self.server.offered.iter().position(|offered| *offered == Offered::Not) else {
+                let Some(at) =
+                    self.server.offered.iter().position(|offered| *offered == Offered::Not)
+                else {
                     return Ok(());
                 };
                 self.server.offered[at] = Offered::Open { id: 0, released: false };
@@ -230,7 +246,11 @@ impl World {
         while let Some(command) = self.session.poll_command() {
             match command {
                 Command::Resolve { .. } => {
-                    let resolved = Resolved { urls: vec!["ws://host".into()], credentials: Vec::new(), dynamic: false };
+                    let resolved = Resolved {
+                        urls: vec!["ws://host".into()],
+                        credentials: Vec::new(),
+                        dynamic: false,
+                    };
                     self.session.handle_resolved(now, Ok(resolved));
                 }
                 Command::Open { .. } => self.session.handle_open(now),
@@ -250,7 +270,8 @@ impl World {
                     self.settle(token, Promise::Kept)?;
                 }
                 Event::Failed { token, error } => {
-                    if error.code != ErrorCode::SessionLost || bounds.out[token as usize - 1] != TWO {
+                    if error.code != ErrorCode::SessionLost || bounds.out[token as usize - 1] != TWO
+                    {
                         return Err(format!("message {token} failed: {error:?}"));
                     }
                     self.settle(token, Promise::SessionLost)?;
@@ -261,7 +282,9 @@ impl World {
                     self.in_delivery = true;
                 }
                 Event::Error(error) => return Err(format!("{error:?}")),
-                Event::State(State::Idle | State::Closing | State::Closed) => return Err("the session gave up".into()),
+                Event::State(State::Idle | State::Closing | State::Closed) => {
+                    return Err("the session gave up".into());
+                }
                 _ => {}
             }
         }
@@ -287,20 +310,28 @@ impl World {
         for (at, &qos) in bounds.out.iter().enumerate() {
             let (kept, count) = (self.promises[at] == Promise::Kept, self.server.taken[at]);
             if !counts(qos, kept, count) {
-                return Err(format!("message {} ({:?}) was taken {count} times", at + 1, self.promises[at]));
+                return Err(format!(
+                    "message {} ({:?}) was taken {count} times",
+                    at + 1,
+                    self.promises[at]
+                ));
             }
         }
         for (at, &qos) in bounds.back.iter().enumerate() {
-            let (done, count) = (self.server.offered[at] == Offered::Acknowledged, self.delivered[at]);
+            let (done, count) =
+                (self.server.offered[at] == Offered::Acknowledged, self.delivered[at]);
             if !counts(qos, done, count) {
                 return Err(format!("the server's message {} was delivered {count} times", at + 1));
             }
         }
         // The first message is there before the second, where nothing but their QoS could part them.
         let same = |line: &[QoS]| line.len() == 2 && line[0] == line[1];
-        let overtaken = |counts: [u8; 2], first_lost: bool| counts[0] == 0 && counts[1] > 0 && !first_lost;
-        if same(bounds.out) && overtaken(self.server.taken, self.promises[0] == Promise::SessionLost)
-            || same(bounds.back) && overtaken(self.delivered, self.server.offered[0] == Offered::Lost)
+        let overtaken =
+            |counts: [u8; 2], first_lost: bool| counts[0] == 0 && counts[1] > 0 && !first_lost;
+        if same(bounds.out)
+            && overtaken(self.server.taken, self.promises[0] == Promise::SessionLost)
+            || same(bounds.back)
+                && overtaken(self.delivered, self.server.offered[0] == Offered::Lost)
         {
             return Err("the second message overtook the first".into());
         }
@@ -313,7 +344,9 @@ impl World {
         let offered = &self.server.offered[..bounds.back.len()];
         let stats = self.session.stats();
         promises.iter().all(|promise| matches!(promise, Promise::Kept | Promise::SessionLost))
-            && offered.iter().all(|offered| matches!(offered, Offered::Acknowledged | Offered::Lost))
+            && offered
+                .iter()
+                .all(|offered| matches!(offered, Offered::Acknowledged | Offered::Lost))
             && (stats.in_flight_out, stats.in_flight_in, stats.queued_messages) == (0, 0, 0)
             && self.server.received.is_empty()
             && self.server.connected
@@ -336,7 +369,8 @@ impl Server {
     }
 
     fn read(&mut self, bounds: Bounds, packet: &[u8], out: &mut VecDeque<Vec<u8>>) -> Verdict {
-        let malformed = |error: DecodeError| format!("the client sent a malformed packet: {error:?}");
+        let malformed =
+            |error: DecodeError| format!("the client sent a malformed packet: {error:?}");
         let packet = Packet::decode(bounds.version, packet[0], &packet[2..]).map_err(malformed)?;
         let ack = |id| Ack { id, reason: ReasonCode::SUCCESS, properties: Properties::EMPTY };
         let mut reply = |packet: Packet| out.push_back(encode(bounds.version, &packet));
@@ -361,7 +395,10 @@ impl Server {
                 if publish.qos == TWO {
                     let again = !self.received.insert(publish.id);
                     if again && !publish.dup {
-                        return Err(format!("packet identifier {} is in use, and DUP is not set", publish.id));
+                        return Err(format!(
+                            "packet identifier {} is in use, and DUP is not set",
+                            publish.id
+                        ));
                     }
                     self.taken[at] += u8::from(!again);
                     reply(Packet::PubRec(ack(publish.id)));
@@ -394,7 +431,9 @@ impl Server {
     }
 
     fn open(&self, id: u16) -> Option<usize> {
-        self.offered.iter().position(|offered| matches!(offered, Offered::Open { id: other, .. } if *other == id))
+        self.offered
+            .iter()
+            .position(|offered| matches!(offered, Offered::Open { id: other, .. } if *other == id))
     }
 
     /// Sends what was not sent yet; `again`: and what an earlier connection left.
@@ -407,7 +446,11 @@ impl Server {
                 continue;
             };
             let packet = if released && again {
-                Packet::PubRel(Ack { id, reason: ReasonCode::SUCCESS, properties: Properties::EMPTY })
+                Packet::PubRel(Ack {
+                    id,
+                    reason: ReasonCode::SUCCESS,
+                    properties: Properties::EMPTY,
+                })
             } else if id == 0 || again {
                 let vacant = (1..).find(|&id| self.open(id).is_none()).unwrap_or_default();
                 let dup = id != 0;
@@ -467,7 +510,8 @@ impl Hasher for Fingerprint {
     }
 
     fn write_u64(&mut self, word: u64) {
-        let mixed = u128::from(self.0.rotate_left(23) ^ word ^ 0x9e37_79b9_7f4a_7c15) * 0xa3b1_9535_4a39_b70d;
+        let mixed = u128::from(self.0.rotate_left(23) ^ word ^ 0x9e37_79b9_7f4a_7c15)
+            * 0xa3b1_9535_4a39_b70d;
         self.0 = (mixed >> 64) as u64 ^ mixed as u64;
     }
 
@@ -534,7 +578,9 @@ impl Found {
                 ToClient => world.to_client.front(),
                 _ => None,
             };
-            let packet = packet.map_or(String::new(), |packet| format!("{} {packet:02x?}", codec::kind(packet[0])));
+            let packet = packet.map_or(String::new(), |packet| {
+                format!("{} {packet:02x?}", codec::kind(packet[0]))
+            });
             text += &format!("  {action:?} {packet}\n");
             if let Err(fault) = world.apply(bounds, action) {
                 text += &format!("  {fault}\n");
@@ -553,7 +599,12 @@ impl Found {
                 continue;
             }
             let first = self.steps.partition_point(|&(to, _)| to < number);
-            open.extend(self.steps[first..].iter().take_while(|&&(to, _)| to == number).map(|&(_, from)| from));
+            open.extend(
+                self.steps[first..]
+                    .iter()
+                    .take_while(|&&(to, _)| to == number)
+                    .map(|&(_, from)| from),
+            );
         }
         ends.iter().position(|ends| !ends).map(|number| number as u32)
     }
@@ -580,7 +631,10 @@ fn search(bounds: Bounds) -> usize {
     }
     assert!(!found.complete.is_empty(), "{bounds:?}: nothing completes");
     if let Some(number) = found.wedged() {
-        panic!("{bounds:?}: no way leads from here to the end\n{}", found.trace(bounds, number, None));
+        panic!(
+            "{bounds:?}: no way leads from here to the end\n{}",
+            found.trace(bounds, number, None)
+        );
     }
     found.origins.len()
 }

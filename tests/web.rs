@@ -67,10 +67,16 @@ impl World {
         // What the host calls of the core.
         let [a, b, c] = [core.clone(), core.clone(), core.clone()];
         let calls = Object::new();
-        let put = |name: &str, function: JsValue| Reflect::set(&calls, &name.into(), &function).unwrap();
-        put("event", Closure::<dyn Fn(usize) -> JsValue>::new(move |index| a.event(index)).into_js_value());
+        let put =
+            |name: &str, function: JsValue| Reflect::set(&calls, &name.into(), &function).unwrap();
+        put(
+            "event",
+            Closure::<dyn Fn(usize) -> JsValue>::new(move |index| a.event(index)).into_js_value(),
+        );
         put("flush", Closure::<dyn Fn()>::new(move || b.flush()).into_js_value());
-        let settle = move |generation, asked, fulfilled, value| c.settle(generation, asked, fulfilled, value);
+        let settle = move |generation, asked, fulfilled, value| {
+            c.settle(generation, asked, fulfilled, value)
+        };
         put("settle", Closure::<dyn Fn(u32, u32, bool, JsValue)>::new(settle).into_js_value());
         Reflect::set(&host, &"core".into(), &calls).unwrap();
         Self { core, host }
@@ -113,7 +119,11 @@ impl World {
     fn frames(&self) -> Vec<Vec<u8>> {
         let frames: Array = get(&self.socket(), "frames").unchecked_into();
         let taken = frames.splice(0, frames.length(), &JsValue::UNDEFINED);
-        taken.iter().filter_map(|frame| frame.dyn_into::<Uint8Array>().ok()).map(|frame| frame.to_vec()).collect()
+        taken
+            .iter()
+            .filter_map(|frame| frame.dyn_into::<Uint8Array>().ok())
+            .map(|frame| frame.to_vec())
+            .collect()
     }
 
     /// The types of the events so far.
@@ -208,7 +218,11 @@ async fn a_large_payload_is_not_copied_in() {
     let mut packet = vec![0x30, 0x84, 0x80, 0x40, 0, 1, b'a', 0];
     packet.resize(8 + size, 7);
     world.receive(&packet);
-    assert_eq!(world.words()[world.words().len() - 3..], [1, 8, size as u32], "MESSAGE at 8 of the chunk");
+    assert_eq!(
+        world.words()[world.words().len() - 3..],
+        [1, 8, size as u32],
+        "MESSAGE at 8 of the chunk"
+    );
 }
 
 #[wasm_bindgen_test]

@@ -15,25 +15,53 @@ const model = new Model()
 
 const connection = new Connection(
   {
-    form: part('connection'), connect: part('connect'), disconnect: part('disconnect'), drop: part('drop'), retry: part('retry'),
-    chip: part('state'), text: part('state-text'), log: part('log'), stats: part('stats'),
+    form: part('connection'),
+    connect: part('connect'),
+    disconnect: part('disconnect'),
+    drop: part('drop'),
+    retry: part('retry'),
+    chip: part('state'),
+    text: part('state-text'),
+    log: part('log'),
+    stats: part('stats'),
   },
   (message) => model.add(message),
 )
-const publisher = new Publisher({ form: part('publish'), said: part('published'), client: () => connection.client })
+const publisher = new Publisher({
+  form: part('publish'),
+  said: part('published'),
+  client: () => connection.client,
+})
 const inspector = new Inspector(model, {
-  topic: part('inspected'), facts: part('facts'), payload: part('payload'), views: part('views'), reuse: part('reuse'), unretain: part('unretain'),
+  topic: part('inspected'),
+  facts: part('facts'),
+  payload: part('payload'),
+  views: part('views'),
+  reuse: part('reuse'),
+  unretain: part('unretain'),
   onReuse: ({ topic, payload }) => publisher.fill(topic, asText(payload) ?? ''),
   onUnretain: (topic) => publisher.publish(topic, '', { qos: 1, retain: true }),
 })
-const chart = new Chart(model, { canvas: part('canvas'), series: part('series'), window: part('window'), readout: part('readout'), tip: part('tip') })
+const chart = new Chart(model, {
+  canvas: part('canvas'),
+  series: part('series'),
+  window: part('window'),
+  readout: part('readout'),
+  tip: part('tip'),
+})
 const messages = new Messages(model, {
-  box: part('messages'), pause: part('pause'), clear: part('clear'), branch: part('branch'), total: part('messages-count'),
+  box: part('messages'),
+  pause: part('pause'),
+  clear: part('clear'),
+  branch: part('branch'),
+  total: part('messages-count'),
   onSelect: (entry) => inspector.show(entry),
 })
 new Devices(model, { list: part('devices'), total: part('devices-count') })
 new Tree(model, {
-  box: part('tree'), search: part('search'), total: part('tree-count'),
+  box: part('tree'),
+  search: part('search'),
+  total: part('tree-count'),
   onSelect: (node) => {
     inspector.show(node.entry, node)
     messages.showBranch(node.path)

@@ -125,14 +125,18 @@ export class Chart {
       sum += value
     }
     const last = inside[inside.length - 1]
-    setText(readout, `${number(last)}    min ${number(low)}   mean ${number(Number((sum / inside.length).toPrecision(4)))}   max ${number(high)}`)
+    setText(
+      readout,
+      `${number(last)}    min ${number(low)}   mean ${number(Number((sum / inside.length).toPrecision(4)))}   max ${number(high)}`,
+    )
     canvas.ariaLabel = `${this.#parts.series.value}: ${readout.textContent}`
 
     const ticks = niceTicks(low, high, Math.max(2, Math.floor(height / 45)))
     const [bottom, top] = [Math.min(low, ticks[0]), Math.max(high, ticks[ticks.length - 1])]
     const [left, right, above, below] = [52, 10, 10, 22]
     const x = (at) => left + (1 - (now - at) / span) * (width - left - right)
-    const y = (value) => above + (1 - (value - bottom) / (top - bottom || 1)) * (height - above - below)
+    const y = (value) =>
+      above + (1 - (value - bottom) / (top - bottom || 1)) * (height - above - below)
 
     pen.font = `11px ${style.fontFamily}`
     pen.textBaseline = 'middle'
@@ -185,12 +189,19 @@ export class Chart {
     tip.hidden = this.#pointer === undefined
     if (tip.hidden) return
     let nearest = from
-    for (let at = from; at < this.#at.length; at++) if (Math.abs(x(this.#at[at]) - this.#pointer) < Math.abs(x(this.#at[nearest]) - this.#pointer)) nearest = at
+    for (let at = from; at < this.#at.length; at++)
+      if (
+        Math.abs(x(this.#at[at]) - this.#pointer) < Math.abs(x(this.#at[nearest]) - this.#pointer)
+      )
+        nearest = at
     dot(this.#at[nearest], this.#values[nearest])
-    setText(tip, `${number(this.#values[nearest])} · ${label((now - this.#at[nearest]) / 1_000)} ago`)
+    setText(
+      tip,
+      `${number(this.#values[nearest])} · ${label((now - this.#at[nearest]) / 1_000)} ago`,
+    )
     tip.style.left = `${Math.min(x(this.#at[nearest]), width - 110)}px`
     tip.style.top = `${Math.max(0, y(this.#values[nearest]) - 34)}px`
-  }
+  };
 
   /** The line's corners; where several samples share a pixel column, its lowest and highest. */
   *#points(from, x, y) {
@@ -204,7 +215,11 @@ export class Chart {
         high = Math.max(high, level)
         if (at < this.#at.length - 1) continue
       }
-      if (column !== undefined && low !== high) yield* [[column, low], [column, high]]
+      if (column !== undefined && low !== high)
+        yield* [
+          [column, low],
+          [column, high],
+        ]
       column = across
       low = high = level
       yield [across, level]
@@ -236,7 +251,8 @@ function parse(payload) {
 
 /** Round numbers that cover low..high in about `wanted` steps. */
 function niceTicks(low, high, wanted) {
-  if (low === high) [low, high] = [low - Math.max(1, Math.abs(low)) * 0.1, high + Math.max(1, Math.abs(high)) * 0.1]
+  if (low === high)
+    [low, high] = [low - Math.max(1, Math.abs(low)) * 0.1, high + Math.max(1, Math.abs(high)) * 0.1]
   const raw = (high - low) / wanted
   const power = 10 ** Math.floor(Math.log10(raw))
   const step = [1, 2, 5, 10].map((factor) => factor * power).find((size) => size >= raw)
@@ -245,4 +261,5 @@ function niceTicks(low, high, wanted) {
   return ticks
 }
 
-const label = (seconds) => (seconds >= 60 ? `${Number((seconds / 60).toFixed(1))} min` : `${Math.round(seconds)} s`)
+const label = (seconds) =>
+  seconds >= 60 ? `${Number((seconds / 60).toFixed(1))} min` : `${Math.round(seconds)} s`

@@ -37,12 +37,15 @@ export class Connection {
     this.client = client
     this.#rates = undefined
     // A client that was replaced still says goodbye: what it reports is no longer of interest.
-    const on = (event, listener) => client.on(event, (...args) => client === this.client && listener(...args))
+    const on = (event, listener) =>
+      client.on(event, (...args) => client === this.client && listener(...args))
     on('state', (state) => this.#show(state))
     on('connect', ({ url, clientId, sessionPresent, server }) => {
       const version = server.protocolVersion === 5 ? '5.0' : '3.1.1'
       this.#show('connected', `Connected, MQTT ${version}`)
-      this.#log(`Connected to ${url} as ${clientId}: MQTT ${version}, ${sessionPresent ? 'session resumed' : 'new session'}`)
+      this.#log(
+        `Connected to ${url} as ${clientId}: MQTT ${version}, ${sessionPresent ? 'session resumed' : 'new session'}`,
+      )
     })
     on('disconnect', (error) => this.#log(`Connection lost: ${error.message}`))
     on('reconnecting', ({ attempt, delay, error }) => {
@@ -55,7 +58,14 @@ export class Connection {
       this.#log(error ? `Closed for good: ${error.message}` : 'Disconnected')
     })
     const filters = fields.sys.checked ? [fields.filter.value, '$SYS/#'] : [fields.filter.value]
-    client.subscribe(filters, { qos: 1, retainAsPublished: true }, this.#onMessage).catch((error) => error.code !== 'CLOSED' && client === this.client && this.#log(`Not subscribed: ${error.message}`))
+    client
+      .subscribe(filters, { qos: 1, retainAsPublished: true }, this.#onMessage)
+      .catch(
+        (error) =>
+          error.code !== 'CLOSED' &&
+          client === this.client &&
+          this.#log(`Not subscribed: ${error.message}`),
+      )
     client.connect().catch(() => {}) // 'close' and 'reconnecting' tell
   }
 
@@ -63,7 +73,18 @@ export class Connection {
     const { chip, form, connect, disconnect, drop, retry } = this.#parts
     clearInterval(this.#countdown)
     chip.dataset.state = state
-    setText(this.#parts.text, text ?? { idle: 'Not connected', connecting: 'Connecting…', connected: 'Connected', waiting: 'Waiting', closing: 'Closing…', closed: 'Disconnected' }[state])
+    setText(
+      this.#parts.text,
+      text ??
+        {
+          idle: 'Not connected',
+          connecting: 'Connecting…',
+          connected: 'Connected',
+          waiting: 'Waiting',
+          closing: 'Closing…',
+          closed: 'Disconnected',
+        }[state],
+    )
     const open = state !== 'idle' && state !== 'closed'
     disconnect.hidden = !open
     connect.textContent = open ? 'Reconnect' : 'Connect'
@@ -73,7 +94,11 @@ export class Connection {
   }
 
   #wait(until, reason) {
-    const draw = () => setText(this.#parts.text, `${reason} · next try in ${Math.max(0, Math.ceil((until - Date.now()) / 1_000))} s`)
+    const draw = () =>
+      setText(
+        this.#parts.text,
+        `${reason} · next try in ${Math.max(0, Math.ceil((until - Date.now()) / 1_000))} s`,
+      )
     this.#show('waiting')
     draw()
     this.#countdown = setInterval(draw, 250)

@@ -31,11 +31,21 @@ export class Devices {
   }
 
   #draw = () => {
-    const rows = [...this.#devices].sort(([a], [b]) => (a < b ? -1 : 1)).map(([name, { online, at }]) => {
-      const row = element('li', online ? 'online' : 'offline')
-      row.append(element('span', 'lamp'), element('span', 'name', name), element('span', 'since', `${online ? 'online' : 'offline'} since ${time(at).slice(0, -4)}`))
-      return row
-    })
+    const rows = [...this.#devices]
+      .sort(([a], [b]) => (a < b ? -1 : 1))
+      .map(([name, { online, at }]) => {
+        const row = element('li', online ? 'online' : 'offline')
+        row.append(
+          element('span', 'lamp'),
+          element('span', 'name', name),
+          element(
+            'span',
+            'since',
+            `${online ? 'online' : 'offline'} since ${time(at).slice(0, -4)}`,
+          ),
+        )
+        return row
+      })
     this.#parts.list.replaceChildren(...rows)
     const online = [...this.#devices.values()].filter((device) => device.online).length
     setText(this.#parts.total, `${online} of ${this.#devices.size} online`)

@@ -16,7 +16,8 @@ export function preview(bytes, limit = 160) {
   // A cut inside a character would make text look like binary: decode leniently what was cut.
   const cut = bytes.length > limit * 4
   const text = cut ? new TextDecoder().decode(bytes.subarray(0, limit * 4)) : asText(bytes)
-  if (text === undefined || /[\0-\x08]/.test(text)) return hexOf(bytes.subarray(0, 24), ' ') + (bytes.length > 24 ? ' …' : '')
+  if (text === undefined || /[\0-\x08]/.test(text))
+    return hexOf(bytes.subarray(0, 24), ' ') + (bytes.length > 24 ? ' …' : '')
   const line = text.slice(0, limit + 1).replace(/\s+/g, ' ')
   return line.length > limit || cut ? `${line.slice(0, limit)}…` : line
 }
@@ -34,13 +35,16 @@ export function asHex(bytes) {
   const lines = []
   for (let at = 0; at < bytes.length; at += 16) {
     const row = bytes.subarray(at, at + 16)
-    const ascii = Array.from(row, (byte) => (byte >= 0x20 && byte < 0x7f ? String.fromCharCode(byte) : '·')).join('')
+    const ascii = Array.from(row, (byte) =>
+      byte >= 0x20 && byte < 0x7f ? String.fromCharCode(byte) : '·',
+    ).join('')
     lines.push(`${at.toString(16).padStart(4, '0')}  ${hexOf(row, ' ').padEnd(47)}  ${ascii}`)
   }
   return lines.join('\n')
 }
 
-const hexOf = (bytes, between) => Array.from(bytes, (byte) => byte.toString(16).padStart(2, '0')).join(between)
+const hexOf = (bytes, between) =>
+  Array.from(bytes, (byte) => byte.toString(16).padStart(2, '0')).join(between)
 
 export const time = (at) => {
   const date = new Date(at)
@@ -54,11 +58,17 @@ export function byteCount(bytes) {
 }
 
 export function count(value) {
-  return value < 10_000 ? String(Math.round(value)) : value < 1_000_000 ? `${(value / 1_000).toFixed(1)} k` : `${(value / 1_000_000).toFixed(1)} M`
+  return value < 10_000
+    ? String(Math.round(value))
+    : value < 1_000_000
+      ? `${(value / 1_000).toFixed(1)} k`
+      : `${(value / 1_000_000).toFixed(1)} M`
 }
 
 /** A number with as many digits as a reader wants. */
 export function number(value) {
   const size = Math.abs(value)
-  return size !== 0 && (size >= 1e7 || size < 1e-3) ? value.toExponential(3) : String(Number(value.toPrecision(6)))
+  return size !== 0 && (size >= 1e7 || size < 1e-3)
+    ? value.toExponential(3)
+    : String(Number(value.toPrecision(6)))
 }

@@ -31,15 +31,31 @@ export class Inspector {
     unretain.hidden = !entry?.retain
     topic.classList.toggle('muted', !entry)
     if (!entry) {
-      setText(topic, this.#node ? `${this.#node.path}/…  ${this.#node.count} messages in this branch` : 'Pick a topic or a message.')
+      setText(
+        topic,
+        this.#node
+          ? `${this.#node.path}/…  ${this.#node.count} messages in this branch`
+          : 'Pick a topic or a message.',
+      )
       setText(facts, '')
       return
     }
     setText(topic, entry.topic)
-    const said = [time(entry.at), `QoS ${entry.qos}`, entry.retain && 'retained', entry.dup && 'duplicate', byteCount(entry.size), entry.size > KEPT && `the first ${byteCount(KEPT)} shown`]
+    const said = [
+      time(entry.at),
+      `QoS ${entry.qos}`,
+      entry.retain && 'retained',
+      entry.dup && 'duplicate',
+      byteCount(entry.size),
+      entry.size > KEPT && `the first ${byteCount(KEPT)} shown`,
+    ]
     setText(facts, [said.filter(Boolean).join(' · '), ...properties(entry.properties)].join('\n'))
     const form = views.querySelector('input:checked').value
-    const show = { text: () => asText(entry.payload) ?? `Not text.\n${asHex(entry.payload)}`, json: () => asJson(entry.payload), hex: () => asHex(entry.payload) }[form]
+    const show = {
+      text: () => asText(entry.payload) ?? `Not text.\n${asHex(entry.payload)}`,
+      json: () => asJson(entry.payload),
+      hex: () => asHex(entry.payload),
+    }[form]
     setText(payload, entry.size === 0 ? '(empty)' : show())
   }
 }

@@ -20,7 +20,12 @@ export class Messages {
     this.#model = model
     this.#parts = parts
     this.#onSelect = parts.onSelect
-    this.#list = new VirtualList(parts.box, { height: 28, count: () => this.#current().length, make, fill: (row, at) => this.#fill(row, this.#shown[at]) })
+    this.#list = new VirtualList(parts.box, {
+      height: 28,
+      count: () => this.#current().length,
+      make,
+      fill: (row, at) => this.#fill(row, this.#shown[at]),
+    })
     model.onEntry(() => this.redraw())
     parts.pause.addEventListener('click', () => this.pause(!this.#paused))
     parts.clear.addEventListener('click', () => {
@@ -69,7 +74,10 @@ export class Messages {
   }
 
   #drawCount = () => {
-    setText(this.#parts.total, this.#held ? `held, ${count(this.#model.total - this.#heldAt)} more arrived` : '')
+    setText(
+      this.#parts.total,
+      this.#held ? `held, ${count(this.#model.total - this.#heldAt)} more arrived` : '',
+    )
   }
 
   #current() {
@@ -98,7 +106,10 @@ export class Messages {
     setText(topic, entry.topic)
     topic.title = entry.topic
     setText(payload, (entry.line ??= preview(entry.payload)))
-    setText(flags, [`Q${entry.qos}`, entry.retain && 'R', entry.dup && 'D'].filter(Boolean).join(' '))
+    setText(
+      flags,
+      [`Q${entry.qos}`, entry.retain && 'R', entry.dup && 'D'].filter(Boolean).join(' '),
+    )
     setText(size, byteCount(entry.size))
   }
 }

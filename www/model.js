@@ -37,7 +37,18 @@ export class Model {
 
   add({ topic, payload, qos, retain, dup, properties }) {
     // A copy: the payload may be a view on a much larger buffer, which it would keep alive.
-    const entry = { topic, payload: payload.slice(0, KEPT), size: payload.length, qos, retain, dup, properties, at: Date.now(), number: ++this.total, line: undefined }
+    const entry = {
+      topic,
+      payload: payload.slice(0, KEPT),
+      size: payload.length,
+      qos,
+      retain,
+      dup,
+      properties,
+      at: Date.now(),
+      number: ++this.total,
+      line: undefined,
+    }
     if (this.#ring.length < MAX_MESSAGES) this.#ring.push(entry)
     else this.#ring[this.#next] = entry
     this.#next = (this.#next + 1) % MAX_MESSAGES
@@ -78,7 +89,9 @@ export class Model {
   /** The latest messages, newest first, those of one branch only where `branch` is given. */
   latest(branch) {
     const all = [...this.#ring.slice(this.#next), ...this.#ring.slice(0, this.#next)].reverse()
-    return branch === undefined ? all : all.filter(({ topic }) => topic === branch || topic.startsWith(`${branch}/`))
+    return branch === undefined
+      ? all
+      : all.filter(({ topic }) => topic === branch || topic.startsWith(`${branch}/`))
   }
 
   clear() {
@@ -90,5 +103,7 @@ export class Model {
 const collator = new Intl.Collator(undefined, { numeric: true })
 
 export function childrenOf(node) {
-  return (node.sorted ??= [...node.children.values()].sort((a, b) => collator.compare(a.name, b.name)))
+  return (node.sorted ??= [...node.children.values()].sort((a, b) =>
+    collator.compare(a.name, b.name),
+  ))
 }

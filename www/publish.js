@@ -32,7 +32,11 @@ export class Publisher {
     try {
       await client.publish(topic, payload, options)
       const took = `${(performance.now() - began).toFixed(1)} ms`
-      this.#say(options.qos === 0 ? 'Sent (QoS 0: nobody acknowledges it).' : `Acknowledged after ${took} (QoS ${options.qos}).`)
+      this.#say(
+        options.qos === 0
+          ? 'Sent (QoS 0: nobody acknowledges it).'
+          : `Acknowledged after ${took} (QoS ${options.qos}).`,
+      )
     } catch (error) {
       this.#say(error.message, true)
     }

@@ -24,7 +24,12 @@ export class Tree {
     this.#box = box
     this.#total = total
     this.#onSelect = onSelect
-    this.#list = new VirtualList(box, { height: 26, count: () => this.#visible().length, make: () => this.#make(), fill: (row, at) => this.#fill(row, this.#rows[at], at) })
+    this.#list = new VirtualList(box, {
+      height: 26,
+      count: () => this.#visible().length,
+      make: () => this.#make(),
+      fill: (row, at) => this.#fill(row, this.#rows[at], at),
+    })
     let topics = 0
     model.onEntry(() => {
       if (topics !== model.topics.size) this.#stale = true
@@ -104,8 +109,13 @@ export class Tree {
       End: () => go(rows.length - 1),
       PageDown: () => go(at + 10),
       PageUp: () => go(at - 10),
-      ArrowRight: () => node?.children.size && (node.expanded ? go(at + 1) : this.#toggle(node, true)),
-      ArrowLeft: () => node && (node.expanded && node.children.size ? this.#toggle(node, false) : node.depth > 0 && go(rows.indexOf(node.parent))),
+      ArrowRight: () =>
+        node?.children.size && (node.expanded ? go(at + 1) : this.#toggle(node, true)),
+      ArrowLeft: () =>
+        node &&
+        (node.expanded && node.children.size
+          ? this.#toggle(node, false)
+          : node.depth > 0 && go(rows.indexOf(node.parent))),
       Enter: () => node && this.#toggle(node),
     }
     if (!keys[event.key]) return
@@ -116,7 +126,13 @@ export class Tree {
   #make() {
     const row = element('div', 'node')
     row.role = 'treeitem'
-    row.append(element('span', 'twist'), element('span', 'lamp'), element('span', 'name'), element('span', 'value'), element('span', 'count'))
+    row.append(
+      element('span', 'twist'),
+      element('span', 'lamp'),
+      element('span', 'name'),
+      element('span', 'value'),
+      element('span', 'count'),
+    )
     return row
   }
 

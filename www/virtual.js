@@ -35,7 +35,8 @@ export class VirtualList {
   reveal(index) {
     const top = index * this.#height
     if (top < this.#box.scrollTop) this.#box.scrollTop = top
-    else if (top + this.#height > this.#box.scrollTop + this.#box.clientHeight) this.#box.scrollTop = top + this.#height - this.#box.clientHeight
+    else if (top + this.#height > this.#box.scrollTop + this.#box.clientHeight)
+      this.#box.scrollTop = top + this.#height - this.#box.clientHeight
     this.redraw()
   }
 

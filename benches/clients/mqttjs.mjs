@@ -1,25 +1,30 @@
-import mqtt from 'mqtt';
-import { Routes } from './routes.mjs';
+import mqtt from 'mqtt'
+import { Routes } from './routes.mjs'
 
 export function create({ url, version = 4 }, events) {
-  const client = mqtt.connect(url, { protocolVersion: version, clientId: 'bench', reconnectPeriod: 0, manualConnect: true });
-  const routes = new Routes();
-  client.on('message', (topic, payload) => routes.deliver(topic, payload));
-  client.on('error', events.fail);
-  const options = [{ qos: 0 }, { qos: 1 }, { qos: 2 }];
-  const done = (error) => (error ? events.fail(error) : events.done());
+  const client = mqtt.connect(url, {
+    protocolVersion: version,
+    clientId: 'bench',
+    reconnectPeriod: 0,
+    manualConnect: true,
+  })
+  const routes = new Routes()
+  client.on('message', (topic, payload) => routes.deliver(topic, payload))
+  client.on('error', events.fail)
+  const options = [{ qos: 0 }, { qos: 1 }, { qos: 2 }]
+  const done = (error) => (error ? events.fail(error) : events.done())
   return {
     connect: () =>
       new Promise((resolve) => {
-        client.once('connect', resolve);
-        client.connect();
+        client.once('connect', resolve)
+        client.connect()
       }),
     subscribe: (filters, qos, onMessage) => {
-      routes.add(filters, onMessage);
-      return client.subscribeAsync(filters, options[qos]);
+      routes.add(filters, onMessage)
+      return client.subscribeAsync(filters, options[qos])
     },
     publish: (topic, payload, qos) => void client.publish(topic, payload, options[qos], done),
     publishAsync: (topic, payload, qos) => client.publishAsync(topic, payload, options[qos]),
     end: () => client.end(true),
-  };
+  }
 }

@@ -1,23 +1,35 @@
-import mqtt from '@sap/xb-msg-mqtt-v311';
+import mqtt from '@sap/xb-msg-mqtt-v311'
 
 export function create({ url }, events) {
-  const { hostname, port, pathname } = new URL(url);
-  const client = new mqtt.Client({ ws: { host: hostname, port: Number(port), path: pathname }, mqtt: { clientID: 'bench', cleanSession: true, keepAlive: 60 } });
-  client.on('error', events.fail);
-  const done = () => events.done();
+  const { hostname, port, pathname } = new URL(url)
+  const client = new mqtt.Client({
+    ws: { host: hostname, port: Number(port), path: pathname },
+    mqtt: { clientID: 'bench', cleanSession: true, keepAlive: 60 },
+  })
+  client.on('error', events.fail)
+  const done = () => events.done()
   return {
     connect: () =>
       new Promise((resolve) => {
-        client.once('connected', resolve);
-        client.connect();
+        client.once('connected', resolve)
+        client.connect()
       }),
     subscribe: (filters, qos, onMessage) =>
       new Promise((resolve, reject) => {
-        const handler = (topic, payload) => onMessage(topic, payload.chunks.length === 1 ? payload.chunks[0] : payload.toBuffer());
-        client.subscribe(filters, qos, handler, resolve, reject);
+        const handler = (topic, payload) =>
+          onMessage(topic, payload.chunks.length === 1 ? payload.chunks[0] : payload.toBuffer())
+        client.subscribe(filters, qos, handler, resolve, reject)
       }),
     // It masks a payload of more than 1 KiB where it lies, so that one can be used only once.
-    publish: (topic, payload, qos) => void client.publish(topic, payload.length > 1_024 ? Buffer.from(payload) : payload, qos, false, done, events.fail),
+    publish: (topic, payload, qos) =>
+      void client.publish(
+        topic,
+        payload.length > 1_024 ? Buffer.from(payload) : payload,
+        qos,
+        false,
+        done,
+        events.fail,
+      ),
     end: () => client.disconnect(),
-  };
+  }
 }

@@ -121,7 +121,13 @@ pub enum Step {
 impl Decoder {
     /// `maximum_packet_size` counts whole packets, with their fixed header.
     pub fn new(version: Version, maximum_packet_size: u32) -> Self {
-        Self { version, maximum_packet_size, partial: Partial::None, body: Vec::new(), defers: false }
+        Self {
+            version,
+            maximum_packet_size,
+            partial: Partial::None,
+            body: Vec::new(),
+            defers: false,
+        }
     }
 
     /// Takes the next packet from `window`, at `at`, and moves `at` past what was used. `beyond`: how much longer the chunk is than the window.
@@ -129,7 +135,12 @@ impl Decoder {
     /// With nothing beyond, a packet that is not complete is kept inside. With something beyond, it is kept only if the window began
     /// with it, so that the next window can show it whole. A payload that reaches past the window moves `at` past the window too.
     #[inline]
-    pub fn step(&mut self, window: &[u8], at: &mut usize, beyond: usize) -> Result<Step, DecodeError> {
+    pub fn step(
+        &mut self,
+        window: &[u8],
+        at: &mut usize,
+        beyond: usize,
+    ) -> Result<Step, DecodeError> {
         if self.partial != Partial::None {
             return self.resume(window, at);
         }
@@ -145,7 +156,8 @@ impl Decoder {
         let start = *at + 1 + size;
         let body = window.get(start..).unwrap_or_default();
         if length <= body.len()
-            || (length - body.len() <= beyond && packet::publish_header_is_whole(self.version, first, body))
+            || (length - body.len() <= beyond
+                && packet::publish_header_is_whole(self.version, first, body))
         {
             *at = start + length;
             return Ok(Step::Packet { first, start, len: length });
@@ -242,4 +254,5 @@ const LARGE: usize = 1024;
 /// What is allocated at once for a packet that came in pieces, and kept for the next.
 const SMALL: usize = 64 * 1024;
 
-pub const TOO_LARGE: DecodeError = DecodeError { reason: ReasonCode::PACKET_TOO_LARGE, what: "packet too large" };
+pub const TOO_LARGE: DecodeError =
+    DecodeError { reason: ReasonCode::PACKET_TOO_LARGE, what: "packet too large" };

@@ -79,7 +79,11 @@ impl<'a> Packet<'a> {
     }
 
     /// Reads what a server sends. What only a client may say is an error here.
-    pub fn decode_from_server(version: Version, first: u8, body: &'a [u8]) -> Result<Self, DecodeError> {
+    pub fn decode_from_server(
+        version: Version,
+        first: u8,
+        body: &'a [u8],
+    ) -> Result<Self, DecodeError> {
         if let first::CONNECT | first::SUBSCRIBE | first::UNSUBSCRIBE | first::PINGREQ = first {
             return Err(DecodeError::protocol("packet of a client"));
         }
@@ -243,7 +247,9 @@ impl<'a> Connect<'a> {
             | flag(self.username.is_some(), Self::USERNAME)
             | flag(self.password.is_some(), Self::PASSWORD);
         if let Some(will) = &self.will {
-            flags |= Self::WILL | (will.qos as u8) << Self::WILL_QOS_SHIFT | flag(will.retain, Self::WILL_RETAIN);
+            flags |= Self::WILL
+                | (will.qos as u8) << Self::WILL_QOS_SHIFT
+                | flag(will.retain, Self::WILL_RETAIN);
         }
         out.push(flags);
         put_u16(self.keep_alive, out);
@@ -394,9 +400,17 @@ impl<'a> Publish<'a> {
 
     /// Appends everything before the payload, whose length is announced. `alias` is a Topic Alias in addition to `properties`.
     #[inline]
-    pub fn encode_header(&self, version: Version, alias: Option<u16>, payload_len: usize, out: &mut Vec<u8>) {
+    pub fn encode_header(
+        &self,
+        version: Version,
+        alias: Option<u16>,
+        payload_len: usize,
+        out: &mut Vec<u8>,
+    ) {
         let length = self.length(version, alias, payload_len);
-        let flags = flag(self.dup, Self::DUP) | (self.qos as u8) << Self::QOS_SHIFT | flag(self.retain, Self::RETAIN);
+        let flags = flag(self.dup, Self::DUP)
+            | (self.qos as u8) << Self::QOS_SHIFT
+            | flag(self.retain, Self::RETAIN);
         out.reserve(1 + 4 + length - payload_len);
         out.push(first::PUBLISH | flags);
         wire::put_varint(length, out);
@@ -678,7 +692,11 @@ impl<'a> SubAck<'a> {
             Version::V4 => matches!(code, 0..=2 | 0x80),
             Version::V5 => ReasonCode(*code).stands_in(place),
         };
-        if codes.iter().all(listed) { Ok(Self { id, codes, properties }) } else { Err(UNLISTED_REASON) }
+        if codes.iter().all(listed) {
+            Ok(Self { id, codes, properties })
+        } else {
+            Err(UNLISTED_REASON)
+        }
     }
 
     /// `first`: [`first::SUBACK`] or [`first::UNSUBACK`].
@@ -715,7 +733,9 @@ impl<'a> Disconnect<'a> {
     /// 3.1.1 has no reason: there it is the normal end, and the server drops the will.
     pub fn encode(&self, version: Version, out: &mut Vec<u8>) {
         let start = wire::begin(first::DISCONNECT, out);
-        if version == Version::V5 && (self.reason != ReasonCode::SUCCESS || !self.properties.is_empty()) {
+        if version == Version::V5
+            && (self.reason != ReasonCode::SUCCESS || !self.properties.is_empty())
+        {
             out.push(self.reason.0);
             if !self.properties.is_empty() {
                 put_properties(version, self.properties, out);
@@ -779,7 +799,11 @@ fn decode_reason(place: u16, body: &mut Reader) -> Result<ReasonCode, DecodeErro
     if reason.stands_in(place) { Ok(reason) } else { Err(UNLISTED_REASON) }
 }
 
-fn decode_properties<'a>(version: Version, place: u16, body: &mut Reader<'a>) -> Result<Properties<'a>, DecodeError> {
+fn decode_properties<'a>(
+    version: Version,
+    place: u16,
+    body: &mut Reader<'a>,
+) -> Result<Properties<'a>, DecodeError> {
     match version {
         Version::V4 => Ok(Properties::EMPTY),
         Version::V5 => Properties::read(place, body),

@@ -132,14 +132,19 @@ impl<'a> Properties<'a> {
                 }
                 (Property::SubscriptionIdentifier, _) => met.identifiers += 1,
                 (Property::TopicAlias, Value::Two(alias)) => met.topic_alias = alias,
-                (Property::ResponseTopic, Value::Text(name)) if topic::check_topic(name.as_bytes()).is_err() => {
+                (Property::ResponseTopic, Value::Text(name))
+                    if topic::check_topic(name.as_bytes()).is_err() =>
+                {
                     return Err(DecodeError::protocol("response topic is no topic name"));
                 }
                 _ => (),
             }
         }
         if met.has(Property::TopicAlias) && met.topic_alias == 0 {
-            return Err(DecodeError { reason: ReasonCode::TOPIC_ALIAS_INVALID, what: "topic alias 0" });
+            return Err(DecodeError {
+                reason: ReasonCode::TOPIC_ALIAS_INVALID,
+                what: "topic alias 0",
+            });
         }
         if met.has(Property::AuthenticationData) && !met.has(Property::AuthenticationMethod) {
             return Err(DecodeError::protocol("authentication data without a method"));
@@ -227,7 +232,9 @@ impl Met {
     /// No property but Subscription Identifiers and a Topic Alias.
     #[inline]
     pub fn only_identifiers(&self) -> bool {
-        self.properties & !(1 << Property::SubscriptionIdentifier as u8 | 1 << Property::TopicAlias as u8) == 0
+        self.properties
+            & !(1 << Property::SubscriptionIdentifier as u8 | 1 << Property::TopicAlias as u8)
+            == 0
     }
 }
 

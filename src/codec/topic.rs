@@ -270,7 +270,8 @@ impl Trie {
     }
 
     fn add(&mut self, parent: u32, level: &[u8]) -> u32 {
-        let node = Node { parent, level: level.into(), plus: NONE, children: 0, id: None, rest: None };
+        let node =
+            Node { parent, level: level.into(), plus: NONE, children: 0, id: None, rest: None };
         let at = match self.free.pop() {
             Some(at) => {
                 *self.node_mut(at) = node;

@@ -25,7 +25,11 @@ impl<'a> Reader<'a> {
 
     /// Ends a packet: nothing may be left.
     pub fn end(self) -> Result<(), DecodeError> {
-        if self.is_empty() { Ok(()) } else { Err(DecodeError::malformed("bytes after the last field")) }
+        if self.is_empty() {
+            Ok(())
+        } else {
+            Err(DecodeError::malformed("bytes after the last field"))
+        }
     }
 
     #[inline]
@@ -97,7 +101,11 @@ pub fn varint(bytes: &[u8]) -> Result<Option<(u32, usize)>, DecodeError> {
             _ => (),
         }
     }
-    if bytes.len() < 4 { Ok(None) } else { Err(DecodeError::malformed("length of more than four bytes")) }
+    if bytes.len() < 4 {
+        Ok(None)
+    } else {
+        Err(DecodeError::malformed("length of more than four bytes"))
+    }
 }
 
 /// Text by the rules of the specification: well-formed UTF-8, without U+0000.

@@ -34,7 +34,8 @@ function address(value: unknown, anyScheme: boolean): Address {
   const username = decoded(url.username)
   const password = decoded(url.password)
   url.username = url.password = url.hash = ''
-  const hasPath = written === undefined ? url.pathname !== '/' : /^[^:]+:[/\\]*[^/\\?#]+[/\\]/.test(written)
+  const hasPath =
+    written === undefined ? url.pathname !== '/' : /^[^:]+:[/\\]*[^/\\?#]+[/\\]/.test(written)
   if (webSocket && !hasPath) url.pathname = '/mqtt'
   return { url: url.href, username, password }
 }

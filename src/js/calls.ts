@@ -81,9 +81,11 @@ export class Calls {
       this.reject(token, error)
     }
     const onAbort = () => give(mqttError({ code: 'ABORTED', cause: signal!.reason }))
-    const onTimeout = () => give(mqttError({ code: 'TIMEOUT', what: `no answer within ${timeout} ms`, retryable: true }))
+    const onTimeout = () =>
+      give(mqttError({ code: 'TIMEOUT', what: `no answer within ${timeout} ms`, retryable: true }))
     if (signal !== undefined) checkSignal(signal).addEventListener('abort', onAbort)
-    const timer = timeout === undefined ? undefined : setTimeout(onTimeout, Math.min(timeout, LONGEST))
+    const timer =
+      timeout === undefined ? undefined : setTimeout(onTimeout, Math.min(timeout, LONGEST))
     this.#cleanups[token & SLOT] = () => {
       clearTimeout(timer)
       signal?.removeEventListener('abort', onAbort)

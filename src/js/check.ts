@@ -15,7 +15,8 @@ const isWellFormed: (text: string) => boolean =
     : (text) => !/\p{Surrogate}/u.test(text)
 
 export function wellFormed(text: string, argument: string): string {
-  if (!isWellFormed(text)) throw invalid(argument, 'has a lone surrogate, which UTF-8 cannot encode')
+  if (!isWellFormed(text))
+    throw invalid(argument, 'has a lone surrogate, which UTF-8 cannot encode')
   return text
 }
 
@@ -31,12 +32,14 @@ export function boolean(value: unknown, argument: string): boolean {
 
 /** A number of at least `least`. */
 export function number(value: unknown, argument: string, least = 0): number {
-  if (typeof value !== 'number' || !(value >= least)) throw invalid(argument, `must be a number of at least ${least}, not ${shown(value)}`)
+  if (typeof value !== 'number' || !(value >= least))
+    throw invalid(argument, `must be a number of at least ${least}, not ${shown(value)}`)
   return value
 }
 
 export function byte(value: unknown, argument: string): number {
-  if (!Number.isInteger(value) || (value as number) < 0 || (value as number) > 255) throw invalid(argument, `must be a number from 0 to 255, not ${shown(value)}`)
+  if (!Number.isInteger(value) || (value as number) < 0 || (value as number) > 255)
+    throw invalid(argument, `must be a number from 0 to 255, not ${shown(value)}`)
   return value as number
 }
 
@@ -46,25 +49,34 @@ export function func<F>(value: F, argument: string): F {
 }
 
 export function oneOf<T>(value: unknown, argument: string, allowed: readonly T[]): T {
-  if (!allowed.includes(value as T)) throw invalid(argument, `must be one of ${allowed.join(', ')}, not ${shown(value)}`)
+  if (!allowed.includes(value as T))
+    throw invalid(argument, `must be one of ${allowed.join(', ')}, not ${shown(value)}`)
   return value as T
 }
 
 export function object(value: unknown, argument: string): Bag {
-  if (typeof value !== 'object' || value === null || Array.isArray(value)) throw invalid(argument, `must be an object, not ${kind(value)}`)
+  if (typeof value !== 'object' || value === null || Array.isArray(value))
+    throw invalid(argument, `must be an object, not ${kind(value)}`)
   return value as Bag
 }
 
 /** An object with no other names than these. */
-export function options(value: unknown, argument: string, names: readonly string[], prefix = ''): Bag {
+export function options(
+  value: unknown,
+  argument: string,
+  names: readonly string[],
+  prefix = '',
+): Bag {
   if (value === undefined) return {}
   const bag = object(value, argument)
-  for (const name in bag) if (!names.includes(name)) throw invalid(prefix + name, 'is no option here')
+  for (const name in bag)
+    if (!names.includes(name)) throw invalid(prefix + name, 'is no option here')
   return bag
 }
 
 export function strings(value: unknown, argument: string): string[] {
-  if (!Array.isArray(value)) throw invalid(argument, `must be an array of strings, not ${kind(value)}`)
+  if (!Array.isArray(value))
+    throw invalid(argument, `must be an array of strings, not ${kind(value)}`)
   return value.map((text) => string(text, argument))
 }
 
@@ -73,12 +85,14 @@ export function userProperties(value: unknown, argument: string): string[] {
   const flat: string[] = []
   if (Array.isArray(value)) {
     for (const pair of value) {
-      if (!Array.isArray(pair) || pair.length !== 2) throw invalid(argument, 'must be a list of [name, value], or a record')
+      if (!Array.isArray(pair) || pair.length !== 2)
+        throw invalid(argument, 'must be a list of [name, value], or a record')
       flat.push(...strings(pair, argument))
     }
   } else {
     for (const [name, values] of Object.entries(object(value, argument))) {
-      for (const each of Array.isArray(values) ? values : [values]) flat.push(string(name, argument), string(each, argument))
+      for (const each of Array.isArray(values) ? values : [values])
+        flat.push(string(name, argument), string(each, argument))
     }
   }
   return flat
@@ -87,9 +101,12 @@ export function userProperties(value: unknown, argument: string): string[] {
 /** The bytes of a buffer or view, not copied; undefined if it is none. */
 export function view(value: unknown): Uint8Array | undefined {
   if (value instanceof Uint8Array) return value
-  if (ArrayBuffer.isView(value)) return new Uint8Array(value.buffer, value.byteOffset, value.byteLength)
+  if (ArrayBuffer.isView(value))
+    return new Uint8Array(value.buffer, value.byteOffset, value.byteLength)
   // Of another realm, or shared, it is no instance of ours.
-  const isBuffer = value instanceof ArrayBuffer || /^\[object (Shared)?ArrayBuffer]$/.test(Object.prototype.toString.call(value))
+  const isBuffer =
+    value instanceof ArrayBuffer ||
+    /^\[object (Shared)?ArrayBuffer]$/.test(Object.prototype.toString.call(value))
   return isBuffer ? new Uint8Array(value as ArrayBuffer) : undefined
 }
 
@@ -99,14 +116,28 @@ export function binary(value: unknown, argument: string): Uint8Array {
   return bytes
 }
 
-export const payloadBytes = careful((payload: Payload | undefined, argument: string): Uint8Array => {
-  const bytes = typeof payload === 'string' ? encoder.encode(wellFormed(payload, argument)) : view(payload ?? new Uint8Array())
-  if (bytes === undefined || payload === null) {
-    throw invalid(argument, `must be a string, an ArrayBuffer or a view of one, not ${kind(payload)}: try JSON.stringify`)
-  }
-  if (bytes.length > LARGEST) throw mqttError({ code: 'PACKET_TOO_LARGE', what: 'the payload is too long', size: bytes.length, limit: LARGEST })
-  return bytes
-})
+export const payloadBytes = careful(
+  (payload: Payload | undefined, argument: string): Uint8Array => {
+    const bytes =
+      typeof payload === 'string'
+        ? encoder.encode(wellFormed(payload, argument))
+        : view(payload ?? new Uint8Array())
+    if (bytes === undefined || payload === null) {
+      throw invalid(
+        argument,
+        `must be a string, an ArrayBuffer or a view of one, not ${kind(payload)}: try JSON.stringify`,
+      )
+    }
+    if (bytes.length > LARGEST)
+      throw mqttError({
+        code: 'PACKET_TOO_LARGE',
+        what: 'the payload is too long',
+        size: bytes.length,
+        limit: LARGEST,
+      })
+    return bytes
+  },
+)
 
 /** `signal` and `timeout` of a call. Throws if it is withdrawn already. */
 export function call({ signal, timeout }: Bag): CallOptions {
@@ -118,7 +149,8 @@ export function call({ signal, timeout }: Bag): CallOptions {
 }
 
 export function checkSignal(signal: unknown): AbortSignal {
-  if (typeof (signal as AbortSignal | null)?.addEventListener !== 'function') throw invalid('signal', 'must be an AbortSignal')
+  if (typeof (signal as AbortSignal | null)?.addEventListener !== 'function')
+    throw invalid('signal', 'must be an AbortSignal')
   return signal as AbortSignal
 }
 
@@ -139,5 +171,9 @@ function kind(value: unknown): string {
 }
 
 function shown(value: unknown): string {
-  return typeof value === 'string' ? `'${value}'` : typeof value === 'number' ? String(value) : kind(value)
+  return typeof value === 'string'
+    ? `'${value}'`
+    : typeof value === 'number'
+      ? String(value)
+      : kind(value)
 }

@@ -100,7 +100,12 @@ export class Client implements AsyncDisposable {
    */
   publish(topic: string, payload?: Payload, options?: PublishOptions): Promise<PublishResult>
   publish(topic: string, payload: Payload | undefined, callback: Callback<PublishResult>): void
-  publish(topic: string, payload: Payload | undefined, options: PublishOptions | undefined, callback: Callback<PublishResult>): void
+  publish(
+    topic: string,
+    payload: Payload | undefined,
+    options: PublishOptions | undefined,
+    callback: Callback<PublishResult>,
+  ): void
   publish(
     topic: string,
     payload?: Payload,
@@ -120,7 +125,11 @@ export class Client implements AsyncDisposable {
    * asked, gone with the last of them. A filter that is refused when restored: the Subscription is no longer active, and 'error' carries a
    * SubscribeError. MQTT 5, 3.8.
    */
-  subscribe(filter: Filters, options?: SubscribeOptions, handler?: MessageHandler): Promise<Subscription>
+  subscribe(
+    filter: Filters,
+    options?: SubscribeOptions,
+    handler?: MessageHandler,
+  ): Promise<Subscription>
   subscribe(filter: Filters, handler: MessageHandler): Promise<Subscription>
   subscribe(
     filter: Filters,
@@ -246,8 +255,16 @@ export class Client implements AsyncDisposable {
 
 /** Creates a client and connects it. Resolves on the first successful CONNACK; a client that could not connect is ended. */
 export function connect(url: BrokerUrl, options?: ConnectOptions): Promise<Client>
-export function connect(url: BrokerUrl, options: ConnectOptions | undefined, callback: Callback<Client>): void
-export function connect(url: BrokerUrl, options?: ConnectOptions, callback?: Callback<Client>): Promise<Client> | void {
+export function connect(
+  url: BrokerUrl,
+  options: ConnectOptions | undefined,
+  callback: Callback<Client>,
+): void
+export function connect(
+  url: BrokerUrl,
+  options?: ConnectOptions,
+  callback?: Callback<Client>,
+): Promise<Client> | void {
   try {
     if (callback !== undefined) func(callback, 'callback')
     const { signal } = options ?? {}

@@ -90,7 +90,17 @@ export class MqttError extends Error {
   constructor({ what, cause, ...fields }: ErrorFields) {
     super(describe(fields, what, cause), cause === undefined ? undefined : { cause })
     const none = undefined
-    Object.assign(this, { reasonCode: none, reasonString: none, userProperties: none, serverReference: none, retryable: false }, fields)
+    Object.assign(
+      this,
+      {
+        reasonCode: none,
+        reasonString: none,
+        userProperties: none,
+        serverReference: none,
+        retryable: false,
+      },
+      fields,
+    )
   }
 }
 
@@ -252,7 +262,8 @@ const hints: Record<number, string> = {
 
 /** One line for people: what happened to what, why, and what to do where that is known. */
 function describe(error: ErrorFields, what: string | undefined, cause: unknown): string {
-  const { code, argument, url, topic, size, limit, reasonCode, reasonString, closeCode, grants } = error
+  const { code, argument, url, topic, size, limit, reasonCode, reasonString, closeCode, grants } =
+    error
   const reasons = what === undefined ? [] : [what]
   let text = subjects[code] ?? reasons.shift()!
   if (argument !== undefined) text += ` ${argument}`
@@ -260,7 +271,8 @@ function describe(error: ErrorFields, what: string | undefined, cause: unknown):
   if (topic !== undefined) text += ` to '${topic}'`
   if (size !== undefined) reasons.push(`${size} bytes, the limit is ${limit}`)
   if (reasonCode) reasons.push(reasonName(reasonCode))
-  for (const grant of grants ?? []) reasons.push(`'${grant.filter}' ${reasonName(grant.reasonCode)}`)
+  for (const grant of grants ?? [])
+    reasons.push(`'${grant.filter}' ${reasonName(grant.reasonCode)}`)
   if (reasonString) reasons.push(`"${reasonString}"`)
   if (closeCode !== undefined) reasons.push(`close code ${closeCode}`)
   if (cause instanceof Error && cause.message && code !== 'ABORTED') reasons.push(cause.message)

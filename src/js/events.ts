@@ -24,7 +24,8 @@ export class Events {
     const listeners = this.#listeners[event] ?? []
     const index = listeners.findIndex((each) => each === listener || each.once === listener)
     if (index < 0) return
-    this.#listeners[event] = listeners.length > 1 ? listeners.filter((_, at) => at !== index) : undefined
+    this.#listeners[event] =
+      listeners.length > 1 ? listeners.filter((_, at) => at !== index) : undefined
   }
 
   once(event: Name, listener: Listener): void {
@@ -38,7 +39,8 @@ export class Events {
 
   emit<E extends Name>(event: E, ...args: ClientEvents[E]): void {
     const listeners = this.#listeners[event]
-    if (listeners !== undefined) for (const listener of listeners) this.run(listenerOf(event), listener, ...args)
+    if (listeners !== undefined)
+      for (const listener of listeners) this.run(listenerOf(event), listener, ...args)
     else if (event === 'error') console.error(args[0])
   }
 

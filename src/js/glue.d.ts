@@ -6,7 +6,9 @@ declare module '#wasm' {
 }
 
 declare module '#glue' {
-  export function initSync(options: { module: BufferSource | WebAssembly.Module }): { readonly memory: WebAssembly.Memory }
+  export function initSync(options: { module: BufferSource | WebAssembly.Module }): {
+    readonly memory: WebAssembly.Memory
+  }
   /** Throws the instance away and makes a new one of the same module. */
   export function __wbg_reset_state(): void
   export function matches(filter: string, topic: string): boolean

@@ -279,7 +279,14 @@ export class Host {
             : length <= SMALL || (big && length < chunk.length >>> 3)
               ? copied(chunk, offset, length)
               : new Uint8Array(buffer, base + offset, length)
-          const message = new Message(slot.topic, payload, qos, (head & RETAIN) !== 0, (head & DUP) !== 0, properties)
+          const message = new Message(
+            slot.topic,
+            payload,
+            qos,
+            (head & RETAIN) !== 0,
+            (head & DUP) !== 0,
+            properties,
+          )
           const direct = slot.direct
           if (direct !== undefined) this.#handle(direct, message)
           else this.#deliver(core, slot.routes, message, sequence)
@@ -307,7 +314,10 @@ export class Host {
   }
 
   #readSlot(words: Uint32Array, at: number): number {
-    const [head, start, length, routeCount, identifierCount] = words.subarray(at, at + 5) as unknown as [number, number, number, number, number]
+    const [head, start, length, routeCount, identifierCount] = words.subarray(
+      at,
+      at + 5,
+    ) as unknown as [number, number, number, number, number]
     const routesEnd = at + 5 + routeCount
     const routes: Route[] = []
     for (const handle of words.subarray(at + 5, routesEnd)) {
@@ -317,9 +327,15 @@ export class Host {
     const [only] = routes
     this.#slots[head >>> 12] = {
       topic: decoder.decode(memoryBytes().subarray(start, start + length)),
-      direct: routes.length === 1 && only!.ack === 'auto' && only!.stream === undefined ? only : undefined,
+      direct:
+        routes.length === 1 && only!.ack === 'auto' && only!.stream === undefined
+          ? only
+          : undefined,
       routes,
-      properties: identifierCount > 0 ? { subscriptionIdentifiers: [...words.subarray(routesEnd, routesEnd + identifierCount)] } : undefined,
+      properties:
+        identifierCount > 0
+          ? { subscriptionIdentifiers: [...words.subarray(routesEnd, routesEnd + identifierCount)] }
+          : undefined,
     }
     return routesEnd + identifierCount
   }
@@ -430,7 +446,10 @@ export class Host {
         calls.resolve(event.token, { reasonCodes: event.reasonCodes })
         break
       case 'inactive':
-        this.#dropSubscription(this.#handles.get(event.handle), event.error && this.#error(event.error))
+        this.#dropSubscription(
+          this.#handles.get(event.handle),
+          event.error && this.#error(event.error),
+        )
         break
       case 'done':
         calls.resolve(event.token, undefined)
@@ -504,7 +523,10 @@ export class Host {
         dynamic: typeof username === 'function' || typeof password === 'function',
         credentials: list.map((each) => {
           const own = word ?? each.password
-          return { username: user ?? each.username, password: own === undefined ? own : check.payloadBytes(own, 'password') }
+          return {
+            username: user ?? each.username,
+            password: own === undefined ? own : check.payloadBytes(own, 'password'),
+          }
         }),
       }
     })
@@ -514,7 +536,12 @@ export class Host {
     // Another socket for the same attempt: the server did not speak the first one's protocol version.
     const attempt = (this.#attempt ??= new AbortController())
     const { transport, protocols, tls } = this.#settings
-    const context: TransportContext = { protocols, headers: this.#headers, tls, signal: attempt.signal }
+    const context: TransportContext = {
+      protocols,
+      headers: this.#headers,
+      tls,
+      signal: attempt.signal,
+    }
     return this.#promised(async () => {
       const socket = await (transport ?? platform.open)(new URL(url), context)
       check.func(socket?.send, 'transport')
@@ -540,12 +567,17 @@ export class Host {
     reauthentication: boolean,
     first: boolean,
     challenge: Uint8Array | undefined,
-    { reasonString, userProperties = [] }: { reasonString?: string; userProperties?: UserProperties },
+    {
+      reasonString,
+      userProperties = [],
+    }: { reasonString?: string; userProperties?: UserProperties },
   ): Promise<Uint8Array | undefined> {
     const { authentication } = this.#settings
     return this.#promised(async () => {
       const properties = { reasonString, userProperties }
-      const data = await (first ? authentication!.start({ reauthentication }) : authentication!.continue(challenge, properties))
+      const data = await (first
+        ? authentication!.start({ reauthentication })
+        : authentication!.continue(challenge, properties))
       return data === undefined ? data : check.binary(data, 'authentication data')
     })
   }
@@ -568,7 +600,10 @@ export class Host {
     return this.info?.server
   }
 
-  connect(options: CallOptions | undefined, callback?: Callback<ConnectInfo>): Promise<ConnectInfo> {
+  connect(
+    options: CallOptions | undefined,
+    callback?: Callback<ConnectInfo>,
+  ): Promise<ConnectInfo> {
     return this.#attemptCall(callback, () => {
       const call = readCall(options)
       const core = this.#open()
@@ -618,7 +653,9 @@ export class Host {
       if (answer < 0) throw this.#refusal(core)
       this.wake()
       if (answer === 0) return this.#sent(callback)
-      return call === undefined ? this.#calls.take(callback) : this.#take(callback, call, this.#cancel)
+      return call === undefined
+        ? this.#calls.take(callback)
+        : this.#take(callback, call, this.#cancel)
     } catch (error) {
       return this.#calls.refuse(this.#fault(error), callback)
     }
@@ -748,7 +785,10 @@ export class Host {
   }
 
   /** A call that returns a promise, or undefined and calls back. */
-  #attemptCall<T>(callback: Callback<T> | undefined, start: () => Promise<T> | undefined): Promise<T> {
+  #attemptCall<T>(
+    callback: Callback<T> | undefined,
+    start: () => Promise<T> | undefined,
+  ): Promise<T> {
     try {
       if (callback !== undefined) check.func(callback, 'callback')
       return start() as Promise<T>
@@ -758,7 +798,11 @@ export class Host {
   }
 
   /** Makes the call that `#calls.next` names, and sees that what the core did for it leaves. */
-  #take(callback: Callback<any> | undefined, options: CallOptions | undefined, withdraw: Withdraw): Promise<any> | undefined {
+  #take(
+    callback: Callback<any> | undefined,
+    options: CallOptions | undefined,
+    withdraw: Withdraw,
+  ): Promise<any> | undefined {
     const token = this.#calls.next
     const promise = this.#calls.take(callback)
     if (options !== undefined) this.#calls.bound(token, options, withdraw)
@@ -805,8 +849,13 @@ export class Host {
   }
 
   #error(fields: ErrorFields): MqttError {
-    const thrown = fields.code === 'CONNECTION_FAILED' || fields.code === 'CONNECTION_LOST' || fields.code === 'AUTHENTICATION_FAILED'
-    return mqttError(thrown && this.#cause !== undefined ? { ...fields, cause: this.#cause } : fields)
+    const thrown =
+      fields.code === 'CONNECTION_FAILED' ||
+      fields.code === 'CONNECTION_LOST' ||
+      fields.code === 'AUTHENTICATION_FAILED'
+    return mqttError(
+      thrown && this.#cause !== undefined ? { ...fields, cause: this.#cause } : fields,
+    )
   }
 
   #intern(core: Core, topic: string): number {
@@ -828,12 +877,19 @@ export class Host {
       const bytes = memoryBytes()
       if (length <= SMALL) {
         let index = 0
-        for (let unit; index < length && (unit = payload.charCodeAt(index)) < 0x80; index++) bytes[at + index] = unit
+        for (let unit; index < length && (unit = payload.charCodeAt(index)) < 0x80; index++)
+          bytes[at + index] = unit
         if (index === length) return length
       }
-      return check.encoder.encodeInto(check.wellFormed(payload, 'payload'), bytes.subarray(at, at + length * 3)).written
+      return check.encoder.encodeInto(
+        check.wellFormed(payload, 'payload'),
+        bytes.subarray(at, at + length * 3),
+      ).written
     }
-    const bytes = payload instanceof Uint8Array && payload.length < BIG_FRAME ? payload : check.payloadBytes(payload, 'payload')
+    const bytes =
+      payload instanceof Uint8Array && payload.length < BIG_FRAME
+        ? payload
+        : check.payloadBytes(payload, 'payload')
     const at = this.#reserve(core, bytes.length)
     memoryBytes().set(bytes, at)
     return bytes.length
@@ -841,7 +897,12 @@ export class Host {
 
   #reserve(core: Core, length: number): number {
     const at = core.buffer(length)
-    if (at === 0 && length > 0) throw mqttError({ code: 'QUEUE_FULL', what: `there is no memory for ${length} bytes more`, retryable: true })
+    if (at === 0 && length > 0)
+      throw mqttError({
+        code: 'QUEUE_FULL',
+        what: `there is no memory for ${length} bytes more`,
+        retryable: true,
+      })
     return at
   }
 
@@ -857,7 +918,9 @@ export class Host {
       turn.callbacks.push(callback)
       return undefined
     }
-    return (turn.promise ??= new Promise((resolve, reject) => Object.assign(turn, { resolve, reject })))
+    return (turn.promise ??= new Promise((resolve, reject) =>
+      Object.assign(turn, { resolve, reject }),
+    ))
   }
 
   readonly #onWake = (): void => this.#flush()
@@ -921,7 +984,8 @@ export class Host {
     this.#fatal = error
     this.#free()
     this.events.emit('close', error)
-    for (const subscription of [...this.#handles.values()]) this.#dropSubscription(subscription, error)
+    for (const subscription of [...this.#handles.values()])
+      this.#dropSubscription(subscription, error)
     for (const token of this.#ending.splice(0)) this.#calls.resolve(token, undefined)
     this.#calls.rejectAll(error ?? closed())
   }
@@ -953,7 +1017,8 @@ export class Host {
     this.#leave()
     queueMicrotask(() => {
       const socket = this.#socket
-      if (socket !== undefined) tolerate(() => (socket.onopen = socket.onmessage = socket.onclose = null))
+      if (socket !== undefined)
+        tolerate(() => (socket.onopen = socket.onmessage = socket.onclose = null))
       this.shut(true)
       this.#setState('closed')
       this.#close(error)
@@ -978,13 +1043,21 @@ function tolerate(work: () => void): void {
   } catch {}
 }
 
-async function resolved<T>(value: Resolvable<T> | undefined, context: AttemptContext): Promise<T | undefined> {
-  return typeof value === 'function' ? (value as (context: AttemptContext) => T | Promise<T>)(context) : value
+async function resolved<T>(
+  value: Resolvable<T> | undefined,
+  context: AttemptContext,
+): Promise<T | undefined> {
+  return typeof value === 'function'
+    ? (value as (context: AttemptContext) => T | Promise<T>)(context)
+    : value
 }
 
 /** A copy of its own: by hand where it is short, which is faster. */
 function copied(bytes: Uint8Array, offset: number, length: number): Uint8Array {
-  if (length > SMALL) return new Uint8Array(bytes.buffer.slice(bytes.byteOffset + offset, bytes.byteOffset + offset + length))
+  if (length > SMALL)
+    return new Uint8Array(
+      bytes.buffer.slice(bytes.byteOffset + offset, bytes.byteOffset + offset + length),
+    )
   const copy = new Uint8Array(length)
   for (let index = 0; index < length; index++) copy[index] = bytes[offset + index]!
   return copy

@@ -63,5 +63,7 @@ function joined(socket: WebSocket): WebSocketLike {
     if (length >= ENOUGH) flush()
   })
   socket.on('close', flush)
-  return Object.defineProperty(socket, 'onmessage', { set: (value) => (handler = value) }) as unknown as WebSocketLike
+  return Object.defineProperty(socket, 'onmessage', {
+    set: (value) => (handler = value),
+  }) as unknown as WebSocketLike
 }

@@ -3,7 +3,15 @@ import type { Core } from '#glue'
 import * as check from './check.js'
 import { invalid, unsupported } from './errors.js'
 import { platform } from './platform.js'
-import type { Authenticator, CallOptions, ConnectOptions, Filters, PublishOptions, QoS, Will } from './types.js'
+import type {
+  Authenticator,
+  CallOptions,
+  ConnectOptions,
+  Filters,
+  PublishOptions,
+  QoS,
+  Will,
+} from './types.js'
 
 const CALL = ['signal', 'timeout']
 const PUBLISH = [...CALL, 'qos', 'retain', 'properties']
@@ -19,7 +27,11 @@ const QOS: readonly QoS[] = [0, 1, 2]
 export type Settings = Pick<
   ConnectOptions,
   'username' | 'password' | 'transport' | 'tls' | 'signal' | 'authentication'
-> & { protocols: string[]; headers: NonNullable<ConnectOptions['websocket']>['headers']; shouldRetry?: (...args: any[]) => unknown }
+> & {
+  protocols: string[]
+  headers: NonNullable<ConnectOptions['websocket']>['headers']
+  shouldRetry?: (...args: any[]) => unknown
+}
 
 /** Hands all options to the core and returns what is not the core's. */
 export const configure = check.careful((core: Core, given: ConnectOptions): Settings => {
@@ -42,8 +54,14 @@ export const configure = check.careful((core: Core, given: ConnectOptions): Sett
         settings.tls = readTls(value)
         break
       case 'websocket': {
-        const { protocols, headers } = check.options(value, name, ['protocols', 'headers'], 'websocket.')
-        if (protocols !== undefined) settings.protocols = check.strings(protocols, 'websocket.protocols')
+        const { protocols, headers } = check.options(
+          value,
+          name,
+          ['protocols', 'headers'],
+          'websocket.',
+        )
+        if (protocols !== undefined)
+          settings.protocols = check.strings(protocols, 'websocket.protocols')
         if (headers !== undefined && typeof headers !== 'function') checkHeaders(headers)
         settings.headers = headers as Settings['headers']
         break
@@ -67,7 +85,10 @@ export const configure = check.careful((core: Core, given: ConnectOptions): Sett
         }
         const { shouldRetry, ...rest } = check.object(value, name)
         if (shouldRetry !== undefined) {
-          settings.shouldRetry = check.func(shouldRetry, 'reconnect.shouldRetry') as Settings['shouldRetry']
+          settings.shouldRetry = check.func(
+            shouldRetry,
+            'reconnect.shouldRetry',
+          ) as Settings['shouldRetry']
           core.option('reconnect.shouldRetry', true)
         }
         pass(core, name, rest)
@@ -78,7 +99,8 @@ export const configure = check.careful((core: Core, given: ConnectOptions): Sett
     }
   }
   if (settings.transport === undefined && !platform.native) {
-    if (settings.tls) throw unsupported('the option tls: this runtime makes its own TLS connections')
+    if (settings.tls)
+      throw unsupported('the option tls: this runtime makes its own TLS connections')
     if (settings.headers) throw unsupported('the option websocket.headers: this runtime sends none')
   }
   core.ready()
@@ -91,7 +113,11 @@ export const configureWill = check.careful((core: Core, will: Will | undefined):
   if (will !== undefined) {
     check.options(will, 'will', WILL, 'will.')
     for (const [name, value] of Object.entries(will)) {
-      pass(core, `will.${name}`, name === 'payload' ? check.payloadBytes(value, 'will.payload') : value)
+      pass(
+        core,
+        `will.${name}`,
+        name === 'payload' ? check.payloadBytes(value, 'will.payload') : value,
+      )
     }
   }
   core.willCommit(will !== undefined)
@@ -100,7 +126,8 @@ export const configureWill = check.careful((core: Core, will: Will | undefined):
 function pass(core: Core, path: string, value: unknown): void {
   if (value === undefined) return
   if (GROUPS.includes(path)) {
-    for (const [name, each] of Object.entries(check.object(value, path))) pass(core, `${path}.${name}`, each)
+    for (const [name, each] of Object.entries(check.object(value, path)))
+      pass(core, `${path}.${name}`, each)
   } else {
     core.option(path, leaf(path.slice(path.lastIndexOf('.') + 1), value, path))
   }
@@ -121,7 +148,8 @@ export function checkCredential(name: string, value: unknown): void {
 }
 
 export function checkHeaders(headers: unknown): void {
-  for (const [name, value] of Object.entries(check.object(headers, 'websocket.headers'))) check.string(value, `websocket.headers.${name}`)
+  for (const [name, value] of Object.entries(check.object(headers, 'websocket.headers')))
+    check.string(value, `websocket.headers.${name}`)
 }
 
 function readTls(value: unknown): ConnectOptions['tls'] {
@@ -131,7 +159,8 @@ function readTls(value: unknown): ConnectOptions['tls'] {
     if (each === undefined) continue
     if (name === 'rejectUnauthorized') check.boolean(each, path)
     else if (name === 'alpnProtocols') check.strings(each, path)
-    else if (typeof each === 'string' || name === 'passphrase' || name === 'servername') check.string(each, path)
+    else if (typeof each === 'string' || name === 'passphrase' || name === 'servername')
+      check.string(each, path)
     else check.binary(each, path)
   }
   return { ...tls }
@@ -147,7 +176,8 @@ function draftOf(properties: unknown, prefix: string): Draft {
   if (properties === undefined) return draft
   for (const [name, value] of Object.entries(check.object(properties, 'properties'))) {
     // What a received message has on top: it is not sent on.
-    if (value !== undefined && name !== 'subscriptionIdentifiers') draft.push([prefix + name, leaf(name, value, prefix + name)])
+    if (value !== undefined && name !== 'subscriptionIdentifiers')
+      draft.push([prefix + name, leaf(name, value, prefix + name)])
   }
   return draft
 }
@@ -200,7 +230,9 @@ export const readSubscribe = check.careful((filters: Filters, given: unknown): S
     const each = { ...whole, ...check.options(own, 'filter', SUBSCRIBE) }
     for (const name of [...WHOLE, ...CALL]) {
       if (each[name] === undefined) continue
-      const same = entries.every(([, other]) => ((other as check.Bag | undefined)?.[name] ?? whole[name]) === each[name])
+      const same = entries.every(
+        ([, other]) => ((other as check.Bag | undefined)?.[name] ?? whole[name]) === each[name],
+      )
       if (!same) throw invalid(name, 'goes for all filters of a call: give it in the options')
       whole[name] = each[name]
     }
@@ -255,4 +287,6 @@ export const readEnd = check.careful((given: unknown): EndCall => {
   }
 })
 
-export const readCall = check.careful((given: unknown): CallOptions => check.call(check.options(given, 'options', CALL)))
+export const readCall = check.careful(
+  (given: unknown): CallOptions => check.call(check.options(given, 'options', CALL)),
+)

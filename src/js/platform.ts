@@ -5,7 +5,8 @@ import type { TransportContext, WebSocketLike } from './types.js'
 export const platform = {
   /** Makes the socket for a ws: or wss: URL. */
   open(url: URL, { protocols }: TransportContext): WebSocketLike {
-    if (typeof WebSocket === 'undefined') throw unsupported('there is no WebSocket here: give a `transport`')
+    if (typeof WebSocket === 'undefined')
+      throw unsupported('there is no WebSocket here: give a `transport`')
     return new WebSocket(url, protocols)
   },
   binaryType: 'arraybuffer',
@@ -14,4 +15,5 @@ export const platform = {
 }
 
 /** Runtimes that lack the symbol get the one that polyfills and compilers agree on. */
-export const asyncDispose: typeof Symbol.asyncDispose = Symbol.asyncDispose ?? (Symbol.for('Symbol.asyncDispose') as never)
+export const asyncDispose: typeof Symbol.asyncDispose =
+  Symbol.asyncDispose ?? (Symbol.for('Symbol.asyncDispose') as never)

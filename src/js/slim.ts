@@ -22,9 +22,16 @@ async function compile(source: ModuleSource): Promise<WebAssembly.Module> {
   if (bytes !== undefined) return WebAssembly.compile(bytes as BufferSource)
   const isUrl = typeof source === 'string' || source instanceof URL
   const response = await (isUrl ? fetch(source) : (source as Promise<Response>))
-  if (typeof response?.arrayBuffer !== 'function') throw invalid('source', 'must be a URL, bytes, a WebAssembly.Module or a Response')
+  if (typeof response?.arrayBuffer !== 'function')
+    throw invalid('source', 'must be a URL, bytes, a WebAssembly.Module or a Response')
   if (!response.ok) {
-    throw mqttError({ code: 'CONNECTION_FAILED', phase: 'transport', url: response.url, what: `HTTP status ${response.status}`, retryable: true })
+    throw mqttError({
+      code: 'CONNECTION_FAILED',
+      phase: 'transport',
+      url: response.url,
+      what: `HTTP status ${response.status}`,
+      retryable: true,
+    })
   }
   // compileStreaming wants the right Content-Type, which not every server sends.
   return WebAssembly.compile(await response.arrayBuffer())

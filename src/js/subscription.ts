@@ -4,7 +4,17 @@ import * as check from './check.js'
 import { invalid, mqttError, unsupported, type MqttError } from './errors.js'
 import type { Host } from './host.js'
 import { asyncDispose } from './platform.js'
-import type { CallOptions, Filters, Grant, IterateOptions, MessageHandler, MessageProperties, MessageStream, QoS, Subscription } from './types.js'
+import type {
+  CallOptions,
+  Filters,
+  Grant,
+  IterateOptions,
+  MessageHandler,
+  MessageProperties,
+  MessageStream,
+  QoS,
+  Subscription,
+} from './types.js'
 import { call } from './wasm.js'
 
 const decoder = new TextDecoder('utf-8', { ignoreBOM: true })
@@ -38,8 +48,10 @@ export class Hold {
   }
 
   check(reasonCode: number): void {
-    if (!ACKNOWLEDGEMENTS.includes(reasonCode)) throw invalid('reasonCode', `is none that a message can be acknowledged with`)
-    if (reasonCode >= 0x80 && this.#host.server?.protocolVersion === 4) throw unsupported('MQTT 3.1.1 cannot refuse a message')
+    if (!ACKNOWLEDGEMENTS.includes(reasonCode))
+      throw invalid('reasonCode', `is none that a message can be acknowledged with`)
+    if (reasonCode >= 0x80 && this.#host.server?.protocolVersion === 4)
+      throw unsupported('MQTT 3.1.1 cannot refuse a message')
   }
 }
 
@@ -246,10 +258,21 @@ export class Stream implements MessageStream {
   #start(): void {
     this.#started = true
     try {
-      const { buffer = 1_000, overflow = 'pause', signal, ...rest } = check.object(this.#options, 'options')
-      if ('ack' in rest || 'conflate' in rest) throw invalid('ack' in rest ? 'ack' : 'conflate', 'is no option here')
+      const {
+        buffer = 1_000,
+        overflow = 'pause',
+        signal,
+        ...rest
+      } = check.object(this.#options, 'options')
+      if ('ack' in rest || 'conflate' in rest)
+        throw invalid('ack' in rest ? 'ack' : 'conflate', 'is no option here')
       this.#limit = check.number(buffer, 'buffer', 1)
-      this.#overflow = check.oneOf(overflow, 'overflow', ['pause', 'drop-oldest', 'drop-newest', 'error'] as const)
+      this.#overflow = check.oneOf(overflow, 'overflow', [
+        'pause',
+        'drop-oldest',
+        'drop-newest',
+        'error',
+      ] as const)
       if (signal !== undefined) {
         const given = check.checkSignal(signal)
         const abort = () => void this.finish(mqttError({ code: 'ABORTED', cause: given.reason }))
@@ -257,7 +280,13 @@ export class Stream implements MessageStream {
         given.addEventListener('abort', abort, { once: true, signal: this.#withdraw.signal })
       }
       const options = { ...rest, signal: this.#withdraw.signal }
-      this.#host.subscribe(this.#filters, options, undefined, (error, subscription) => this.#subscribed(error, subscription), this)
+      this.#host.subscribe(
+        this.#filters,
+        options,
+        undefined,
+        (error, subscription) => this.#subscribed(error, subscription),
+        this,
+      )
     } catch (error) {
       void this.finish(error as MqttError)
     }
@@ -291,7 +320,13 @@ export class Stream implements MessageStream {
       case 'drop-newest':
         return false
       case 'error':
-        void this.finish(mqttError({ code: 'QUEUE_FULL', what: `the stream holds ${this.#limit} messages that were not read`, retryable: true }))
+        void this.finish(
+          mqttError({
+            code: 'QUEUE_FULL',
+            what: `the stream holds ${this.#limit} messages that were not read`,
+            retryable: true,
+          }),
+        )
         return false
     }
     this.#dropped++
@@ -331,6 +366,10 @@ export class Stream implements MessageStream {
     this.#withdraw.abort()
     this.#serve()
     // What goes wrong here belongs to no call of the reader.
-    await this.#subscription?.unsubscribe().catch((error: MqttError) => error.code === 'CLOSED' || this.#host.events.emit('error', error))
+    await this.#subscription
+      ?.unsubscribe()
+      .catch(
+        (error: MqttError) => error.code === 'CLOSED' || this.#host.events.emit('error', error),
+      )
   }
 }

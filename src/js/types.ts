@@ -173,7 +173,9 @@ export interface QueueOptions {
 export interface Authenticator {
   method: string
   /** Initial data, also for re-authentication. */
-  start(context: { reauthentication: boolean }): Uint8Array | undefined | Promise<Uint8Array | undefined>
+  start(context: {
+    reauthentication: boolean
+  }): Uint8Array | undefined | Promise<Uint8Array | undefined>
   /** Answer to a server challenge. Throwing or rejecting ends the attempt with AuthenticationError. */
   continue(
     challenge: Uint8Array | undefined,
@@ -398,7 +400,8 @@ export interface UnsubscribeResult {
   reasonCodes: ReadonlyArray<{ filter: string; reasonCode: number }>
 }
 
-export interface MessageProperties extends Omit<PublishProperties, 'userProperties' | 'topicAlias'> {
+export interface MessageProperties
+  extends Omit<PublishProperties, 'userProperties' | 'topicAlias'> {
   subscriptionIdentifiers?: readonly number[]
   userProperties?: UserProperties
 }
@@ -411,7 +414,11 @@ export interface EndOptions extends CallOptions {
   /** MQTT 5. 0x04 makes the server publish the will. Default 0. */
   reasonCode?: number
   /** MQTT 5, 3.14.2.2. */
-  properties?: { sessionExpiryInterval?: number; reasonString?: string; userProperties?: UserPropertiesInput }
+  properties?: {
+    sessionExpiryInterval?: number
+    reasonString?: string
+    userProperties?: UserPropertiesInput
+  }
 }
 
 export interface Stats {
@@ -440,6 +447,9 @@ export interface Stats {
 export interface Store {
   load(clientId: string): Promise<ReadonlyArray<readonly [key: string, value: Uint8Array]>>
   /** Applied in order, all or nothing. A null value deletes. */
-  write(clientId: string, changes: ReadonlyArray<readonly [key: string, value: Uint8Array | null]>): Promise<void>
+  write(
+    clientId: string,
+    changes: ReadonlyArray<readonly [key: string, value: Uint8Array | null]>,
+  ): Promise<void>
   close?(): Promise<void>
 }

@@ -26,14 +26,18 @@ export function provide(wasm: () => Source): void {
 /** Makes the instance, if there is none that works. */
 export function load(): void {
   if (memory !== undefined && !trapped) return
-  if (source === undefined) throw unsupported('wasmqtt/slim needs `await init(source)` before anything else')
+  if (source === undefined)
+    throw unsupported('wasmqtt/slim needs `await init(source)` before anything else')
   try {
     if (trapped) glue.__wbg_reset_state()
     // With an instance in place, initSync only answers with its exports.
     const module = memory === undefined ? source() : new Uint8Array()
     memory = glue.initSync({ module }).memory
   } catch (cause) {
-    throw unsupported('WebAssembly cannot be used here (a Content-Security-Policy needs wasm-unsafe-eval)', cause)
+    throw unsupported(
+      'WebAssembly cannot be used here (a Content-Security-Policy needs wasm-unsafe-eval)',
+      cause,
+    )
   }
   trapped = false
   refresh()
@@ -80,7 +84,12 @@ export function leave(tenant: Tenant): void {
 
 /** After a trap nothing in the instance can be relied on: all its clients end. */
 export function trap(cause: unknown): MqttError {
-  const error = mqttError({ code: 'INTERNAL', what: 'this is a bug in wasmqtt; a new client will work', retryable: true, cause })
+  const error = mqttError({
+    code: 'INTERNAL',
+    what: 'this is a bug in wasmqtt; a new client will work',
+    retryable: true,
+    cause,
+  })
   const evicted = [...tenants]
   tenants.clear()
   trapped = true

@@ -63,7 +63,12 @@ pub enum Naming {
 }
 
 impl Connection {
-    pub fn new(version: Version, maximum_packet_size: u32, now: Instant, deadline: Instant) -> Self {
+    pub fn new(
+        version: Version,
+        maximum_packet_size: u32,
+        now: Instant,
+        deadline: Instant,
+    ) -> Self {
         Self {
             version,
             decoder: Decoder::new(version, maximum_packet_size),
@@ -115,7 +120,12 @@ impl Connection {
 
     /// What an incoming alias means, or with a topic from now on means. `maximum` is ours.
     #[inline(never)]
-    pub fn alias(&mut self, alias: u16, topic: &[u8], maximum: u16) -> Result<Rc<str>, DecodeError> {
+    pub fn alias(
+        &mut self,
+        alias: u16,
+        topic: &[u8],
+        maximum: u16,
+    ) -> Result<Rc<str>, DecodeError> {
         let fault = |reason, what| Err(DecodeError { reason, what });
         if alias == 0 || alias > maximum {
             return fault(ReasonCode::TOPIC_ALIAS_INVALID, "a topic alias that was not offered");

@@ -305,7 +305,12 @@ impl Error {
             what,
             retryable: matches!(
                 code,
-                ConnectionFailed | ConnectionLost | ServerDisconnected | KeepaliveTimeout | ProtocolError | QueueFull
+                ConnectionFailed
+                    | ConnectionLost
+                    | ServerDisconnected
+                    | KeepaliveTimeout
+                    | ProtocolError
+                    | QueueFull
             ),
             reason: None,
             properties: PropertiesBuf::default(),

@@ -26,8 +26,11 @@ impl Session {
             && !self.tapped
         {
             // Beside messages, most of what comes is an acknowledgement in its short form: nothing in it can be wrong.
-            let ack =
-                Ack { id: u16::from_be_bytes([high, low]), reason: ReasonCode::SUCCESS, properties: Properties::EMPTY };
+            let ack = Ack {
+                id: u16::from_be_bytes([high, low]),
+                reason: ReasonCode::SUCCESS,
+                properties: Properties::EMPTY,
+            };
             match first {
                 first::PUBACK => return self.handle_puback(ack),
                 first::PUBREC => return self.handle_pubrec(ack),
@@ -45,7 +48,13 @@ impl Session {
     /// What comes now and then. Apart from the rest: engines optimise function by function, and this is long.
     #[cold]
     #[inline(never)]
-    fn handle_other(&mut self, now: Instant, first: u8, body: &[u8], len: usize) -> Result<(), DecodeError> {
+    fn handle_other(
+        &mut self,
+        now: Instant,
+        first: u8,
+        body: &[u8],
+        len: usize,
+    ) -> Result<(), DecodeError> {
         let protocol = |what| Err(DecodeError { reason: ReasonCode::PROTOCOL_ERROR, what });
         let Some(connection) = &mut self.connection else {
             return Ok(());
@@ -89,7 +98,8 @@ impl Session {
             | Packet::SubAck(SubAck { properties, .. })
             | Packet::UnsubAck(SubAck { properties, .. })
             | Packet::Auth(Auth { properties, .. }) = &packet
-            && (properties.get(Property::ReasonString).is_some() || properties.user_properties().next().is_some())
+            && (properties.get(Property::ReasonString).is_some()
+                || properties.user_properties().next().is_some())
         {
             // [MQTT-3.1.2-29]
             return protocol("problem information that was not asked for");
@@ -110,9 +120,10 @@ impl Session {
             Packet::Disconnect(disconnect) => {
                 // Nobody reads any more.
                 self.output.clear();
-                let error = Error::new(ErrorCode::ServerDisconnected, "the server ended the connection")
-                    .with_reason(disconnect.reason)
-                    .with_properties(disconnect.properties);
+                let error =
+                    Error::new(ErrorCode::ServerDisconnected, "the server ended the connection")
+                        .with_reason(disconnect.reason)
+                        .with_properties(disconnect.properties);
                 self.fail(now, error, true);
             }
             Packet::Auth(auth) => self.handle_auth_packet(auth)?,
@@ -135,7 +146,8 @@ impl Session {
     ) {
         if self.tapped {
             let bytes = 1 + codec::varint_size(len) + len;
-            let tap = Tap { outgoing: false, kind: kind(first), bytes: bytes as u32, id, topic, reason };
+            let tap =
+                Tap { outgoing: false, kind: kind(first), bytes: bytes as u32, id, topic, reason };
             self.events.push(Event::Packet(tap));
         }
     }
@@ -165,7 +177,11 @@ impl Session {
         let topic = match hints.topic_alias {
             None => publish.topic,
             Some(alias) => {
-                aliased = connection.alias(alias, publish.topic, self.options.properties.topic_alias_maximum)?;
+                aliased = connection.alias(
+                    alias,
+                    publish.topic,
+                    self.options.properties.topic_alias_maximum,
+                )?;
                 aliased.as_bytes()
             }
         };
@@ -185,7 +201,10 @@ impl Session {
         // What is repeated counts while its acknowledgement is owed: it may have to wait for one that is held.
         let under_way = if repeated { connection.owed.len() } else { connection.window };
         if publish.qos != QoS::AtMostOnce && under_way >= receive_maximum {
-            return fault(ReasonCode::RECEIVE_MAXIMUM_EXCEEDED, "more messages than Receive Maximum");
+            return fault(
+                ReasonCode::RECEIVE_MAXIMUM_EXCEEDED,
+                "more messages than Receive Maximum",
+            );
         }
         if repeated {
             // Sent again before its release: acknowledged, not shown [MQTT-4.3.3-10].
@@ -210,7 +229,10 @@ impl Session {
         let properties = if publish.properties.is_empty() || hints.only_identifiers {
             Span::default()
         } else {
-            Span { start: (base + hints.properties_start) as u32, len: publish.properties.as_bytes().len() as u32 }
+            Span {
+                start: (base + hints.properties_start) as u32,
+                len: publish.properties.as_bytes().len() as u32,
+            }
         };
         self.events.push(Event::Message(Message {
             slot,
@@ -218,7 +240,10 @@ impl Session {
             retain: publish.retain,
             dup: publish.dup,
             assembled: at.is_none(),
-            payload: Span { start: (base + hints.payload_start) as u32, len: (len - hints.payload_start) as u32 },
+            payload: Span {
+                start: (base + hints.payload_start) as u32,
+                len: (len - hints.payload_start) as u32,
+            },
             properties,
             sequence,
         }));
@@ -242,7 +267,14 @@ impl Session {
             self.stats.packets_sent += 1;
             if self.tapped {
                 let bytes = (self.output.bytes.len() - start) as u32;
-                let tap = Tap { outgoing: true, kind: kind(first), bytes, id, topic: None, reason: Some(reason) };
+                let tap = Tap {
+                    outgoing: true,
+                    kind: kind(first),
+                    bytes,
+                    id,
+                    topic: None,
+                    reason: Some(reason),
+                };
                 self.events.push(Event::Packet(tap));
             }
             self.output.end_packet();
@@ -298,7 +330,8 @@ impl Session {
         if known && let Some(connection) = &mut self.connection {
             connection.window = connection.window.saturating_sub(1);
         }
-        let reason = if known { ReasonCode::SUCCESS } else { ReasonCode::PACKET_IDENTIFIER_NOT_FOUND };
+        let reason =
+            if known { ReasonCode::SUCCESS } else { ReasonCode::PACKET_IDENTIFIER_NOT_FOUND };
         self.write_ack(first::PUBCOMP, ack.id, reason);
     }
 
@@ -336,15 +369,23 @@ impl Session {
         }
     }
 
-    pub(super) fn handle_suback(&mut self, ack: SubAck<'_>, subscribe: bool) -> Result<(), DecodeError> {
+    pub(super) fn handle_suback(
+        &mut self,
+        ack: SubAck<'_>,
+        subscribe: bool,
+    ) -> Result<(), DecodeError> {
         match (self.identifiers.get(ack.id), subscribe) {
             (Entry::Subscribe(part), true) | (Entry::Unsubscribe(part), false) => {
-                if part.len() != ack.codes.len() && !(ack.codes.is_empty() && !subscribe && self.version == Version::V4)
+                if part.len() != ack.codes.len()
+                    && !(ack.codes.is_empty() && !subscribe && self.version == Version::V4)
                 {
-                    let what = "an acknowledgement with another number of reason codes than filters";
+                    let what =
+                        "an acknowledgement with another number of reason codes than filters";
                     return Err(DecodeError { reason: ReasonCode::PROTOCOL_ERROR, what });
                 }
-                if let Entry::Subscribe(part) | Entry::Unsubscribe(part) = self.identifiers.free(ack.id) {
+                if let Entry::Subscribe(part) | Entry::Unsubscribe(part) =
+                    self.identifiers.free(ack.id)
+                {
                     self.subscriptions.answered(&part, ack.codes, self.version, &mut self.events);
                 }
                 Ok(())
@@ -391,7 +432,10 @@ impl Session {
 
 #[cold]
 fn misplaced() -> Result<(), DecodeError> {
-    Err(DecodeError { reason: ReasonCode::PROTOCOL_ERROR, what: "an acknowledgement that does not fit what was sent" })
+    Err(DecodeError {
+        reason: ReasonCode::PROTOCOL_ERROR,
+        what: "an acknowledgement that does not fit what was sent",
+    })
 }
 
 /// Says what a slot stands for from here on.

@@ -221,18 +221,29 @@ impl Waiting {
 
     #[inline]
     pub fn is_empty(&self, qos: QoS) -> bool {
-        if qos == QoS::AtMostOnce { self.at_most_once.is_empty() } else { self.acknowledged.is_empty() }
+        if qos == QoS::AtMostOnce {
+            self.at_most_once.is_empty()
+        } else {
+            self.acknowledged.is_empty()
+        }
     }
 
     /// Puts a message in line. What has to give way for it is returned; that may be the message itself.
     pub fn push(&mut self, message: Box<Outgoing>, limits: &Queue) -> Line {
         let mut out = Line::new();
         let size = message.size();
-        let full = |count, bytes| count >= limits.max_messages as usize || bytes + size > limits.max_bytes as usize;
+        let full = |count, bytes| {
+            count >= limits.max_messages as usize || bytes + size > limits.max_bytes as usize
+        };
         // How much stays, whatever gives way.
         let (mut count, mut bytes) = (0, 0);
         if limits.overflow == Overflow::LatestPerTopic && full(self.len(), self.bytes) {
-            for other in self.at_most_once.iter().chain(&self.acknowledged).filter(|m| m.topic != message.topic) {
+            for other in self
+                .at_most_once
+                .iter()
+                .chain(&self.acknowledged)
+                .filter(|m| m.topic != message.topic)
+            {
                 count += 1;
                 bytes += other.size();
             }
@@ -284,7 +295,8 @@ impl Waiting {
 
     /// The next message: the oldest, or the oldest of QoS 0 where the quota is used up.
     pub fn pop(&mut self, quota: bool) -> Option<Box<Outgoing>> {
-        let message = match (self.at_most_once.front(), self.acknowledged.front().filter(|_| quota)) {
+        let message = match (self.at_most_once.front(), self.acknowledged.front().filter(|_| quota))
+        {
             (Some(a), Some(b)) if b.order < a.order => self.acknowledged.pop_front(),
             (None, Some(_)) => self.acknowledged.pop_front(),
             _ => self.at_most_once.pop_front(),
@@ -306,7 +318,9 @@ impl Waiting {
 
     /// Nobody waits for the message any more: unless it was sent before, it is dropped. False: it is not here.
     pub fn withdraw(&mut self, token: Token) -> bool {
-        if let Some(message) = self.acknowledged.iter_mut().find(|message| message.token == token && message.sent) {
+        if let Some(message) =
+            self.acknowledged.iter_mut().find(|message| message.token == token && message.sent)
+        {
             message.token = 0;
             return true;
         }

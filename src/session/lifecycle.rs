@@ -57,8 +57,12 @@ impl Session {
         data: Option<&[u8]>,
         properties: Properties<'_>,
     ) {
-        let challenge =
-            Challenge { first, reauthentication: again, data: data.map(Into::into), properties: properties.into() };
+        let challenge = Challenge {
+            first,
+            reauthentication: again,
+            data: data.map(Into::into),
+            properties: properties.into(),
+        };
         self.commands.push_back(Command::Authenticate(Box::new(challenge)));
     }
 
@@ -73,7 +77,8 @@ impl Session {
 
     pub(super) fn send_connect(&mut self, now: Instant, authentication: Option<&[u8]>) {
         let server = self.reconnect.server(self.urls.len());
-        let Credentials { username, password } = self.credentials.get(server).cloned().unwrap_or_default();
+        let Credentials { username, password } =
+            self.credentials.get(server).cloned().unwrap_or_default();
         if self.version == Version::V4 {
             let what = if username.is_none() && password.is_some() {
                 // [MQTT-3.1.2-22]
@@ -159,7 +164,11 @@ impl Session {
         id.into()
     }
 
-    pub(super) fn handle_connack(&mut self, now: Instant, connack: ConnAck<'_>) -> Result<(), DecodeError> {
+    pub(super) fn handle_connack(
+        &mut self,
+        now: Instant,
+        connack: ConnAck<'_>,
+    ) -> Result<(), DecodeError> {
         let protocol = |what| Err(DecodeError { reason: ReasonCode::PROTOCOL_ERROR, what });
         let Some(connection) = &mut self.connection else {
             return Ok(());
@@ -178,7 +187,9 @@ impl Session {
             return protocol("a session that was to be forgotten");
         }
         let method = properties.text(Property::AuthenticationMethod);
-        if connection.version == Version::V5 && method != self.options.authentication_method.as_deref() {
+        if connection.version == Version::V5
+            && method != self.options.authentication_method.as_deref()
+        {
             return protocol("an authentication method that was not asked for");
         }
         connection.authentication = Authentication::None;
@@ -187,7 +198,8 @@ impl Session {
         let flag = |property| v5 && number(property, 1) == 1;
         let server = Server {
             version: connection.version,
-            keep_alive: number(Property::ServerKeepAlive, u32::from(self.options.keep_alive)) as u16,
+            keep_alive: number(Property::ServerKeepAlive, u32::from(self.options.keep_alive))
+                as u16,
             session_expiry: if v5 {
                 number(Property::SessionExpiryInterval, self.options.session_expiry().unwrap_or(0))
             } else if connection.clean_start {
@@ -197,7 +209,8 @@ impl Session {
             },
             receive_maximum: number(Property::ReceiveMaximum, 65_535) as u16,
             maximum_packet_size: number(Property::MaximumPacketSize, MAXIMUM_PACKET_SIZE),
-            maximum_qos: QoS::from_bits(number(Property::MaximumQos, 2) as u8).unwrap_or(QoS::ExactlyOnce),
+            maximum_qos: QoS::from_bits(number(Property::MaximumQos, 2) as u8)
+                .unwrap_or(QoS::ExactlyOnce),
             topic_alias_maximum: number(Property::TopicAliasMaximum, 0) as u16,
             retain: !v5 || flag(Property::RetainAvailable),
             wildcards: !v5 || flag(Property::WildcardSubscriptionAvailable),
@@ -268,7 +281,8 @@ impl Session {
     pub(super) fn resume(&mut self) {
         // Releases first, for they wait for no quota [MQTT-3.3.4-8].
         self.resend = self.identifiers.in_order(|entry| matches!(entry, Entry::Release { .. }));
-        self.resend.append(&mut self.identifiers.in_order(|entry| matches!(entry, Entry::Publish { .. })));
+        self.resend
+            .append(&mut self.identifiers.in_order(|entry| matches!(entry, Entry::Publish { .. })));
         self.resend.reverse();
     }
 
@@ -277,10 +291,15 @@ impl Session {
         self.resend.clear();
         self.received.clear();
         let mut again = Line::new();
-        for entry in self.identifiers.drain(|entry| matches!(entry, Entry::Publish { .. } | Entry::Release { .. })) {
+        for entry in self
+            .identifiers
+            .drain(|entry| matches!(entry, Entry::Publish { .. } | Entry::Release { .. }))
+        {
             let mut error = Error::new(ErrorCode::SessionLost, "the server lost the session");
             match entry {
-                Entry::Publish { message, .. } if message.qos == QoS::AtLeastOnce => again.push_back(message),
+                Entry::Publish { message, .. } if message.qos == QoS::AtLeastOnce => {
+                    again.push_back(message)
+                }
                 Entry::Publish { message, .. } => {
                     error.topic = Some(message.topic.clone());
                     self.fail_message(message.token, error);
@@ -308,7 +327,9 @@ impl Session {
     pub(super) fn drop_connection(&mut self, now: Instant) -> bool {
         self.generation = self.generation.wrapping_add(1);
         // What the attempt had still to ask for.
-        keep(&mut self.commands, |command| matches!(command, Command::Close { .. } | Command::Judge { .. }));
+        keep(&mut self.commands, |command| {
+            matches!(command, Command::Close { .. } | Command::Judge { .. })
+        });
         let Some(connection) = self.connection.take() else {
             return false;
         };
@@ -326,7 +347,10 @@ impl Session {
             self.interrupted = token;
         }
         let mut parts = Vec::new();
-        for entry in self.identifiers.drain(|entry| matches!(entry, Entry::Subscribe(_) | Entry::Unsubscribe(_))) {
+        for entry in self
+            .identifiers
+            .drain(|entry| matches!(entry, Entry::Subscribe(_) | Entry::Unsubscribe(_)))
+        {
             if let Entry::Subscribe(part) | Entry::Unsubscribe(part) = entry {
                 parts.push(part);
             }
@@ -375,13 +399,21 @@ impl Session {
         }
     }
 
-    pub(super) fn decide(&mut self, now: Instant, mut error: Box<Error>, was_up: bool, verdict: Option<bool>) {
+    pub(super) fn decide(
+        &mut self,
+        now: Instant,
+        mut error: Box<Error>,
+        was_up: bool,
+        verdict: Option<bool>,
+    ) {
         let builtin = self.judge(&error);
         let retry = verdict.unwrap_or(builtin != Verdict::Final);
         error.retryable = builtin != Verdict::Final;
         self.last_error = Some(error.clone());
         let at_once = retry && builtin == Verdict::Credentials;
-        if !self.established && !self.options.reconnect.as_ref().is_some_and(|backoff| backoff.initial) {
+        if !self.established
+            && !self.options.reconnect.as_ref().is_some_and(|backoff| backoff.initial)
+        {
             // A list of servers is gone through once before the first connect() fails.
             self.tried += usize::from(!at_once);
             if at_once || retry && self.tried < self.urls.len() {
@@ -438,8 +470,13 @@ impl Session {
                 Verdict::Credentials
             }
             Verdict::Redirect => {
-                let reference = error.properties.borrow().text(Property::ServerReference).unwrap_or_default();
-                if self.reconnect.redirect(reference, &self.urls) { Verdict::Redirect } else { Verdict::Final }
+                let reference =
+                    error.properties.borrow().text(Property::ServerReference).unwrap_or_default();
+                if self.reconnect.redirect(reference, &self.urls) {
+                    Verdict::Redirect
+                } else {
+                    Verdict::Final
+                }
             }
             Verdict::Retry => Verdict::Retry,
             _ => Verdict::Final,
@@ -451,7 +488,9 @@ impl Session {
         let Some(ending) = self.ending.take() else { return };
         if let Some(connection) = &self.connection {
             if connection.connect_sent {
-                let expiry = ending.session_expiry.filter(|_| self.options.session_expiry().unwrap_or(0) > 0);
+                let expiry = ending
+                    .session_expiry
+                    .filter(|_| self.options.session_expiry().unwrap_or(0) > 0);
                 self.write_disconnect(ending.reason, &ending.properties, expiry);
             }
             self.commands.push_back(Command::Close { force: false });
@@ -506,7 +545,10 @@ impl Session {
         if matches!(self.state, State::Closing | State::Closed) { Err(closed()) } else { Ok(()) }
     }
 
-    pub(super) fn check_filters<'a>(&self, filters: impl Iterator<Item = &'a Rc<str>>) -> Result<(), Box<Error>> {
+    pub(super) fn check_filters<'a>(
+        &self,
+        filters: impl Iterator<Item = &'a Rc<str>>,
+    ) -> Result<(), Box<Error>> {
         let mut some = false;
         for filter in filters {
             some = true;

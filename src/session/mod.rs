@@ -309,7 +309,10 @@ impl Session {
             return;
         }
         let Ok(resolved) = resolved else {
-            let error = Error::new(ErrorCode::ConnectionFailed, "the URL or the credentials could not be had");
+            let error = Error::new(
+                ErrorCode::ConnectionFailed,
+                "the URL or the credentials could not be had",
+            );
             return self.fail(now, error.at(Phase::Transport, &self.url), false);
         };
         if let Some(invalid) = resolved.credentials.iter().find_map(Credentials::fault) {
@@ -405,8 +408,11 @@ impl Session {
                 self.send_waiting(now);
                 self.progress(now);
             }
-        } else if buffered > *self.ceiling.get_or_insert(buffered.saturating_add(UNREAD)) && self.connection.is_some() {
-            let error = Error::new(ErrorCode::ConnectionLost, "the server does not read what it is sent");
+        } else if buffered > *self.ceiling.get_or_insert(buffered.saturating_add(UNREAD))
+            && self.connection.is_some()
+        {
+            let error =
+                Error::new(ErrorCode::ConnectionLost, "the server does not read what it is sent");
             self.fail(now, error, true);
         }
     }
@@ -424,14 +430,19 @@ impl Session {
             self.finish(now);
         }
         for message in self.waiting.expire(now) {
-            let error = Error::new(ErrorCode::Expired, "the message expired before it could be sent");
+            let error =
+                Error::new(ErrorCode::Expired, "the message expired before it could be sent");
             self.fail_message(message.token, error.with_topic(&message.topic));
         }
         if let Some(connection) = &mut self.connection {
             if connection.server.is_none() {
                 if connection.deadline <= now {
-                    let phase = if connection.connect_sent { Phase::Mqtt } else { Phase::Transport };
-                    let error = Error::new(ErrorCode::ConnectionFailed, "the server did not answer in time");
+                    let phase =
+                        if connection.connect_sent { Phase::Mqtt } else { Phase::Transport };
+                    let error = Error::new(
+                        ErrorCode::ConnectionFailed,
+                        "the server did not answer in time",
+                    );
                     self.fail(now, error.at(phase, &self.url), true);
                 }
             } else {
@@ -443,7 +454,10 @@ impl Session {
                         self.wrote(first::PINGREQ, start, 0, None, None);
                     }
                     Beat::Dead => {
-                        let error = Error::new(ErrorCode::KeepaliveTimeout, "the server did not answer a PINGREQ");
+                        let error = Error::new(
+                            ErrorCode::KeepaliveTimeout,
+                            "the server did not answer a PINGREQ",
+                        );
                         self.fail(now, error, true);
                     }
                 }
@@ -461,13 +475,17 @@ impl Session {
         }
         let what = match &data {
             Err(()) => "the Authenticator failed",
-            Ok(Some(data)) if data.len() > LONGEST_FIELD => "the Authenticator gave more than 65535 bytes",
+            Ok(Some(data)) if data.len() > LONGEST_FIELD => {
+                "the Authenticator gave more than 65535 bytes"
+            }
             _ => "",
         };
         let Some(data) = data.ok().filter(|_| what.is_empty()) else {
-            return self.authentication_failed(now, Error::new(ErrorCode::AuthenticationFailed, what));
+            return self
+                .authentication_failed(now, Error::new(ErrorCode::AuthenticationFailed, what));
         };
-        let limit = connection.server.as_ref().map_or(u32::MAX, |server| server.maximum_packet_size);
+        let limit =
+            connection.server.as_ref().map_or(u32::MAX, |server| server.maximum_packet_size);
         let reason = match stage {
             Authentication::Starting => return self.send_connect(now, data.as_deref()),
             Authentication::Again(_) if !connection.reauthenticating => {
@@ -562,7 +580,10 @@ impl Session {
                 self.commands.push_back(Command::Close { force: false });
                 if was_up {
                     self.set_state(State::Connecting);
-                    let error = Error::new(ErrorCode::ConnectionLost, "the application asked for a new connection");
+                    let error = Error::new(
+                        ErrorCode::ConnectionLost,
+                        "the application asked for a new connection",
+                    );
                     self.disconnected(&error, true);
                 }
                 self.attempt();
@@ -592,14 +613,19 @@ impl Session {
         }
         // A session that nobody asked for by name is of no use to anybody else.
         let session_expiry = draft.session_expiry.or(asked.is_none().then_some(0));
-        let ending =
-            Ending { deadline: now.after_ms(timeout_ms), reason, properties: draft.properties, session_expiry };
+        let ending = Ending {
+            deadline: now.after_ms(timeout_ms),
+            reason,
+            properties: draft.properties,
+            session_expiry,
+        };
         match self.state {
             State::Closed => return Ok(()),
             State::Closing if !force => return Ok(()),
             _ => {}
         }
-        let connected = self.connection.as_ref().is_some_and(|connection| connection.server.is_some());
+        let connected =
+            self.connection.as_ref().is_some_and(|connection| connection.server.is_some());
         self.events.drop_disconnects();
         self.set_state(State::Closing);
         self.retry_at = None;
@@ -684,7 +710,17 @@ impl Session {
                 payload: &[],
             };
             let start = self.output.bytes.len();
-            if encode_publish(connection, publish, &topic, payload, None, limit, &mut self.output.bytes).is_ok() {
+            if encode_publish(
+                connection,
+                publish,
+                &topic,
+                payload,
+                None,
+                limit,
+                &mut self.output.bytes,
+            )
+            .is_ok()
+            {
                 self.sent_message(start, 0, &topic);
                 return Ok(Accepted::Written);
             }
@@ -723,7 +759,10 @@ impl Session {
         if let Some(server) = server {
             check_message(&message, server)?;
         } else if qos == QoS::AtMostOnce && !self.options.queue.qos0 {
-            let error = Error::new(ErrorCode::ConnectionLost, "there is no connection, and queue.qos0 is false");
+            let error = Error::new(
+                ErrorCode::ConnectionLost,
+                "there is no connection, and queue.qos0 is false",
+            );
             return Err(error.with_topic(&message.topic));
         }
         self.order += 1;
@@ -738,7 +777,10 @@ impl Session {
         let order = message.order;
         for gone in self.waiting.push(message, &self.options.queue) {
             self.stats.dropped_messages += 1;
-            let error = Error::new(ErrorCode::QueueFull, "the queue of messages that wait to be sent is full");
+            let error = Error::new(
+                ErrorCode::QueueFull,
+                "the queue of messages that wait to be sent is full",
+            );
             let error = error.with_topic(&gone.topic);
             if gone.order == order {
                 return Err(error);
@@ -766,13 +808,22 @@ impl Session {
             }
             let server = self.connection.as_ref().and_then(|connection| connection.server.as_ref());
             if let Some(server) = server
-                && let Some((reason, what)) =
-                    subscriptions::unsupported(filter, draft.subscription_identifier.is_some(), server)
+                && let Some((reason, what)) = subscriptions::unsupported(
+                    filter,
+                    draft.subscription_identifier.is_some(),
+                    server,
+                )
             {
                 return Err(Error::new(ErrorCode::NotSupported, what).with_reason(reason));
             }
         }
-        self.subscriptions.subscribe(token, handle, filters, draft.subscription_identifier, &draft.properties);
+        self.subscriptions.subscribe(
+            token,
+            handle,
+            filters,
+            draft.subscription_identifier,
+            &draft.properties,
+        );
         self.send_requests();
         Ok(())
     }
@@ -786,7 +837,12 @@ impl Session {
     }
 
     /// Ends every Subscription to these filters and asks the server to forget them, known or not.
-    pub fn unsubscribe(&mut self, token: Token, filters: &[Rc<str>], draft: Draft) -> Result<(), Box<Error>> {
+    pub fn unsubscribe(
+        &mut self,
+        token: Token,
+        filters: &[Rc<str>],
+        draft: Draft,
+    ) -> Result<(), Box<Error>> {
         self.check_open()?;
         self.check_filters(filters.iter())?;
         self.subscriptions.unsubscribe(token, filters, draft.properties, &mut self.events);
@@ -801,11 +857,16 @@ impl Session {
             let what = "re-authentication needs MQTT 5 and the authentication option";
             return Err(Error::new(ErrorCode::NotSupported, what));
         }
-        let Some(connection) = self.connection.as_mut().filter(|connection| connection.server.is_some()) else {
+        let Some(connection) =
+            self.connection.as_mut().filter(|connection| connection.server.is_some())
+        else {
             return Err(Error::new(ErrorCode::ConnectionLost, "there is no connection"));
         };
         if let Authentication::Again(_) = connection.authentication {
-            let mut error = Error::new(ErrorCode::AuthenticationFailed, "a re-authentication is under way already");
+            let mut error = Error::new(
+                ErrorCode::AuthenticationFailed,
+                "a re-authentication is under way already",
+            );
             error.retryable = true;
             return Err(error);
         }

@@ -21,7 +21,8 @@ impl Session {
         let start = self.output.bytes.len();
         for properties in [&all, &expiry, &PropertiesBuf::default()] {
             self.output.bytes.truncate(start);
-            Disconnect { reason, properties: properties.borrow() }.encode(self.version, &mut self.output.bytes);
+            Disconnect { reason, properties: properties.borrow() }
+                .encode(self.version, &mut self.output.bytes);
             if self.output.bytes.len() - start <= limit {
                 break;
             }
@@ -41,7 +42,8 @@ impl Session {
         self.stats.packets_sent += 1;
         if self.tapped {
             let bytes = (self.output.bytes.len() - start) as u32;
-            let tap = Tap { outgoing: true, kind: kind(first), bytes, id, topic: topic.cloned(), reason };
+            let tap =
+                Tap { outgoing: true, kind: kind(first), bytes, id, topic: topic.cloned(), reason };
             self.events.push(Event::Packet(tap));
         }
         self.output.end_packet();
@@ -64,13 +66,16 @@ impl Session {
     #[cold]
     #[inline(never)]
     fn send_requests_slowly(&mut self) {
-        let Some(Some(server)) = self.connection.as_ref().map(|connection| connection.server.clone()) else {
+        let Some(Some(server)) =
+            self.connection.as_ref().map(|connection| connection.server.clone())
+        else {
             return;
         };
         while !self.subscriptions.nothing_waits() {
             let Some(id) = self.identifiers.vacant() else { return };
             let start = self.output.bytes.len();
-            let sent = self.subscriptions.send(id, &server, &mut self.output.bytes, &mut self.events);
+            let sent =
+                self.subscriptions.send(id, &server, &mut self.output.bytes, &mut self.events);
             let Some((subscribes, part)) = sent else { return };
             let (first, entry) = if subscribes {
                 (first::SUBSCRIBE, Entry::Subscribe(part))
@@ -89,7 +94,9 @@ impl Session {
             return false;
         };
         let Some(server) = &connection.server else { return false };
-        connection.live < u32::from(server.receive_maximum) && self.resend.is_empty() && !self.identifiers.is_full()
+        connection.live < u32::from(server.receive_maximum)
+            && self.resend.is_empty()
+            && !self.identifiers.is_full()
     }
 
     /// Sends what the quota, the limits and the transport allow: first what an earlier connection left unacknowledged,
@@ -135,7 +142,13 @@ impl Session {
             Entry::Release { live, .. } => {
                 *live = true;
                 connection.live += 1;
-                encode_ack(first::PUBREL, id, ReasonCode::SUCCESS, connection.version, &mut self.output.bytes);
+                encode_ack(
+                    first::PUBREL,
+                    id,
+                    ReasonCode::SUCCESS,
+                    connection.version,
+                    &mut self.output.bytes,
+                );
                 self.wrote(first::PUBREL, start, id, None, None);
             }
             Entry::Publish { .. } if full => return false,
@@ -157,7 +170,12 @@ impl Session {
                     return true;
                 }
                 let publish = message.packet(id, true);
-                publish.encode_header(connection.version, None, message.payload.len(), &mut self.output.bytes);
+                publish.encode_header(
+                    connection.version,
+                    None,
+                    message.payload.len(),
+                    &mut self.output.bytes,
+                );
                 self.output.bytes.extend_from_slice(&message.payload);
                 *live = true;
                 connection.live += 1;
@@ -174,7 +192,8 @@ impl Session {
         if let Some((since, seconds)) = message.expiry.take() {
             let waited = now.since_ms(since) / 1_000;
             if waited > 0 && waited >= u64::from(seconds) {
-                let error = Error::new(ErrorCode::Expired, "the message expired before it could be sent");
+                let error =
+                    Error::new(ErrorCode::Expired, "the message expired before it could be sent");
                 return self.fail_message(message.token, error.with_topic(&message.topic));
             }
             let left = seconds - waited as u32;
@@ -189,7 +208,15 @@ impl Session {
         if message.qos == QoS::AtMostOnce {
             let publish = message.packet(0, false);
             let out = &mut self.output.bytes;
-            match encode_publish(connection, publish, &message.topic, &message.payload, message.alias, limit, out) {
+            match encode_publish(
+                connection,
+                publish,
+                &message.topic,
+                &message.payload,
+                message.alias,
+                limit,
+                out,
+            ) {
                 Ok(()) => {
                     self.sent_message(start, 0, &message.topic);
                     self.complete(message.token, None, ReasonCode::SUCCESS, Properties::EMPTY);
@@ -246,26 +273,37 @@ impl Session {
 }
 
 pub(super) fn too_large(size: usize, limit: u32) -> Box<Error> {
-    let mut error = Error::new(ErrorCode::PacketTooLarge, "the packet is larger than the server accepts");
+    let mut error =
+        Error::new(ErrorCode::PacketTooLarge, "the packet is larger than the server accepts");
     error.size = Some((size as u32, limit));
     error
 }
 
 /// Whether the server takes such a message at all.
 pub(super) fn check_message(message: &Outgoing, server: &Server) -> Result<(), Box<Error>> {
-    let refuse =
-        |what, reason| Err(Error::new(ErrorCode::NotSupported, what).with_reason(reason).with_topic(&message.topic));
+    let refuse = |what, reason| {
+        Err(Error::new(ErrorCode::NotSupported, what)
+            .with_reason(reason)
+            .with_topic(&message.topic))
+    };
     if message.qos > server.maximum_qos {
         return refuse("the server does not support this QoS", ReasonCode::QOS_NOT_SUPPORTED);
     }
     if message.retain && !server.retain {
-        return refuse("the server does not support retained messages", ReasonCode::RETAIN_NOT_SUPPORTED);
+        return refuse(
+            "the server does not support retained messages",
+            ReasonCode::RETAIN_NOT_SUPPORTED,
+        );
     }
     if message.alias.is_some_and(|alias| alias > server.topic_alias_maximum) {
-        return refuse("the topic alias is above the server's maximum", ReasonCode::TOPIC_ALIAS_INVALID);
+        return refuse(
+            "the topic alias is above the server's maximum",
+            ReasonCode::TOPIC_ALIAS_INVALID,
+        );
     }
     let extra = if message.expiry.is_some() { 5 } else { 0 };
-    let size = message.packet(1, false).size(server.version, message.alias, message.payload.len()) + extra;
+    let size =
+        message.packet(1, false).size(server.version, message.alias, message.payload.len()) + extra;
     if size > server.maximum_packet_size as usize {
         return Err(too_large(size, server.maximum_packet_size).with_topic(&message.topic));
     }
@@ -288,7 +326,11 @@ pub(super) fn encode_publish(
     if size > limit as usize {
         return Err(too_large(size, limit));
     }
-    let naming = if manual.is_some() || size + 4 > limit as usize { Naming::Topic } else { connection.naming(topic) };
+    let naming = if manual.is_some() || size + 4 > limit as usize {
+        Naming::Topic
+    } else {
+        connection.naming(topic)
+    };
     let alias = match naming {
         Naming::Topic => manual,
         Naming::Both(alias) => Some(alias),

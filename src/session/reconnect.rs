@@ -161,7 +161,9 @@ fn is_at(url: &str, named: &[u8]) -> bool {
         b"mqtts:" => b"8883",
         _ => b"",
     });
-    !host.is_empty() && host.eq_ignore_ascii_case(named_host) && named_port.is_none_or(|named| named == port)
+    !host.is_empty()
+        && host.eq_ignore_ascii_case(named_host)
+        && named_port.is_none_or(|named| named == port)
 }
 
 #[inline(never)]
@@ -213,7 +215,8 @@ mod tests {
     fn delays_double_up_to_the_longest() {
         let mut reconnect = Reconnect::default();
         assert_eq!(reconnect.attempt(), 0);
-        let delays: Vec<_> = (0..7).map(|_| reconnect.retry(0, &backoff(&[]), LONGEST).unwrap()).collect();
+        let delays: Vec<_> =
+            (0..7).map(|_| reconnect.retry(0, &backoff(&[]), LONGEST).unwrap()).collect();
         assert_eq!(delays, [1_000, 2_000, 4_000, 8_000, 16_000, 30_000, 30_000]);
         assert_eq!(reconnect.attempt(), 7);
     }
@@ -221,7 +224,8 @@ mod tests {
     #[test]
     fn half_of_a_delay_is_random_and_does_not_add_up() {
         let mut reconnect = Reconnect::default();
-        let delays: Vec<_> = (0..3).map(|_| reconnect.retry(0, &backoff(&[]), SHORTEST).unwrap()).collect();
+        let delays: Vec<_> =
+            (0..3).map(|_| reconnect.retry(0, &backoff(&[]), SHORTEST).unwrap()).collect();
         assert_eq!(delays, [501, 1_001, 2_001]);
         assert_eq!(reconnect.retry(0, &backoff(&[]), 1 << 31), Some(6_000));
     }

@@ -26,8 +26,12 @@ const GROUP: usize = 64;
 const RESTORE_BYTES: u32 = 32 * 1024;
 
 /// For a filter that everybody has left before it was asked for.
-const AS_LITTLE_AS_POSSIBLE: SubscribeOptions =
-    SubscribeOptions { qos: QoS::AtMostOnce, no_local: false, retain_as_published: false, retain_handling: 2 };
+const AS_LITTLE_AS_POSSIBLE: SubscribeOptions = SubscribeOptions {
+    qos: QoS::AtMostOnce,
+    no_local: false,
+    retain_as_published: false,
+    retain_handling: 2,
+};
 
 /// One filter, as long as somebody wants it or something is under way for it.
 #[derive(Clone, Hash, Debug)]
@@ -220,7 +224,13 @@ impl Subscriptions {
     }
 
     /// Ends one Subscription. Completes the token at once where the server need not be asked.
-    pub fn leave(&mut self, token: Token, handle: Handle, properties: PropertiesBuf, events: &mut Events) {
+    pub fn leave(
+        &mut self,
+        token: Token,
+        handle: Handle,
+        properties: PropertiesBuf,
+        events: &mut Events,
+    ) {
         let gone = self.end(handle);
         if !gone.is_empty() {
             self.request_unsubscribe(token, &gone, true, properties);
@@ -230,7 +240,13 @@ impl Subscriptions {
     }
 
     /// Takes these filters out of every Subscription and asks the server to forget them, known or not.
-    pub fn unsubscribe(&mut self, token: Token, filters: &[Rc<str>], properties: PropertiesBuf, events: &mut Events) {
+    pub fn unsubscribe(
+        &mut self,
+        token: Token,
+        filters: &[Rc<str>],
+        properties: PropertiesBuf,
+        events: &mut Events,
+    ) {
         let mut numbers = Vec::with_capacity(filters.len());
         let mut binding = false;
         for text in filters {
@@ -246,7 +262,9 @@ impl Subscriptions {
 
     /// Nobody waits for the request any more: an unsent one is dropped, a Subscription that was not granted yet ends.
     pub fn cancel(&mut self, token: Token, events: &mut Events) -> bool {
-        let Some(at) = self.requests.iter().find(|(_, request)| request.token == token).map(|(at, _)| at) else {
+        let Some(at) =
+            self.requests.iter().find(|(_, request)| request.token == token).map(|(at, _)| at)
+        else {
             return false;
         };
         let Some(request) = self.requests.get_mut(at) else {
@@ -282,9 +300,13 @@ impl Subscriptions {
             matching.extend_from_slice(self.paths.get(path).map_or(&[], Vec::as_slice));
         }
         self.scratch = paths;
-        let identifier = |number: u32| self.filters.get(number).map_or(0, |filter| filter.identifier);
-        let is_elsewhere =
-            |filter: &Filter| filter.identifier != 0 && !filter.unnumbered && !identifiers.contains(&filter.identifier);
+        let identifier =
+            |number: u32| self.filters.get(number).map_or(0, |filter| filter.identifier);
+        let is_elsewhere = |filter: &Filter| {
+            filter.identifier != 0
+                && !filter.unnumbered
+                && !identifiers.contains(&filter.identifier)
+        };
         let is_known = |wanted: &u32| matching.iter().any(|&number| identifier(number) == *wanted);
         // A copy for a filter that was left meanwhile is nobody's: the others get copies of their own.
         let has_ended = |wanted: &u32| {
@@ -292,7 +314,8 @@ impl Subscriptions {
                 && *wanted <= self.identifier
                 && !self.filters.iter().any(|(_, filter)| filter.identifier == *wanted)
         };
-        let known = !identifiers.is_empty() && identifiers.iter().all(|id| is_known(id) || has_ended(id));
+        let known =
+            !identifiers.is_empty() && identifiers.iter().all(|id| is_known(id) || has_ended(id));
         let mut routes = Vec::new();
         for &number in &matching {
             let Some(filter) = self.filters.get(number) else {
@@ -303,10 +326,14 @@ impl Subscriptions {
                 continue;
             }
             for &handle in &filter.members {
-                let Some(Some(Subscription { filters: own, .. })) = self.subscriptions.get(handle as usize) else {
+                let Some(Some(Subscription { filters: own, .. })) =
+                    self.subscriptions.get(handle as usize)
+                else {
                     continue;
                 };
-                let age = |&&number: &&u32| self.filters.get(number).map(|filter| (filter.standing, filter.identifier));
+                let age = |&&number: &&u32| {
+                    self.filters.get(number).map(|filter| (filter.standing, filter.identifier))
+                };
                 let first = match own.len() {
                     1 => Some(&number),
                     _ => own.iter().filter(|&n| matching.contains(n)).min_by_key(age),
@@ -323,14 +350,21 @@ impl Subscriptions {
 
     /// Encodes the next waiting part into `out` under packet identifier `id`. Parts that the server's limits forbid
     /// fail on the way.
-    pub fn send(&mut self, id: u16, server: &Server, out: &mut Vec<u8>, events: &mut Events) -> Option<(bool, Part)> {
+    pub fn send(
+        &mut self,
+        id: u16,
+        server: &Server,
+        out: &mut Vec<u8>,
+        events: &mut Events,
+    ) -> Option<(bool, Part)> {
         while let Some(mut part) = self.waiting.pop_front() {
             let Some(request) = self.requests.get(part.request) else {
                 continue;
             };
             let start = out.len();
             if request.kind == Kind::Unsubscribe {
-                let filters = part.items.iter().map(|&item| self.text(request.filters[item as usize].number));
+                let filters =
+                    part.items.iter().map(|&item| self.text(request.filters[item as usize].number));
                 encode_unsubscribe(server.version, id, part.properties.borrow(), filters, out);
             } else {
                 let limit = |&item: &u32| {
@@ -341,12 +375,17 @@ impl Subscriptions {
                 if let Some((code, what)) = part.items.iter().find_map(limit) {
                     if let Kind::Restore { .. } = request.kind {
                         // The others may well be restored.
-                        let others = part.split(&|item| limit(&item).is_none_or(|(other, _)| other != code));
+                        let others =
+                            part.split(&|item| limit(&item).is_none_or(|(other, _)| other != code));
                         if !others.items.is_empty() {
                             self.waiting.push_front(others);
                         }
                     }
-                    self.refuse(part, Error::new(ErrorCode::NotSupported, what).with_reason(code), events);
+                    self.refuse(
+                        part,
+                        Error::new(ErrorCode::NotSupported, what).with_reason(code),
+                        events,
+                    );
                     continue;
                 }
                 self.number_part(&part, server);
@@ -380,12 +419,21 @@ impl Subscriptions {
 
     fn fits(&self, start: usize, server: &Server, out: &[u8], part: &Part) -> bool {
         let size = (out.len() - start) as u32;
-        let restoring = self.requests.get(part.request).is_some_and(|r| matches!(r.kind, Kind::Restore { .. }));
-        size <= server.maximum_packet_size && (!restoring || size <= RESTORE_BYTES || part.items.len() == 1)
+        let restoring =
+            self.requests.get(part.request).is_some_and(|r| matches!(r.kind, Kind::Restore { .. }));
+        size <= server.maximum_packet_size
+            && (!restoring || size <= RESTORE_BYTES || part.items.len() == 1)
     }
 
     /// A packet came out too large: two halves go instead, or nothing where one filter is too much already.
-    fn shrink(&mut self, start: usize, server: &Server, mut part: Part, out: &mut Vec<u8>, events: &mut Events) {
+    fn shrink(
+        &mut self,
+        start: usize,
+        server: &Server,
+        mut part: Part,
+        out: &mut Vec<u8>,
+        events: &mut Events,
+    ) {
         let size = (out.len() - start) as u32;
         out.truncate(start);
         if part.items.len() > 1 {
@@ -394,14 +442,18 @@ impl Subscriptions {
             self.waiting.push_front(rest);
             self.waiting.push_front(part);
         } else {
-            let mut error = Error::new(ErrorCode::PacketTooLarge, "the packet is larger than the server accepts");
+            let mut error = Error::new(
+                ErrorCode::PacketTooLarge,
+                "the packet is larger than the server accepts",
+            );
             error.size = Some((size, server.maximum_packet_size));
             self.refuse(part, error, events);
         }
     }
 
     fn encode(&self, request: &Request, part: &Part, id: u16, version: Version, out: &mut Vec<u8>) {
-        let first = part.items.first().and_then(|&item| self.wanted(request.filters[item as usize].number));
+        let first =
+            part.items.first().and_then(|&item| self.wanted(request.filters[item as usize].number));
         let mut properties = PropertiesBuf::default();
         if version == Version::V5
             && let Some(first) = first
@@ -415,7 +467,8 @@ impl Subscriptions {
         }
         let filters = part.items.iter().map(|&item| {
             let answer = &request.filters[item as usize];
-            let mut options = self.wanted(answer.number).map_or(AS_LITTLE_AS_POSSIBLE, |filter| filter.options);
+            let mut options =
+                self.wanted(answer.number).map_or(AS_LITTLE_AS_POSSIBLE, |filter| filter.options);
             if request.kind == (Kind::Restore { lost: false }) {
                 // Retained messages only if the subscription turns out to be new.
                 options.retain_handling = options.retain_handling.max(1);
@@ -435,7 +488,9 @@ impl Subscriptions {
         let mut changed = false;
         for &item in &part.items {
             let answer = &request.filters[item as usize];
-            let Some(filter) = self.filters.get_mut(answer.number).filter(|filter| !filter.members.is_empty()) else {
+            let Some(filter) =
+                self.filters.get_mut(answer.number).filter(|filter| !filter.members.is_empty())
+            else {
                 continue;
             };
             if filter.manual || filter.identifier != 0 && server.identifiers {
@@ -463,7 +518,8 @@ impl Subscriptions {
                 filter.identifier = exact;
             } else {
                 let fit = groups.iter().position(|(_, members)| {
-                    members.len() < GROUP && members.iter().all(|other| !overlaps(stripped(other), stripped(&text)))
+                    members.len() < GROUP
+                        && members.iter().all(|other| !overlaps(stripped(other), stripped(&text)))
                 });
                 let group = fit.unwrap_or_else(|| {
                     groups.push((fresh(), Vec::new()));
@@ -524,7 +580,9 @@ impl Subscriptions {
             return;
         };
         // What was sent later has been answered before; a refusal has not undone what was granted.
-        let stands = request.kind == Kind::Unsubscribe || code.is_error() || filter.standing != Standing::Refused;
+        let stands = request.kind == Kind::Unsubscribe
+            || code.is_error()
+            || filter.standing != Standing::Refused;
         if part.order > 0 && part.order < filter.order && stands {
             return;
         }
@@ -569,7 +627,9 @@ impl Subscriptions {
         for answer in &mut filters {
             let Some(filter) = self.filters.get(answer.number) else { continue };
             let mut code = answer.code.unwrap_or(ReasonCode::UNSPECIFIED_ERROR);
-            if kind != Kind::Unsubscribe && matches!(filter.standing, Standing::Refused | Standing::Doubtful) {
+            if kind != Kind::Unsubscribe
+                && matches!(filter.standing, Standing::Refused | Standing::Doubtful)
+            {
                 // It may have been granted in a session that was lost, and refused since.
                 code = code.max(ReasonCode::UNSPECIFIED_ERROR);
                 answer.code = Some(code);
@@ -587,7 +647,8 @@ impl Subscriptions {
         match kind {
             Kind::Unsubscribe if token == 0 => {}
             Kind::Unsubscribe if refused == codes.len() => {
-                let error = failure(ErrorCode::UnsubscribeRefused, "the server refused to unsubscribe");
+                let error =
+                    failure(ErrorCode::UnsubscribeRefused, "the server refused to unsubscribe");
                 events.push(Event::Failed { token, error });
             }
             Kind::Unsubscribe => events.push(Event::Unsubscribed { token, codes: codes.clone() }),
@@ -595,7 +656,8 @@ impl Subscriptions {
                 let ended = kind == Kind::Subscribe(handle) && self.drop_refused(handle, &filters);
                 let failed = refused == codes.len();
                 if token != 0 && failed {
-                    let error = failure(ErrorCode::SubscribeRefused, "the server refused the subscription");
+                    let error =
+                        failure(ErrorCode::SubscribeRefused, "the server refused the subscription");
                     events.push(Event::Failed { token, error });
                 } else if token != 0 {
                     events.push(Event::Subscribed { token, handle, grants: codes.clone() });
@@ -634,7 +696,8 @@ impl Subscriptions {
             subscription.request = None;
         }
         let mut ended = false;
-        for answer in filters.iter().filter(|answer| answer.code.is_some_and(ReasonCode::is_error)) {
+        for answer in filters.iter().filter(|answer| answer.code.is_some_and(ReasonCode::is_error))
+        {
             ended |= self.part_with(answer.number, handle);
         }
         ended
@@ -649,7 +712,9 @@ impl Subscriptions {
         match (filter.members.is_empty(), filter.standing) {
             (false, Standing::Granted(_)) => {}
             // An UNSUBSCRIBE that was repeated has undone it.
-            (false, Standing::Absent) => _ = self.request(0, Kind::Restore { lost: false }, &[number]),
+            (false, Standing::Absent) => {
+                _ = self.request(0, Kind::Restore { lost: false }, &[number])
+            }
             (false, _) => return false,
             (true, Standing::Granted(_) | Standing::Doubtful) => {
                 self.request_unsubscribe(0, &[number], true, PropertiesBuf::default());
@@ -727,7 +792,8 @@ impl Subscriptions {
     /// The call that made the Subscription is still to be answered for this filter.
     fn asks(&self, handle: Handle, number: u32) -> bool {
         let subscription = self.subscriptions.get(handle as usize).and_then(Option::as_ref);
-        let request = subscription.and_then(|subscription| self.requests.get(subscription.request?));
+        let request =
+            subscription.and_then(|subscription| self.requests.get(subscription.request?));
         request.is_some_and(|request| {
             request.filters.iter().any(|answer| answer.number == number && answer.code.is_none())
         })
@@ -750,14 +816,26 @@ impl Subscriptions {
             }
         }
         let filters = numbers.iter().map(|&number| Answer { number, code: None }).collect();
-        let request = self.requests.insert(Request { token, kind, filters, open: numbers.len(), binding: false });
+        let request = self.requests.insert(Request {
+            token,
+            kind,
+            filters,
+            open: numbers.len(),
+            binding: false,
+        });
         let items = (0..numbers.len() as u32).collect();
         let properties = PropertiesBuf::default();
         self.waiting.push_back(Part { request, items, properties, order: 0, repeated: false });
         request
     }
 
-    fn request_unsubscribe(&mut self, token: Token, numbers: &[u32], binding: bool, properties: PropertiesBuf) {
+    fn request_unsubscribe(
+        &mut self,
+        token: Token,
+        numbers: &[u32],
+        binding: bool,
+        properties: PropertiesBuf,
+    ) {
         let request = self.request(token, Kind::Unsubscribe, numbers);
         if let Some(request) = self.requests.get_mut(request) {
             request.binding = binding;
@@ -829,7 +907,8 @@ impl Subscriptions {
             SubscribeOptions {
                 qos: filter.options.qos.max(options.qos),
                 no_local: filter.options.no_local && options.no_local,
-                retain_as_published: filter.options.retain_as_published || options.retain_as_published,
+                retain_as_published: filter.options.retain_as_published
+                    || options.retain_as_published,
                 retain_handling: options.retain_handling,
             }
         };
@@ -839,12 +918,15 @@ impl Subscriptions {
 
     /// Ends a Subscription and returns the filters that nobody has any more.
     fn end(&mut self, handle: Handle) -> Vec<u32> {
-        let Some(subscription) = self.subscriptions.get_mut(handle as usize).and_then(Option::take) else {
+        let Some(subscription) = self.subscriptions.get_mut(handle as usize).and_then(Option::take)
+        else {
             return Vec::new();
         };
         self.count -= 1;
         self.epoch = self.epoch.wrapping_add(1);
-        if let Some(request) = subscription.request.and_then(|request| self.requests.get_mut(request)) {
+        if let Some(request) =
+            subscription.request.and_then(|request| self.requests.get_mut(request))
+        {
             request.kind = Kind::Left(handle);
         }
         let mut gone = subscription.filters;
@@ -857,7 +939,8 @@ impl Subscriptions {
 
     /// Takes a filter out of all Subscriptions `but` these, and returns those that have none left.
     fn forget(&mut self, number: u32, but: &[Handle]) -> Vec<Handle> {
-        let mut members = self.filters.get(number).map_or(Vec::new(), |filter| filter.members.clone());
+        let mut members =
+            self.filters.get(number).map_or(Vec::new(), |filter| filter.members.clone());
         members.retain(|handle| !but.contains(handle) && self.part_with(number, *handle));
         members
     }
@@ -891,7 +974,11 @@ impl Subscriptions {
 }
 
 /// What the server cannot do with this filter, if anything.
-pub fn unsupported(filter: &str, identifier: bool, server: &Server) -> Option<(ReasonCode, &'static str)> {
+pub fn unsupported(
+    filter: &str,
+    identifier: bool,
+    server: &Server,
+) -> Option<(ReasonCode, &'static str)> {
     if identifier && !server.identifiers && server.version == Version::V5 {
         return Some((
             ReasonCode::SUBSCRIPTION_IDENTIFIERS_NOT_SUPPORTED,
@@ -956,10 +1043,16 @@ impl<T> Slab<T> {
     }
 
     fn iter(&self) -> impl Iterator<Item = (u32, &T)> {
-        self.values.iter().enumerate().filter_map(|(number, value)| Some((number as u32, value.as_ref()?)))
+        self.values
+            .iter()
+            .enumerate()
+            .filter_map(|(number, value)| Some((number as u32, value.as_ref()?)))
     }
 
     fn iter_mut(&mut self) -> impl Iterator<Item = (u32, &mut T)> {
-        self.values.iter_mut().enumerate().filter_map(|(number, value)| Some((number as u32, value.as_mut()?)))
+        self.values
+            .iter_mut()
+            .enumerate()
+            .filter_map(|(number, value)| Some((number as u32, value.as_mut()?)))
     }
 }

@@ -29,9 +29,16 @@ impl Slot {
 /// As `==`, which WebAssembly works out byte by byte: here word by word, the last of which begins wherever it must.
 #[inline]
 fn same(left: &[u8], right: &[u8]) -> bool {
-    let (Some(left_end), Some(right_end)) = (left.last_chunk::<8>(), right.last_chunk()) else { return left == right };
+    let (Some(left_end), Some(right_end)) = (left.last_chunk::<8>(), right.last_chunk()) else {
+        return left == right;
+    };
     left.len() == right.len()
-        && left.as_chunks().0.iter().zip(right.as_chunks().0).all(|(left, right)| word(left) == word(right))
+        && left
+            .as_chunks()
+            .0
+            .iter()
+            .zip(right.as_chunks().0)
+            .all(|(left, right)| word(left) == word(right))
         && word(left_end) == word(right_end)
 }
 
@@ -65,7 +72,12 @@ impl Slots {
     }
 
     #[inline]
-    pub fn find(&mut self, topic: &[u8], identifiers: &[u32], epoch: u32) -> Result<Found, DecodeError> {
+    pub fn find(
+        &mut self,
+        topic: &[u8],
+        identifiers: &[u32],
+        epoch: u32,
+    ) -> Result<Found, DecodeError> {
         if topic.len() + size_of_val(identifiers) < LENGTH {
             return self.short.find(topic, identifiers, epoch);
         }
@@ -74,7 +86,12 @@ impl Slots {
 
     #[cold]
     #[inline(never)]
-    fn find_long(&mut self, topic: &[u8], identifiers: &[u32], epoch: u32) -> Result<Found, DecodeError> {
+    fn find_long(
+        &mut self,
+        topic: &[u8],
+        identifiers: &[u32],
+        epoch: u32,
+    ) -> Result<Found, DecodeError> {
         Ok(match self.long.find_hashed(topic, identifiers, epoch)? {
             Found::Known(_) => Found::Known(LONG),
             Found::Fresh(_) => Found::Fresh(LONG),
@@ -120,7 +137,12 @@ impl Topics {
 
     /// The slot of a topic with these identifiers. A topic that was not seen before is checked.
     #[inline]
-    pub fn find(&mut self, topic: &[u8], identifiers: &[u32], epoch: u32) -> Result<Found, DecodeError> {
+    pub fn find(
+        &mut self,
+        topic: &[u8],
+        identifiers: &[u32],
+        epoch: u32,
+    ) -> Result<Found, DecodeError> {
         if let Some(slot) = self.slots.get(self.last)
             && slot.epoch == epoch
             && slot.is(topic, identifiers)
@@ -130,7 +152,12 @@ impl Topics {
         self.find_hashed(topic, identifiers, epoch)
     }
 
-    fn find_hashed(&mut self, topic: &[u8], identifiers: &[u32], epoch: u32) -> Result<Found, DecodeError> {
+    fn find_hashed(
+        &mut self,
+        topic: &[u8],
+        identifiers: &[u32],
+        epoch: u32,
+    ) -> Result<Found, DecodeError> {
         let hash = hash(topic, identifiers);
         if let Some(number) = self.lookup(hash, topic, identifiers) {
             self.last = number;
@@ -143,7 +170,8 @@ impl Topics {
             return Ok(Found::Fresh(number as u32));
         }
         let text = check_topic(topic).map_err(malformed)?;
-        let slot = Slot { hash, used: true, epoch, topic: text.into(), identifiers: identifiers.into() };
+        let slot =
+            Slot { hash, used: true, epoch, topic: text.into(), identifiers: identifiers.into() };
         let number = self.place(slot);
         self.last = number;
         Ok(Found::Fresh(number as u32))

@@ -11,7 +11,9 @@ use wasm_bindgen::prelude::*;
 
 use super::link::{Host, Link, now, strings};
 use super::objects;
-use crate::codec::{self, Properties, QoS, ReasonCode, SubscribeOptions, Version, check_filter, check_topic, place};
+use crate::codec::{
+    self, Properties, QoS, ReasonCode, SubscribeOptions, Version, check_filter, check_topic, place,
+};
 use crate::options::{Draft, DraftKind, InvalidArgument, Options, Value, Will};
 use crate::session::{Accepted, Error, FRAME, Session};
 
@@ -77,7 +79,8 @@ impl Core {
     /// The options are complete.
     pub fn ready(&self) -> Thrown<()> {
         let desk = &mut *self.desk.borrow_mut();
-        let mut session = Session::new(std::mem::take(&mut desk.options), self.seed).map_err(objects::invalid)?;
+        let mut session =
+            Session::new(std::mem::take(&mut desk.options), self.seed).map_err(objects::invalid)?;
         session.ask_verdict(desk.asks_verdict);
         self.link.inner().session = session;
         Ok(())
@@ -177,7 +180,8 @@ impl Core {
             let inner = &mut *self.link.inner();
             let time = if draft.is_some() { now() } else { inner.now };
             let payload = desk.payload.get(..len).unwrap_or_default();
-            let accepted = inner.session.publish(time, topic, payload, qos, flags & 4 != 0, draft, token);
+            let accepted =
+                inner.session.publish(time, topic, payload, qos, flags & 4 != 0, draft, token);
             if len > LARGE {
                 desk.payload = Vec::new();
             }
@@ -214,16 +218,23 @@ impl Core {
 
     /// `options`: a byte for each filter, as in SUBSCRIBE.
     pub fn subscribe(&self, token: u32, handle: u32, filters: &Array, options: &[u8]) -> i32 {
-        let options = options.iter().filter_map(|&bits| SubscribeOptions::decode(Version::V5, bits).ok());
+        let options =
+            options.iter().filter_map(|&bits| SubscribeOptions::decode(Version::V5, bits).ok());
         let filters: Vec<_> = strings(filters).into_iter().zip(options).collect();
         let draft = self.draft(DraftKind::Subscribe).map_err(Into::into);
-        self.answer(draft.and_then(|draft| self.session(|session| session.subscribe(token, handle, &filters, draft))))
+        self.answer(draft.and_then(|draft| {
+            self.session(|session| session.subscribe(token, handle, &filters, draft))
+        }))
     }
 
     pub fn unsubscribe(&self, token: u32, filters: &Array) -> i32 {
         let filters = strings(filters);
         let draft = self.draft(DraftKind::Unsubscribe).map_err(Into::into);
-        self.answer(draft.and_then(|draft| self.session(|session| session.unsubscribe(token, &filters, draft))))
+        self.answer(
+            draft.and_then(|draft| {
+                self.session(|session| session.unsubscribe(token, &filters, draft))
+            }),
+        )
     }
 
     #[wasm_bindgen(js_name = unsubscribeHandle)]
@@ -245,7 +256,11 @@ impl Core {
 
     /// Why the last call was refused.
     pub fn refusal(&self) -> JsValue {
-        self.desk.borrow_mut().refusal.take().map_or(JsValue::UNDEFINED, |error| objects::error(&error))
+        self.desk
+            .borrow_mut()
+            .refusal
+            .take()
+            .map_or(JsValue::UNDEFINED, |error| objects::error(&error))
     }
 
     pub fn hold(&self, sequence: u32) {
@@ -306,8 +321,10 @@ impl Core {
 /// Whether a topic matches a filter. Throws where one of them is none.
 #[wasm_bindgen]
 pub fn matches(filter: &str, topic: &str) -> Thrown<bool> {
-    check_filter(filter).map_err(|error| objects::invalid(InvalidArgument::new("filter", error.what())))?;
-    check_topic(topic.as_bytes()).map_err(|error| objects::invalid(InvalidArgument::new("topic", error.what())))?;
+    check_filter(filter)
+        .map_err(|error| objects::invalid(InvalidArgument::new("filter", error.what())))?;
+    check_topic(topic.as_bytes())
+        .map_err(|error| objects::invalid(InvalidArgument::new("topic", error.what())))?;
     Ok(codec::matches(filter, topic))
 }
 

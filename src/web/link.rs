@@ -197,7 +197,8 @@ impl Link {
         let (close, c) = handler(|link, event| link.on_close(&event.unchecked_into()));
         // The close event that follows says all there is to say.
         let (error, d) = handler(|_, _| {});
-        *link.handlers.borrow_mut() = Some(Handlers { open, message, close, error, _closures: [a, b, c, d] });
+        *link.handlers.borrow_mut() =
+            Some(Handlers { open, message, close, error, _closures: [a, b, c, d] });
         link
     }
 
@@ -213,7 +214,11 @@ impl Link {
             if agreed {
                 session.handle_open(now);
             } else {
-                session.handle_close(now, None, Some("the server chose none of the subprotocols that were offered"));
+                session.handle_close(
+                    now,
+                    None,
+                    Some("the server chose none of the subprotocols that were offered"),
+                );
             }
         });
         if !agreed {
@@ -228,7 +233,8 @@ impl Link {
         let protocol = socket.and_then(|socket| Reflect::get(&socket, &"protocol".into()).ok());
         match protocol.filter(|protocol| protocol.is_string()) {
             Some(protocol) => {
-                protocol.as_string().is_some_and(|p| p.is_empty()) || self.host.protocols().includes(&protocol, 0)
+                protocol.as_string().is_some_and(|p| p.is_empty())
+                    || self.host.protocols().includes(&protocol, 0)
             }
             None => true,
         }
@@ -279,7 +285,11 @@ impl Link {
             true => self.host.gather(event, self.window(), room),
         };
         if total < 0.0 {
-            return self.inform(if total == -1.0 { Session::handle_text } else { Session::handle_too_large });
+            return self.inform(if total == -1.0 {
+                Session::handle_text
+            } else {
+                Session::handle_too_large
+            });
         }
         let total = total as usize;
         if gathering && total > 0 {
@@ -455,7 +465,9 @@ impl Link {
         if failed {
             // One that is closing does not throw: there is no close event to wait for.
             self.leave_socket(true);
-            self.inform(|session, now| session.handle_close(now, None, Some("the transport could not send")));
+            self.inform(|session, now| {
+                session.handle_close(now, None, Some("the transport could not send"))
+            });
         } else if sent {
             self.check_transport();
         }
@@ -464,7 +476,11 @@ impl Link {
     fn check_transport(&self) {
         let socket = self.inner().socket.clone();
         let Some(socket) = socket else { return };
-        let buffered = socket.unchecked_ref::<Buffer>().buffered_amount().ok().and_then(|amount| amount.as_f64());
+        let buffered = socket
+            .unchecked_ref::<Buffer>()
+            .buffered_amount()
+            .ok()
+            .and_then(|amount| amount.as_f64());
         let inner = &mut *self.inner();
         inner.session.handle_writable(inner.now, buffered.unwrap_or(0.0) as usize);
     }
@@ -548,7 +564,9 @@ impl Link {
                 self.inform(|session, now| session.handle_close(now, None, what));
             }
             (_, value) => {
-                let data = value.map(|data| data.dyn_into::<Uint8Array>().ok().map(|data| data.to_vec())).ok_or(());
+                let data = value
+                    .map(|data| data.dyn_into::<Uint8Array>().ok().map(|data| data.to_vec()))
+                    .ok_or(());
                 self.inform(|session, now| session.handle_auth(now, data));
             }
         }
@@ -613,12 +631,17 @@ impl Inner {
                 | u32::from(has_properties) << 8
                 | u32::from(message.assembled) << 9
                 | message.slot << 12;
-            self.words.extend_from_slice(&[head, base + message.payload.start, message.payload.len]);
+            self.words.extend_from_slice(&[
+                head,
+                base + message.payload.start,
+                message.payload.len,
+            ]);
             if message.qos != QoS::AtMostOnce {
                 self.words.push(message.sequence);
             }
             if has_properties {
-                self.words.extend_from_slice(&[base + message.properties.start, message.properties.len]);
+                self.words
+                    .extend_from_slice(&[base + message.properties.start, message.properties.len]);
             }
         }
     }
@@ -629,7 +652,11 @@ impl Inner {
         match event {
             Event::Slot { slot, topic, routes, identifiers } => {
                 let counts = [routes.len() as u32, identifiers.len() as u32];
-                self.words.extend_from_slice(&[record::SLOT | slot << 12, topic.as_ptr() as u32, topic.len() as u32]);
+                self.words.extend_from_slice(&[
+                    record::SLOT | slot << 12,
+                    topic.as_ptr() as u32,
+                    topic.len() as u32,
+                ]);
                 self.words.extend_from_slice(&counts);
                 self.words.extend_from_slice(&routes);
                 self.words.extend_from_slice(&identifiers);
@@ -669,12 +696,17 @@ pub fn strings(list: &Array) -> Vec<Rc<str>> {
 
 /// What `resolve` brings: `{ urls, credentials, dynamic }`, made by our own JavaScript.
 fn resolved(value: JsValue) -> Resolved {
-    let get = |object: &JsValue, name: &str| Reflect::get(object, &name.into()).unwrap_or(JsValue::UNDEFINED);
+    let get = |object: &JsValue, name: &str| {
+        Reflect::get(object, &name.into()).unwrap_or(JsValue::UNDEFINED)
+    };
     let mut credentials = Vec::new();
     for given in Array::from(&get(&value, "credentials")) {
         credentials.push(Credentials {
             username: get(&given, "username").as_string(),
-            password: get(&given, "password").dyn_into::<Uint8Array>().ok().map(|password| password.to_vec()),
+            password: get(&given, "password")
+                .dyn_into::<Uint8Array>()
+                .ok()
+                .map(|password| password.to_vec()),
         });
     }
     Resolved {

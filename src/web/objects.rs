@@ -71,7 +71,8 @@ impl<'a> Object<'a> {
         if !pairs.is_empty() {
             self.put("userProperties", Item::List(pairs));
         }
-        let identifiers: Vec<_> = properties.identifiers().map(|number| Item::Number(number.into())).collect();
+        let identifiers: Vec<_> =
+            properties.identifiers().map(|number| Item::Number(number.into())).collect();
         if !identifiers.is_empty() {
             self.put("subscriptionIdentifiers", Item::List(identifiers));
         }
@@ -157,7 +158,9 @@ pub fn event(event: &Event) -> JsValue {
         Event::Published { token, reason, properties } => {
             let mut result = Object::default();
             result.code("reasonCode", Some(*reason));
-            result.properties(properties.as_deref().map_or(Properties::EMPTY, |properties| properties.borrow()));
+            result.properties(
+                properties.as_deref().map_or(Properties::EMPTY, |properties| properties.borrow()),
+            );
             object.count("token", *token);
             object.put("result", Item::Object(result));
             "published"
@@ -301,7 +304,9 @@ fn server<'a>(server: &Server, properties: Properties<'a>) -> Object<'a> {
     object.flag("wildcardSubscriptionAvailable", server.wildcards);
     object.flag("subscriptionIdentifiersAvailable", server.identifiers);
     object.flag("sharedSubscriptionAvailable", server.shared);
-    for property in [Property::ResponseInformation, Property::ServerReference, Property::ReasonString] {
+    for property in
+        [Property::ResponseInformation, Property::ServerReference, Property::ReasonString]
+    {
         if let Some(text) = properties.text(property) {
             object.text(name(property), text);
         }
@@ -359,7 +364,10 @@ fn is_flag(property: Property) -> bool {
     use Property::*;
     matches!(
         property,
-        RetainAvailable | WildcardSubscriptionAvailable | SubscriptionIdentifierAvailable | SharedSubscriptionAvailable
+        RetainAvailable
+            | WildcardSubscriptionAvailable
+            | SubscriptionIdentifierAvailable
+            | SharedSubscriptionAvailable
     )
 }
 

@@ -8,9 +8,11 @@ import { eventually, join, next, numbered, observe, quick, story } from './suppo
 
 const library = new URL('../../pkg/node.js', import.meta.url).href
 
-story('end() clears the timer of a pending reconnect: the process exits by itself', async (t, protocolVersion) => {
-  const broker = await startMosquitto(t)
-  const output = run(`
+story(
+  'end() clears the timer of a pending reconnect: the process exits by itself',
+  async (t, protocolVersion) => {
+    const broker = await startMosquitto(t)
+    const output = run(`
     import { connect } from ${JSON.stringify(library)}
     const client = await connect(${JSON.stringify(broker.url)}, {
       protocolVersion: ${protocolVersion}, keepalive: 600, reconnect: { minDelay: 3_600_000, maxDelay: 3_600_000 },
@@ -21,45 +23,63 @@ story('end() clears the timer of a pending reconnect: the process exits by itsel
     })
     console.log('connected')
   `)
-  await eventually(() => broker.log.some((line) => line.startsWith('Sending CONNACK')), 'the child to connect')
-  await broker.kill()
-  equal(await output, 'connected\nclosed\n')
-})
+    await eventually(
+      () => broker.log.some((line) => line.startsWith('Sending CONNACK')),
+      'the child to connect',
+    )
+    await broker.kill()
+    equal(await output, 'connected\nclosed\n')
+  },
+)
 
 story('a process that has ended its client exits by itself', async (t, protocolVersion) => {
   const broker = await startMosquitto(t)
-  equal(await run(`
+  equal(
+    await run(`
     import { connect } from ${JSON.stringify(library)}
     const client = await connect(${JSON.stringify(broker.url)}, { protocolVersion: ${protocolVersion} })
     await client.subscribe('a/#', { qos: 2 }, () => {})
     await client.publish('a/b', 'x', { qos: 2, timeout: 3_600_000 })
     await client.end()
     console.log('done')
-  `), 'done\n')
+  `),
+    'done\n',
+  )
 })
 
 story('a process whose first connection fails exits by itself', async (t, protocolVersion) => {
   const broker = await startMosquitto(t)
   await broker.stop()
-  equal(await run(`
+  equal(
+    await run(`
     import { connect } from ${JSON.stringify(library)}
     await connect(${JSON.stringify(broker.url)}, { protocolVersion: ${protocolVersion} }).catch((error) => console.log(error.name, error.code, error.phase))
-  `), 'ConnectError CONNECTION_FAILED transport\n')
+  `),
+    'ConnectError CONNECTION_FAILED transport\n',
+  )
 })
 
-story('what was published just before end() is flushed before the connection closes', async (t, protocolVersion) => {
-  // Beyond its in-flight limit of 20, Mosquitto acknowledges 3.1.1 publishes of QoS 2 and loses them.
-  const broker = await startMosquitto(t, { config: 'max_inflight_messages 1000' })
-  const observer = await observe(t, broker, 'last/#')
-  const client = await join(t, broker.url, { protocolVersion })
+story(
+  'what was published just before end() is flushed before the connection closes',
+  async (t, protocolVersion) => {
+    // Beyond its in-flight limit of 20, Mosquitto acknowledges 3.1.1 publishes of QoS 2 and loses them.
+    const broker = await startMosquitto(t, { config: 'max_inflight_messages 1000' })
+    const observer = await observe(t, broker, 'last/#')
+    const client = await join(t, broker.url, { protocolVersion })
 
-  const words = numbered(150).map((text, index) => client.publish(`last/${index % 3}`, text, { qos: index % 3 }))
-  await client.end()
+    const words = numbered(150).map((text, index) =>
+      client.publish(`last/${index % 3}`, text, { qos: index % 3 }),
+    )
+    await client.end()
 
-  for (const { reasonCode } of await Promise.all(words)) equal(reasonCode, 0)
-  deepStrictEqual((await observer.texts(150)).toSorted((a, b) => a - b), numbered(150))
-  equal(client.state, 'closed')
-})
+    for (const { reasonCode } of await Promise.all(words)) equal(reasonCode, 0)
+    deepStrictEqual(
+      (await observer.texts(150)).toSorted((a, b) => a - b),
+      numbered(150),
+    )
+    equal(client.state, 'closed')
+  },
+)
 
 story('drain under a Receive Maximum of 1', async (t, protocolVersion) => {
   const broker = await startMosquitto(t, { config: 'max_inflight_messages 1' })
@@ -70,7 +90,8 @@ story('drain under a Receive Maximum of 1', async (t, protocolVersion) => {
   // On 3.1.1 there is no such limit for the client to keep, and Mosquitto loses what exceeds its own at QoS 2.
   const qos = (index) => (protocolVersion === 5 ? 1 + (index % 2) : 1)
 
-  for (const [index, text] of numbered(40).entries()) client.publish('drop', text, { qos: qos(index) }).then(() => acknowledged++)
+  for (const [index, text] of numbered(40).entries())
+    client.publish('drop', text, { qos: qos(index) }).then(() => acknowledged++)
   await client.drain()
 
   equal(acknowledged, 40)
@@ -79,39 +100,56 @@ story('drain under a Receive Maximum of 1', async (t, protocolVersion) => {
   deepStrictEqual(await observer.texts(40), numbered(40))
 })
 
-story('end() is bounded, even when the broker is frozen: what is pending rejects', async (t, protocolVersion) => {
-  const broker = await startMosquitto(t)
-  const client = await join(t, broker.url, { protocolVersion })
-  broker.freeze()
-  const pending = [client.publish('a', 'x', { qos: 1 }), client.publish('a', 'x', { qos: 2 }), client.subscribe('a', () => {}), client.drain()]
-  const refused = Promise.all(pending.map((promise) => rejects(promise, { name: 'ClosedError', code: 'CLOSED' })))
-  const closed = next(client, 'close')
+story(
+  'end() is bounded, even when the broker is frozen: what is pending rejects',
+  async (t, protocolVersion) => {
+    const broker = await startMosquitto(t)
+    const client = await join(t, broker.url, { protocolVersion })
+    broker.freeze()
+    const pending = [
+      client.publish('a', 'x', { qos: 1 }),
+      client.publish('a', 'x', { qos: 2 }),
+      client.subscribe('a', () => {}),
+      client.drain(),
+    ]
+    const refused = Promise.all(
+      pending.map((promise) => rejects(promise, { name: 'ClosedError', code: 'CLOSED' })),
+    )
+    const closed = next(client, 'close')
 
-  await client.end({ timeout: 500 })
+    await client.end({ timeout: 500 })
 
-  await refused
-  deepStrictEqual(await closed, [undefined])
-  equal(client.state, 'closed')
-})
+    await refused
+    deepStrictEqual(await closed, [undefined])
+    equal(client.state, 'closed')
+  },
+)
 
-story('end() while offline rejects what is queued, and says no more', async (t, protocolVersion) => {
-  const broker = await startMosquitto(t)
-  const client = await join(t, broker.url, { protocolVersion })
-  const disconnected = next(client, 'disconnect')
-  await broker.kill()
-  await disconnected
-  const queued = rejects(client.publish('a', 'x', { qos: 1 }), { name: 'ClosedError', code: 'CLOSED' })
-  const events = []
-  for (const event of ['connect', 'disconnect', 'reconnecting', 'error']) client.on(event, () => events.push(event))
+story(
+  'end() while offline rejects what is queued, and says no more',
+  async (t, protocolVersion) => {
+    const broker = await startMosquitto(t)
+    const client = await join(t, broker.url, { protocolVersion })
+    const disconnected = next(client, 'disconnect')
+    await broker.kill()
+    await disconnected
+    const queued = rejects(client.publish('a', 'x', { qos: 1 }), {
+      name: 'ClosedError',
+      code: 'CLOSED',
+    })
+    const events = []
+    for (const event of ['connect', 'disconnect', 'reconnecting', 'error'])
+      client.on(event, () => events.push(event))
 
-  const ended = client.end()
-  equal(client.end(), ended, 'a second call gets the first promise')
-  await ended
+    const ended = client.end()
+    equal(client.end(), ended, 'a second call gets the first promise')
+    await ended
 
-  await queued
-  await broker.start()
-  deepStrictEqual(events, [])
-})
+    await queued
+    await broker.start()
+    deepStrictEqual(events, [])
+  },
+)
 
 story('end() while a connection is being made', async (t, protocolVersion) => {
   const broker = await startMosquitto(t)
@@ -130,13 +168,21 @@ story('a signal that aborts ends the client with DISCONNECT', async (t, protocol
   const broker = await startMosquitto(t)
   const observer = await observe(t, broker, 'will')
   const controller = new AbortController()
-  const client = await connect(broker.url, { protocolVersion, clientId: 'mayfly', signal: controller.signal, will: { topic: 'will', payload: 'x' } })
+  const client = await connect(broker.url, {
+    protocolVersion,
+    clientId: 'mayfly',
+    signal: controller.signal,
+    will: { topic: 'will', payload: 'x' },
+  })
   const closed = next(client, 'close')
 
   controller.abort()
 
   await closed
-  await eventually(() => broker.log.some((line) => line.startsWith('Received DISCONNECT from mayfly')), 'the DISCONNECT')
+  await eventually(
+    () => broker.log.some((line) => line.startsWith('Received DISCONNECT from mayfly')),
+    'the DISCONNECT',
+  )
   ok(!client.connected)
   deepStrictEqual(observer.messages, [])
 })
@@ -144,9 +190,15 @@ story('a signal that aborts ends the client with DISCONNECT', async (t, protocol
 /** Runs a script in a process of its own, and resolves with what it printed when it has exited by itself. */
 function run(script) {
   return new Promise((resolve, reject) => {
-    execFile(process.execPath, ['--input-type=module', '--eval', script], { timeout: 30_000 }, (error, stdout, stderr) => {
-      if (error) reject(new Error(error.killed ? `did not exit by itself: ${stdout}${stderr}` : stderr))
-      else resolve(stdout)
-    })
+    execFile(
+      process.execPath,
+      ['--input-type=module', '--eval', script],
+      { timeout: 30_000 },
+      (error, stdout, stderr) => {
+        if (error)
+          reject(new Error(error.killed ? `did not exit by itself: ${stdout}${stderr}` : stderr))
+        else resolve(stdout)
+      },
+    )
   })
 }

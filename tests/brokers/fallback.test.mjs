@@ -15,7 +15,9 @@ async function startAedes(t) {
   const broker = await Aedes.createBroker()
   const server = createServer()
   const sockets = new WebSocketServer({ server, handleProtocols: () => 'mqtt' })
-  sockets.on('connection', (socket, request) => broker.handle(createWebSocketStream(socket), request))
+  sockets.on('connection', (socket, request) =>
+    broker.handle(createWebSocketStream(socket), request),
+  )
   server.listen(0, '127.0.0.1')
   await once(server, 'listening')
   t.after(async () => {
@@ -44,9 +46,18 @@ test('MQTT 3.1.1: auto falls back to it with Aedes, and remembers it [MQTT3-7.0.
   equal(client.server.protocolVersion, 4)
   equal(broker.connections(), 2)
   const received = []
-  await client.subscribe('a/#', { qos: 2 }, (message) => void received.push([message.topic, message.text(), message.qos]))
-  for (const qos of [0, 1, 2]) await client.publish('a/ü', `${qos}`, { qos, properties: { contentType: 'left out' } })
-  await exactly(received, [['a/ü', '0', 0], ['a/ü', '1', 1], ['a/ü', '2', 2]])
+  await client.subscribe(
+    'a/#',
+    { qos: 2 },
+    (message) => void received.push([message.topic, message.text(), message.qos]),
+  )
+  for (const qos of [0, 1, 2])
+    await client.publish('a/ü', `${qos}`, { qos, properties: { contentType: 'left out' } })
+  await exactly(received, [
+    ['a/ü', '0', 0],
+    ['a/ü', '1', 1],
+    ['a/ü', '2', 2],
+  ])
 
   const back = next(client, 'connect')
   broker.cut()
@@ -60,10 +71,16 @@ test('MQTT 3.1.1: auto falls back to it with Aedes, and remembers it [MQTT3-7.0.
 
 test('MQTT 5 and nothing else is refused by Aedes, once', async (t) => {
   const broker = await startAedes(t)
-  await rejects(connect(broker.url, { protocolVersion: 5, reconnect: { minDelay: 10, initial: true } }), (error) => {
-    deepStrictEqual([error.name, error.code, error.reasonCode, error.retryable], ['ConnectError', 'CONNECTION_REFUSED', 0x84, false])
-    return true
-  })
+  await rejects(
+    connect(broker.url, { protocolVersion: 5, reconnect: { minDelay: 10, initial: true } }),
+    (error) => {
+      deepStrictEqual(
+        [error.name, error.code, error.reasonCode, error.retryable],
+        ['ConnectError', 'CONNECTION_REFUSED', 0x84, false],
+      )
+      return true
+    },
+  )
   await quiet()
   equal(broker.connections(), 1)
 })

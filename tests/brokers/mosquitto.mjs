@@ -48,7 +48,9 @@ class Mosquitto {
       try {
         return await this.start()
       } catch (error) {
-        const taken = this.log.some((line) => /address already in use|unable to create websockets listener/i.test(line))
+        const taken = this.log.some((line) =>
+          /address already in use|unable to create websockets listener/i.test(line),
+        )
         if (!taken || attempt === 5) throw error
       }
     }
@@ -79,7 +81,8 @@ class Mosquitto {
     const start = this.log.length
     const loops = () => this.log.slice(start).some((line) => line.startsWith('New connection from'))
     while (!(await accepts(this.wsPort)) || !(await accepts(this.tcpPort)) || !loops()) {
-      if (!this.running) throw new Error(`mosquitto does not start:\n${this.log.slice(-5).join('\n')}`)
+      if (!this.running)
+        throw new Error(`mosquitto does not start:\n${this.log.slice(-5).join('\n')}`)
       await sleep(20)
     }
   }
@@ -167,9 +170,16 @@ export function passwordFile(users) {
 export async function onlySubscribesTo(filter, { username, password }) {
   const { salt, hash, iterations } = hashed(password)
   const security = {
-    defaultACLAccess: { publishClientSend: true, publishClientReceive: true, subscribe: false, unsubscribe: true },
+    defaultACLAccess: {
+      publishClientSend: true,
+      publishClientReceive: true,
+      subscribe: false,
+      unsubscribe: true,
+    },
     clients: [{ username, salt, password: hash, iterations, roles: [{ rolename: 'reader' }] }],
-    roles: [{ rolename: 'reader', acls: [{ acltype: 'subscribePattern', topic: filter, allow: true }] }],
+    roles: [
+      { rolename: 'reader', acls: [{ acltype: 'subscribePattern', topic: filter, allow: true }] },
+    ],
   }
   return {
     config: `allow_anonymous false\nplugin ${await dynamicSecurity()}\nplugin_opt_config_file {dir}/security.json`,
@@ -250,7 +260,10 @@ class Proxy {
     const broker = net.connect(this.#port, '127.0.0.1')
     const link = { client, broker }
     this.#links.add(link)
-    for (const [one, other] of [[client, broker], [broker, client]]) {
+    for (const [one, other] of [
+      [client, broker],
+      [broker, client],
+    ]) {
       one.setNoDelay()
       one.pipe(other)
       one.on('error', () => {})

@@ -9,7 +9,9 @@ import { connect } from '../../pkg/node.js'
 /** A test for each protocol version. */
 export function story(title, tell, only = [5, 4]) {
   for (const version of only) {
-    test(`MQTT ${version === 5 ? '5' : '3.1.1'}: ${title}`, { timeout: 60_000 }, (t) => tell(t, version))
+    test(`MQTT ${version === 5 ? '5' : '3.1.1'}: ${title}`, { timeout: 60_000 }, (t) =>
+      tell(t, version),
+    )
   }
 }
 
@@ -25,12 +27,21 @@ export const quick = { minDelay: 100, maxDelay: 500 }
 
 /** Options for a session that the broker keeps while its client is away. */
 export function lasting(version, clientId) {
-  return { protocolVersion: version, clientId, clean: false, ...(version === 5 && { properties: { sessionExpiryInterval: 300 } }) }
+  return {
+    protocolVersion: version,
+    clientId,
+    clean: false,
+    ...(version === 5 && { properties: { sessionExpiryInterval: 300 } }),
+  }
 }
 
 /** An independent client (MQTT.js over TCP, MQTT 5) that keeps what the broker sends for a filter. */
 export async function observe(t, broker, filter, credentials) {
-  const client = await mqtt.connectAsync(`mqtt://127.0.0.1:${broker.tcpPort}`, { protocolVersion: 5, reconnectPeriod: 0, ...credentials })
+  const client = await mqtt.connectAsync(`mqtt://127.0.0.1:${broker.tcpPort}`, {
+    protocolVersion: 5,
+    reconnectPeriod: 0,
+    ...credentials,
+  })
   client.on('error', () => {})
   t.after(() => client.endAsync(true))
   const messages = []
@@ -43,7 +54,10 @@ export async function observe(t, broker, filter, credentials) {
     publish: (topic, payload, options) => client.publishAsync(topic, payload, options),
     /** The texts, once there are `count` of them. */
     texts: async (count) => {
-      await eventually(() => messages.length >= count, () => `${count} messages at the observer: ${messages.length}`)
+      await eventually(
+        () => messages.length >= count,
+        () => `${count} messages at the observer: ${messages.length}`,
+      )
       return messages.map(({ text }) => text)
     },
   }
@@ -53,14 +67,18 @@ export async function observe(t, broker, filter, credentials) {
 export async function eventually(isSo, what, timeout = 20_000) {
   const deadline = Date.now() + timeout
   while (!isSo()) {
-    if (Date.now() > deadline) throw new Error(`not in ${timeout} ms: ${typeof what === 'function' ? what() : what}`)
+    if (Date.now() > deadline)
+      throw new Error(`not in ${timeout} ms: ${typeof what === 'function' ? what() : what}`)
     await sleep(10)
   }
 }
 
 /** Waits until an array has `expected` in it, and then a little for what should not come. */
 export async function exactly(actual, expected) {
-  await eventually(() => actual.length >= expected.length, () => `${expected.length} entries: ${JSON.stringify(actual)}`)
+  await eventually(
+    () => actual.length >= expected.length,
+    () => `${expected.length} entries: ${JSON.stringify(actual)}`,
+  )
   await quiet()
   deepStrictEqual(actual, expected)
 }

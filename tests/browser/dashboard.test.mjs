@@ -14,10 +14,19 @@ const FREE = ['--port', '0', '--broker-port', '0', '--tcp-port', '0']
 /** Runs `npm start` in a process group of its own, as a terminal does; resolves when it says that it runs. */
 async function start(...args) {
   const began = Date.now()
-  const child = spawn('npm', ['start', '--', ...args], { cwd: root, detached: true, stdio: ['ignore', 'pipe', 'pipe'] })
+  const child = spawn('npm', ['start', '--', ...args], {
+    cwd: root,
+    detached: true,
+    stdio: ['ignore', 'pipe', 'pipe'],
+  })
   const run = { child, output: '', interrupt: () => process.kill(-child.pid, 'SIGINT') }
-  for (const stream of [child.stdout, child.stderr]) stream.on('data', (text) => (run.output += text))
-  await eventually(() => run.output.includes('Try\n') || child.exitCode !== null, () => run.output, 120_000)
+  for (const stream of [child.stdout, child.stderr])
+    stream.on('data', (text) => (run.output += text))
+  await eventually(
+    () => run.output.includes('Try\n') || child.exitCode !== null,
+    () => run.output,
+    120_000,
+  )
   assert.equal(child.exitCode, null, run.output)
   run.took = Date.now() - began
   run.page = /http:\S+/.exec(run.output)[0]
@@ -36,7 +45,8 @@ async function stop({ child, interrupt }) {
 async function eventually(isSo, what, timeout = 20_000) {
   const deadline = Date.now() + timeout
   while (!(await isSo())) {
-    if (Date.now() > deadline) throw new Error(`not in ${timeout} ms: ${typeof what === 'function' ? await what() : what}`)
+    if (Date.now() > deadline)
+      throw new Error(`not in ${timeout} ms: ${typeof what === 'function' ? await what() : what}`)
     await sleep(50)
   }
 }
@@ -47,7 +57,15 @@ async function observe(t, url, filter) {
   const messages = []
   client.on('message', (topic, payload) => messages.push(`${topic} ${payload}`))
   if (filter) await client.subscribeAsync(filter, { qos: 1 })
-  return { client, messages, has: (message) => eventually(() => messages.includes(message), () => `${message} among ${messages}`) }
+  return {
+    client,
+    messages,
+    has: (message) =>
+      eventually(
+        () => messages.includes(message),
+        () => `${message} among ${messages}`,
+      ),
+  }
 }
 
 describe('the dashboard on Mosquitto', () => {
@@ -57,15 +75,28 @@ describe('the dashboard on Mosquitto', () => {
 
   async function open(t, options) {
     const browser = await startChromium(t)
-    const opened = await openPage(browser, run.page, { viewport: { width: 1400, height: 900 }, ...options })
+    const opened = await openPage(browser, run.page, {
+      viewport: { width: 1400, height: 900 },
+      ...options,
+    })
     const { page } = opened
     await page.waitForSelector('#state[data-state="connected"]', { timeout: 20_000 })
-    return { ...opened, device: (name, state) => page.waitForSelector(`#devices li.${state}:has-text("${name}")`, { timeout: 30_000 }) }
+    return {
+      ...opened,
+      device: (name, state) =>
+        page.waitForSelector(`#devices li.${state}:has-text("${name}")`, { timeout: 30_000 }),
+    }
   }
 
   test('shows the fleet live', async (t) => {
     const { page, problems, device } = await open(t)
-    for (const name of ['home/garden/weather', 'home/kitchen/lamp', 'home/living-room/climate', 'home/utility/meter']) await device(name, 'online')
+    for (const name of [
+      'home/garden/weather',
+      'home/kitchen/lamp',
+      'home/living-room/climate',
+      'home/utility/meter',
+    ])
+      await device(name, 'online')
     await page.waitForSelector('.node:has-text("temperature")')
     await page.waitForSelector('.message:has-text("home/utility/meter/power")')
     assert.match(await page.textContent('#state-text'), /Connected, MQTT 5\.0/)
@@ -76,7 +107,9 @@ describe('the dashboard on Mosquitto', () => {
     await eventually(async () => (await total()) !== before, 'new messages')
     await page.click('.node:has-text("power")')
     await page.click('text=JSON')
-    await page.waitForFunction(() => document.getElementById('payload').textContent.includes('"watts": '))
+    await page.waitForFunction(() =>
+      document.getElementById('payload').textContent.includes('"watts": '),
+    )
     await page.screenshot({ path: 'target/dashboard.png' })
     assert.deepEqual(problems, [])
   })
@@ -118,7 +151,9 @@ describe('the dashboard on Mosquitto', () => {
     // Its branch alone: the list of all moves on under a click.
     await page.click('.node:has-text("onerror")')
     await page.click('.message:has-text("onerror")')
-    await page.waitForFunction(() => document.getElementById('payload').textContent.includes('onerror'))
+    await page.waitForFunction(() =>
+      document.getElementById('payload').textContent.includes('onerror'),
+    )
     assert.equal(await page.locator('main img, main b').count(), 0)
     assert.equal(await page.title(), 'wasmqtt dashboard')
     assert.deepEqual(problems, [])
@@ -130,14 +165,20 @@ describe('the dashboard on Mosquitto', () => {
     const elements = () => page.evaluate(() => document.querySelectorAll('*').length)
     let sent = 0
     for (const until = Date.now() + 4_000; Date.now() < until; await sleep(10)) {
-      for (let at = 0; at < 40; at++) client.publish(`flood/${sent % 100}/${sent % 3_000}`, String(sent++))
+      for (let at = 0; at < 40; at++)
+        client.publish(`flood/${sent % 100}/${sent % 3_000}`, String(sent++))
     }
-    const frames = await page.evaluate(() => new Promise((resolve) => {
-      let seen = 0
-      const end = performance.now() + 1_000
-      const frame = () => (seen++, performance.now() < end ? requestAnimationFrame(frame) : resolve(seen))
-      requestAnimationFrame(frame)
-    }))
+    const frames = await page.evaluate(
+      () =>
+        new Promise((resolve) => {
+          let seen = 0
+          const end = performance.now() + 1_000
+          const frame = () => (
+            seen++, performance.now() < end ? requestAnimationFrame(frame) : resolve(seen)
+          )
+          requestAnimationFrame(frame)
+        }),
+    )
     assert.ok(frames >= 10, `${frames} frames in a second`)
     assert.ok((await elements()) < 2_500, `${await elements()} elements`)
     await page.waitForSelector('.node:has-text("flood")')
@@ -198,7 +239,14 @@ describe('the dashboard on Mosquitto', () => {
 
   test('a busy port gets a message and another port; Ctrl-C frees all of them', async (t) => {
     const { port } = new URL(run.page)
-    const second = await start('--port', port, '--broker-port', new URL(run.websocket).port, '--tcp-port', new URL(run.mqtt).port)
+    const second = await start(
+      '--port',
+      port,
+      '--broker-port',
+      new URL(run.websocket).port,
+      '--tcp-port',
+      new URL(run.mqtt).port,
+    )
     t.after(() => stop(second))
     assert.ok(second.took < 5_000, `ready after ${second.took} ms`)
     assert.ok(second.output.includes(`Port ${port} is in use`), second.output)
@@ -207,7 +255,8 @@ describe('the dashboard on Mosquitto', () => {
     const began = Date.now()
     await stop(second)
     assert.ok(Date.now() - began < 5_000, 'slow to stop')
-    for (const url of [second.page, second.websocket, second.mqtt]) assert.ok(!(await accepts(new URL(url).port)), `${url} still open`)
+    for (const url of [second.page, second.websocket, second.mqtt])
+      assert.ok(!(await accepts(new URL(url).port)), `${url} still open`)
   })
 })
 
@@ -215,7 +264,8 @@ test('it stops when npm is asked to', async (t) => {
   const run = await start(...FREE)
   t.after(() => stop(run))
   run.child.kill('SIGTERM')
-  for (const url of [run.page, run.websocket, run.mqtt]) await eventually(async () => !(await accepts(new URL(url).port)), `${url} is closed`)
+  for (const url of [run.page, run.websocket, run.mqtt])
+    await eventually(async () => !(await accepts(new URL(url).port)), `${url} is closed`)
 })
 
 test('the dashboard on the built-in broker: 3.1.1, and it says so', async (t) => {
@@ -236,12 +286,22 @@ test('only the page and the package are served', async (t) => {
   const get = (path) => fetch(new URL(path, run.page))
   assert.match((await get('/pkg/index.js')).headers.get('content-type'), /^text\/javascript/)
   assert.equal((await get('/pkg/wasmqtt.wasm')).headers.get('content-type'), 'application/wasm')
-  for (const path of ['/package.json', '/scripts/start.mjs', '/pkg/%2e%2e/package.json', '/..%2fpackage.json', '/pkg/..%2fpackage.json', '/.git/config']) assert.equal((await get(path)).status, 404, path)
+  for (const path of [
+    '/package.json',
+    '/scripts/start.mjs',
+    '/pkg/%2e%2e/package.json',
+    '/..%2fpackage.json',
+    '/pkg/..%2fpackage.json',
+    '/.git/config',
+  ])
+    assert.equal((await get(path)).status, 404, path)
 })
 
 function accepts(port) {
   return new Promise((resolve) => {
-    const socket = connectTcp(port, '127.0.0.1', () => resolve(true)).on('error', () => resolve(false))
+    const socket = connectTcp(port, '127.0.0.1', () => resolve(true)).on('error', () =>
+      resolve(false),
+    )
     socket.on('connect', () => socket.destroy())
   })
 }

@@ -37,8 +37,19 @@ impl Cases {
     fn add(&mut self, what: &str, version: Version, packet: Vec<u8>, codec: Verdict) {
         if self.seen.insert((version, packet.clone())) {
             let session = codec.and_then(|()| from_server(version, &packet));
-            let session = if of_client(packet[0]) && !is_framing_fault(&packet) { Err(PROTOCOL) } else { session };
-            self.list.push(Case { what: what.to_owned(), version, packet, codec, session, holds: None });
+            let session = if of_client(packet[0]) && !is_framing_fault(&packet) {
+                Err(PROTOCOL)
+            } else {
+                session
+            };
+            self.list.push(Case {
+                what: what.to_owned(),
+                version,
+                packet,
+                codec,
+                session,
+                holds: None,
+            });
         }
     }
 }
@@ -56,7 +67,9 @@ fn from_server(version: Version, packet: &[u8]) -> Verdict {
                 && disconnect.reason != ReasonCode::DISCONNECT_WITH_WILL_MESSAGE
                 && disconnect.properties.get(Property::SessionExpiryInterval).is_none()
         }
-        Packet::ConnAck(connack) => matches!(connack.properties.text(Property::AuthenticationMethod), None | Some("m")),
+        Packet::ConnAck(connack) => {
+            matches!(connack.properties.text(Property::AuthenticationMethod), None | Some("m"))
+        }
         // As a challenge, in the exchange that the client began by this method.
         Packet::Auth(auth) => {
             auth.reason == ReasonCode::CONTINUE_AUTHENTICATION
@@ -107,14 +120,19 @@ fn shapes(version: Version) -> Vec<Shape> {
     use Part::*;
     let mut shapes = Vec::new();
     let mut add = |name, first, parts: Vec<Part>| {
-        let parts = parts.into_iter().filter(|part| version == V5 || !matches!(part, Block(_))).collect();
+        let parts =
+            parts.into_iter().filter(|part| version == V5 || !matches!(part, Block(_))).collect();
         shapes.push(Shape { name, first, parts });
     };
     add(
         "CONNECT",
         0x10,
         vec![
-            Flags(if version == V5 { "00 04 'MQTT' 05 CE 00 0A" } else { "00 04 'MQTT' 04 CE 00 0A" }),
+            Flags(if version == V5 {
+                "00 04 'MQTT' 05 CE 00 0A"
+            } else {
+                "00 04 'MQTT' 04 CE 00 0A"
+            }),
             Block("21 00 14"),
             Text("id"),
             Block("18 00 00 00 05"),
@@ -230,7 +248,8 @@ fn cases() -> Vec<Case> {
         subscribe_options(&mut cases, version);
     }
     for carrier in CARRIERS {
-        let name = |what: &str, property: Property| format!("{what} {property:?} in {:02x}", carrier.1);
+        let name =
+            |what: &str, property: Property| format!("{what} {property:?} in {:02x}", carrier.1);
         property_places(&mut cases, carrier, &name);
         property_faults(&mut cases, carrier, &name);
         property_values(&mut cases, carrier, &name);
@@ -261,14 +280,26 @@ fn first_bytes(cases: &mut Cases, version: Version, shape: &Shape) {
 fn lengths(cases: &mut Cases, version: Version, shape: &Shape) {
     let (name, first, body) = (shape.name, shape.first, shape.body());
     for end in 0..body.len() {
-        cases.add(&format!("{name} cut at {end}"), version, framed(first, &body[..end]), shape.cut(end));
+        cases.add(
+            &format!("{name} cut at {end}"),
+            version,
+            framed(first, &body[..end]),
+            shape.cut(end),
+        );
     }
     // A longer payload is a payload; one more code is one.
     if !matches!(shape.parts.last(), Some(Part::Payload(_) | Part::Codes(_))) {
-        cases.add(&format!("{name} and more"), version, framed(first, &[&body[..], &[0]].concat()), Err(MALFORMED));
+        cases.add(
+            &format!("{name} and more"),
+            version,
+            framed(first, &[&body[..], &[0]].concat()),
+            Err(MALFORMED),
+        );
     }
     let length = body.len() as u8;
-    for header in [&[length | 0x80, 0][..], &[length | 0x80, 0x80, 0], &[length | 0x80, 0x80, 0x80, 0]] {
+    for header in
+        [&[length | 0x80, 0][..], &[length | 0x80, 0x80, 0], &[length | 0x80, 0x80, 0x80, 0]]
+    {
         let what = format!("{name} with a length that is not the shortest");
         cases.add(&what, version, [&[first], header, &body].concat(), Err(MALFORMED));
     }
@@ -281,7 +312,12 @@ fn lengths(cases: &mut Cases, version: Version, shape: &Shape) {
 fn fields(cases: &mut Cases, version: Version, shape: &Shape, at: usize) {
     let part = &shape.parts[at];
     let mut add = |what: &str, other: &[u8], verdict| {
-        cases.add(&format!("{what} in part {at} of {}", shape.name), version, shape.with(at, other), verdict);
+        cases.add(
+            &format!("{what} in part {at} of {}", shape.name),
+            version,
+            shape.with(at, other),
+            verdict,
+        );
     };
     match part {
         Part::Id => {
@@ -336,7 +372,18 @@ fn fields(cases: &mut Cases, version: Version, shape: &Shape, at: usize) {
                     ] {
                         add("bad filter", &field(filter.as_bytes()), Err(MALFORMED));
                     }
-                    for filter in ["#", "+", "/", "+/+", "a/#", "/#", "+/a/#", "$share/g/#", "$share/g//", "$SYS/+"] {
+                    for filter in [
+                        "#",
+                        "+",
+                        "/",
+                        "+/+",
+                        "a/#",
+                        "/#",
+                        "+/a/#",
+                        "$share/g/#",
+                        "$share/g//",
+                        "$SYS/+",
+                    ] {
                         add("filter", &field(filter.as_bytes()), Ok(()));
                     }
                 }
@@ -347,7 +394,11 @@ fn fields(cases: &mut Cases, version: Version, shape: &Shape, at: usize) {
                 add("data", &field(&LONG[..length]), Ok(()));
             }
             for length in [0xFFFFu16, 0x0100] {
-                add("data past the end", &[&length.to_be_bytes()[..], b"a"].concat(), Err(MALFORMED));
+                add(
+                    "data past the end",
+                    &[&length.to_be_bytes()[..], b"a"].concat(),
+                    Err(MALFORMED),
+                );
             }
         }
         Part::Reason(_) if version == V4 => {
@@ -372,7 +423,11 @@ fn fields(cases: &mut Cases, version: Version, shape: &Shape, at: usize) {
             let whole = part.bytes();
             add("no properties", &[0], Ok(()));
             for length in [whole[0] + 1, whole[0] - 1] {
-                add("properties that end elsewhere", &[&[length], &whole[1..]].concat(), Err(MALFORMED));
+                add(
+                    "properties that end elsewhere",
+                    &[&[length], &whole[1..]].concat(),
+                    Err(MALFORMED),
+                );
             }
             for length in ["80 00", "80 80 00", "FF FF FF 7F", "FF FF FF FF 7F", "80 80 80 80 00"] {
                 add("length of properties", &bytes(length), Err(MALFORMED));
@@ -404,7 +459,12 @@ fn connect(cases: &mut Cases, version: Version) {
             || if has(0x04) { flags >> 3 & 3 == 3 } else { has(0x38) }
             || version == V4 && has(0x40) && !has(0x80);
         let verdict = if wrong { Err(MALFORMED) } else { Ok(()) };
-        cases.add(&format!("CONNECT with flags {flags:02x}"), version, framed(0x10, &body), verdict);
+        cases.add(
+            &format!("CONNECT with flags {flags:02x}"),
+            version,
+            framed(0x10, &body),
+            verdict,
+        );
     }
     for (name, level) in [
         ("MQTT", 0),
@@ -434,7 +494,12 @@ fn connack(cases: &mut Cases, version: Version) {
     let refusals = if version == V5 { reasons(0x20)[1..].to_vec() } else { vec![1, 2, 3, 4, 5] };
     for code in refusals {
         let packet = framed(0x20, &[&[1, code], block].concat());
-        cases.add(&format!("session present in refusal {code:02x}"), version, packet, Err(PROTOCOL));
+        cases.add(
+            &format!("session present in refusal {code:02x}"),
+            version,
+            packet,
+            Err(PROTOCOL),
+        );
     }
 }
 
@@ -451,7 +516,12 @@ fn subscribe_options(cases: &mut Cases, version: Version) {
                 Ok(())
             };
             let body = [head, &field(filter.as_bytes()), &[bits]].concat();
-            cases.add(&format!("SUBSCRIBE {filter} with {bits:02x}"), version, framed(0x82, &body), verdict);
+            cases.add(
+                &format!("SUBSCRIBE {filter} with {bits:02x}"),
+                version,
+                framed(0x82, &body),
+                verdict,
+            );
         }
     }
 }
@@ -482,9 +552,19 @@ fn property_places(cases: &mut Cases, carrier: &Carrier, name: Name) {
             _ => false,
         };
         let twice = [&one[..], &bytes(text)].concat();
-        cases.add(&name("two", *property), V5, carry(&twice), if repeats { Ok(()) } else { Err(PROTOCOL) });
+        cases.add(
+            &name("two", *property),
+            V5,
+            carry(&twice),
+            if repeats { Ok(()) } else { Err(PROTOCOL) },
+        );
         let apart = [&one[..], &bytes("26 00 01 'k' 00 01 'v'"), &bytes(text)].concat();
-        cases.add(&name("two apart", *property), V5, carry(&apart), if repeats { Ok(()) } else { Err(PROTOCOL) });
+        cases.add(
+            &name("two apart", *property),
+            V5,
+            carry(&apart),
+            if repeats { Ok(()) } else { Err(PROTOCOL) },
+        );
     }
 }
 
@@ -502,14 +582,21 @@ fn property_faults(cases: &mut Cases, carrier: &Carrier, name: Name) {
         }
         let one = bytes(text);
         for end in 1..one.len() {
-            cases.add(&name(&format!("{end} bytes of"), *property), V5, carry(&one[..end]), Err(MALFORMED));
+            cases.add(
+                &name(&format!("{end} bytes of"), *property),
+                V5,
+                carry(&one[..end]),
+                Err(MALFORMED),
+            );
         }
         let id = [*property as u8];
         let mut add = |what: &str, value: &[u8], reason| {
             cases.add(&name(what, *property), V5, carry(&[&id, value].concat()), Err(reason));
         };
         match value {
-            Byte(_) => [2, 3, 0x7F, 0x80, 0xFF].iter().for_each(|byte| add("value of", &[*byte], PROTOCOL)),
+            Byte(_) => {
+                [2, 3, 0x7F, 0x80, 0xFF].iter().for_each(|byte| add("value of", &[*byte], PROTOCOL))
+            }
             Varint(_) => {
                 add("0 for", &[0], PROTOCOL);
                 for long in ["81 00", "80 00", "FF FF FF FF 7F", "80 80 80 80 01", "FF"] {
@@ -553,19 +640,32 @@ fn property_values(cases: &mut Cases, carrier: &Carrier, name: Name) {
         }
         let values: Vec<Value<'static>> = match (property, example) {
             (_, Byte(_)) => [0, 1].map(Byte).into(),
-            (Property::ReceiveMaximum | Property::TopicAlias, _) => [1, 255, 256, 65_535].map(Two).into(),
+            (Property::ReceiveMaximum | Property::TopicAlias, _) => {
+                [1, 255, 256, 65_535].map(Two).into()
+            }
             (_, Two(_)) => [0, 1, 255, 256, 65_535].map(Two).into(),
             (Property::MaximumPacketSize, _) => [1, 255, 65_536, u32::MAX].map(Four).into(),
             (_, Four(_)) => [0, 1, 255, 65_536, u32::MAX].map(Four).into(),
-            (_, Varint(_)) => [1, 127, 128, 16_383, 16_384, 2_097_151, 2_097_152, 268_435_455].map(Varint).into(),
+            (_, Varint(_)) => {
+                [1, 127, 128, 16_383, 16_384, 2_097_151, 2_097_152, 268_435_455].map(Varint).into()
+            }
             (Property::ResponseTopic, _) => ["/", "a/b", "$SYS/x", long_text()].map(Text).into(),
-            (_, Text(_)) => ["", "m", "\u{FEFF}x", "\u{10FFFF}", "a/#", long_text()].map(Text).into(),
+            (_, Text(_)) => {
+                ["", "m", "\u{FEFF}x", "\u{10FFFF}", "a/#", long_text()].map(Text).into()
+            }
             (_, Binary(_)) => [&[][..], &[0], &[0xFF, 0, 0xC0], &LONG].map(Binary).into(),
             (_, Pair(..)) => {
                 let long = long_text();
-                [("", ""), ("k", ""), ("", "v"), ("__proto__", "\u{FEFF}"), (long, "v"), ("k", long)]
-                    .map(|(name, value)| Pair(name, value))
-                    .into()
+                [
+                    ("", ""),
+                    ("k", ""),
+                    ("", "v"),
+                    ("__proto__", "\u{FEFF}"),
+                    (long, "v"),
+                    ("k", long),
+                ]
+                .map(|(name, value)| Pair(name, value))
+                .into()
             }
         };
         for value in values {
@@ -618,10 +718,17 @@ fn at_the_codec() {
                 Packet::decode(*version, *first, body)
             }
         };
-        assert_eq!(result.as_ref().map(|_| ()).map_err(|error| error.reason), *codec, "{what}: {packet:02x?}");
+        assert_eq!(
+            result.as_ref().map(|_| ()).map_err(|error| error.reason),
+            *codec,
+            "{what}: {packet:02x?}"
+        );
         let Ok(decoded) = result else { continue };
         let again = encode(*version, &decoded);
-        assert!(again == *packet || is_long_form(*version, packet) && again.len() < packet.len(), "{what}");
+        assert!(
+            again == *packet || is_long_form(*version, packet) && again.len() < packet.len(),
+            "{what}"
+        );
         assert_eq!(decode(*version, &again), Ok(decoded.clone()), "{what}");
         if let Some((property, value)) = holds {
             assert_eq!(block_of(&decoded, *property), Some(*value), "{what}");
@@ -633,7 +740,11 @@ fn at_the_codec() {
 
 /// A reason code of 0 that could have been left out.
 fn is_long_form(version: Version, packet: &[u8]) -> bool {
-    version == V5 && matches!((packet[0] >> 4, &packet[2..]), (4..=7, [_, _, 0] | [_, _, _, 0]) | (14, [0] | [_, 0]))
+    version == V5
+        && matches!(
+            (packet[0] >> 4, &packet[2..]),
+            (4..=7, [_, _, 0] | [_, _, _, 0]) | (14, [0] | [_, 0])
+        )
 }
 
 /// The property in the packet's block, or in that of its will.
@@ -645,9 +756,10 @@ fn block_of<'a>(packet: &Packet<'a>, property: Property) -> Option<Value<'a>> {
         },
         Packet::ConnAck(packet) => packet.properties,
         Packet::Publish(packet) => packet.properties,
-        Packet::PubAck(packet) | Packet::PubRec(packet) | Packet::PubRel(packet) | Packet::PubComp(packet) => {
-            packet.properties
-        }
+        Packet::PubAck(packet)
+        | Packet::PubRec(packet)
+        | Packet::PubRel(packet)
+        | Packet::PubComp(packet) => packet.properties,
         Packet::Subscribe(packet) => packet.properties,
         Packet::SubAck(packet) | Packet::UnsubAck(packet) => packet.properties,
         Packet::Unsubscribe(packet) => packet.properties,
@@ -676,12 +788,16 @@ fn at_the_session() {
 
 /// A client to which such a packet may come: CONNACK and AUTH where it connects, the others where it is connected.
 fn client(case: &Case) -> support::Pair {
-    let mut options = format!("clientId=me clean=false protocolVersion={}", if case.version == V5 { 5 } else { 4 });
+    let mut options = format!(
+        "clientId=me clean=false protocolVersion={}",
+        if case.version == V5 { 5 } else { 4 }
+    );
     options += " properties.topicAliasMaximum=65535";
     let method = case.packet[0] == 0xF0
         || case.packet[0] == 0x20
             && case.version == V5
-            && decode(V5, &case.packet).is_ok_and(|packet| block_of(&packet, Property::AuthenticationMethod).is_some());
+            && decode(V5, &case.packet)
+                .is_ok_and(|packet| block_of(&packet, Property::AuthenticationMethod).is_some());
     if method {
         options += " authentication.method=m";
     }
@@ -725,7 +841,11 @@ fn judge(pair: &mut support::Pair, case: &Case) {
         Packet::Auth(_) => assert_eq!((state, errors), (State::Connecting, vec![]), "{what}"),
         // Of nothing: told, and no harm.
         Packet::PubAck(_) | Packet::SubAck(_) | Packet::UnsubAck(_) => {
-            assert_eq!((state, errors), (State::Connected, vec![ErrorCode::ProtocolError]), "{what}");
+            assert_eq!(
+                (state, errors),
+                (State::Connected, vec![ErrorCode::ProtocolError]),
+                "{what}"
+            );
         }
         _ => assert_eq!((state, errors), (State::Connected, vec![]), "{what}"),
     }
@@ -738,7 +858,8 @@ fn before_connack() {
         for shape in shapes(version).iter().filter(|shape| !matches!(shape.first, 0x20 | 0xF0)) {
             let what = format!("{} before CONNACK", shape.name);
             let packet = shape.packet();
-            let case = Case { what, version, packet, codec: Ok(()), session: Err(PROTOCOL), holds: None };
+            let case =
+                Case { what, version, packet, codec: Ok(()), session: Err(PROTOCOL), holds: None };
             let number = if version == V5 { 5 } else { 4 };
             let mut pair = support::Pair::new(&format!("protocolVersion={number}"));
             pair.connect();
@@ -753,13 +874,23 @@ fn before_connack() {
 #[test]
 fn above_the_maximum_packet_size() {
     for version in [V4, V5] {
-        for shape in shapes(version).iter().filter(|shape| !of_client(shape.first) && shape.first != 0xF0) {
+        for shape in
+            shapes(version).iter().filter(|shape| !of_client(shape.first) && shape.first != 0xF0)
+        {
             let packet = shape.packet();
             let number = if version == V5 { 5 } else { 4 };
             let play = |limit: usize, bytes: &[u8], verdict| {
                 let what = format!("{} with a limit of {limit}", shape.name);
-                let case = Case { what, version, packet: packet.clone(), codec: Ok(()), session: verdict, holds: None };
-                let options = format!("protocolVersion={number} properties.maximumPacketSize={limit}");
+                let case = Case {
+                    what,
+                    version,
+                    packet: packet.clone(),
+                    codec: Ok(()),
+                    session: verdict,
+                    holds: None,
+                };
+                let options =
+                    format!("protocolVersion={number} properties.maximumPacketSize={limit}");
                 let mut pair = support::Pair::new(&options);
                 pair.connect();
                 if shape.first != 0x20 {

@@ -72,7 +72,13 @@ fn connect() {
         properties: NONE,
     };
     same(V4, CONNECT_4, Packet::Connect(plain));
-    let will = Will { topic: "a/b", payload: &[0, 0xFF, 0x7F], qos: QoS::ExactlyOnce, retain: true, properties: NONE };
+    let will = Will {
+        topic: "a/b",
+        payload: &[0, 0xFF, 0x7F],
+        qos: QoS::ExactlyOnce,
+        retain: true,
+        properties: NONE,
+    };
     let full = Connect {
         clean_start: false,
         keep_alive: 65535,
@@ -90,8 +96,17 @@ fn connect() {
         (Property::ReceiveMaximum, Two(20)),
         (Property::UserProperty, Pair("k", "value")),
     ]);
-    let of_will = block(&[(Property::WillDelayInterval, Four(5)), (Property::MessageExpiryInterval, Four(60))]);
-    let will = Will { payload: &[], qos: QoS::AtLeastOnce, retain: false, properties: of_will.borrow(), ..will };
+    let of_will = block(&[
+        (Property::WillDelayInterval, Four(5)),
+        (Property::MessageExpiryInterval, Four(60)),
+    ]);
+    let will = Will {
+        payload: &[],
+        qos: QoS::AtLeastOnce,
+        retain: false,
+        properties: of_will.borrow(),
+        ..will
+    };
     let full = Connect {
         keep_alive: 10,
         will: Some(will),
@@ -303,7 +318,13 @@ fn publish() {
         (Property::SubscriptionIdentifier, Varint(128)),
         (Property::ContentType, Text("j")),
     ]);
-    let full = Publish { qos: QoS::ExactlyOnce, retain: false, id: 65535, properties: properties.borrow(), ..retained };
+    let full = Publish {
+        qos: QoS::ExactlyOnce,
+        retain: false,
+        id: 65535,
+        properties: properties.borrow(),
+        ..retained
+    };
     same(V5, PUBLISH_5_2, Packet::Publish(full));
     let alias = block(&[(Property::TopicAlias, Two(1))]);
     let short = Publish { topic: b"", properties: alias.borrow(), payload: b"", ..hello };
@@ -349,7 +370,13 @@ fn publish_header_without_the_payload() {
     let whole = Publish::decode_header(V5, first, body, body.len()).unwrap();
     assert_eq!(
         whole.1,
-        PublishHints { properties_start, payload_start, topic_alias: Some(7), only_identifiers: false, identifiers: 2 }
+        PublishHints {
+            properties_start,
+            payload_start,
+            topic_alias: Some(7),
+            only_identifiers: false,
+            identifiers: 2
+        }
     );
     assert_eq!(&body[properties_start..payload_start], whole.0.properties.as_bytes());
     // The rest of the payload need not be there, and more may follow the packet.
@@ -477,8 +504,18 @@ const SUBSCRIBE_5: &str = "
 
 #[test]
 fn subscribe() {
-    let qos = |qos| SubscribeOptions { qos, no_local: false, retain_as_published: false, retain_handling: 0 };
-    let all = SubscribeOptions { qos: QoS::ExactlyOnce, no_local: true, retain_as_published: true, retain_handling: 2 };
+    let qos = |qos| SubscribeOptions {
+        qos,
+        no_local: false,
+        retain_as_published: false,
+        retain_handling: 0,
+    };
+    let all = SubscribeOptions {
+        qos: QoS::ExactlyOnce,
+        no_local: true,
+        retain_as_published: true,
+        retain_handling: 2,
+    };
     let new = SubscribeOptions { retain_handling: 1, ..qos(QoS::AtLeastOnce) };
     let identifier = block(&[(Property::SubscriptionIdentifier, Varint(5))]);
     let cases: [(_, _, _, &[_]); 2] = [
@@ -602,7 +639,8 @@ fn disconnect() {
     same(V5, DISCONNECT_5_REASON, Packet::Disconnect(with_will));
     assert_eq!(encode(V4, &Packet::Disconnect(with_will)), bytes(DISCONNECT));
     let properties = block(&[(Property::ServerReference, Text("b2"))]);
-    let moved = Disconnect { reason: ReasonCode::USE_ANOTHER_SERVER, properties: properties.borrow() };
+    let moved =
+        Disconnect { reason: ReasonCode::USE_ANOTHER_SERVER, properties: properties.borrow() };
     same(V5, DISCONNECT_5_FULL, Packet::Disconnect(moved));
     let told = Disconnect { reason: ReasonCode::SUCCESS, ..moved };
     same(V5, "E0 07  00  05 1C 00 02 'b2'", Packet::Disconnect(told));
@@ -621,9 +659,12 @@ const AUTH_FULL: &str = "F0 0A  18  08  15 00 01 'm'  16 00 01 FF";
 fn auth() {
     let done = Auth { reason: ReasonCode::SUCCESS, properties: NONE };
     same(V5, AUTH, Packet::Auth(done));
-    let properties =
-        block(&[(Property::AuthenticationMethod, Text("m")), (Property::AuthenticationData, Binary(&[0xFF]))]);
-    let challenge = Auth { reason: ReasonCode::CONTINUE_AUTHENTICATION, properties: properties.borrow() };
+    let properties = block(&[
+        (Property::AuthenticationMethod, Text("m")),
+        (Property::AuthenticationData, Binary(&[0xFF])),
+    ]);
+    let challenge =
+        Auth { reason: ReasonCode::CONTINUE_AUTHENTICATION, properties: properties.borrow() };
     same(V5, AUTH_FULL, Packet::Auth(challenge));
     refused(V5, &bytes("F0 01 18"), MALFORMED); // no property length
     refused(V5, &bytes("F0 06 18 04 16 00 01 FF"), PROTOCOL); // data without a method

@@ -17,7 +17,8 @@ impl Values {
     fn new(seed: u64) -> Self {
         let mut random = Random(seed);
         let text = |random: &mut Random| {
-            let chars = ['a', '/', ' ', '$', '\u{1}', 'ä', '€', '\u{FEFF}', '\u{1F600}', '\u{10FFFF}'];
+            let chars =
+                ['a', '/', ' ', '$', '\u{1}', 'ä', '€', '\u{FEFF}', '\u{1F600}', '\u{10FFFF}'];
             let len = random.pick(&[0, 1, 2, 7, 60, 127, 128, 300]);
             (0..len).map(|_| random.pick(&chars)).collect()
         };
@@ -79,7 +80,9 @@ impl Values {
                 continue;
             }
             let repeats = match (property, place) {
-                (Property::UserProperty, _) | (Property::SubscriptionIdentifier, 'P') => 1 + self.random.below(3),
+                (Property::UserProperty, _) | (Property::SubscriptionIdentifier, 'P') => {
+                    1 + self.random.below(3)
+                }
                 _ => 1,
             };
             for _ in 0..repeats {
@@ -213,7 +216,10 @@ fn subscribe(version: Version, values: &mut Values) {
             _ => asked.iter().map(|_| values.reason(first).0).collect(),
         };
         let ack = SubAck { id, codes: &codes, properties: block.borrow() };
-        there_and_back(version, if place == 's' { Packet::SubAck(ack) } else { Packet::UnsubAck(ack) });
+        there_and_back(
+            version,
+            if place == 's' { Packet::SubAck(ack) } else { Packet::UnsubAck(ack) },
+        );
     }
 }
 

@@ -34,8 +34,9 @@ fn every_first_byte() {
 /// Shows [MQTT5-packet-of-a-client] [MQTT5-3.14.2-1] [MQTT5-3.14.2-2] [MQTT3-packet-of-a-client]
 #[test]
 fn what_only_a_client_may_say() {
-    let from_server =
-        |version, text: &str| decode_from_server(version, &bytes(text)).map(|_| ()).map_err(|error| error.reason);
+    let from_server = |version, text: &str| {
+        decode_from_server(version, &bytes(text)).map(|_| ()).map_err(|error| error.reason)
+    };
     for (version, packet) in stories() {
         let client = matches!(packet[0], 0x10 | 0x82 | 0xA2 | 0xC0)
             || (packet[0] == 0xE0 && version == V4)
@@ -245,7 +246,8 @@ fn properties_of_each_packet() {
         assert!(decode(V5, &carry(&[])).is_ok());
         for (text, property, _, places) in PROPERTIES {
             // Authentication data is only valid with a method.
-            let method = if *property == Property::AuthenticationData { "15 00 01 'm'" } else { "" };
+            let method =
+                if *property == Property::AuthenticationData { "15 00 01 'm'" } else { "" };
             let one = bytes(text);
             let packet = carry(&[bytes(method), one.clone()].concat());
             if !places.contains(letter) {
@@ -280,7 +282,8 @@ fn property_values() {
         assert_eq!(*property as u8, bytes(text)[0]);
     }
     // Read back from one long block, none lost, in order.
-    let all: Vec<_> = PROPERTIES.iter().map(|(_, property, value, _)| (*property, *value)).collect();
+    let all: Vec<_> =
+        PROPERTIES.iter().map(|(_, property, value, _)| (*property, *value)).collect();
     let block = block(&all);
     assert_eq!(block.borrow().iter().collect::<Vec<_>>(), all);
     for (property, value) in all {
@@ -437,7 +440,9 @@ fn text_rules() {
                 match example {
                     // An empty response topic is no topic.
                     Text(_) if text.is_empty() && *property == Property::ResponseTopic => (),
-                    Text(_) if places.contains(letter) => check(V5, &carry(&[&id, &value[..]].concat())),
+                    Text(_) if places.contains(letter) => {
+                        check(V5, &carry(&[&id, &value[..]].concat()))
+                    }
                     Pair(..) => {
                         check(V5, &carry(&[&id, &value[..], &field(b"v")].concat()));
                         check(V5, &carry(&[&id[..], &field(b"k"), &value].concat()));

@@ -11,7 +11,8 @@ const NO_LIMIT: u32 = u32::MAX;
 
 /// The stories of one version as one stream, and its packets.
 fn stream(version: Version) -> (Vec<u8>, Vec<(u8, Vec<u8>)>) {
-    let packets: Vec<_> = stories().filter(|(of, _)| *of == version).map(|(_, bytes)| bytes).collect();
+    let packets: Vec<_> =
+        stories().filter(|(of, _)| *of == version).map(|(_, bytes)| bytes).collect();
     let whole = packets.iter().map(|packet| (packet[0], packet[2..].to_vec())).collect();
     (packets.concat(), whole)
 }
@@ -35,7 +36,9 @@ fn any_split_gives_the_same_packets() {
                 let mut at = 0;
                 loop {
                     match decoder.step(piece, &mut at, 0).unwrap() {
-                        Step::Packet { first, start, len } => seen.push((first, piece[start..][..len].to_vec())),
+                        Step::Packet { first, start, len } => {
+                            seen.push((first, piece[start..][..len].to_vec()))
+                        }
                         Step::Split { first, body } => seen.push((first, body)),
                         Step::More => break,
                         Step::Wait { .. } => unreachable!("nobody said that it defers"),
@@ -72,7 +75,9 @@ fn windows_on_a_chunk() {
     assert_eq!(decoder.step(&chunk[2..9], &mut at, chunk.len() - 9), Ok(Step::More));
     assert_eq!((at, decoder.buffered()), (7, 4));
     let mut at = 0;
-    let Ok(Step::Split { first: 0x32, body }) = decoder.step(&chunk[9..], &mut at, 0) else { panic!() };
+    let Ok(Step::Split { first: 0x32, body }) = decoder.step(&chunk[9..], &mut at, 0) else {
+        panic!()
+    };
     assert_eq!((body.len(), at), (129, chunk.len() - 9 - 2));
 
     // A payload that goes on in the next chunk is kept as well.
@@ -85,7 +90,9 @@ fn windows_on_a_chunk() {
     let mut at = 0;
     let Ok(Step::Split { body, .. }) = decoder.step(&chunk[part..], &mut at, 0) else { panic!() };
     assert_eq!((&body[5..], at), (&[7; 124][..], 18));
-    let Ok(Step::Packet { first: 0xD0, .. }) = decoder.step(&chunk[part..], &mut at, 0) else { panic!() };
+    let Ok(Step::Packet { first: 0xD0, .. }) = decoder.step(&chunk[part..], &mut at, 0) else {
+        panic!()
+    };
 }
 
 /// Where the caller puts large packets together.
@@ -101,9 +108,15 @@ fn a_large_packet_is_left_where_it_is() {
         let mut step = |part: usize| decoder.step(&chunk[..window], &mut at, part - window);
         assert_eq!(step(part), ping);
         assert_eq!(step(part), Ok(Step::Wait { missing: 2 + large.len() - part }));
-        assert_eq!(step(part), Ok(Step::Wait { missing: 2 + large.len() - part }), "as often as it is asked");
+        assert_eq!(
+            step(part),
+            Ok(Step::Wait { missing: 2 + large.len() - part }),
+            "as often as it is asked"
+        );
         // Whole, with the payload outside.
-        let Ok(Step::Packet { first: 0x30, start: 5, len: 2_050 }) = step(chunk.len()) else { panic!() };
+        let Ok(Step::Packet { first: 0x30, start: 5, len: 2_050 }) = step(chunk.len()) else {
+            panic!()
+        };
         assert_eq!((at, decoder.buffered()), (2 + large.len(), 0));
     }
     // A small one is kept, and so is a header that ends with the chunk.
@@ -190,7 +203,8 @@ fn the_hot_path_allocates_nothing() {
         while let Step::Packet { first, start, len } = decoder.step(&stream, &mut at, 0).unwrap() {
             count += 1;
             if first & 0xF0 == first::PUBLISH {
-                let (publish, _) = Publish::decode_header(V5, first, &stream[start..], len).unwrap();
+                let (publish, _) =
+                    Publish::decode_header(V5, first, &stream[start..], len).unwrap();
                 publish.encode_header(V5, None, publish.payload.len(), &mut out);
                 encode_ack(first::PUBACK, publish.id, ReasonCode::SUCCESS, V5, &mut out);
             }
@@ -205,7 +219,8 @@ fn the_hot_path_allocates_nothing() {
 fn random_property_blocks() {
     let mut random = Random(5);
     for (letter, carry) in carriers() {
-        let allowed: Vec<_> = PROPERTIES.iter().filter(|(.., places)| places.contains(letter)).collect();
+        let allowed: Vec<_> =
+            PROPERTIES.iter().filter(|(.., places)| places.contains(letter)).collect();
         for _ in 0..300 {
             // At least one, each at most once, in any order.
             let mut left = allowed.clone();
@@ -232,8 +247,9 @@ fn random_bodies() {
     for _ in 0..200_000 {
         let len = random.below(24);
         // Small numbers make lengths that fit.
-        let body: Vec<u8> =
-            (0..len).map(|_| if random.below(3) == 0 { random.below(256) } else { random.below(8) } as u8).collect();
+        let body: Vec<u8> = (0..len)
+            .map(|_| if random.below(3) == 0 { random.below(256) } else { random.below(8) } as u8)
+            .collect();
         let first = random.below(256) as u8;
         packet(random.pick(&[V4, V5]), first, &body);
     }
@@ -251,7 +267,9 @@ fn stories_with_changes() {
                     0 => body.insert(at, random.below(256) as u8),
                     1 => body.truncate(at),
                     2 if at < body.len() => drop(body.remove(at)),
-                    _ if at < body.len() => body[at] = body[at].wrapping_add(random.pick(&[1, 255, 128])),
+                    _ if at < body.len() => {
+                        body[at] = body[at].wrapping_add(random.pick(&[1, 255, 128]))
+                    }
                     _ => (),
                 }
             }

@@ -8,7 +8,9 @@ use wasmqtt::codec::*;
 /// Shows [MQTT3-4.7.3-2] [MQTT3-4.7.3-3]
 #[test]
 fn topic_names() {
-    for topic in ["a", "/", "//", "a/b", "/a", "a/", " ", "$SYS/x", "$share/g/a", "ä/\u{FEFF}", "\u{1}"] {
+    for topic in
+        ["a", "/", "//", "a/b", "/a", "a/", " ", "$SYS/x", "$share/g/a", "ä/\u{FEFF}", "\u{1}"]
+    {
         assert_eq!(check_topic(topic.as_bytes()), Ok(topic));
     }
     let errors: &[(&[u8], _)] = &[
@@ -42,7 +44,9 @@ fn topic_filters() {
     for filter in misplaced.split_whitespace() {
         assert_eq!(check_filter(filter), Err(TopicError::WildcardPlace), "{filter}");
     }
-    for filter in ["$share/", "$share/g", "$share/g/", "$share//a", "$share/+/a", "$share/#", "$share/g+/a"] {
+    for filter in
+        ["$share/", "$share/g", "$share/g/", "$share//a", "$share/+/a", "$share/#", "$share/g+/a"]
+    {
         assert_eq!(check_filter(filter), Err(TopicError::ShareName), "{filter}");
     }
     assert_eq!(check_filter(""), Err(TopicError::Empty));
@@ -120,7 +124,10 @@ fn every(levels: &[&str], depth: usize) -> Vec<String> {
     let mut all: Vec<String> = levels.iter().map(|level| level.to_string()).collect();
     let mut longest = all.clone();
     for _ in 1..depth {
-        longest = longest.iter().flat_map(|start| levels.iter().map(move |level| format!("{start}/{level}"))).collect();
+        longest = longest
+            .iter()
+            .flat_map(|start| levels.iter().map(move |level| format!("{start}/{level}")))
+            .collect();
         all.extend(longest.clone());
     }
     all
@@ -128,10 +135,13 @@ fn every(levels: &[&str], depth: usize) -> Vec<String> {
 
 #[test]
 fn overlaps_by_brute_force() {
-    let filters: Vec<_> =
-        every(&["a", "$b", "", "+", "#"], 3).into_iter().filter(|filter| check_filter(filter).is_ok()).collect();
+    let filters: Vec<_> = every(&["a", "$b", "", "+", "#"], 3)
+        .into_iter()
+        .filter(|filter| check_filter(filter).is_ok())
+        .collect();
     // One level more than the filters have, and one name more.
-    let topics: Vec<_> = every(&["a", "$b", "", "c"], 4).into_iter().filter(|topic| !topic.is_empty()).collect();
+    let topics: Vec<_> =
+        every(&["a", "$b", "", "c"], 4).into_iter().filter(|topic| !topic.is_empty()).collect();
     let matching: Vec<Vec<bool>> = filters
         .iter()
         .map(|filter| {
@@ -186,8 +196,10 @@ fn a_trie_of_a_few() {
 
 #[test]
 fn a_trie_agrees_with_the_rules() {
-    let filters: Vec<_> =
-        every(&["a", "b", "$c", "", "+", "#"], 4).into_iter().filter(|filter| check_filter(filter).is_ok()).collect();
+    let filters: Vec<_> = every(&["a", "b", "$c", "", "+", "#"], 4)
+        .into_iter()
+        .filter(|filter| check_filter(filter).is_ok())
+        .collect();
     let topics = every(&["a", "b", "$c", ""], 4);
     let mut random = Random(4);
     let mut trie = Trie::default();
@@ -204,8 +216,11 @@ fn a_trie_agrees_with_the_rules() {
         assert_eq!(trie.get(filter), model.get(filter).copied());
         if round % 50 == 0 {
             let topic = &topics[1 + random.below(topics.len() - 1)];
-            let mut expected: Vec<u32> =
-                model.iter().filter(|(filter, _)| naive(filter, topic)).map(|(_, id)| *id).collect();
+            let mut expected: Vec<u32> = model
+                .iter()
+                .filter(|(filter, _)| naive(filter, topic))
+                .map(|(_, id)| *id)
+                .collect();
             expected.sort();
             assert_eq!(found(&trie, topic), expected, "{topic}");
         }

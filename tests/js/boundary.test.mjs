@@ -18,7 +18,11 @@ for (const [title, story] of Object.entries(STORIES)) {
 }
 
 test('a hundred clients with sockets of the system leave none of them open', async (t) => {
-  const resources = () => process.getActiveResourcesInfo().filter((name) => /TCP|TLS|Timeout|Message/.test(name)).sort()
+  const resources = () =>
+    process
+      .getActiveResourcesInfo()
+      .filter((name) => /TCP|TLS|Timeout|Message/.test(name))
+      .sort()
   const { broker, client } = await connected(t)
   const live = async () => {
     const one = new wasmqtt.Client(broker.url, { protocolVersion: 5 })

@@ -1,7 +1,16 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { Client, connect, version } from '../../pkg/node.js'
-import { connected, encode, event, makeClient, record, settle, startBroker, until } from './scripted-broker.mjs'
+import {
+  connected,
+  encode,
+  event,
+  makeClient,
+  record,
+  settle,
+  startBroker,
+  until,
+} from './scripted-broker.mjs'
 
 test('connect: CONNECT, CONNACK, state and events in order', async (t) => {
   const broker = await startBroker(t)
@@ -14,14 +23,33 @@ test('connect: CONNECT, CONNACK, state and events in order', async (t) => {
   const peer = await broker.accept()
   assert.equal(peer.request.url, '/mqtt')
   assert.equal(peer.request.headers['sec-websocket-protocol'], 'mqtt')
-  const packet = await peer.expect('connect', { protocol: 'MQTT', version: 5, clean: true, keepalive: 60, clientId: '' })
+  const packet = await peer.expect('connect', {
+    protocol: 'MQTT',
+    version: 5,
+    clean: true,
+    keepalive: 60,
+    clientId: '',
+  })
   assert.equal(packet.properties.sessionExpiryInterval, 300)
   client.once('connect', () => assert.equal(client.state, 'connected'))
-  peer.send({ type: 'connack', properties: { assignedClientIdentifier: 'given', serverKeepAlive: 10, userProperties: [['a', '1'], ['a', '2']] } })
+  peer.send({
+    type: 'connack',
+    properties: {
+      assignedClientIdentifier: 'given',
+      serverKeepAlive: 10,
+      userProperties: [
+        ['a', '1'],
+        ['a', '2'],
+      ],
+    },
+  })
   const info = await pending
   assert.equal(await again, info)
   assert.equal(await client.connect(), info)
-  assert.deepEqual(events.map(([name, value]) => (name === 'state' ? value : name)), ['connecting', 'connected', 'connect'])
+  assert.deepEqual(
+    events.map(([name, value]) => (name === 'state' ? value : name)),
+    ['connecting', 'connected', 'connect'],
+  )
   assert.equal(info.clientId, 'given')
   assert.equal(client.clientId, 'given')
   assert.equal(info.url, `${broker.url}/mqtt`)
@@ -30,7 +58,14 @@ test('connect: CONNECT, CONNACK, state and events in order', async (t) => {
   assert.equal(info.server.keepalive, 10)
   assert.equal(info.server.protocolVersion, 5)
   assert.equal(client.server, info.server)
-  assert.deepEqual(info.properties, { assignedClientIdentifier: 'given', serverKeepAlive: 10, userProperties: [['a', '1'], ['a', '2']] })
+  assert.deepEqual(info.properties, {
+    assignedClientIdentifier: 'given',
+    serverKeepAlive: 10,
+    userProperties: [
+      ['a', '1'],
+      ['a', '2'],
+    ],
+  })
   assert.equal(client.connected, true)
 })
 
@@ -75,7 +110,14 @@ test('connect: refused by the server', async (t) => {
   const client = makeClient(t, broker.url)
   const [error] = await Promise.all([
     client.connect().catch((error) => error),
-    broker.accept().then((peer) => peer.welcome({ reasonCode: 0x87, properties: { reasonString: 'not you', userProperties: [['why', 'so']] } })),
+    broker
+      .accept()
+      .then((peer) =>
+        peer.welcome({
+          reasonCode: 0x87,
+          properties: { reasonString: 'not you', userProperties: [['why', 'so']] },
+        }),
+      ),
   ])
   assert.equal(error.name, 'ConnectError')
   assert.equal(error.code, 'CONNECTION_REFUSED')
@@ -87,14 +129,19 @@ test('connect: refused by the server', async (t) => {
   assert.match(error.message, /not authorized \(0x87\)/)
   assert.match(error.message, /not you/)
   assert.equal(client.state, 'idle')
-  const [info] = await Promise.all([client.connect(), broker.accept().then((peer) => peer.welcome())])
+  const [info] = await Promise.all([
+    client.connect(),
+    broker.accept().then((peer) => peer.welcome()),
+  ])
   assert.equal(info.reconnect, false)
 })
 
 test('connect: nobody there', async (t) => {
   const broker = await startBroker(t)
   await broker.stop()
-  const error = await connect(`${broker.url.replace('ws://', 'ws://user:secret@')}/x`).catch((error) => error)
+  const error = await connect(`${broker.url.replace('ws://', 'ws://user:secret@')}/x`).catch(
+    (error) => error,
+  )
   assert.equal(error.name, 'ConnectError')
   assert.equal(error.code, 'CONNECTION_FAILED')
   assert.equal(error.phase, 'transport')
@@ -136,7 +183,10 @@ test('connect: timeout and signal of the call lead back to idle', async (t) => {
 
 test('connect: falls back to 3.1.1 and remembers it', async (t) => {
   const broker = await startBroker(t)
-  const client = makeClient(t, broker.url, { protocolVersion: 'auto', reconnect: { minDelay: 1, maxDelay: 1 } })
+  const client = makeClient(t, broker.url, {
+    protocolVersion: 'auto',
+    reconnect: { minDelay: 1, maxDelay: 1 },
+  })
   const pending = client.connect()
   const first = await broker.accept()
   await first.expect('connect', { version: 5 })
@@ -170,10 +220,18 @@ test('credentials: from the URL, from options, from functions; never shown', asy
   }
   await attempt(withUser, {}, { username: 'us er', password: 'p@ss' })
   await attempt(withUser, { username: 'other' }, { username: 'other', password: 'p@ss' })
-  await attempt([new URL(withUser)], { password: new TextEncoder().encode('bytes') }, { username: 'us er', password: 'bytes' })
+  await attempt(
+    [new URL(withUser)],
+    { password: new TextEncoder().encode('bytes') },
+    { username: 'us er', password: 'bytes' },
+  )
   const contexts = []
   const seen = (value) => async (context) => (contexts.push(context), value)
-  await attempt(seen(broker.url), { username: seen('u'), password: seen('p') }, { username: 'u', password: 'p' })
+  await attempt(
+    seen(broker.url),
+    { username: seen('u'), password: seen('p') },
+    { username: 'u', password: 'p' },
+  )
   assert.equal(contexts.length, 3)
   assert.equal(contexts[0].attempt, 1)
   assert.ok(contexts[0].signal instanceof AbortSignal)
@@ -215,8 +273,14 @@ test('failover: goes through the list', async (t) => {
   const gone = await startBroker(t)
   await gone.stop()
   const broker = await startBroker(t)
-  const client = makeClient(t, [gone.url, broker.url], { reconnect: { initial: true, minDelay: 1 } })
-  const [[info]] = await Promise.all([event(client, 'reconnecting'), client.connect(), broker.accept().then((peer) => peer.welcome())])
+  const client = makeClient(t, [gone.url, broker.url], {
+    reconnect: { initial: true, minDelay: 1 },
+  })
+  const [[info]] = await Promise.all([
+    event(client, 'reconnecting'),
+    client.connect(),
+    broker.accept().then((peer) => peer.welcome()),
+  ])
   assert.equal(info.attempt, 2)
   assert.equal(info.error.code, 'CONNECTION_FAILED')
   assert.equal(client.connected, true)
@@ -230,7 +294,10 @@ test('reconnects: disconnect, reconnecting, connect', async (t) => {
   const packet = await second.welcome({ sessionPresent: true })
   assert.equal(packet.clean, false)
   await settle()
-  assert.deepEqual(events.map(([name, value]) => (name === 'state' ? value : name)), ['waiting', 'disconnect', 'reconnecting', 'connecting', 'connected', 'connect'])
+  assert.deepEqual(
+    events.map(([name, value]) => (name === 'state' ? value : name)),
+    ['waiting', 'disconnect', 'reconnecting', 'connecting', 'connected', 'connect'],
+  )
   const [, cause, willReconnect] = events[1]
   assert.equal(cause.code, 'CONNECTION_LOST')
   assert.equal(cause.closeCode, 1006)
@@ -241,14 +308,23 @@ test('reconnects: disconnect, reconnecting, connect', async (t) => {
 
 test('shouldRetry decides; one that throws is reported', async (t) => {
   const asked = []
-  const { client, peer } = await connected(t, { reconnect: { shouldRetry: (error, attempt) => (asked.push([error.code, attempt]), false) } })
+  const { client, peer } = await connected(t, {
+    reconnect: { shouldRetry: (error, attempt) => (asked.push([error.code, attempt]), false) },
+  })
   peer.drop()
   const [error] = await event(client, 'close')
   assert.equal(error.code, 'CONNECTION_LOST')
   assert.deepEqual(asked, [['CONNECTION_LOST', 1]])
   assert.equal(client.state, 'closed')
   const cause = new Error('oops')
-  const other = await connected(t, { reconnect: { minDelay: 1, shouldRetry: () => { throw cause } } })
+  const other = await connected(t, {
+    reconnect: {
+      minDelay: 1,
+      shouldRetry: () => {
+        throw cause
+      },
+    },
+  })
   other.peer.drop()
   const [reported] = await event(other.client, 'error')
   assert.equal(reported.code, 'HANDLER_FAILED')
@@ -294,7 +370,10 @@ test('what came behind a CONNACK is not read on the next connection', async (t) 
   await connecting
   await settle()
   assert.equal(client.connected, true)
-  assert.deepEqual(errors.map(([name, { code }]) => [name, code]), [['disconnect', 'CONNECTION_LOST']])
+  assert.deepEqual(
+    errors.map(([name, { code }]) => [name, code]),
+    [['disconnect', 'CONNECTION_LOST']],
+  )
 })
 
 test('end: DISCONNECT, idempotent, no disconnect event', async (t) => {
@@ -304,11 +383,20 @@ test('end: DISCONNECT, idempotent, no disconnect event', async (t) => {
   assert.equal(client.end(), ended)
   await peer.expect('disconnect', { reasonCode: 4, properties: { sessionExpiryInterval: 7 } })
   await ended
-  assert.deepEqual(events.map(([name, value]) => (name === 'state' ? value : name)), ['closing', 'closed', 'close'])
+  assert.deepEqual(
+    events.map(([name, value]) => (name === 'state' ? value : name)),
+    ['closing', 'closed', 'close'],
+  )
   assert.equal(events[2][1], undefined)
   assert.equal(client.state, 'closed')
   assert.equal(client.end(), ended)
-  for (const call of [client.publish('a'), client.subscribe('a'), client.connect(), client.drain(), client.unsubscribe('a')]) {
+  for (const call of [
+    client.publish('a'),
+    client.subscribe('a'),
+    client.connect(),
+    client.drain(),
+    client.unsubscribe('a'),
+  ]) {
     const error = await call.catch((error) => error)
     assert.equal(error.name, 'ClosedError')
     assert.equal(error.code, 'CLOSED')
@@ -332,7 +420,10 @@ test('end: what is wrong is named, and ends nothing', async (t) => {
     options: 5,
   }
   for (const [argument, options] of Object.entries(wrong)) {
-    await assert.rejects(client.end(options), { code: 'INVALID_ARGUMENT', argument: argument.trim() })
+    await assert.rejects(client.end(options), {
+      code: 'INVALID_ARGUMENT',
+      argument: argument.trim(),
+    })
   }
   assert.equal(client.connected, true)
   const pending = client.publish('a', 'b', { qos: 1 }).catch((error) => error)
@@ -402,12 +493,17 @@ test('end: while connecting, and before', async (t) => {
 
 test('signal of the options: aborting ends with DISCONNECT', async (t) => {
   const controller = new AbortController()
-  const { client, peer } = await connected(t, { signal: controller.signal, will: { topic: 'gone' } })
+  const { client, peer } = await connected(t, {
+    signal: controller.signal,
+    will: { topic: 'gone' },
+  })
   const closed = event(client, 'close')
   controller.abort()
   await peer.expect('disconnect', { reasonCode: 0 })
   assert.deepEqual(await closed, [undefined])
-  const error = await connect('ws://127.0.0.1:1', { signal: controller.signal }).catch((error) => error)
+  const error = await connect('ws://127.0.0.1:1', { signal: controller.signal }).catch(
+    (error) => error,
+  )
   assert.equal(error.name, 'AbortError')
   const idle = new Client('ws://127.0.0.1:1', { signal: controller.signal })
   await settle()
@@ -431,7 +527,17 @@ test('await using ends the client', async (t) => {
 })
 
 test('will: in CONNECT, and changed for the next one', async (t) => {
-  const will = { topic: 'status', payload: 'gone', qos: 1, retain: true, properties: { willDelayInterval: 5, contentType: 'text/plain', userProperties: { a: ['1', '2'], b: '3' } } }
+  const will = {
+    topic: 'status',
+    payload: 'gone',
+    qos: 1,
+    retain: true,
+    properties: {
+      willDelayInterval: 5,
+      contentType: 'text/plain',
+      userProperties: { a: ['1', '2'], b: '3' },
+    },
+  }
   const broker = await startBroker(t)
   const client = makeClient(t, broker.url, { will, reconnect: { minDelay: 1 } })
   assert.equal(client.will, will)
@@ -440,14 +546,31 @@ test('will: in CONNECT, and changed for the next one', async (t) => {
   const packet = await peer.welcome()
   assert.deepEqual(packet.will, {
     ...{ topic: 'status', payload: 'gone', qos: 1, retain: true },
-    properties: { willDelayInterval: 5, contentType: 'text/plain', userProperties: [['a', '1'], ['a', '2'], ['b', '3']] },
+    properties: {
+      willDelayInterval: 5,
+      contentType: 'text/plain',
+      userProperties: [
+        ['a', '1'],
+        ['a', '2'],
+        ['b', '3'],
+      ],
+    },
   })
-  assert.throws(() => (client.will = { topic: 'a/#' }), { code: 'INVALID_ARGUMENT', argument: 'will.topic' })
+  assert.throws(() => (client.will = { topic: 'a/#' }), {
+    code: 'INVALID_ARGUMENT',
+    argument: 'will.topic',
+  })
   assert.throws(() => (client.will = { topic: 'a', qos: 3 }), { argument: 'will.qos' })
   client.will = { topic: 'new', payload: new Uint8Array([65]) }
   peer.drop()
   const second = await broker.accept()
-  assert.deepEqual((await second.welcome()).will, { topic: 'new', payload: 'A', qos: 0, retain: false, properties: {} })
+  assert.deepEqual((await second.welcome()).will, {
+    topic: 'new',
+    payload: 'A',
+    qos: 0,
+    retain: false,
+    properties: {},
+  })
   client.will = undefined
   second.drop()
   assert.equal((await (await broker.accept()).welcome()).will, undefined)
@@ -492,32 +615,73 @@ test('options: what is wrong is named', async () => {
   }
   for (const [argument, options] of Object.entries(wrong)) {
     const frozen = Object.freeze(options)
-    assert.throws(() => new Client(url, frozen), { name: 'InvalidArgumentError', code: 'INVALID_ARGUMENT', argument: argument.trim(), retryable: false }, argument)
+    assert.throws(
+      () => new Client(url, frozen),
+      {
+        name: 'InvalidArgumentError',
+        code: 'INVALID_ARGUMENT',
+        argument: argument.trim(),
+        retryable: false,
+      },
+      argument,
+    )
     const error = await connect(url, frozen).catch((error) => error)
     assert.equal(error.argument, argument.trim())
   }
   assert.throws(() => new Client(url, 5), { argument: 'options' })
-  assert.throws(() => new Client(url, { store: {} }), { name: 'NotSupportedError', code: 'NOT_SUPPORTED' })
-  for (const bad of ['', 'nonsense', 'http://h', 'ws://', 5, null, undefined, [], ['ws://h', 5], 'ws://u:secret@h:x']) {
-    assert.throws(() => new Client(bad), (error) => error.argument === 'url' && !error.stack.includes('secret') && error.cause === undefined)
+  assert.throws(() => new Client(url, { store: {} }), {
+    name: 'NotSupportedError',
+    code: 'NOT_SUPPORTED',
+  })
+  for (const bad of [
+    '',
+    'nonsense',
+    'http://h',
+    'ws://',
+    5,
+    null,
+    undefined,
+    [],
+    ['ws://h', 5],
+    'ws://u:secret@h:x',
+  ]) {
+    assert.throws(
+      () => new Client(bad),
+      (error) =>
+        error.argument === 'url' && !error.stack.includes('secret') && error.cause === undefined,
+    )
   }
-  for (const scheme of ['mqtt', 'mqtts']) assert.throws(() => new Client(`${scheme}://h`), { code: 'NOT_SUPPORTED' })
+  for (const scheme of ['mqtt', 'mqtts'])
+    assert.throws(() => new Client(`${scheme}://h`), { code: 'NOT_SUPPORTED' })
   assert.equal(version.split('.').length, 3)
 })
 
 test('options are not mutated, and undefined ones are absent', async (t) => {
   const freeze = (value) => {
-    if (typeof value === 'object' && value !== null) Object.values(Object.freeze(value)).forEach(freeze)
+    if (typeof value === 'object' && value !== null)
+      Object.values(Object.freeze(value)).forEach(freeze)
     return value
   }
-  const options = freeze({ clientId: undefined, username: undefined, reconnect: { maxAttempts: Infinity }, properties: { sessionExpiryInterval: Infinity, userProperties: [['a', 'b']] }, queue: {}, websocket: { protocols: ['mqtt'] } })
+  const options = freeze({
+    clientId: undefined,
+    username: undefined,
+    reconnect: { maxAttempts: Infinity },
+    properties: { sessionExpiryInterval: Infinity, userProperties: [['a', 'b']] },
+    queue: {},
+    websocket: { protocols: ['mqtt'] },
+  })
   const { info } = await connected(t, options)
   assert.equal(info.server.sessionExpiryInterval, 0xffffffff)
 })
 
 test('headers and subprotocols reach the server', async (t) => {
   const broker = await startBroker(t)
-  const client = makeClient(t, broker.url, { websocket: { protocols: ['mqtt', 'mqttv3.1'], headers: async () => ({ authorization: 'token' }) } })
+  const client = makeClient(t, broker.url, {
+    websocket: {
+      protocols: ['mqtt', 'mqttv3.1'],
+      headers: async () => ({ authorization: 'token' }),
+    },
+  })
   client.connect().catch(() => {})
   const peer = await broker.accept()
   assert.equal(peer.request.headers.authorization, 'token')
@@ -530,7 +694,9 @@ test('enhanced authentication', async (t) => {
   const authentication = {
     method: 'TEST',
     start: (context) => (calls.push(context), Buffer.from('hello')),
-    continue: async (challenge, properties) => (calls.push([Buffer.from(challenge).toString(), properties]), Buffer.from('answer')),
+    continue: async (challenge, properties) => (
+      calls.push([Buffer.from(challenge).toString(), properties]), Buffer.from('answer')
+    ),
   }
   const client = makeClient(t, broker.url, { authentication })
   const pending = client.connect()
@@ -538,13 +704,31 @@ test('enhanced authentication', async (t) => {
   const { properties } = await peer.expect('connect')
   assert.equal(properties.authenticationMethod, 'TEST')
   assert.equal(properties.authenticationData.toString(), 'hello')
-  peer.send({ type: 'auth', reasonCode: 0x18, properties: { authenticationMethod: 'TEST', authenticationData: Buffer.from('riddle'), reasonString: 'hm', userProperties: [['a', 'b']] } })
-  assert.equal((await peer.expect('auth', { reasonCode: 0x18 })).properties.authenticationData.toString(), 'answer')
+  peer.send({
+    type: 'auth',
+    reasonCode: 0x18,
+    properties: {
+      authenticationMethod: 'TEST',
+      authenticationData: Buffer.from('riddle'),
+      reasonString: 'hm',
+      userProperties: [['a', 'b']],
+    },
+  })
+  assert.equal(
+    (await peer.expect('auth', { reasonCode: 0x18 })).properties.authenticationData.toString(),
+    'answer',
+  )
   peer.send({ type: 'connack', properties: { authenticationMethod: 'TEST' } })
   await pending
-  assert.deepEqual(calls, [{ reauthentication: false }, ['riddle', { reasonString: 'hm', userProperties: [['a', 'b']] }]])
+  assert.deepEqual(calls, [
+    { reauthentication: false },
+    ['riddle', { reasonString: 'hm', userProperties: [['a', 'b']] }],
+  ])
   const again = client.reauthenticate()
-  assert.equal((await peer.expect('auth', { reasonCode: 0x19 })).properties.authenticationData.toString(), 'hello')
+  assert.equal(
+    (await peer.expect('auth', { reasonCode: 0x19 })).properties.authenticationData.toString(),
+    'hello',
+  )
   assert.deepEqual(calls.at(-1), { reauthentication: true })
   peer.send({ type: 'auth', properties: { authenticationMethod: 'TEST' } })
   await again
@@ -553,7 +737,13 @@ test('enhanced authentication', async (t) => {
 test('an Authenticator that throws: AuthenticationError with the cause', async (t) => {
   const broker = await startBroker(t)
   const cause = new Error('no key')
-  const authentication = { method: 'X', start: () => undefined, continue: () => { throw cause } }
+  const authentication = {
+    method: 'X',
+    start: () => undefined,
+    continue: () => {
+      throw cause
+    },
+  }
   const client = makeClient(t, broker.url, { authentication, reconnect: false })
   const pending = client.connect().catch((error) => error)
   const peer = await broker.accept()
@@ -566,7 +756,10 @@ test('an Authenticator that throws: AuthenticationError with the cause', async (
 
 test('a protocol error of the server ends the connection and is reported', async (t) => {
   const { client, peer, broker } = await connected(t, { reconnect: { minDelay: 1 } })
-  const [cause] = await Promise.all([event(client, 'disconnect').then(([cause]) => cause), peer.send(Buffer.from([0x30, 0x01, 0x00]))])
+  const [cause] = await Promise.all([
+    event(client, 'disconnect').then(([cause]) => cause),
+    peer.send(Buffer.from([0x30, 0x01, 0x00])),
+  ])
   assert.equal(cause.code, 'PROTOCOL_ERROR')
   await peer.expect('disconnect', { reasonCode: 0x81 })
   await (await broker.accept()).welcome()
@@ -584,7 +777,14 @@ test('packets that come in pieces, many in one, and after CONNACK in the same fr
   await pending
   client.on('message', (message) => got.push(message.text()))
   await until(() => got.length === 2)
-  peer.sendPieces(Buffer.concat([publish(3), publish(4), encode({ type: 'publish', topic: 'a', payload: 'x'.repeat(300) })]), 1)
+  peer.sendPieces(
+    Buffer.concat([
+      publish(3),
+      publish(4),
+      encode({ type: 'publish', topic: 'a', payload: 'x'.repeat(300) }),
+    ]),
+    1,
+  )
   await until(() => got.length === 5)
   assert.deepEqual(got, ['1', '2', '3', '4', 'x'.repeat(300)])
 })

@@ -4,7 +4,16 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { setFlagsFromString } from 'node:v8'
 import { runInNewContext } from 'node:vm'
-import { connected, encode, event, makeClient, record, settle, startBroker, until } from './scripted-broker.mjs'
+import {
+  connected,
+  encode,
+  event,
+  makeClient,
+  record,
+  settle,
+  startBroker,
+  until,
+} from './scripted-broker.mjs'
 
 setFlagsFromString('--expose-gc')
 const collect = runInNewContext('gc')
@@ -61,7 +70,11 @@ const message = (payload, fields) => encode({ type: 'publish', topic: 'a', paylo
 const numbers = (count) => Array.from({ length: count }, (_, index) => index + 1)
 
 test('a packet beyond the limit is refused by its first bytes', async (t) => {
-  for (const [length, maximumPacketSize] of [[268_435_455, undefined], [1_001, 1_000], [20 * MIB, undefined]]) {
+  for (const [length, maximumPacketSize] of [
+    [268_435_455, undefined],
+    [1_001, 1_000],
+    [20 * MIB, undefined],
+  ]) {
     const all = await victim(t, { properties: { maximumPacketSize } })
     const before = all.client.stats().wasmMemoryBytes
     all.peer.send(announce(length))
@@ -83,7 +96,10 @@ test('the largest packet, announced and never sent, takes no memory', async (t) 
 
 test('unfinished packets without end, one per connection, take no more memory than one', async (t) => {
   const broker = await startBroker(t)
-  const client = makeClient(t, broker.url, { keepalive: 0, reconnect: { minDelay: 1, maxDelay: 1 } })
+  const client = makeClient(t, broker.url, {
+    keepalive: 0,
+    reconnect: { minDelay: 1, maxDelay: 1 },
+  })
   client.on('error', () => {})
   client.connect()
   let early
@@ -140,7 +156,12 @@ test('QoS 2 without PUBREL: every packet identifier there is, again and again', 
 })
 
 test('topic aliases: those that were not offered are refused, those that were can change for ever', async (t) => {
-  for (const [topicAliasMaximum, topicAlias] of [[10, 11], [0, 1], [10, 0], [10, 65_535]]) {
+  for (const [topicAliasMaximum, topicAlias] of [
+    [10, 11],
+    [0, 1],
+    [10, 0],
+    [10, 65_535],
+  ]) {
     const all = await victim(t, { properties: { topicAliasMaximum } })
     all.peer.send(message('x', { properties: { topicAlias } }))
     await endsWith(all, 'PROTOCOL_ERROR', 0x94)
@@ -154,7 +175,14 @@ test('topic aliases: those that were not offered are refused, those that were ca
   client.on('message', () => got++)
   const frames = function* (from, to) {
     for (let n = from; n < to; n++) {
-      yield Buffer.concat(Array.from({ length: 1_000 }, (_, m) => message('x', { topic: `${n}/${m}/${'t'.repeat(100)}`, properties: { topicAlias: (m % 64) + 1 } })))
+      yield Buffer.concat(
+        Array.from({ length: 1_000 }, (_, m) =>
+          message('x', {
+            topic: `${n}/${m}/${'t'.repeat(100)}`,
+            properties: { topicAlias: (m % 64) + 1 },
+          }),
+        ),
+      )
     }
   }
   await pour(peer, frames(0, 20))
@@ -163,7 +191,10 @@ test('topic aliases: those that were not offered are refused, those that were ca
   await pour(peer, frames(20, 100))
   await until(() => got === 100_000)
   const late = [await held(), client.stats().wasmMemoryBytes]
-  assert.ok(late[0] < early[0] + 4 * MIB && late[1] < early[1] + 2 * MIB, `${early} bytes, then ${late}`)
+  assert.ok(
+    late[0] < early[0] + 4 * MIB && late[1] < early[1] + 2 * MIB,
+    `${early} bytes, then ${late}`,
+  )
 })
 
 test('a million tiny messages to a stream that nobody reads', async (t) => {
@@ -173,7 +204,10 @@ test('a million tiny messages to a stream that nobody reads', async (t) => {
   await peer.grant([0])
   const frame = Buffer.concat(numbers(10_000).map((n) => message(`${n}`)))
   const before = await held()
-  await pour(peer, Array.from({ length: 100 }, () => frame))
+  await pour(
+    peer,
+    Array.from({ length: 100 }, () => frame),
+  )
   await until(() => client.stats().messagesReceived === 1_000_000)
   const after = await held()
   assert.equal((await first).value.text(), '1')
@@ -205,7 +239,10 @@ test('a million tiny messages to handlers that take their time', async (t) => {
   const before = await held()
   peer.send(...numbers(100).map((id) => message('x', { qos: 1, id })))
   const frame = Buffer.concat(numbers(10_000).map((n) => message(`${n}`)))
-  await pour(peer, Array.from({ length: 100 }, () => frame))
+  await pour(
+    peer,
+    Array.from({ length: 100 }, () => frame),
+  )
   await until(() => got === 1_000_100)
   const after = await held()
   assert.ok(after < before + 8 * MIB, `${before} bytes, then ${after}`)
@@ -227,24 +264,37 @@ test('acknowledgements of what was never sent are told of once, and change nothi
     const arrived = event(client, 'message')
     peer.send(packet, packet, { type: 'publish', topic: 'still/here' })
     await arrived
-    assert.deepEqual(told.map(([name, error]) => [name, error.code]), [['error', 'PROTOCOL_ERROR']], packet.type)
+    assert.deepEqual(
+      told.map(([name, error]) => [name, error.code]),
+      [['error', 'PROTOCOL_ERROR']],
+      packet.type,
+    )
     assert.match(told[0][1].message, /acknowledges what was not sent/)
   }
 })
 
 test('a flood of acknowledgements of what was never sent, by a server that does not read the answers, takes no more than the bytes of these', async (t) => {
-  for (const [type, answer] of [['pubrel', 'pubcomp'], ['pubrec', 'pubrel']]) {
+  for (const [type, answer] of [
+    ['pubrel', 'pubcomp'],
+    ['pubrec', 'pubrel'],
+  ]) {
     const { client, peer } = await victim(t)
     const frame = Buffer.concat(numbers(20_000).map((id) => encode({ type, id })))
     peer.send(encode({ type, id: 1 }))
     await peer.expect(answer, { id: 1, reasonCode: 0x92 })
     const before = [await held(), client.stats().wasmMemoryBytes]
     peer.pause()
-    await pour(peer, Array.from({ length: 200 }, () => frame))
+    await pour(
+      peer,
+      Array.from({ length: 200 }, () => frame),
+    )
     await until(() => !client.connected || client.stats().packetsReceived > 4_000_000)
     const after = [await held(), client.stats().wasmMemoryBytes]
     // Five bytes each, in the socket's buffer.
-    assert.ok(after[0] < before[0] + 5 * 4_000_020 + 4 * MIB && after[1] < before[1] + MIB, `${type}: ${before} bytes, then ${after}`)
+    assert.ok(
+      after[0] < before[0] + 5 * 4_000_020 + 4 * MIB && after[1] < before[1] + MIB,
+      `${type}: ${before} bytes, then ${after}`,
+    )
     peer.drop()
   }
 })
@@ -254,33 +304,51 @@ test('a flood of QoS 1 by a server that does not read the acknowledgements takes
   const frame = Buffer.concat(numbers(20_000).map((id) => message('x', { qos: 1, id })))
   const before = [await held(), client.stats().wasmMemoryBytes]
   peer.pause()
-  await pour(peer, Array.from({ length: 150 }, () => frame))
+  await pour(
+    peer,
+    Array.from({ length: 150 }, () => frame),
+  )
   await until(() => !client.connected || client.stats().packetsReceived > 3_000_000)
   const after = [await held(), client.stats().wasmMemoryBytes]
-  assert.ok(after[0] < before[0] + 4 * 3_000_000 + 4 * MIB && after[1] < before[1] + MIB, `${before} bytes, then ${after}`)
+  assert.ok(
+    after[0] < before[0] + 4 * 3_000_000 + 4 * MIB && after[1] < before[1] + MIB,
+    `${before} bytes, then ${after}`,
+  )
 })
 
 test('packets that have no place: each ends the connection with an error that names it', async (t) => {
   const cases = {
     'CONNACK twice': [encode({ type: 'connack' }), 0x82],
-    'AUTH out of nowhere': [encode({ type: 'auth', reasonCode: 0x18, properties: { authenticationMethod: 'x' } }), 0x82],
+    'AUTH out of nowhere': [
+      encode({ type: 'auth', reasonCode: 0x18, properties: { authenticationMethod: 'x' } }),
+      0x82,
+    ],
     'AUTH that succeeds out of nowhere': [encode({ type: 'auth', reasonCode: 0 }), 0x82],
-    'PINGREQ': [Buffer.from([0xc0, 0]), 0x82],
-    'CONNECT': [Buffer.from([0x10, 13, 0, 4, 0x4d, 0x51, 0x54, 0x54, 5, 2, 0, 0, 0, 0, 0]), 0x82],
-    'SUBSCRIBE': [Buffer.from([0x82, 7, 0, 1, 0, 0, 1, 0x61, 0]), 0x82],
+    PINGREQ: [Buffer.from([0xc0, 0]), 0x82],
+    CONNECT: [Buffer.from([0x10, 13, 0, 4, 0x4d, 0x51, 0x54, 0x54, 5, 2, 0, 0, 0, 0, 0]), 0x82],
+    SUBSCRIBE: [Buffer.from([0x82, 7, 0, 1, 0, 0, 1, 0x61, 0]), 0x82],
   }
   for (const [what, [bytes, reasonCode]] of Object.entries(cases)) {
     const all = await victim(t)
     const pending = all.client.publish('a', 'b', { qos: 1 }).catch(({ code }) => code)
     all.peer.send(bytes)
-    await endsWith(all, 'PROTOCOL_ERROR', reasonCode).catch((error) => assert.fail(`${what}: ${error.stack}`))
+    await endsWith(all, 'PROTOCOL_ERROR', reasonCode).catch((error) =>
+      assert.fail(`${what}: ${error.stack}`),
+    )
     assert.ok(['CLOSED', 'PROTOCOL_ERROR'].includes(await pending), what)
   }
 })
 
 test('anything but CONNACK and AUTH at first', async (t) => {
   const broker = await startBroker(t)
-  for (const bytes of [message('x'), encode({ type: 'pingresp' }), encode({ type: 'suback', id: 1, codes: [0] }), encode({ type: 'auth', reasonCode: 0x18 }), 'text', Buffer.alloc(1_000, 0xff)]) {
+  for (const bytes of [
+    message('x'),
+    encode({ type: 'pingresp' }),
+    encode({ type: 'suback', id: 1, codes: [0] }),
+    encode({ type: 'auth', reasonCode: 0x18 }),
+    'text',
+    Buffer.alloc(1_000, 0xff),
+  ]) {
     const client = makeClient(t, broker.url, QUIET)
     client.on('error', () => {})
     const failed = client.connect().catch((error) => error)
@@ -320,7 +388,12 @@ test('a CONNACK and a message with as many properties as fit', async (t) => {
   const [{ properties }] = await pending
   assert.deepEqual(properties.userProperties.at(-1), userProperties.at(-1))
   const began = Date.now()
-  peer.send(...numbers(5).map(() => message('x', { properties: { userProperties: userProperties.slice(0, 5_000) } })), message('last', { topic: 'last' }))
+  peer.send(
+    ...numbers(5).map(() =>
+      message('x', { properties: { userProperties: userProperties.slice(0, 5_000) } }),
+    ),
+    message('last', { topic: 'last' }),
+  )
   await until(() => client.stats().messagesReceived === 7)
   assert.ok(Date.now() - began < 5_000)
 })
@@ -333,13 +406,18 @@ test('names that JavaScript objects know already are names like others', async (
   const events = record(client, 'message')
   for (const topic of names) peer.send(message('x', { topic, properties: { userProperties } }))
   await until(() => events.length === names.length)
-  assert.deepEqual(events.map(([, { topic, properties }]) => [topic, properties.userProperties]), names.map((name) => [name, userProperties]))
+  assert.deepEqual(
+    events.map(([, { topic, properties }]) => [topic, properties.userProperties]),
+    names.map((name) => [name, userProperties]),
+  )
   assert.equal({}.x, undefined)
 })
 
 test('a server that accepts and closes, for ever: the client backs off', async (t) => {
   const broker = await startBroker(t)
-  const client = makeClient(t, broker.url, { reconnect: { minDelay: 20, maxDelay: 400, jitter: 0 } })
+  const client = makeClient(t, broker.url, {
+    reconnect: { minDelay: 20, maxDelay: 400, jitter: 0 },
+  })
   const delays = record(client, 'reconnecting')
   client.on('error', () => {})
   client.connect().catch(() => {})
@@ -350,5 +428,8 @@ test('a server that accepts and closes, for ever: the client backs off', async (
     await peer.closed
   }
   await until(() => delays.length >= 7)
-  assert.deepEqual(delays.slice(0, 7).map(([, { delay }]) => delay), [20, 40, 80, 160, 320, 400, 400])
+  assert.deepEqual(
+    delays.slice(0, 7).map(([, { delay }]) => delay),
+    [20, 40, 80, 160, 320, 400, 400],
+  )
 })

@@ -17,7 +17,9 @@ WebAssembly.Instance = function (...args) {
 }
 
 const { Client, fromMessagePort, matches } = await import('../../pkg/node.js')
-const { connected, encode, event, makeClient, record, settle, startBroker } = await import('./scripted-broker.mjs')
+const { connected, encode, event, makeClient, record, settle, startBroker } = await import(
+  './scripted-broker.mjs'
+)
 
 /** Makes the instance's next call trap. */
 const wreck = () => new Uint8Array(memories.at(-1).buffer).fill(0xff)
@@ -37,7 +39,10 @@ test('importing does nothing; matches() makes the instance', () => {
 test('a trap in a call: every client ends with InternalError, the next one works', async (t) => {
   const one = await connected(t)
   const two = await connected(t)
-  const events = [record(one.client, 'state', 'close', 'disconnect'), record(two.client, 'state', 'close')]
+  const events = [
+    record(one.client, 'state', 'close', 'disconnect'),
+    record(two.client, 'state', 'close'),
+  ]
   const calls = [
     one.client.publish('a', 'b', { qos: 1 }),
     one.client.subscribe('a'),
@@ -55,7 +60,10 @@ test('a trap in a call: every client ends with InternalError, the next one works
     assert.equal(error.code, 'INTERNAL')
   }
   for (const log of events) {
-    assert.deepEqual(log.map(([name]) => name), ['state', 'close'])
+    assert.deepEqual(
+      log.map(([name]) => name),
+      ['state', 'close'],
+    )
     assert.deepEqual(log[0].slice(1), ['closed', 'connected'])
     assert.equal(log[1][1].code, 'INTERNAL')
   }
@@ -86,7 +94,10 @@ test('a trap while a message is read, in a timer, under a handler', async (t) =>
     wreck()
     handling.client.publish('a', 'b').catch((error) => seen.push(error.code))
   })
-  handling.peer.send({ type: 'publish', topic: 'a', payload: '1' }, { type: 'publish', topic: 'a', payload: '2' })
+  handling.peer.send(
+    { type: 'publish', topic: 'a', payload: '1' },
+    { type: 'publish', topic: 'a', payload: '2' },
+  )
   assert.equal((await event(handling.client, 'close'))[0].code, 'INTERNAL')
   await settle()
   assert.deepEqual(seen, ['1', 'INTERNAL'])
@@ -148,11 +159,14 @@ test('transport: a socket of the application, and fromMessagePort', async (t) =>
     const packet = decode(Buffer.from(data), 5)
     sent.push(packet.type)
     if (packet.type === 'connect') port2.postMessage(encode({ type: 'connack' }))
-    if (packet.type === 'publish') port2.postMessage(encode({ type: 'publish', topic: 'back', payload: packet.payload }))
+    if (packet.type === 'publish')
+      port2.postMessage(encode({ type: 'publish', topic: 'back', payload: packet.payload }))
   })
   const asked = []
   const client = makeClient(t, 'custom://user:secret@somewhere/x', {
-    transport: (url, context) => (asked.push([url.href, context.protocols, context.signal.aborted]), fromMessagePort(port1)),
+    transport: (url, context) => (
+      asked.push([url.href, context.protocols, context.signal.aborted]), fromMessagePort(port1)
+    ),
   })
   await client.connect()
   assert.deepEqual(asked, [['custom://somewhere/x', ['mqtt'], false]])
@@ -168,7 +182,10 @@ test('transport: a socket of the application, and fromMessagePort', async (t) =>
 test('transport: the other end of a port goes away', async (t) => {
   const { port1, port2 } = new MessageChannel()
   port2.on('message', () => port2.postMessage(encode({ type: 'connack' })))
-  const client = makeClient(t, 'port://x', { transport: async () => fromMessagePort(port1), reconnect: false })
+  const client = makeClient(t, 'port://x', {
+    transport: async () => fromMessagePort(port1),
+    reconnect: false,
+  })
   await client.connect()
   port2.postMessage(null)
   const [error] = await event(client, 'close')
@@ -177,12 +194,21 @@ test('transport: the other end of a port goes away', async (t) => {
 
 test('transport: one that throws, rejects, or is no socket', async (t) => {
   const cause = new Error('no way')
-  for (const transport of [() => { throw cause }, () => Promise.reject(cause)]) {
-    const error = await makeClient(t, 'x://y', { transport }).connect().catch((error) => error)
+  for (const transport of [
+    () => {
+      throw cause
+    },
+    () => Promise.reject(cause),
+  ]) {
+    const error = await makeClient(t, 'x://y', { transport })
+      .connect()
+      .catch((error) => error)
     assert.equal(error.code, 'CONNECTION_FAILED')
     assert.equal(error.cause, cause)
   }
-  const error = await makeClient(t, 'x://y', { transport: () => ({}) }).connect().catch((error) => error)
+  const error = await makeClient(t, 'x://y', { transport: () => ({}) })
+    .connect()
+    .catch((error) => error)
   assert.equal(error.cause.argument, 'transport')
 })
 
@@ -205,9 +231,20 @@ test('transport: one that cannot send any more is left for the next, and nothing
 
 test('transport: given up while it is being made', async (t) => {
   let made
-  const socket = { closed: 0, send() {}, close() { this.closed++ } }
+  const socket = {
+    closed: 0,
+    send() {},
+    close() {
+      this.closed++
+    },
+  }
   const signals = []
-  const client = makeClient(t, 'x://y', { connectTimeout: 20, transport: (_, { signal }) => (signals.push(signal), new Promise((resolve) => (made = resolve))) })
+  const client = makeClient(t, 'x://y', {
+    connectTimeout: 20,
+    transport: (_, { signal }) => (
+      signals.push(signal), new Promise((resolve) => (made = resolve))
+    ),
+  })
   const error = await client.connect().catch((error) => error)
   assert.equal(error.code, 'CONNECTION_FAILED')
   assert.equal(signals[0].aborted, true)

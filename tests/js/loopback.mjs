@@ -1,11 +1,26 @@
 // A broker without a network, for pages as well as for Node: each socket is an object that answers by itself. It grants and echoes what it is asked.
-const CONNECT = 1, CONNACK = 2, PUBLISH = 3, PUBACK = 4, PUBREC = 5, PUBREL = 6, PUBCOMP = 7, SUBSCRIBE = 8, SUBACK = 9, UNSUBSCRIBE = 10, UNSUBACK = 11, PINGREQ = 12, PINGRESP = 13, DISCONNECT = 14, AUTH = 15
+const CONNECT = 1,
+  CONNACK = 2,
+  PUBLISH = 3,
+  PUBACK = 4,
+  PUBREC = 5,
+  PUBREL = 6,
+  PUBCOMP = 7,
+  SUBSCRIBE = 8,
+  SUBACK = 9,
+  UNSUBSCRIBE = 10,
+  UNSUBACK = 11,
+  PINGREQ = 12,
+  PINGRESP = 13,
+  DISCONNECT = 14,
+  AUTH = 15
 
 const encoder = new TextEncoder()
 const decoder = new TextDecoder()
 const two = (number) => [number >> 8, number & 255]
 const text = (string) => [...two(string.length), ...encoder.encode(string)]
-const varint = (number) => (number < 128 ? [number] : [(number & 127) | 128, ...varint(number >>> 7)])
+const varint = (number) =>
+  number < 128 ? [number] : [(number & 127) | 128, ...varint(number >>> 7)]
 
 /** A packet as bytes: the parts are numbers, or arrays of them, or strings. */
 export function packet(first, ...parts) {
@@ -16,7 +31,12 @@ export function packet(first, ...parts) {
 /** A PUBLISH of MQTT 5 with a payload of any size. */
 export function publish(topic, payload, qos = 0, id = 0, identifiers = []) {
   const properties = identifiers.flatMap((identifier) => [0x0b, ...varint(identifier)])
-  const head = [...text(topic), ...(qos > 0 ? two(id) : []), ...varint(properties.length), ...properties]
+  const head = [
+    ...text(topic),
+    ...(qos > 0 ? two(id) : []),
+    ...varint(properties.length),
+    ...properties,
+  ]
   const start = [(PUBLISH << 4) | (qos << 1), ...varint(head.length + payload.length), ...head]
   const bytes = new Uint8Array(start.length + payload.length)
   bytes.set(start)
@@ -41,7 +61,11 @@ function channel() {
 }
 
 /** How soon the broker answers: before `send` returns, after the turn, in another task. */
-export const PACES = { 'at once': (work) => work(), 'after the turn': (work) => queueMicrotask(work), 'in a new task': task }
+export const PACES = {
+  'at once': (work) => work(),
+  'after the turn': (work) => queueMicrotask(work),
+  'in a new task': task,
+}
 
 export class Loopback {
   /** Sockets that are open now, and all that there ever were. */
@@ -82,11 +106,17 @@ export class Loopback {
           this.#subscriptions.clear()
         }
         // 0x15, Authentication Method: it follows the Session Expiry Interval, if that is there.
-        socket.authenticates = body.subarray(11).includes(0x15) && decoder.decode(body).includes('method')
-        if (socket.authenticates) return this.answer(socket, packet(AUTH << 4, 0x18, this.#method()))
+        socket.authenticates =
+          body.subarray(11).includes(0x15) && decoder.decode(body).includes('method')
+        if (socket.authenticates)
+          return this.answer(socket, packet(AUTH << 4, 0x18, this.#method()))
         return this.#welcome(socket)
       case AUTH:
-        if (body[0] === 0x19 || socket.connected) return this.answer(socket, packet(AUTH << 4, body[0] === 0x19 ? 0x18 : 0x00, this.#method()))
+        if (body[0] === 0x19 || socket.connected)
+          return this.answer(
+            socket,
+            packet(AUTH << 4, body[0] === 0x19 ? 0x18 : 0x00, this.#method()),
+          )
         return this.#welcome(socket)
       case PUBLISH:
         return this.#echo(socket, (first >> 1) & 3, body)
@@ -153,10 +183,13 @@ export class Loopback {
     const payload = body.subarray(properties.next + properties.value)
     const copies = []
     for (const [filter, subscription] of this.#subscriptions) {
-      if (filter !== topic && !(filter.endsWith('/#') && topic.startsWith(filter.slice(0, -1)))) continue
+      if (filter !== topic && !(filter.endsWith('/#') && topic.startsWith(filter.slice(0, -1))))
+        continue
       this.#lastId = (this.#lastId % 0xffff) + 1
       const identifiers = subscription.identifier > 0 ? [subscription.identifier] : []
-      copies.push(publish(topic, payload, Math.min(qos, subscription.qos), this.#lastId, identifiers))
+      copies.push(
+        publish(topic, payload, Math.min(qos, subscription.qos), this.#lastId, identifiers),
+      )
     }
     if (qos > 0) copies.push(packet((qos === 1 ? PUBACK : PUBREC) << 4, id))
     if (copies.length > 0) this.answer(socket, ...copies)
@@ -220,4 +253,5 @@ function varintAt(bytes, at) {
   }
 }
 
-const textAt = (bytes, at) => decoder.decode(bytes.subarray(at + 2, at + 2 + ((bytes[at] << 8) | bytes[at + 1])))
+const textAt = (bytes, at) =>
+  decoder.decode(bytes.subarray(at + 2, at + 2 + ((bytes[at] << 8) | bytes[at + 1])))

@@ -10,13 +10,21 @@ const node = new URL('../../pkg/node.js', import.meta.url).href
 function run(url, script) {
   const source = `import * as wasmqtt from ${JSON.stringify(node)}; const url = ${JSON.stringify(url)}; ${script}`
   return new Promise((resolve) => {
-    execFile(process.execPath, ['--input-type=module', '-e', source], { timeout: 20_000 }, (error, stdout, stderr) => resolve({ code: error?.code ?? 0, stdout, stderr }))
+    execFile(
+      process.execPath,
+      ['--input-type=module', '-e', source],
+      { timeout: 20_000 },
+      (error, stdout, stderr) => resolve({ code: error?.code ?? 0, stdout, stderr }),
+    )
   })
 }
 
 test('the process ends after end(), also where the server answers nothing', async (t) => {
   const broker = await startBroker(t)
-  const ended = run(broker.url, 'const client = await wasmqtt.connect(url); await client.end(); console.log(performance.now())')
+  const ended = run(
+    broker.url,
+    'const client = await wasmqtt.connect(url); await client.end(); console.log(performance.now())',
+  )
   const peer = await broker.accept()
   await peer.welcome()
   peer.pause()
@@ -32,7 +40,10 @@ test('a connected client keeps it alive, one that was never connected does not',
   const idle = await run(broker.url, 'new wasmqtt.Client(url).publish("a", "b", { qos: 1 })')
   assert.equal(idle.code, 0)
   let over = false
-  const connected = run(broker.url, 'const client = await wasmqtt.connect(url, { protocolVersion: 5, reconnect: false }); client.on("close", () => console.log("closed"))').finally(() => (over = true))
+  const connected = run(
+    broker.url,
+    'const client = await wasmqtt.connect(url, { protocolVersion: 5, reconnect: false }); client.on("close", () => console.log("closed"))',
+  ).finally(() => (over = true))
   const peer = await broker.accept()
   await peer.welcome()
   await settle(100)
@@ -55,7 +66,16 @@ test('rejections that nobody looks at, and hostile bytes, do not end it', async 
     setTimeout(() => client.end(), 1_000)
     client.on('close', () => console.log('closed'))`
   const over = run(broker.url, script)
-  const hostile = [[0x30, 0], [0x90, 2, 0, 1], [0xf0, 0], [0x30, 0xff, 0xff, 0xff, 0xff, 0x7f], [0x40, 2, 0, 9], [0x20, 2, 0, 0], [0x62, 2, 0, 1], [0xe0, 1, 0x8b]]
+  const hostile = [
+    [0x30, 0],
+    [0x90, 2, 0, 1],
+    [0xf0, 0],
+    [0x30, 0xff, 0xff, 0xff, 0xff, 0x7f],
+    [0x40, 2, 0, 9],
+    [0x20, 2, 0, 0],
+    [0x62, 2, 0, 1],
+    [0xe0, 1, 0x8b],
+  ]
   let peers = 0
   const serve = async () => {
     for (;;) {
@@ -63,7 +83,10 @@ test('rejections that nobody looks at, and hostile bytes, do not end it', async 
       peers++
       peer.next().then((connect) => {
         if (!connect) return
-        peer.send({ type: 'connack', sessionPresent: peers > 1 }, Buffer.from(hostile[peers % hostile.length]))
+        peer.send(
+          { type: 'connack', sessionPresent: peers > 1 },
+          Buffer.from(hostile[peers % hostile.length]),
+        )
       })
     }
   }

@@ -23,7 +23,13 @@ test('QoS 0: payloads of every kind', async (t) => {
   ]
   for (const [payload, expected] of payloads) {
     assert.deepEqual(await client.publish('a/b', payload), { reasonCode: 0 })
-    const packet = await peer.expect('publish', { topic: 'a/b', qos: 0, retain: false, dup: false, properties: {} })
+    const packet = await peer.expect('publish', {
+      topic: 'a/b',
+      qos: 0,
+      retain: false,
+      dup: false,
+      properties: {},
+    })
     assert.equal(packet.payload.toString(), expected)
   }
 })
@@ -42,9 +48,14 @@ test('everything of one turn leaves in one frame, in order', async (t) => {
   const { client, peer } = await connected(t, { topicAliases: false })
   const frames = peer.frames.length
   const all = []
-  for (let n = 0; n < 50; n++) all.push(client.publish(`t/${n % 3}`, `${n}`, n % 2 ? { qos: 1 } : undefined))
+  for (let n = 0; n < 50; n++)
+    all.push(client.publish(`t/${n % 3}`, `${n}`, n % 2 ? { qos: 1 } : undefined))
   for (let n = 0; n < 50; n++) {
-    const packet = await peer.expect('publish', { topic: `t/${n % 3}`, payload: `${n}`, qos: n % 2 })
+    const packet = await peer.expect('publish', {
+      topic: `t/${n % 3}`,
+      payload: `${n}`,
+      qos: n % 2,
+    })
     if (packet.qos) peer.send({ type: 'puback', id: packet.id })
   }
   assert.equal(peer.frames.length - frames, 1)
@@ -56,13 +67,27 @@ test('QoS 1: PUBACK, its reason code and properties', async (t) => {
   const { client, peer } = await connected(t)
   const publish = client.publish('a', 'b', { qos: 1, retain: true })
   const { id } = await peer.expect('publish', { qos: 1, retain: true })
-  peer.send({ type: 'puback', id, reasonCode: 0x10, properties: { reasonString: 'nobody', userProperties: [['a', 'b']] } })
-  assert.deepEqual(await publish, { reasonCode: 0x10, reasonString: 'nobody', userProperties: [['a', 'b']] })
+  peer.send({
+    type: 'puback',
+    id,
+    reasonCode: 0x10,
+    properties: { reasonString: 'nobody', userProperties: [['a', 'b']] },
+  })
+  assert.deepEqual(await publish, {
+    reasonCode: 0x10,
+    reasonString: 'nobody',
+    userProperties: [['a', 'b']],
+  })
   const second = client.publish('a', 'b', { qos: 1 })
   peer.send({ type: 'puback', id: (await peer.expect('publish')).id, reasonCode: 0x10 })
   assert.deepEqual(await second, { reasonCode: 0x10 })
   const refused = client.publish('a', 'b', { qos: 1 }).catch((error) => error)
-  peer.send({ type: 'puback', id: (await peer.expect('publish')).id, reasonCode: 0x97, properties: { reasonString: 'full' } })
+  peer.send({
+    type: 'puback',
+    id: (await peer.expect('publish')).id,
+    reasonCode: 0x97,
+    properties: { reasonString: 'full' },
+  })
   const error = await refused
   assert.equal(error.name, 'PublishError')
   assert.equal(error.code, 'PUBLISH_REFUSED')
@@ -95,7 +120,10 @@ test('an ended connection: sent again with DUP, the same promise settles', async
 test('callbacks: undefined returned, called once, never at once', async (t) => {
   const { client, peer } = await connected(t)
   const calls = []
-  const call = (name) => (...args) => calls.push([name, ...args])
+  const call =
+    (name) =>
+    (...args) =>
+      calls.push([name, ...args])
   assert.equal(client.publish('a', 'b', call('qos0')), undefined)
   assert.equal(client.publish('a', 'b', undefined, call('again')), undefined)
   assert.equal(client.publish('a', 'b', { qos: 1 }, call('qos1')), undefined)
@@ -108,7 +136,8 @@ test('callbacks: undefined returned, called once, never at once', async (t) => {
   await settle()
   const byName = Object.fromEntries(calls.map(([name, ...args]) => [name, args]))
   assert.equal(calls.length, 5)
-  for (const name of ['qos0', 'again', 'qos1']) assert.deepEqual(byName[name], [null, { reasonCode: 0 }])
+  for (const name of ['qos0', 'again', 'qos1'])
+    assert.deepEqual(byName[name], [null, { reasonCode: 0 }])
   assert.equal(byName.wrong[0].argument, 'topic')
   assert.equal(byName.option[0].argument, 'qos')
   await assert.rejects(client.publish('a', 'b', {}, 'no function'), { argument: 'callback' })
@@ -119,8 +148,12 @@ test('a callback that throws is reported', async (t) => {
   const cause = new Error('thrown by the test')
   const reported = []
   client.on('error', (error) => reported.push(error))
-  client.publish('a', 'b', () => { throw cause })
-  client.publish('a', 'b', async () => { throw cause })
+  client.publish('a', 'b', () => {
+    throw cause
+  })
+  client.publish('a', 'b', async () => {
+    throw cause
+  })
   await client.publish('a', 'b')
   await settle()
   assert.equal(reported.length, 2)
@@ -162,9 +195,15 @@ test('what is wrong is named, and nothing is sent', async (t) => {
     ['properties.contentType', ['a', 'b', { properties: { contentType: '\ud800' } }]],
     ['properties.correlationData', ['a', 'b', { properties: { correlationData: 'x' } }]],
     ['properties.userProperties', ['a', 'b', { properties: { userProperties: { a: 1 } } }]],
-    ['properties.responseTopic', ['a', 'b', { properties: { contentType: 'kept out', responseTopic: 'a/#' } }]],
+    [
+      'properties.responseTopic',
+      ['a', 'b', { properties: { contentType: 'kept out', responseTopic: 'a/#' } }],
+    ],
     ['properties.messageExpiryInterval', ['a', 'b', { properties: { messageExpiryInterval: -1 } }]],
-    ['properties.payloadFormatIndicator', ['a', 'b', { properties: { payloadFormatIndicator: 2 } }]],
+    [
+      'properties.payloadFormatIndicator',
+      ['a', 'b', { properties: { payloadFormatIndicator: 2 } }],
+    ],
     ['properties.topicAlias', ['a', 'b', { properties: { topicAlias: 0 } }]],
   ]
   for (const [argument, args] of wrong) {
@@ -180,7 +219,13 @@ test('what is wrong is named, and nothing is sent', async (t) => {
 test('getters that throw are a mistake of the caller, not a trap', async (t) => {
   const { client } = await connected(t)
   const cause = new Error('getter')
-  const error = await client.publish('a', 'b', { get qos() { throw cause } }).catch((error) => error)
+  const error = await client
+    .publish('a', 'b', {
+      get qos() {
+        throw cause
+      },
+    })
+    .catch((error) => error)
   assert.equal(error.code, 'INVALID_ARGUMENT')
   assert.equal(error.cause, cause)
   assert.equal(client.connected, true)
@@ -194,16 +239,27 @@ test('properties; those of a received message can be passed on', async (t) => {
     contentType: 'text/plain',
     responseTopic: 'r',
     correlationData: new Uint8Array([1, 2]),
-    userProperties: [['__proto__', 'a'], ['b', ''], ['b', 'c']],
+    userProperties: [
+      ['__proto__', 'a'],
+      ['b', ''],
+      ['b', 'c'],
+    ],
   }
   client.publish('a', 'b', { properties })
   const sent = await peer.expect('publish')
-  assert.deepEqual({ ...sent.properties, correlationData: [...sent.properties.correlationData] }, { ...properties, correlationData: [1, 2] })
+  assert.deepEqual(
+    { ...sent.properties, correlationData: [...sent.properties.correlationData] },
+    { ...properties, correlationData: [1, 2] },
+  )
   const subscribed = client.subscribe('in', { subscriptionIdentifier: 7 })
   await peer.grant()
   await subscribed
   const message = event(client, 'message')
-  peer.send({ type: 'publish', topic: 'in', properties: { ...properties, subscriptionIdentifier: 7 } })
+  peer.send({
+    type: 'publish',
+    topic: 'in',
+    properties: { ...properties, subscriptionIdentifier: 7 },
+  })
   const [received] = await message
   assert.deepEqual(received.properties, { ...properties, subscriptionIdentifiers: [7] })
   assert.equal(received.properties, received.properties)
@@ -216,7 +272,11 @@ test('properties; those of a received message can be passed on', async (t) => {
 test('queued while offline, in order; limits', async (t) => {
   const broker = await startBroker(t)
   const client = makeClient(t, broker.url, { queue: { maxMessages: 3 }, topicAliases: false })
-  const queued = [client.publish('a', '1'), client.publish('a', '2', { qos: 1 }), client.publish('a', '3')]
+  const queued = [
+    client.publish('a', '1'),
+    client.publish('a', '2', { qos: 1 }),
+    client.publish('a', '3'),
+  ]
   const full = await client.publish('a', '4').catch((error) => error)
   assert.equal(full.name, 'QueueFullError')
   assert.equal(full.code, 'QUEUE_FULL')
@@ -229,7 +289,11 @@ test('queued while offline, in order; limits', async (t) => {
     const packet = await peer.expect('publish', { payload })
     if (packet.qos) peer.send({ type: 'puback', id: packet.id })
   }
-  assert.deepEqual(await Promise.all(queued), [{ reasonCode: 0 }, { reasonCode: 0 }, { reasonCode: 0 }])
+  assert.deepEqual(await Promise.all(queued), [
+    { reasonCode: 0 },
+    { reasonCode: 0 },
+    { reasonCode: 0 },
+  ])
   const strict = makeClient(t, broker.url, { queue: { qos0: false } })
   const error = await strict.publish('a').catch((error) => error)
   assert.ok(error.code, error)
@@ -240,8 +304,14 @@ test('timeout and signal: queued is withdrawn, sent completes on the wire', asyn
   const client = makeClient(t, broker.url)
   const controller = new AbortController()
   const timedOut = client.publish('a', 'late', { timeout: 10 }).catch((error) => error)
-  const aborted = client.publish('a', 'aborted', { qos: 1, signal: controller.signal }).catch((error) => error)
-  const kept = client.publish('a', 'kept', { qos: 1, timeout: 60_000, signal: new AbortController().signal })
+  const aborted = client
+    .publish('a', 'aborted', { qos: 1, signal: controller.signal })
+    .catch((error) => error)
+  const kept = client.publish('a', 'kept', {
+    qos: 1,
+    timeout: 60_000,
+    signal: new AbortController().signal,
+  })
   controller.abort('reason')
   const abort = await aborted
   assert.equal(abort.name, 'AbortError')
@@ -263,9 +333,14 @@ test('timeout and signal: queued is withdrawn, sent completes on the wire', asyn
   await peer.expect('pubrel', { id: packet.id })
   peer.send({ type: 'pubcomp', id: packet.id })
   await client.drain()
-  const early = await client.publish('a', 'b', { signal: AbortSignal.abort() }).catch((error) => error)
+  const early = await client
+    .publish('a', 'b', { signal: AbortSignal.abort() })
+    .catch((error) => error)
   assert.equal(early.code, 'ABORTED')
-  assert.equal((await client.publish('a', 'b', { timeout: 0, qos: 1 }).catch((error) => error)).code, 'TIMEOUT')
+  assert.equal(
+    (await client.publish('a', 'b', { timeout: 0, qos: 1 }).catch((error) => error)).code,
+    'TIMEOUT',
+  )
 })
 
 test('a late acknowledgement does not settle another publish', async (t) => {
@@ -306,10 +381,24 @@ test('many in flight, acknowledged in one frame, callbacks publish again', async
 })
 
 test('beyond what the server offers', async (t) => {
-  const { client, peer } = await connected(t, {}, { properties: { maximumQoS: 0, retainAvailable: 0, maximumPacketSize: 100, topicAliasMaximum: 2 } })
+  const { client, peer } = await connected(
+    t,
+    {},
+    {
+      properties: {
+        maximumQoS: 0,
+        retainAvailable: 0,
+        maximumPacketSize: 100,
+        topicAliasMaximum: 2,
+      },
+    },
+  )
   const qos = await client.publish('a', 'b', { qos: 1 }).catch((error) => error)
   assert.equal(qos.name, 'NotSupportedError')
-  assert.equal((await client.publish('a', 'b', { retain: true }).catch((error) => error)).code, 'NOT_SUPPORTED')
+  assert.equal(
+    (await client.publish('a', 'b', { retain: true }).catch((error) => error)).code,
+    'NOT_SUPPORTED',
+  )
   const large = await client.publish('a', 'x'.repeat(200)).catch((error) => error)
   assert.equal(large.name, 'PacketTooLargeError')
   assert.equal(large.limit, 100)
@@ -322,7 +411,10 @@ test('beyond what the server offers', async (t) => {
 })
 
 test('3.1.1: properties are left out, version 5 calls refused', async (t) => {
-  const { client, peer } = await connected(t, { protocolVersion: 4, properties: { sessionExpiryInterval: 1 } })
+  const { client, peer } = await connected(t, {
+    protocolVersion: 4,
+    properties: { sessionExpiryInterval: 1 },
+  })
   client.publish('a', 'b', { qos: 1, properties: { contentType: 'x', topicAlias: 3 } })
   const { id } = await peer.expect('publish', { payload: 'b', qos: 1 })
   peer.send({ type: 'puback', id })
@@ -332,13 +424,18 @@ test('3.1.1: properties are left out, version 5 calls refused', async (t) => {
 test('not there yet: request, respond', async (t) => {
   const client = makeClient(t, 'ws://127.0.0.1:1')
   assert.equal((await client.request('a').catch((error) => error)).name, 'NotSupportedError')
-  assert.equal((await client.respond('a', () => '').catch((error) => error)).name, 'NotSupportedError')
+  assert.equal(
+    (await client.respond('a', () => '').catch((error) => error)).name,
+    'NotSupportedError',
+  )
 })
 
 test('an expired message in the queue', async (t) => {
   const broker = await startBroker(t)
   const client = makeClient(t, broker.url)
-  const expired = client.publish('a', 'b', { qos: 1, properties: { messageExpiryInterval: 1 } }).catch((error) => error)
+  const expired = client
+    .publish('a', 'b', { qos: 1, properties: { messageExpiryInterval: 1 } })
+    .catch((error) => error)
   await new Promise((resolve) => setTimeout(resolve, 1_100))
   client.connect()
   await (await broker.accept()).welcome()
@@ -378,7 +475,13 @@ test('drain, stats, packet events', async (t) => {
   await drain
   client.off('packet', listener)
   await client.publish('a')
-  assert.deepEqual(packets.map(({ direction, type, packetId, topic }) => [direction, type, packetId, topic]), [['out', 'publish', id, 'a'], ['in', 'puback', id, undefined]])
+  assert.deepEqual(
+    packets.map(({ direction, type, packetId, topic }) => [direction, type, packetId, topic]),
+    [
+      ['out', 'publish', id, 'a'],
+      ['in', 'puback', id, undefined],
+    ],
+  )
   const stats = client.stats()
   assert.equal(stats.messagesSent, 2)
   assert.equal(stats.connections, 1)
@@ -390,7 +493,8 @@ test('drain, stats, packet events', async (t) => {
 test('more topics than the table holds', async (t) => {
   const { client, peer } = await connected(t)
   for (let n = 0; n < 9_000; n++) client.publish(`topic/${n}`, `${n}`)
-  for (let n = 0; n < 9_000; n++) await peer.expect('publish', { topic: `topic/${n}`, payload: `${n}` })
+  for (let n = 0; n < 9_000; n++)
+    await peer.expect('publish', { topic: `topic/${n}`, payload: `${n}` })
 })
 
 test('promises that nobody looks at do not end the process', async () => {

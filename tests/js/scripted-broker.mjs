@@ -5,7 +5,24 @@ import { once } from 'node:events'
 import { WebSocketServer } from 'ws'
 import { Client } from '../../pkg/node.js'
 
-const TYPES = ['', 'connect', 'connack', 'publish', 'puback', 'pubrec', 'pubrel', 'pubcomp', 'subscribe', 'suback', 'unsubscribe', 'unsuback', 'pingreq', 'pingresp', 'disconnect', 'auth']
+const TYPES = [
+  '',
+  'connect',
+  'connack',
+  'publish',
+  'puback',
+  'pubrec',
+  'pubrel',
+  'pubcomp',
+  'subscribe',
+  'suback',
+  'unsubscribe',
+  'unsuback',
+  'pingreq',
+  'pingresp',
+  'disconnect',
+  'auth',
+]
 
 // ------------------------------------------------------------------------------------------------ codec
 
@@ -42,7 +59,8 @@ const PROPERTIES = {
 const two = (number) => [number >> 8, number & 255]
 const text = (string) => binary(Buffer.from(string))
 const binary = (bytes) => [...two(bytes.length), ...bytes]
-const varint = (number) => (number < 128 ? [number] : [(number & 127) | 128, ...varint(number >>> 7)])
+const varint = (number) =>
+  number < 128 ? [number] : [(number & 127) | 128, ...varint(number >>> 7)]
 const write = {
   byte: (value) => [Number(value)],
   two,
@@ -68,7 +86,10 @@ export function encode(packet, version = 5) {
   const { type, id, reasonCode = 0 } = packet
   const five = (bytes) => (version === 5 ? bytes : [])
   const block = () => five(properties(packet.properties))
-  const acknowledgement = () => [...two(id), ...five(packet.properties || reasonCode ? [reasonCode, ...block()] : [])]
+  const acknowledgement = () => [
+    ...two(id),
+    ...five(packet.properties || reasonCode ? [reasonCode, ...block()] : []),
+  ]
   const body = {
     connack: () => [packet.sessionPresent ? 1 : 0, packet.returnCode ?? reasonCode, ...block()],
     publish: () => [...text(packet.topic), ...(packet.qos ? two(id) : []), ...block()],
@@ -83,8 +104,20 @@ export function encode(packet, version = 5) {
     auth: () => [reasonCode, ...block()],
   }[type]()
   const payload = Buffer.from(packet.payload ?? '')
-  const flags = type === 'publish' ? (packet.dup ? 8 : 0) | ((packet.qos ?? 0) << 1) | (packet.retain ? 1 : 0) : type === 'pubrel' ? 2 : 0
-  return Buffer.concat([Buffer.from([(TYPES.indexOf(type) << 4) | flags, ...varint(body.length + payload.length), ...body]), payload])
+  const flags =
+    type === 'publish'
+      ? (packet.dup ? 8 : 0) | ((packet.qos ?? 0) << 1) | (packet.retain ? 1 : 0)
+      : type === 'pubrel'
+        ? 2
+        : 0
+  return Buffer.concat([
+    Buffer.from([
+      (TYPES.indexOf(type) << 4) | flags,
+      ...varint(body.length + payload.length),
+      ...body,
+    ]),
+    payload,
+  ])
 }
 
 class Reader {
@@ -130,15 +163,31 @@ export function decode(bytes, version) {
   reader.varint()
   const type = TYPES[first >> 4]
   const block = () => (version === 5 && reader.left ? reader.properties() : {})
-  const acknowledgement = () => ({ id: reader.two(), reasonCode: reader.left ? reader.byte() : 0, properties: block() })
+  const acknowledgement = () => ({
+    id: reader.two(),
+    reasonCode: reader.left ? reader.byte() : 0,
+    properties: block(),
+  })
   const read = {
     connect() {
       const protocol = reader.text()
       version = reader.byte()
       const flags = reader.byte()
-      const packet = { protocol, version, clean: (flags & 2) > 0, keepalive: reader.two(), properties: block(), clientId: reader.text() }
+      const packet = {
+        protocol,
+        version,
+        clean: (flags & 2) > 0,
+        keepalive: reader.two(),
+        properties: block(),
+        clientId: reader.text(),
+      }
       if (flags & 4) {
-        const will = { qos: (flags >> 3) & 3, retain: (flags & 32) > 0, properties: block(), topic: reader.text() }
+        const will = {
+          qos: (flags >> 3) & 3,
+          retain: (flags & 32) > 0,
+          properties: block(),
+          topic: reader.text(),
+        }
         packet.will = { ...will, payload: reader.binary().toString() }
       }
       if (flags & 128) packet.username = reader.text()
@@ -246,7 +295,11 @@ export class Peer {
 
   /** Sends packets or bytes in one frame. */
   send(...packets) {
-    this.#socket.send(Buffer.concat(packets.map((each) => (Buffer.isBuffer(each) ? each : encode(each, this.version)))))
+    this.#socket.send(
+      Buffer.concat(
+        packets.map((each) => (Buffer.isBuffer(each) ? each : encode(each, this.version))),
+      ),
+    )
   }
 
   /** Sends each piece as a frame of its own. */
@@ -268,7 +321,11 @@ export class Peer {
   /** SUBSCRIBE and SUBACK, everything granted as asked if no codes are given. */
   async grant(codes, fields) {
     const packet = await this.expect('subscribe', fields)
-    this.send({ type: 'suback', id: packet.id, codes: codes ?? packet.filters.map(({ options }) => options & 3) })
+    this.send({
+      type: 'suback',
+      id: packet.id,
+      codes: codes ?? packet.filters.map(({ options }) => options & 3),
+    })
     return packet
   }
 
@@ -304,7 +361,12 @@ export class Broker {
   /** Listens on a free port of this machine. `options` go to the WebSocket server. */
   static async start(options = {}) {
     const broker = new Broker()
-    const server = new WebSocketServer({ host: '127.0.0.1', port: 0, handleProtocols: () => 'mqtt', ...options })
+    const server = new WebSocketServer({
+      host: '127.0.0.1',
+      port: 0,
+      handleProtocols: () => 'mqtt',
+      ...options,
+    })
     server.on('connection', (socket, request) => {
       const peer = new Peer(socket, request)
       const waiting = broker.#waiting.shift()
@@ -319,7 +381,9 @@ export class Broker {
 
   /** The next connection. */
   accept() {
-    return this.#peers.length ? Promise.resolve(this.#peers.shift()) : new Promise((resolve) => this.#waiting.push(resolve))
+    return this.#peers.length
+      ? Promise.resolve(this.#peers.shift())
+      : new Promise((resolve) => this.#waiting.push(resolve))
   }
 
   /** Connections that nobody has accepted yet. */
@@ -353,7 +417,10 @@ export function makeClient(t, url, options) {
 export async function connected(t, options, connack) {
   const broker = await startBroker(t)
   const client = makeClient(t, broker.url, options)
-  const [peer, info] = await Promise.all([broker.accept().then(async (peer) => (await peer.welcome(connack), peer)), client.connect()])
+  const [peer, info] = await Promise.all([
+    broker.accept().then(async (peer) => (await peer.welcome(connack), peer)),
+    client.connect(),
+  ])
   return { broker, client, peer, info }
 }
 
@@ -369,7 +436,8 @@ export async function until(condition) {
 }
 
 /** The arguments of the next event. */
-export const event = (client, name) => new Promise((resolve) => client.once(name, (...args) => resolve(args)))
+export const event = (client, name) =>
+  new Promise((resolve) => client.once(name, (...args) => resolve(args)))
 
 /** All events of these names from now on, as [name, ...args]. */
 export function record(client, ...names) {

@@ -16,9 +16,16 @@ test('slim: says that init() is needed, and takes every source', async () => {
   await assert.rejects(slim.connect('ws://h'), { code: 'NOT_SUPPORTED' })
   await assert.rejects(slim.init(5), { code: 'INVALID_ARGUMENT', argument: 'source' })
   await assert.rejects(slim.init(undefined), { argument: 'source' })
-  await assert.rejects(slim.init(new Response('', { status: 404 })), { code: 'CONNECTION_FAILED', message: /404/ })
+  await assert.rejects(slim.init(new Response('', { status: 404 })), {
+    code: 'CONNECTION_FAILED',
+    message: /404/,
+  })
   await assert.rejects(slim.init(new Uint8Array([1, 2, 3])), WebAssembly.CompileError)
-  await slim.init(Promise.resolve(new Response(bytes, { headers: { 'content-type': 'application/octet-stream' } })))
+  await slim.init(
+    Promise.resolve(
+      new Response(bytes, { headers: { 'content-type': 'application/octet-stream' } }),
+    ),
+  )
   assert.equal(slim.matches('a/+', 'a/b'), true)
   await slim.init(await WebAssembly.compile(bytes))
   await slim.init(bytes.buffer.slice(bytes.byteOffset, bytes.byteOffset + bytes.length))
@@ -26,7 +33,9 @@ test('slim: says that init() is needed, and takes every source', async () => {
 })
 
 test('every entry exports the same', () => {
-  const names = Object.keys(node).filter((name) => name !== 'default').sort()
+  const names = Object.keys(node)
+    .filter((name) => name !== 'default')
+    .sort()
   assert.deepEqual(Object.keys(browser).sort(), names)
   assert.deepEqual(Object.keys(slim).sort(), [...names, 'init'].sort())
   assert.equal(createRequire(import.meta.url)('../../pkg/node.cjs').Client, node.Client)
@@ -41,8 +50,14 @@ test('where there is no WebSocket, or one without headers and TLS options, that 
   assert.equal(error.code, 'CONNECTION_FAILED')
   assert.equal(error.cause.code, 'NOT_SUPPORTED')
   await client.end()
-  assert.throws(() => new browser.Client('ws://h', { websocket: { headers: { a: 'b' } } }), { code: 'NOT_SUPPORTED', message: /headers/ })
-  assert.throws(() => new browser.Client('ws://h', { tls: {} }), { code: 'NOT_SUPPORTED', message: /tls/ })
+  assert.throws(() => new browser.Client('ws://h', { websocket: { headers: { a: 'b' } } }), {
+    code: 'NOT_SUPPORTED',
+    message: /headers/,
+  })
+  assert.throws(() => new browser.Client('ws://h', { tls: {} }), {
+    code: 'NOT_SUPPORTED',
+    message: /tls/,
+  })
 })
 
 test('a WebSocket like that of browsers', async (t) => {

@@ -86,7 +86,10 @@ test("overflow 'pause': QoS 0 gives way, QoS 1 does not", async (t) => {
   assert.deepEqual(await payloads(stream, 4), ['2', '4', '5', '6'])
 })
 
-for (const [overflow, expected] of [['drop-oldest', ['3', '4']], ['drop-newest', ['1', '2']]]) {
+for (const [overflow, expected] of [
+  ['drop-oldest', ['3', '4']],
+  ['drop-newest', ['1', '2']],
+]) {
   test(`overflow '${overflow}'`, async (t) => {
     const { client, peer } = await connected(t)
     const { stream, first } = await open(client, peer, { buffer: 2, qos: 1, overflow })
@@ -140,7 +143,10 @@ test('throws what is wrong with it', async (t) => {
     ['foo', 'a', { foo: 1 }],
     ['options', 'a', 5],
   ]) {
-    await assert.rejects(client.messages(filter, options).next(), { code: 'INVALID_ARGUMENT', argument })
+    await assert.rejects(client.messages(filter, options).next(), {
+      code: 'INVALID_ARGUMENT',
+      argument,
+    })
   }
   const refused = client.messages('a').next()
   const failed = assert.rejects(refused, { code: 'SUBSCRIBE_REFUSED' })
@@ -157,7 +163,9 @@ test('signal ends it', async (t) => {
   await failed
   await peer.release()
   assert.equal((await stream.next()).done, true)
-  await assert.rejects(client.messages('a', { signal: AbortSignal.abort() }).next(), { code: 'ABORTED' })
+  await assert.rejects(client.messages('a', { signal: AbortSignal.abort() }).next(), {
+    code: 'ABORTED',
+  })
 })
 
 test('timeout bounds the subscribe', async (t) => {

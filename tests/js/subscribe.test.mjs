@@ -1,6 +1,15 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import { connected, encode, event, makeClient, record, settle, startBroker, until } from './scripted-broker.mjs'
+import {
+  connected,
+  encode,
+  event,
+  makeClient,
+  record,
+  settle,
+  startBroker,
+  until,
+} from './scripted-broker.mjs'
 
 /** Subscribes and has it granted. */
 async function subscribe(client, peer, ...args) {
@@ -18,15 +27,32 @@ test('subscribe: filters in every form, options, grants', async (t) => {
   assert.deepEqual(subscription.grants, [{ filter: 'a/#', granted: true, qos: 0, reasonCode: 0 }])
   assert.equal(subscription.active, true)
   assert.ok(client.subscriptions.has(subscription))
-  const second = client.subscribe(['b', 'c/+'], { qos: 2, noLocal: true, retainAsPublished: true, retainHandling: 2, subscriptionIdentifier: 99, userProperties: { a: 'b' } })
-  const other = await peer.grant([1, 0x87], { filters: [{ filter: 'b', options: 0x2e }, { filter: 'c/+', options: 0x2e }] })
+  const second = client.subscribe(['b', 'c/+'], {
+    qos: 2,
+    noLocal: true,
+    retainAsPublished: true,
+    retainHandling: 2,
+    subscriptionIdentifier: 99,
+    userProperties: { a: 'b' },
+  })
+  const other = await peer.grant([1, 0x87], {
+    filters: [
+      { filter: 'b', options: 0x2e },
+      { filter: 'c/+', options: 0x2e },
+    ],
+  })
   assert.deepEqual(other.properties, { subscriptionIdentifier: 99, userProperties: [['a', 'b']] })
   assert.deepEqual((await second).grants, [
     { filter: 'b', granted: true, qos: 1, reasonCode: 1 },
     { filter: 'c/+', granted: false, reasonCode: 0x87 },
   ])
   const third = client.subscribe({ d: { qos: 1 }, e: { retainHandling: 1 } }, { qos: 2 })
-  await peer.grant(undefined, { filters: [{ filter: 'd', options: 1 }, { filter: 'e', options: 0x12 }] })
+  await peer.grant(undefined, {
+    filters: [
+      { filter: 'd', options: 1 },
+      { filter: 'e', options: 0x12 },
+    ],
+  })
   await third
   assert.equal(client.subscriptions.size, 3)
   assert.equal(client.stats().subscriptions, 3)
@@ -77,7 +103,10 @@ test('subscribe: what is wrong is named', async (t) => {
     assert.equal(error.name, 'InvalidArgumentError', argument)
     assert.equal(error.argument, argument)
   }
-  assert.equal((await client.subscribe('a', { conflate: 100 }).catch((error) => error)).name, 'NotSupportedError')
+  assert.equal(
+    (await client.subscribe('a', { conflate: 100 }).catch((error) => error)).name,
+    'NotSupportedError',
+  )
   assert.equal((await client.unsubscribe([]).catch((error) => error)).argument, 'filter')
   assert.equal((await client.unsubscribe('a', { foo: 1 }).catch((error) => error)).argument, 'foo')
   assert.equal(peer.pending.length, 0)
@@ -86,7 +115,10 @@ test('subscribe: what is wrong is named', async (t) => {
 test('subscribe: callback is the fourth', async (t) => {
   const { client, peer } = await connected(t)
   const result = new Promise((resolve) => {
-    assert.equal(client.subscribe('a', undefined, undefined, (...args) => resolve(args)), undefined)
+    assert.equal(
+      client.subscribe('a', undefined, undefined, (...args) => resolve(args)),
+      undefined,
+    )
   })
   await peer.grant()
   const [error, subscription] = await result
@@ -101,9 +133,14 @@ test('messages: fields, handlers, the message event', async (t) => {
   const { client, peer } = await connected(t)
   const got = []
   const events = record(client, 'message')
-  const subscription = await subscribe(client, peer, 'a/#', (message, from) => got.push([message, from]))
+  const subscription = await subscribe(client, peer, 'a/#', (message, from) =>
+    got.push([message, from]),
+  )
   const large = 'x'.repeat(1_000)
-  peer.send({ type: 'publish', topic: 'a/ä', payload: '{"n":1}', retain: true }, { type: 'publish', topic: 'a/b', payload: large, qos: 1, id: 5, dup: true })
+  peer.send(
+    { type: 'publish', topic: 'a/ä', payload: '{"n":1}', retain: true },
+    { type: 'publish', topic: 'a/b', payload: large, qos: 1, id: 5, dup: true },
+  )
   await peer.expect('puback', { id: 5, reasonCode: 0 })
   const [[first, from], [second]] = got
   assert.equal(from, subscription)
@@ -115,14 +152,24 @@ test('messages: fields, handlers, the message event', async (t) => {
   assert.equal(second.text(), large)
   assert.ok(!Buffer.isBuffer(second.payload))
   assert.deepEqual([second.qos, second.retain, second.dup], [1, false, true])
-  assert.deepEqual(events.map(([, message]) => message), [first, second])
+  assert.deepEqual(
+    events.map(([, message]) => message),
+    [first, second],
+  )
   first.ack()
   second.ack()
 })
 
 test('messages: BOM kept, invalid UTF-8 of a payload replaced', async (t) => {
   const { client, peer } = await connected(t)
-  const [message] = await Promise.all([event(client, 'message').then(([message]) => message), peer.send({ type: 'publish', topic: '\ufeffa', payload: Buffer.from([0xef, 0xbb, 0xbf, 65, 0xff]) })])
+  const [message] = await Promise.all([
+    event(client, 'message').then(([message]) => message),
+    peer.send({
+      type: 'publish',
+      topic: '\ufeffa',
+      payload: Buffer.from([0xef, 0xbb, 0xbf, 65, 0xff]),
+    }),
+  ])
   assert.equal(message.topic, '\ufeffa')
   assert.equal(message.text(), '\ufeffA\ufffd')
   assert.throws(() => message.json(), SyntaxError)
@@ -133,12 +180,19 @@ test('overlapping Subscriptions each get every message once', async (t) => {
   const got = []
   const log = (name) => (message) => got.push(`${name} ${message.text()}`)
   const ids = []
-  for (const [name, filter] of [['all', '#'], ['one', 'a'], ['same', 'a']]) {
+  for (const [name, filter] of [
+    ['all', '#'],
+    ['one', 'a'],
+    ['same', 'a'],
+  ]) {
     const pending = client.subscribe(filter, log(name))
     ids.push((await peer.grant()).properties.subscriptionIdentifier)
     await pending
   }
-  peer.send({ type: 'publish', topic: 'a', payload: '1', properties: { subscriptionIdentifier: ids } }, { type: 'publish', topic: 'b', payload: '2', properties: { subscriptionIdentifier: ids[0] } })
+  peer.send(
+    { type: 'publish', topic: 'a', payload: '1', properties: { subscriptionIdentifier: ids } },
+    { type: 'publish', topic: 'b', payload: '2', properties: { subscriptionIdentifier: ids[0] } },
+  )
   await settle()
   assert.deepEqual(got.sort(), ['all 1', 'all 2', 'one 1', 'same 1'])
 })
@@ -147,11 +201,21 @@ test('a handler that throws or rejects is reported, and the message acknowledged
   const { client, peer } = await connected(t)
   const errors = record(client, 'error')
   const cause = new Error('handler')
-  await subscribe(client, peer, 'sync', { qos: 1 }, () => { throw cause })
-  await subscribe(client, peer, 'async', { qos: 1, ack: 'settled' }, async () => { throw cause })
-  await subscribe(client, peer, 'manual', { qos: 1, ack: 'manual' }, () => { throw cause })
-  await subscribe(client, peer, 'later', { qos: 1, ack: 'manual' }, async () => { throw cause })
-  client.on('message', () => { throw cause })
+  await subscribe(client, peer, 'sync', { qos: 1 }, () => {
+    throw cause
+  })
+  await subscribe(client, peer, 'async', { qos: 1, ack: 'settled' }, async () => {
+    throw cause
+  })
+  await subscribe(client, peer, 'manual', { qos: 1, ack: 'manual' }, () => {
+    throw cause
+  })
+  await subscribe(client, peer, 'later', { qos: 1, ack: 'manual' }, async () => {
+    throw cause
+  })
+  client.on('message', () => {
+    throw cause
+  })
   const topics = ['sync', 'async', 'manual', 'later']
   peer.send(...topics.map((topic, index) => ({ type: 'publish', topic, qos: 1, id: index + 1 })))
   for (let id = 1; id <= 4; id++) await peer.expect('puback', { id })
@@ -163,11 +227,15 @@ test('a handler that throws or rejects is reported, and the message acknowledged
 test('an error nobody listens to goes to the console', async (t) => {
   const { client, peer } = await connected(t)
   const shown = t.mock.method(console, 'error', () => {})
-  await subscribe(client, peer, 'a', () => { throw new Error('handler') })
+  await subscribe(client, peer, 'a', () => {
+    throw new Error('handler')
+  })
   peer.send({ type: 'publish', topic: 'a' })
   await settle()
   assert.equal(shown.mock.calls[0].arguments[0].code, 'HANDLER_FAILED')
-  client.on('error', () => { throw new Error('listener') })
+  client.on('error', () => {
+    throw new Error('listener')
+  })
   peer.send({ type: 'publish', topic: 'a' })
   await settle()
   assert.equal(shown.mock.calls[1].arguments[0].cause.message, 'listener')
@@ -176,9 +244,18 @@ test('an error nobody listens to goes to the console', async (t) => {
 test('ack: settled waits for the promise, and holds back those after it', async (t) => {
   const { client, peer } = await connected(t)
   const releases = []
-  await subscribe(client, peer, 'slow', { qos: 1, ack: 'settled' }, () => new Promise((resolve) => releases.push(resolve)))
+  await subscribe(
+    client,
+    peer,
+    'slow',
+    { qos: 1, ack: 'settled' },
+    () => new Promise((resolve) => releases.push(resolve)),
+  )
   await subscribe(client, peer, 'fast', { qos: 1 }, () => {})
-  peer.send({ type: 'publish', topic: 'slow', qos: 1, id: 1 }, { type: 'publish', topic: 'fast', qos: 1, id: 2 })
+  peer.send(
+    { type: 'publish', topic: 'slow', qos: 1, id: 1 },
+    { type: 'publish', topic: 'fast', qos: 1, id: 2 },
+  )
   await settle()
   assert.equal(peer.pending.length, 0)
   releases[0]()
@@ -190,7 +267,11 @@ test('ack: manual, with a refusal, once, QoS 2 too', async (t) => {
   const { client, peer } = await connected(t)
   const got = []
   await subscribe(client, peer, '#', { qos: 2, ack: 'manual' }, (message) => got.push(message))
-  peer.send({ type: 'publish', topic: 'a', qos: 1, id: 1 }, { type: 'publish', topic: 'b', qos: 2, id: 2 }, { type: 'publish', topic: 'c' })
+  peer.send(
+    { type: 'publish', topic: 'a', qos: 1, id: 1 },
+    { type: 'publish', topic: 'b', qos: 2, id: 2 },
+    { type: 'publish', topic: 'c' },
+  )
   await settle()
   assert.equal(peer.pending.length, 0)
   assert.throws(() => got[0].ack(5), { argument: 'reasonCode' })
@@ -219,7 +300,13 @@ test('ack: a message of several Subscriptions when all have', async (t) => {
   await add('two', 'manual', (message) => (got.two = message))
   await add('three', 'settled', () => new Promise((resolve) => (settleIt = resolve)))
   await add('four', 'auto', () => {})
-  peer.send({ type: 'publish', topic: 'a', qos: 1, id: 1, properties: { subscriptionIdentifier: ids } })
+  peer.send({
+    type: 'publish',
+    topic: 'a',
+    qos: 1,
+    id: 1,
+    properties: { subscriptionIdentifier: ids },
+  })
   await settle()
   got.one.ack()
   got.one.ack()
@@ -262,7 +349,18 @@ test('ack: after the connection is gone it does nothing', async (t) => {
 test('3.1.1: options are left out, messages cannot be refused', async (t) => {
   const { client, peer } = await connected(t, { protocolVersion: 4 })
   const got = []
-  const pending = client.subscribe('a', { qos: 1, noLocal: true, retainHandling: 1, subscriptionIdentifier: 5, userProperties: { a: 'b' }, ack: 'manual' }, (message) => got.push(message))
+  const pending = client.subscribe(
+    'a',
+    {
+      qos: 1,
+      noLocal: true,
+      retainHandling: 1,
+      subscriptionIdentifier: 5,
+      userProperties: { a: 'b' },
+      ack: 'manual',
+    },
+    (message) => got.push(message),
+  )
   await peer.grant(undefined, { filters: [{ filter: 'a', options: 1 }] })
   await pending
   peer.send({ type: 'publish', topic: 'a', qos: 1, id: 1 })
@@ -295,11 +393,22 @@ test('unsubscribe: by Subscription, by filter, unknown filters, refusals', async
   assert.equal(client.subscriptions.size, 0)
   const three = await subscribe(client, peer, ['b', 'c'])
   const result = client.unsubscribe(['b', 'c', 'unknown'], { userProperties: [['x', 'y']] })
-  const packet = await peer.expect('unsubscribe', { filters: ['b', 'c', 'unknown'], properties: { userProperties: [['x', 'y']] } })
+  const packet = await peer.expect('unsubscribe', {
+    filters: ['b', 'c', 'unknown'],
+    properties: { userProperties: [['x', 'y']] },
+  })
   peer.send({ type: 'unsuback', id: packet.id, codes: [0, 0, 0x11] })
-  assert.deepEqual(await result, { reasonCodes: [{ filter: 'b', reasonCode: 0 }, { filter: 'c', reasonCode: 0 }, { filter: 'unknown', reasonCode: 0x11 }] })
+  assert.deepEqual(await result, {
+    reasonCodes: [
+      { filter: 'b', reasonCode: 0 },
+      { filter: 'c', reasonCode: 0 },
+      { filter: 'unknown', reasonCode: 0x11 },
+    ],
+  })
   assert.equal(three.active, false)
-  const refused = new Promise((resolve) => assert.equal(client.unsubscribe('d', undefined, resolve), undefined))
+  const refused = new Promise((resolve) =>
+    assert.equal(client.unsubscribe('d', undefined, resolve), undefined),
+  )
   const { id } = await peer.expect('unsubscribe')
   peer.send({ type: 'unsuback', id, codes: [0x87] })
   const error = await refused
@@ -313,27 +422,39 @@ test('Subscriptions come and go', async (t) => {
   const serve = async () => {
     for (;;) {
       const packet = await peer.next()
-      if (packet?.type === 'subscribe') peer.send({ type: 'suback', id: packet.id, codes: [0] }, { type: 'publish', topic: 'a', payload: packet.filters[0].filter })
-      else if (packet?.type === 'unsubscribe') peer.send({ type: 'unsuback', id: packet.id, codes: [0] })
+      if (packet?.type === 'subscribe')
+        peer.send(
+          { type: 'suback', id: packet.id, codes: [0] },
+          { type: 'publish', topic: 'a', payload: packet.filters[0].filter },
+        )
+      else if (packet?.type === 'unsubscribe')
+        peer.send({ type: 'unsuback', id: packet.id, codes: [0] })
       else return
     }
   }
   serve()
   for (let round = 0; round < 100; round++) {
-    const subscriptions = await Promise.all(['a', '+', '#'].map((filter) => client.subscribe(filter, (message) => got.push([round, filter, message.text()]))))
+    const subscriptions = await Promise.all(
+      ['a', '+', '#'].map((filter) =>
+        client.subscribe(filter, (message) => got.push([round, filter, message.text()])),
+      ),
+    )
     await until(() => subscriptions.every(({ active }) => active))
     await settle(2)
     await Promise.all(subscriptions.map((subscription) => subscription.unsubscribe()))
   }
   assert.equal(client.subscriptions.size, 0)
   assert.ok(got.length >= 300, got.length)
-  for (const [round, index] of got.map(([round], index) => [round, index])) assert.ok(index === 0 || got[index - 1][0] <= round)
+  for (const [round, index] of got.map(([round], index) => [round, index]))
+    assert.ok(index === 0 || got[index - 1][0] <= round)
 })
 
 test('subscribe: timeout and signal', async (t) => {
   const { client, peer } = await connected(t)
   const got = []
-  const timedOut = client.subscribe('a', { timeout: 10 }, (message) => got.push(message)).catch((error) => error)
+  const timedOut = client
+    .subscribe('a', { timeout: 10 }, (message) => got.push(message))
+    .catch((error) => error)
   const { id } = await peer.expect('subscribe')
   assert.equal((await timedOut).code, 'TIMEOUT')
   peer.send({ type: 'suback', id, codes: [0] })
@@ -360,7 +481,9 @@ test('subscribe: withdrawn while its SUBACK is on its way to JavaScript: given b
   const controller = new AbortController()
   const got = []
   await subscribe(client, peer, 'now', () => controller.abort())
-  const withdrawn = client.subscribe('late', { signal: controller.signal }, (message) => got.push(message.topic)).catch((error) => error)
+  const withdrawn = client
+    .subscribe('late', { signal: controller.signal }, (message) => got.push(message.topic))
+    .catch((error) => error)
   const { id } = await peer.expect('subscribe')
   // In one frame: the core has it granted before the handler withdraws it.
   peer.send({ type: 'publish', topic: 'now' }, { type: 'suback', id, codes: [0] })
@@ -387,7 +510,11 @@ test('restored after a lost session; refused then: inactive and reported', async
   while (seen.length < 2) {
     const packet = await second.expect('subscribe')
     seen.push(...packet.filters.map(({ filter }) => filter))
-    second.send({ type: 'suback', id: packet.id, codes: packet.filters.map(({ filter }) => (filter === 'lost' ? 0x87 : 0)) })
+    second.send({
+      type: 'suback',
+      id: packet.id,
+      codes: packet.filters.map(({ filter }) => (filter === 'lost' ? 0x87 : 0)),
+    })
   }
   await settle()
   assert.deepEqual([kept.active, lost.active], [true, false])
@@ -427,7 +554,15 @@ test('handlers call the client: publish, subscribe, unsubscribe, end', async (t)
       client.end()
     }
   })
-  peer.send(...['1', '2', '3', '4'].map((payload, index) => ({ type: 'publish', topic: 'a', payload, qos: 1, id: index + 1 })))
+  peer.send(
+    ...['1', '2', '3', '4'].map((payload, index) => ({
+      type: 'publish',
+      topic: 'a',
+      payload,
+      qos: 1,
+      id: index + 1,
+    })),
+  )
   const types = []
   for (let packet; (packet = await peer.next()); ) {
     types.push(packet.type)
@@ -435,7 +570,18 @@ test('handlers call the client: publish, subscribe, unsubscribe, end', async (t)
     if (packet.type === 'unsubscribe') peer.send({ type: 'unsuback', id: packet.id, codes: [0] })
   }
   assert.deepEqual(order, ['1', '2', '3'])
-  assert.deepEqual(types.sort(), ['disconnect', 'puback', 'puback', 'puback', 'puback', 'publish', 'publish', 'publish', 'subscribe', 'unsubscribe'])
+  assert.deepEqual(types.sort(), [
+    'disconnect',
+    'puback',
+    'puback',
+    'puback',
+    'puback',
+    'publish',
+    'publish',
+    'publish',
+    'subscribe',
+    'unsubscribe',
+  ])
 })
 
 test('a large payload, and one that comes in pieces', async (t) => {
@@ -443,8 +589,14 @@ test('a large payload, and one that comes in pieces', async (t) => {
   const got = []
   client.on('message', (message) => got.push(message.payload))
   const payload = Buffer.alloc(300_000, 'abc')
-  peer.send({ type: 'publish', topic: 'a', payload }, { type: 'publish', topic: 'a', payload: Buffer.alloc(1_000, 'd') })
-  peer.sendPieces(encode({ type: 'publish', topic: 'a', payload, properties: { contentType: 'x' } }), 7_000)
+  peer.send(
+    { type: 'publish', topic: 'a', payload },
+    { type: 'publish', topic: 'a', payload: Buffer.alloc(1_000, 'd') },
+  )
+  peer.sendPieces(
+    encode({ type: 'publish', topic: 'a', payload, properties: { contentType: 'x' } }),
+    7_000,
+  )
   await until(() => got.length === 3)
   assert.ok(payload.equals(got[0]) && payload.equals(got[2]))
   assert.equal(got[1].length, 1_000)
@@ -456,14 +608,23 @@ test('messages in frames of their own, small and large, cut anywhere: in order, 
   const { client, peer } = await connected(t, { reconnect: false })
   client.on('error', () => {})
   const got = []
-  client.on('message', ({ topic, payload }) => got.push([topic, payload.length, payload.every((byte) => byte === payload.length % 251)]))
+  client.on('message', ({ topic, payload }) =>
+    got.push([topic, payload.length, payload.every((byte) => byte === payload.length % 251)]),
+  )
   const sizes = [0, 1, 5_000, 300, 300, 70_000, 2, 300_000, 4_096, 1_100, 900, 16_384, 3]
-  const messages = sizes.map((size, number) => encode({ type: 'publish', topic: `t/${number}`, payload: Buffer.alloc(size, size % 251) }))
+  const messages = sizes.map((size, number) =>
+    encode({ type: 'publish', topic: `t/${number}`, payload: Buffer.alloc(size, size % 251) }),
+  )
   const closed = event(client, 'close')
   for (const message of messages) peer.send(message)
   for (const piece of [1_000, 1, 4_095, 20_000, 700]) {
     // Byte by byte only where that ends.
-    peer.sendPieces(piece === 1 ? Buffer.concat(messages.filter(({ length }) => length < 6_000)) : Buffer.concat(messages), piece)
+    peer.sendPieces(
+      piece === 1
+        ? Buffer.concat(messages.filter(({ length }) => length < 6_000))
+        : Buffer.concat(messages),
+      piece,
+    )
   }
   peer.close()
   await closed
@@ -478,7 +639,13 @@ test('more topics than the table holds', async (t) => {
   client.on('message', (message) => got.add(`${message.topic} ${message.text()}`))
   for (let round = 0; round < 2; round++) {
     for (let n = 0; n < 6_000; n += 500) {
-      peer.send(...Array.from({ length: 500 }, (_, index) => ({ type: 'publish', topic: `t/${n + index}`, payload: `${round}` })))
+      peer.send(
+        ...Array.from({ length: 500 }, (_, index) => ({
+          type: 'publish',
+          topic: `t/${n + index}`,
+          payload: `${round}`,
+        })),
+      )
     }
   }
   await until(() => got.size === 12_000)
@@ -488,9 +655,17 @@ test('topic aliases of the server', async (t) => {
   const { client, peer } = await connected(t)
   const got = []
   await subscribe(client, peer, '#', (message) => got.push([message.topic, message.properties]))
-  peer.send({ type: 'publish', topic: 'a', properties: { topicAlias: 3 } }, { type: 'publish', topic: '', properties: { topicAlias: 3 } }, { type: 'publish', topic: '', properties: { topicAlias: 3, contentType: 'x' } })
+  peer.send(
+    { type: 'publish', topic: 'a', properties: { topicAlias: 3 } },
+    { type: 'publish', topic: '', properties: { topicAlias: 3 } },
+    { type: 'publish', topic: '', properties: { topicAlias: 3, contentType: 'x' } },
+  )
   await settle()
-  assert.deepEqual(got, [['a', undefined], ['a', undefined], ['a', { contentType: 'x' }]])
+  assert.deepEqual(got, [
+    ['a', undefined],
+    ['a', undefined],
+    ['a', { contentType: 'x' }],
+  ])
 })
 
 test('once and off', async (t) => {

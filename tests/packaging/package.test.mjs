@@ -20,18 +20,24 @@ async function hello({ connect }) {
   await client.end()
   return text
 }`
-const onPage = (script) => `<!doctype html><meta charset="utf-8"><title>test</title><script type="module">${script}
+const onPage = (
+  script,
+) => `<!doctype html><meta charset="utf-8"><title>test</title><script type="module">${script}
 document.body.textContent = await hello(wasmqtt)</script>`
 
 test('ESM import in Node', async (t) => {
   const { url } = await startMosquitto(t)
-  const project = await makeProject(t, { 'main.mjs': `import * as wasmqtt from 'wasmqtt'\n${hello(url)}\nconsole.log(await hello(wasmqtt))` })
+  const project = await makeProject(t, {
+    'main.mjs': `import * as wasmqtt from 'wasmqtt'\n${hello(url)}\nconsole.log(await hello(wasmqtt))`,
+  })
   assert.equal(await project.node('main.mjs'), 'hello\n')
 })
 
 test('CommonJS require in Node', async (t) => {
   const { url } = await startMosquitto(t)
-  const project = await makeProject(t, { 'main.cjs': `const wasmqtt = require('wasmqtt')\n${hello(url)}\nhello(wasmqtt).then(console.log)` })
+  const project = await makeProject(t, {
+    'main.cjs': `const wasmqtt = require('wasmqtt')\n${hello(url)}\nhello(wasmqtt).then(console.log)`,
+  })
   assert.equal(await project.node('main.cjs'), 'hello\n')
 })
 
@@ -64,18 +70,36 @@ test('all entries export the same names, slim init besides', async (t) => {
 
 test('a bundle by esbuild, for Node and for a page', async (t) => {
   const { url } = await startMosquitto(t)
-  const project = await makeProject(t, { 'main.mjs': `import * as wasmqtt from 'wasmqtt'\n${hello(url)}\nhello(wasmqtt).then((text) => globalThis.document ? (document.body.textContent = text) : console.log(text))` })
-  const bundle = (platform, outfile, options) => build({ absWorkingDir: project.folder, entryPoints: ['main.mjs'], bundle: true, platform, outfile, logLevel: 'silent', ...options })
+  const project = await makeProject(t, {
+    'main.mjs': `import * as wasmqtt from 'wasmqtt'\n${hello(url)}\nhello(wasmqtt).then((text) => globalThis.document ? (document.body.textContent = text) : console.log(text))`,
+  })
+  const bundle = (platform, outfile, options) =>
+    build({
+      absWorkingDir: project.folder,
+      entryPoints: ['main.mjs'],
+      bundle: true,
+      platform,
+      outfile,
+      logLevel: 'silent',
+      ...options,
+    })
   await bundle('node', 'node.cjs', { external: ['bufferutil', 'utf-8-validate'] })
   assert.equal(await project.node('node.cjs'), 'hello\n')
   await bundle('browser', 'page.js')
-  await project.write({ 'page.html': '<!doctype html><meta charset="utf-8"><title>test</title><body><script src="page.js"></script>' })
+  await project.write({
+    'page.html':
+      '<!doctype html><meta charset="utf-8"><title>test</title><body><script src="page.js"></script>',
+  })
   await showsHello(t, project, 'page.html')
 })
 
 test('a plain <script type="module">', async (t) => {
   const { url } = await startMosquitto(t)
-  const project = await makeProject(t, { 'page.html': onPage(`import * as wasmqtt from './node_modules/wasmqtt/index.js'\n${hello(url)}`) })
+  const project = await makeProject(t, {
+    'page.html': onPage(
+      `import * as wasmqtt from './node_modules/wasmqtt/index.js'\n${hello(url)}`,
+    ),
+  })
   await showsHello(t, project, 'page.html')
 })
 
@@ -93,7 +117,9 @@ test('slim with the .wasm as a file of its own', async (t) => {
 async function showsHello(t, project, path) {
   const browser = await startChromium(t)
   const { page, problems } = await openPage(browser, `${await project.serve(t)}/${path}`)
-  await page.waitForFunction(() => document.body.textContent !== '', undefined, { timeout: 20_000 }).catch(() => {})
+  await page
+    .waitForFunction(() => document.body.textContent !== '', undefined, { timeout: 20_000 })
+    .catch(() => {})
   assert.deepEqual(problems, [])
   assert.equal(await page.textContent('body'), 'hello')
 }
@@ -114,7 +140,14 @@ export async function main(): Promise<void> {
 }
 `
 // Without the declarations of Node and of ws: the package asks for none of them.
-const STRICT = { strict: true, noEmit: true, skipLibCheck: false, target: 'es2022', lib: ['es2022', 'dom', 'esnext.disposable'], types: [] }
+const STRICT = {
+  strict: true,
+  noEmit: true,
+  skipLibCheck: false,
+  target: 'es2022',
+  lib: ['es2022', 'dom', 'esnext.disposable'],
+  types: [],
+}
 for (const [name, file, options] of [
   ['node16 from an ES module', 'main.mts', { module: 'node16', moduleResolution: 'node16' }],
   ['node16 from CommonJS', 'main.cts', { module: 'node16', moduleResolution: 'node16' }],
@@ -122,21 +155,35 @@ for (const [name, file, options] of [
   ['a bundler', 'main.ts', { module: 'esnext', moduleResolution: 'bundler' }],
 ]) {
   test(`types as ${name} resolves them`, async (t) => {
-    const source = file === 'main.cts' ? CONSUMER.replace(/import \{ init .*\n/, '').replace(`await init('x.wasm')`, '') : CONSUMER
-    const project = await makeProject(t, { [file]: source, 'tsconfig.json': JSON.stringify({ compilerOptions: { ...STRICT, ...options }, files: [file] }) })
-    await assert.doesNotReject(project.run('tsc', ['-p', '.']).catch(({ stdout }) => Promise.reject(new Error(stdout))))
+    const source =
+      file === 'main.cts'
+        ? CONSUMER.replace(/import \{ init .*\n/, '').replace(`await init('x.wasm')`, '')
+        : CONSUMER
+    const project = await makeProject(t, {
+      [file]: source,
+      'tsconfig.json': JSON.stringify({
+        compilerOptions: { ...STRICT, ...options },
+        files: [file],
+      }),
+    })
+    await assert.doesNotReject(
+      project.run('tsc', ['-p', '.']).catch(({ stdout }) => Promise.reject(new Error(stdout))),
+    )
   })
 }
 
 test('nothing of this machine is in the package', async (t) => {
   const project = await makeProject(t)
   const folder = join(project.folder, 'node_modules', 'wasmqtt')
-  const names = (await readdir(folder, { recursive: true, withFileTypes: true })).filter((entry) => entry.isFile()).map((entry) => join(entry.parentPath ?? entry.path, entry.name))
+  const names = (await readdir(folder, { recursive: true, withFileTypes: true }))
+    .filter((entry) => entry.isFile())
+    .map((entry) => join(entry.parentPath ?? entry.path, entry.name))
   assert.ok(names.length > 8)
   for (const name of names) {
     // What is inlined is the .wasm, which is among the files.
     const text = await readFile(name, 'latin1')
-    for (const path of [root, homedir() + '/', '/.cargo/', 'registry/src', 'crates.io-']) assert.ok(!text.includes(path), `${name} names ${path}`)
+    for (const path of [root, homedir() + '/', '/.cargo/', 'registry/src', 'crates.io-'])
+      assert.ok(!text.includes(path), `${name} names ${path}`)
   }
 })
 
@@ -152,8 +199,16 @@ test('the manifest points to files that are there', async (t) => {
   const project = await makeProject(t)
   const folder = join(project.folder, 'node_modules', 'wasmqtt')
   const manifest = JSON.parse(await readFile(join(folder, 'package.json'), 'utf8'))
-  const targets = (value) => (typeof value === 'string' ? [value] : Object.values(value).flatMap(targets))
-  for (const target of [...targets(manifest.exports), manifest.main, manifest.module, manifest.browser, manifest.types]) await readFile(join(folder, target))
+  const targets = (value) =>
+    typeof value === 'string' ? [value] : Object.values(value).flatMap(targets)
+  for (const target of [
+    ...targets(manifest.exports),
+    manifest.main,
+    manifest.module,
+    manifest.browser,
+    manifest.types,
+  ])
+    await readFile(join(folder, target))
   assert.deepEqual(Object.keys(manifest.dependencies), ['ws'])
   assert.equal(manifest.private, undefined)
   for (const name of ['README.md', 'LICENSE', 'CHANGELOG.md']) await readFile(join(folder, name))

@@ -17,7 +17,9 @@ const packed = pack()
 async function pack() {
   const folder = await mkdtemp(join(tmpdir(), 'wasmqtt-packed-'))
   process.once('exit', () => rmSync(folder, { recursive: true, force: true }))
-  const { stdout } = await execute('npm', ['pack', '--json', '--pack-destination', folder], { cwd: join(root, 'pkg') })
+  const { stdout } = await execute('npm', ['pack', '--json', '--pack-destination', folder], {
+    cwd: join(root, 'pkg'),
+  })
   return join(folder, JSON.parse(stdout)[0].filename)
 }
 
@@ -27,8 +29,15 @@ export async function makeProject(t, files = {}) {
   t.after(() => rm(folder, { recursive: true, force: true }))
   const modules = join(folder, 'node_modules')
   await mkdir(join(modules, 'wasmqtt'), { recursive: true })
-  await execute('tar', ['-xzf', await packed, '--strip-components=1', '-C', join(modules, 'wasmqtt')])
-  for (const dependency of ['ws', 'bufferutil']) await symlink(join(root, 'node_modules', dependency), join(modules, dependency))
+  await execute('tar', [
+    '-xzf',
+    await packed,
+    '--strip-components=1',
+    '-C',
+    join(modules, 'wasmqtt'),
+  ])
+  for (const dependency of ['ws', 'bufferutil'])
+    await symlink(join(root, 'node_modules', dependency), join(modules, dependency))
   const project = new Project(folder)
   await project.write({ 'package.json': '{ "private": true }', ...files })
   return project
@@ -49,7 +58,11 @@ class Project {
 
   /** What a script prints. Fails if it does not end by itself. */
   async node(name, { args = [], ...options } = {}) {
-    const { stdout } = await execute(process.execPath, [...args, name], { cwd: this.folder, timeout: 30_000, ...options })
+    const { stdout } = await execute(process.execPath, [...args, name], {
+      cwd: this.folder,
+      timeout: 30_000,
+      ...options,
+    })
     return stdout
   }
 
@@ -62,7 +75,9 @@ class Project {
     const server = createServer(async ({ url }, response) => {
       try {
         const content = await readFile(join(this.folder, new URL(url, 'http://localhost').pathname))
-        response.writeHead(200, { 'content-type': TYPES[extname(url)] ?? 'application/octet-stream' }).end(content)
+        response
+          .writeHead(200, { 'content-type': TYPES[extname(url)] ?? 'application/octet-stream' })
+          .end(content)
       } catch {
         response.writeHead(url === '/favicon.ico' ? 204 : 404).end()
       }

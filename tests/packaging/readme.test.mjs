@@ -16,8 +16,13 @@ const { connect } = net
 net.connect = (options, ...rest) => connect(Number(options.port) === ${PORT} ? { ...options, host: '127.0.0.1', port: ${port} } : options, ...rest)`
 
 const readme = await readFile(join(root, 'README.md'), 'utf8')
-const examples = [...readme.matchAll(/^```(js|html)\n([^]*?)^```\n(?:```text\n([^]*?)^```\n)?/gm)].map(([, language, code, output], at) => {
-  const [heading] = readme.slice(0, readme.indexOf(code)).match(/^#+ .*$/gm).slice(-1)
+const examples = [
+  ...readme.matchAll(/^```(js|html)\n([^]*?)^```\n(?:```text\n([^]*?)^```\n)?/gm),
+].map(([, language, code, output], at) => {
+  const [heading] = readme
+    .slice(0, readme.indexOf(code))
+    .match(/^#+ .*$/gm)
+    .slice(-1)
   return { language, code, output, title: `example ${at + 1}, in "${heading.replace(/^#+ /, '')}"` }
 })
 
@@ -27,7 +32,8 @@ for (const { language, code, output, title } of examples) {
   test(title, async (t) => {
     const { wsPort } = await startMosquitto(t)
     const project = await makeProject(t, { 'redirect.mjs': redirect(wsPort) })
-    const printed = language === 'html' ? await runPage(t, project, code, wsPort) : await runScript(project, code)
+    const printed =
+      language === 'html' ? await runPage(t, project, code, wsPort) : await runScript(project, code)
     if (output) assert.equal(printed, output)
   })
 }
@@ -42,7 +48,12 @@ async function runPage(t, project, code, port) {
   await project.write({ 'index.html': code })
   const browser = await startChromium(t, [`--host-resolver-rules=MAP localhost 127.0.0.1:${port}`])
   const { page, problems } = await openPage(browser, `${await project.serve(t)}/index.html`)
-  await page.waitForFunction(() => document.body.innerText !== '', undefined, { timeout: 20_000 }).catch(() => {})
-  assert.deepEqual(problems.filter((problem) => !problem.includes('ws://localhost')), [])
+  await page
+    .waitForFunction(() => document.body.innerText !== '', undefined, { timeout: 20_000 })
+    .catch(() => {})
+  assert.deepEqual(
+    problems.filter((problem) => !problem.includes('ws://localhost')),
+    [],
+  )
   return `${await page.innerText('body')}\n`
 }

@@ -92,7 +92,9 @@ fn a_refusal_needs_no_method() {
 /// Shows [MQTT5-4.12.0-7] [MQTT5-4.12.0-6]
 #[test]
 fn without_a_method_there_is_no_auth() {
-    for packet in ["AUTH 0x18 AuthenticationMethod=m", "AUTH 0x18", "CONNACK AuthenticationMethod=m"] {
+    for packet in
+        ["AUTH 0x18 AuthenticationMethod=m", "AUTH 0x18", "CONNACK AuthenticationMethod=m"]
+    {
         let mut pair = bare("");
         pair.connect();
         pair.clear();
@@ -252,7 +254,10 @@ fn a_reauthentication_that_is_withdrawn_at_its_end_completes_no_more() {
     pair.cancel(token);
     pair.pump();
     let told = pair.tell();
-    assert!(told[0].starts_with("state waiting") && !told.iter().any(|line| line.starts_with("failed")), "{told:?}");
+    assert!(
+        told[0].starts_with("state waiting") && !told.iter().any(|line| line.starts_with("failed")),
+        "{told:?}"
+    );
 }
 
 #[test]

@@ -94,7 +94,10 @@ fn everything_connect_can_say() {
     let mut pair = Pair::new(&format!("protocolVersion=4 {text}"));
     pair.resolved.as_mut().unwrap().credentials = vec![secret];
     pair.connect();
-    pair.sends(["OPEN ws://a", "CONNECT 'me' clean 10s username='user' password='pass' will( q1 retain w 'gone')"]);
+    pair.sends([
+        "OPEN ws://a",
+        "CONNECT 'me' clean 10s username='user' password='pass' will( q1 retain w 'gone')",
+    ]);
 }
 
 #[test]
@@ -199,7 +202,11 @@ fn connect_timeout_is_from_opening_to_connack() {
     pair.by_hand = true;
     pair.connect();
     pair.wait(1_000_000);
-    assert_eq!(pair.session.state(), State::Connecting, "the application takes its time to resolve");
+    assert_eq!(
+        pair.session.state(),
+        State::Connecting,
+        "the application takes its time to resolve"
+    );
     pair.resolve();
     pair.wait(4_999);
     assert_eq!(pair.session.state(), State::Connecting);
@@ -325,7 +332,11 @@ fn an_unknown_refusal_is_a_protocol_error() {
         } else {
             pair.sends(["CLOSE"]);
         }
-        pair.tells(["error PROTOCOL_ERROR 0x82", "state idle", "connect failed PROTOCOL_ERROR 0x82"]);
+        pair.tells([
+            "error PROTOCOL_ERROR 0x82",
+            "state idle",
+            "connect failed PROTOCOL_ERROR 0x82",
+        ]);
     }
 }
 
@@ -352,8 +363,8 @@ fn a_refusal_while_reconnecting_ends_the_client_or_backs_off() {
 fn a_disconnect_of_the_server_ends_the_client_or_backs_off() {
     const FINAL: [u8; 7] = [0x87, 0x8C, 0x8E, 0x8F, 0x90, 0x95, 0x99];
     const RETRIED: [u8; 21] = [
-        0x00, 0x80, 0x81, 0x82, 0x83, 0x89, 0x8B, 0x8D, 0x93, 0x94, 0x96, 0x97, 0x98, 0x9A, 0x9B, 0x9E, 0x9F, 0xA0,
-        0xA1, 0xA2, 0x00,
+        0x00, 0x80, 0x81, 0x82, 0x83, 0x89, 0x8B, 0x8D, 0x93, 0x94, 0x96, 0x97, 0x98, 0x9A, 0x9B,
+        0x9E, 0x9F, 0xA0, 0xA1, 0xA2, 0x00,
     ];
     for code in FINAL {
         let mut pair = up("");
@@ -361,7 +372,11 @@ fn a_disconnect_of_the_server_ends_the_client_or_backs_off() {
         assert_eq!(pair.errors()[0].properties.borrow().iter().count(), 1);
         pair.sends(["CLOSE"]);
         let error = format!("SERVER_DISCONNECTED {code:#04x}");
-        pair.tells(["state closed", &format!("disconnected for good {error}"), &format!("closed {error}")]);
+        pair.tells([
+            "state closed",
+            &format!("disconnected for good {error}"),
+            &format!("closed {error}"),
+        ]);
     }
     for code in RETRIED {
         let mut pair = up("");
@@ -379,7 +394,11 @@ fn a_takeover_ends_the_client() {
     let mut pair = up("");
     pair.plays("DISCONNECT 0x8E");
     let error = "SERVER_DISCONNECTED 0x8e";
-    pair.tells(["state closed", &format!("disconnected for good {error}"), &format!("closed {error}")]);
+    pair.tells([
+        "state closed",
+        &format!("disconnected for good {error}"),
+        &format!("closed {error}"),
+    ]);
     pair.wait(1_000_000);
     pair.sends(["CLOSE"]);
 }
@@ -411,7 +430,10 @@ fn a_server_of_3_1_1_is_met_on_its_terms() {
         pair.receives(&bytes(refusal));
         let sent = pair.sent();
         assert_eq!(sent[..2], ["CLOSE", "OPEN ws://a"]);
-        assert!(sent[2].starts_with("CONNECT 'wasmqtt-") && sent[2].ends_with(" clean 60s"), "{sent:?}");
+        assert!(
+            sent[2].starts_with("CONNECT 'wasmqtt-") && sent[2].ends_with(" clean 60s"),
+            "{sent:?}"
+        );
         pair.tells([]);
         pair.plays("CONNACK");
         pair.tells(["state connected", "connected"]);
@@ -520,7 +542,11 @@ fn clean_start_holds_for_the_first_connection_only() {
     };
     assert_eq!(connects(""), [true, false, false]);
     assert_eq!(connects("clean=false clientId=me"), [false, false, false]);
-    assert_eq!(connects("properties.sessionExpiryInterval=0"), [true, true, true], "nothing can be resumed");
+    assert_eq!(
+        connects("properties.sessionExpiryInterval=0"),
+        [true, true, true],
+        "nothing can be resumed"
+    );
     assert_eq!(connects("protocolVersion=4"), [true, true, true]);
     assert_eq!(connects("protocolVersion=4 clean=false clientId=me"), [false, false, false]);
 }
@@ -547,7 +573,11 @@ fn a_session_that_was_to_be_forgotten_is_the_servers_fault() {
         } else {
             pair.sends(["CLOSE"]);
         }
-        pair.tells(["error PROTOCOL_ERROR 0x82", "state idle", "connect failed PROTOCOL_ERROR 0x82"]);
+        pair.tells([
+            "error PROTOCOL_ERROR 0x82",
+            "state idle",
+            "connect failed PROTOCOL_ERROR 0x82",
+        ]);
     }
 }
 
@@ -564,7 +594,9 @@ fn a_session_that_may_exist_is_accepted() {
 /// Shows [MQTT5-3.2.2-1] [MQTT5-3.2.2-6] [MQTT3-3.2.2-4]
 #[test]
 fn connack_flags() {
-    for (packet, reason) in [("20 03 02 00 00", "0x81"), ("20 03 80 00 00", "0x81"), ("20 03 01 87 00", "0x82")] {
+    for (packet, reason) in
+        [("20 03 02 00 00", "0x81"), ("20 03 80 00 00", "0x81"), ("20 03 01 87 00", "0x82")]
+    {
         let mut pair = bare("clean=false");
         pair.connect();
         pair.clear();

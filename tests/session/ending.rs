@@ -66,8 +66,9 @@ fn end_is_idempotent_and_final() {
     pair.reconnect();
     pair.connect();
     pair.quiet();
-    let closed =
-        |result: Result<u32, Box<wasmqtt::session::Error>>| assert_eq!(result.unwrap_err().code, ErrorCode::Closed);
+    let closed = |result: Result<u32, Box<wasmqtt::session::Error>>| {
+        assert_eq!(result.unwrap_err().code, ErrorCode::Closed)
+    };
     closed(pair.try_publish("q0 a 'x'"));
     closed(pair.try_publish("q1 a 'x'"));
     closed(pair.try_subscribe("a"));
@@ -156,8 +157,12 @@ fn end_while_the_connection_is_lost() {
 #[test]
 fn end_says_what_it_is_asked_to() {
     let mut pair = up("");
-    pair.end_with(3_000, 4, "sessionExpiryInterval=60 reasonString=bye userProperties=a:b").unwrap();
-    pair.sends(["DISCONNECT 0x04 ReasonString=bye UserProperty=a:b SessionExpiryInterval=60", "CLOSE"]);
+    pair.end_with(3_000, 4, "sessionExpiryInterval=60 reasonString=bye userProperties=a:b")
+        .unwrap();
+    pair.sends([
+        "DISCONNECT 0x04 ReasonString=bye UserProperty=a:b SessionExpiryInterval=60",
+        "CLOSE",
+    ]);
 
     let mut pair = up("protocolVersion=4");
     pair.end_with(3_000, 4, "reasonString=bye").unwrap();
@@ -182,10 +187,17 @@ fn end_drops_a_session_that_nobody_asked_for() {
 #[test]
 fn end_refuses_what_a_client_may_not_say() {
     let mut pair = up("");
-    let allowed: Vec<u8> = (0..=255).filter(|code| Pair::connected("").end_with(0, *code, "").is_ok()).collect();
-    assert_eq!(allowed, [0, 0x04, 0x80, 0x81, 0x82, 0x83, 0x90, 0x93, 0x94, 0x95, 0x96, 0x97, 0x98, 0x99]);
+    let allowed: Vec<u8> =
+        (0..=255).filter(|code| Pair::connected("").end_with(0, *code, "").is_ok()).collect();
+    assert_eq!(
+        allowed,
+        [0, 0x04, 0x80, 0x81, 0x82, 0x83, 0x90, 0x93, 0x94, 0x95, 0x96, 0x97, 0x98, 0x99]
+    );
     let error = pair.end_with(0, 0x8E, "").unwrap_err();
-    assert_eq!((error.code, error.argument.as_deref()), (ErrorCode::InvalidArgument, Some("reasonCode")));
+    assert_eq!(
+        (error.code, error.argument.as_deref()),
+        (ErrorCode::InvalidArgument, Some("reasonCode"))
+    );
     pair.quiet();
 
     let mut pair = up("properties.sessionExpiryInterval=0");
@@ -229,7 +241,8 @@ fn disconnect_leaves_out_what_is_too_much_for_the_server() {
         assert!(bytes.len() <= limit as usize, "{} bytes of {limit}", bytes.len());
         pair.sent().remove(0)
     };
-    let all = "DISCONNECT 0x04 ReasonString=farewell-- UserProperty=name:value SessionExpiryInterval=0";
+    let all =
+        "DISCONNECT 0x04 ReasonString=farewell-- UserProperty=name:value SessionExpiryInterval=0";
     assert_eq!(goodbye(36), all);
     assert_eq!(goodbye(35), "DISCONNECT 0x04 SessionExpiryInterval=0");
     assert_eq!(goodbye(9), "DISCONNECT 0x04 SessionExpiryInterval=0");

@@ -99,7 +99,10 @@ fn a_packet_may_be_as_large_as_the_server_says() {
         let Arrival::Packet(_, bytes) = &pair.arrivals[0] else { panic!() };
         assert_eq!(bytes.len(), 30);
         refused(
-            pair.try_publish(&format!("{qos} a '{}' messageExpiryInterval=9", "x".repeat(room - 4))),
+            pair.try_publish(&format!(
+                "{qos} a '{}' messageExpiryInterval=9",
+                "x".repeat(room - 4)
+            )),
             "PACKET_TOO_LARGE a",
         );
     }
@@ -112,12 +115,17 @@ fn a_packet_that_grows_over_the_limit_while_it_is_written_fails() {
     for (qos, head) in [("q0", 3), ("q1", 5), ("q2", 5)] {
         let mut pair = accepted("", "CONNACK MaximumPacketSize=200");
         let payload = "y".repeat(200 - 3 - head - 1 - 124 - 5);
-        let token = pair.publish(&format!("{qos} a '{payload}' contentType={content_type} messageExpiryInterval=9"));
+        let token = pair.publish(&format!(
+            "{qos} a '{payload}' contentType={content_type} messageExpiryInterval=9"
+        ));
         pair.sends([]);
         pair.tells([&format!("failed {token} PACKET_TOO_LARGE a")]);
         let stats = pair.session.stats();
         assert_eq!((stats.queued_messages, stats.in_flight_out), (0, 0));
-        pair.publish(&format!("{qos} a '{}' contentType={content_type} messageExpiryInterval=9", &payload[1..]));
+        pair.publish(&format!(
+            "{qos} a '{}' contentType={content_type} messageExpiryInterval=9",
+            &payload[1..]
+        ));
         assert_eq!(pair.sent().len(), 1);
     }
 }
@@ -215,7 +223,11 @@ fn an_alias_by_hand_turns_off_those_of_our_own() {
     pair.publish("q0 a ''");
     pair.publish("q1 b '' topicAlias=1");
     pair.publish("q0 a ''");
-    pair.sends(["PUBLISH q0 a '' TopicAlias=1", "PUBLISH q1 #1 b '' TopicAlias=1", "PUBLISH q0 a ''"]);
+    pair.sends([
+        "PUBLISH q0 a '' TopicAlias=1",
+        "PUBLISH q1 #1 b '' TopicAlias=1",
+        "PUBLISH q0 a ''",
+    ]);
     refused(pair.try_publish("q1 b '' topicAlias=11"), "NOT_SUPPORTED 0x94 b");
     pair.cut();
     let token = pair.publish("q1 b '' topicAlias=10");
@@ -230,5 +242,9 @@ fn an_alias_is_left_out_where_it_would_not_fit() {
     pair.publish("q0 topic 'x'");
     pair.publish("q0 t 'x'");
     pair.publish("q0 t 'x'");
-    pair.sends(["PUBLISH q0 topic 'x'", "PUBLISH q0 t 'x' TopicAlias=1", "PUBLISH q0 ~ 'x' TopicAlias=1"]);
+    pair.sends([
+        "PUBLISH q0 topic 'x'",
+        "PUBLISH q0 t 'x' TopicAlias=1",
+        "PUBLISH q0 ~ 'x' TopicAlias=1",
+    ]);
 }

@@ -26,7 +26,8 @@ use support::telling::show_error;
 use wasmqtt::session::Error;
 
 /// Leaves nothing in CONNECT that a story does not speak of.
-const BARE: &str = "properties.maximumPacketSize=Infinity properties.topicAliasMaximum=0 reconnect.jitter=0";
+const BARE: &str =
+    "properties.maximumPacketSize=Infinity properties.topicAliasMaximum=0 reconnect.jitter=0";
 
 fn bare(text: &str) -> Pair {
     Pair::new(&format!("{BARE} {text}"))

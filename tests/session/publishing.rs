@@ -67,14 +67,22 @@ fn qos_2_ends_with_pubcomp() {
 /// Shows [MQTT5-4.4.0-2] [MQTT5-4.3.3-4]
 #[test]
 fn a_refused_message_is_done() {
-    for (code, retryable) in
-        [(0x80, true), (0x83, true), (0x87, false), (0x90, false), (0x91, false), (0x97, true), (0x99, false)]
-    {
+    for (code, retryable) in [
+        (0x80, true),
+        (0x83, true),
+        (0x87, false),
+        (0x90, false),
+        (0x91, false),
+        (0x97, true),
+        (0x99, false),
+    ] {
         let mut pair = up("");
         let one = pair.publish("q1 a '1'");
         let two = pair.publish("q2 a '2'");
         pair.clear();
-        pair.plays(&format!("PUBACK #1 {code:#04x} ReasonString=no UserProperty=a:b; PUBREC #2 {code:#04x}"));
+        pair.plays(&format!(
+            "PUBACK #1 {code:#04x} ReasonString=no UserProperty=a:b; PUBREC #2 {code:#04x}"
+        ));
         pair.sends([]);
         assert_eq!(pair.errors()[0].properties.borrow().iter().count(), 2);
         assert_eq!(pair.errors()[0].retryable, retryable, "{code:#04x}");
@@ -150,11 +158,16 @@ fn all_identifiers_taken_and_the_session_lost_wedges_nothing() {
         assert!(sent[0].starts_with("SUBSCRIBE"));
         for packet in &sent {
             let id = identifier(packet);
-            pair.plays(&if packet.starts_with("SUB") { format!("SUBACK #{id} 0") } else { format!("PUBACK #{id}") });
+            pair.plays(&if packet.starts_with("SUB") {
+                format!("SUBACK #{id} 0")
+            } else {
+                format!("PUBACK #{id}")
+            });
         }
         let told = pair.tell();
         assert!(
-            told.contains(&format!("published {waiting}")) && told.contains(&format!("subscribed {subscribed} a:0x00"))
+            told.contains(&format!("published {waiting}"))
+                && told.contains(&format!("subscribed {subscribed} a:0x00"))
         );
         assert_eq!(pair.session.stats().in_flight_out, 0);
     }
@@ -227,7 +240,10 @@ fn an_acknowledgement_of_the_wrong_kind_is_a_protocol_error() {
             pair.plays(answer);
             let told = pair.tell();
             assert_eq!(told[0], "error PROTOCOL_ERROR 0x82", "{answer} for {sent}");
-            assert!(!told.iter().any(|line| line.contains(&format!("ed {token} "))), "it is not settled: {told:?}");
+            assert!(
+                !told.iter().any(|line| line.contains(&format!("ed {token} "))),
+                "it is not settled: {told:?}"
+            );
             let sent = pair.sent();
             assert_eq!(sent.last().unwrap(), "CLOSE");
         }
@@ -303,7 +319,8 @@ fn two_cuts(mut pair: Pair, qos: &str, faults: &[(usize, Fault)]) {
     while !sent.is_empty() {
         let packet = sent.remove(0);
         let fault = faults.iter().find(|(at, _)| *at == seen.len()).map(|(_, fault)| *fault);
-        let answer = if let Some(Fault::Lost) = fault { None } else { Some(server.answer(&packet)) };
+        let answer =
+            if let Some(Fault::Lost) = fault { None } else { Some(server.answer(&packet)) };
         seen.push(packet);
         match (fault, answer) {
             (None, Some(answer)) => pair.plays(&answer),
@@ -322,7 +339,8 @@ fn two_cuts(mut pair: Pair, qos: &str, faults: &[(usize, Fault)]) {
         "q1" => assert!(!server.delivered.is_empty(), "{story}"),
         _ => assert_eq!(server.delivered, ["'x'"], "{story}"),
     }
-    let released = seen.iter().position(|packet| packet.starts_with("PUBREL")).unwrap_or(seen.len());
+    let released =
+        seen.iter().position(|packet| packet.starts_with("PUBREL")).unwrap_or(seen.len());
     for (at, packet) in seen.iter().enumerate() {
         let expected = match at {
             0 => format!("PUBLISH {qos} #1 a 'x'"),
@@ -339,7 +357,9 @@ fn two_cuts(mut pair: Pair, qos: &str, faults: &[(usize, Fault)]) {
 fn what_is_sent_again_bears_dup_and_is_otherwise_the_same() {
     for qos in ["q1", "q2"] {
         for mut pair in kept() {
-            pair.publish(&format!("{qos} retain a 'x' contentType=text userProperties=a:b messageExpiryInterval=60"));
+            pair.publish(&format!(
+                "{qos} retain a 'x' contentType=text userProperties=a:b messageExpiryInterval=60"
+            ));
             let Arrival::Packet(_, first) = pair.arrivals.remove(0) else { panic!() };
             pair.cut();
             pair.publish(&format!("{qos} a 'never sent'"));
@@ -366,7 +386,11 @@ fn on_a_connection_that_lives_nothing_is_sent_twice_or_forgotten() {
         pair.quiet();
         pair.plays("PUBREC #2; PUBCOMP #3; PUBACK #1; PUBCOMP #2; PUBREL #7");
         pair.sends(["PUBREL #2", "PUBCOMP #7"]);
-        pair.tells([&format!("published {three}"), &format!("published {one}"), &format!("published {two}")]);
+        pair.tells([
+            &format!("published {three}"),
+            &format!("published {one}"),
+            &format!("published {two}"),
+        ]);
     }
 }
 
@@ -383,7 +407,8 @@ fn what_is_sent_again_keeps_its_order() {
         for number in 0..10 {
             pair.publish(&format!("q{} a '{number}'", 1 + number % 2));
         }
-        let first: Vec<_> = pair.sent().iter().map(|packet| packet.replace(" #", " dup #")).collect();
+        let first: Vec<_> =
+            pair.sent().iter().map(|packet| packet.replace(" #", " dup #")).collect();
         assert!(first[9].contains("#5 "), "the identifiers wrapped: {first:?}");
         pair.reconnected("CONNACK present");
         assert_eq!(pair.sent(), first);
@@ -401,7 +426,8 @@ fn releases_go_in_the_order_of_the_pubrecs() {
         pair.plays("PUBREC #4; PUBREC #2; PUBREC #5; PUBREC #1");
         pair.sends(["PUBREL #4", "PUBREL #2", "PUBREL #5", "PUBREL #1"]);
         pair.reconnected("CONNACK present");
-        let again: Vec<_> = pair.sent().into_iter().filter(|packet| packet.starts_with("PUBREL")).collect();
+        let again: Vec<_> =
+            pair.sent().into_iter().filter(|packet| packet.starts_with("PUBREL")).collect();
         assert_eq!(again, ["PUBREL #4", "PUBREL #2", "PUBREL #5", "PUBREL #1"]);
     }
 }
@@ -420,10 +446,17 @@ fn a_lost_session_settles_what_was_under_way() {
         pair.cut();
         let five = pair.publish("q2 a '5'");
         pair.retried("CONNACK");
-        pair.tells([&format!("failed {two} SESSION_LOST a"), &format!("failed {three} SESSION_LOST")]);
+        pair.tells([
+            &format!("failed {two} SESSION_LOST a"),
+            &format!("failed {three} SESSION_LOST"),
+        ]);
         pair.sends(["PUBLISH q1 #5 a '1'", "PUBLISH q1 #6 a '4'", "PUBLISH q2 #7 a '5'"]);
         pair.plays("PUBACK #5; PUBACK #6; PUBREC #7; PUBCOMP #7");
-        pair.tells([&format!("published {one}"), &format!("published {four}"), &format!("published {five}")]);
+        pair.tells([
+            &format!("published {one}"),
+            &format!("published {four}"),
+            &format!("published {five}"),
+        ]);
     }
 }
 
@@ -472,7 +505,8 @@ fn a_message_that_ends_every_connection_is_reported() {
         for round in 1..=10 {
             pair.clear();
             pair.cut();
-            let reported = pair.tell().iter().filter(|line| **line == "error CONNECTION_LOST poison").count();
+            let reported =
+                pair.tell().iter().filter(|line| **line == "error CONNECTION_LOST poison").count();
             assert_eq!(reported, usize::from(round % 5 == 0), "{round}");
             pair.retried("CONNACK present");
             assert_eq!(pair.sent().len(), 2, "it is not dropped");
@@ -505,7 +539,10 @@ fn a_bad_topic_is_refused() {
     for mut pair in both("") {
         for topic in ["", "a/#", "+", "a\0", &"x".repeat(65_536)] {
             let error = pair.try_publish_bytes(topic, b"", QoS::AtMostOnce, false, "").unwrap_err();
-            assert_eq!((error.code, error.argument.as_deref()), (ErrorCode::InvalidArgument, Some("topic")));
+            assert_eq!(
+                (error.code, error.argument.as_deref()),
+                (ErrorCode::InvalidArgument, Some("topic"))
+            );
             pair.quiet();
         }
         pair.try_publish_bytes(&"x".repeat(65_535), b"", QoS::AtMostOnce, false, "").unwrap();
@@ -518,7 +555,8 @@ fn a_topic_number_is_good_until_topics_are_forgotten() {
     let topic = pair.session.topic("a").unwrap();
     assert_eq!(pair.session.topic("b"), Ok(topic + 1));
     pair.session.forget_topics();
-    let error = pair.session.publish(pair.now, topic, b"", QoS::AtMostOnce, false, None, 1).unwrap_err();
+    let error =
+        pair.session.publish(pair.now, topic, b"", QoS::AtMostOnce, false, None, 1).unwrap_err();
     assert_eq!(error.argument.as_deref(), Some("topic"));
     assert_eq!(pair.session.topic("c"), Ok(0));
 }
@@ -557,7 +595,10 @@ fn figures_of_what_went_out() {
     pair.plays("PUBACK #1");
     let stats = pair.session.stats();
     assert_eq!(
-        (stats.packets_received - before.packets_received, stats.bytes_received - before.bytes_received),
+        (
+            stats.packets_received - before.packets_received,
+            stats.bytes_received - before.bytes_received
+        ),
         (1, 4)
     );
     pair.cut();

@@ -50,7 +50,11 @@ fn overflowing(policy: &str, limit: &str) -> (Vec<String>, Vec<String>, Vec<Stri
     assert_eq!(pair.session.stats().dropped_messages, 2);
     assert_eq!(pair.session.stats().queued_messages, 3);
     pair.retried("CONNACK present");
-    let sent = pair.sent().iter().map(|packet| packet.split_once("#").unwrap().1[2..].to_owned()).collect();
+    let sent = pair
+        .sent()
+        .iter()
+        .map(|packet| packet.split_once("#").unwrap().1[2..].to_owned())
+        .collect();
     (refusals, told, sent)
 }
 
@@ -100,8 +104,10 @@ fn what_has_left_the_queue_leaves_its_room() {
     for way in ["sent", "expired", "withdrawn"] {
         let mut pair = up("queue.maxBytes=8");
         pair.cut();
-        let tokens =
-            [pair.publish("q1 a 'xxx' messageExpiryInterval=5"), pair.publish("q0 a 'xxx' messageExpiryInterval=5")];
+        let tokens = [
+            pair.publish("q1 a 'xxx' messageExpiryInterval=5"),
+            pair.publish("q0 a 'xxx' messageExpiryInterval=5"),
+        ];
         assert_eq!(pair.session.stats().queued_bytes, 8);
         refused(pair.try_publish("q1 a ''"), "QUEUE_FULL a");
         match way {
@@ -222,7 +228,9 @@ fn no_more_is_in_flight_than_the_server_allows() {
             };
             pair.plays(&format!("{answer} #{id}"));
             if packet.starts_with("PUBLISH") {
-                order.push(packet.rsplit(' ').next().unwrap().trim_matches('\'').parse::<u32>().unwrap());
+                order.push(
+                    packet.rsplit(' ').next().unwrap().trim_matches('\'').parse::<u32>().unwrap(),
+                );
             }
         }
         assert_eq!(order, (0..20).collect::<Vec<_>>());
@@ -246,7 +254,8 @@ fn a_receive_maximum_of_none_is_65535_and_of_0_an_error() {
 /// Shows [MQTT5-3.3.4-8] [MQTT5-4.9.0-3]
 #[test]
 fn a_full_window_holds_back_nothing_but_publishes() {
-    let mut pair = accepted("keepalive=10", "CONNACK ReceiveMaximum=1 SubscriptionIdentifierAvailable=0");
+    let mut pair =
+        accepted("keepalive=10", "CONNACK ReceiveMaximum=1 SubscriptionIdentifierAvailable=0");
     pair.publish("q2 a '1'");
     pair.publish("q1 a '2'");
     pair.clear();
@@ -350,7 +359,12 @@ fn drain_waits_for_what_is_queued() {
     pair.connect();
     pair.clear();
     pair.plays("CONNACK");
-    pair.tells(["state connected", "connected", &format!("published {one}"), &format!("done {token}")]);
+    pair.tells([
+        "state connected",
+        "connected",
+        &format!("published {one}"),
+        &format!("done {token}"),
+    ]);
 
     let mut pair = crate::bare("");
     let one = pair.publish("q1 a '1' messageExpiryInterval=1");
@@ -389,7 +403,11 @@ fn a_full_transport_holds_back_publishes() {
     assert!(!pair.session.is_blocked());
     pair.sends(["PUBLISH q0 a '0'", "PUBLISH q1 #1 a '1'"]);
     pair.plays("PUBACK #1");
-    pair.tells([&format!("published {zero}"), &format!("published {one}"), &format!("done {drained}")]);
+    pair.tells([
+        &format!("published {zero}"),
+        &format!("published {one}"),
+        &format!("done {drained}"),
+    ]);
 }
 
 #[test]

@@ -125,7 +125,8 @@ fn an_exchange_goes_on_after_the_message_has_expired() {
 #[test]
 fn acknowledgements_leave_in_the_order_of_arrival() {
     for mut pair in holding("") {
-        let packets: Vec<_> = (1..=100).map(|id| format!("PUBLISH q{} #{id} a '{id}'", 1 + id % 2)).collect();
+        let packets: Vec<_> =
+            (1..=100).map(|id| format!("PUBLISH q{} #{id} a '{id}'", 1 + id % 2)).collect();
         pair.plays(&packets.join("; "));
         pair.sends([]);
         let mut sent = Vec::new();
@@ -193,10 +194,14 @@ fn a_message_may_be_refused() {
 fn a_message_is_refused_by_a_code_of_the_table_only() {
     let mut pair = up("").holding();
     pair.plays("PUBLISH q1 #1 a 'x'");
-    let allowed: Vec<u8> = (0..=255).filter(|code| pair.session.acknowledge(99, ReasonCode(*code)).is_ok()).collect();
+    let allowed: Vec<u8> =
+        (0..=255).filter(|code| pair.session.acknowledge(99, ReasonCode(*code)).is_ok()).collect();
     assert_eq!(allowed, [0x00, 0x10, 0x80, 0x83, 0x87, 0x90, 0x91, 0x97, 0x99]);
     let error = pair.session.acknowledge(0, ReasonCode(0x8E)).unwrap_err();
-    assert_eq!((error.code, error.argument.as_deref()), (ErrorCode::InvalidArgument, Some("reasonCode")));
+    assert_eq!(
+        (error.code, error.argument.as_deref()),
+        (ErrorCode::InvalidArgument, Some("reasonCode"))
+    );
 
     let mut pair = up("protocolVersion=4");
     let error = pair.session.acknowledge(0, ReasonCode(0x87)).unwrap_err();
@@ -227,7 +232,14 @@ fn acknowledgements_hold_no_properties() {
         sizes.push(bytes.len());
     }
     assert_eq!(sizes, [4, 5, 5, 5, 5, 4]);
-    pair.sends(["PUBREL #1", "PUBREL #9 0x92", "PUBCOMP #9 0x92", "PUBACK #5 0x99", "PUBREC #6 0x99", "PUBACK #7"]);
+    pair.sends([
+        "PUBREL #1",
+        "PUBREL #9 0x92",
+        "PUBCOMP #9 0x92",
+        "PUBACK #5 0x99",
+        "PUBREC #6 0x99",
+        "PUBACK #7",
+    ]);
 }
 
 // ---------------------------------------------------------------------------------------------- Receive Maximum
@@ -343,7 +355,9 @@ fn an_alias_that_was_not_offered_ends_the_connection() {
 /// Shows [MQTT5-topic-unnamed] [MQTT5-4.7.3-1]
 #[test]
 fn a_message_without_a_name_ends_the_connection() {
-    for packet in ["PUBLISH q0 ~ 'x'", "PUBLISH q0 ~ 'x' TopicAlias=1", "PUBLISH q1 #1 ~ '' TopicAlias=64"] {
+    for packet in
+        ["PUBLISH q0 ~ 'x'", "PUBLISH q0 ~ 'x' TopicAlias=1", "PUBLISH q1 #1 ~ '' TopicAlias=64"]
+    {
         let mut pair = Pair::connected("");
         pair.plays(packet);
         pair.sends(["DISCONNECT 0x82", "CLOSE"]);
@@ -403,8 +417,11 @@ fn topics_that_differ_in_one_byte() {
                 let mut other = topic.clone();
                 other.replace_range(at..=at, "u");
                 // The last topic is looked at first, all others by their hash.
-                pair.plays(&format!("PUBLISH q0 {topic} ''; PUBLISH q0 {other} ''; PUBLISH q0 {topic}u ''"));
-                let told = [topic.clone(), other, format!("{topic}u")].map(|topic| format!("message q0 {topic} ''"));
+                pair.plays(&format!(
+                    "PUBLISH q0 {topic} ''; PUBLISH q0 {other} ''; PUBLISH q0 {topic}u ''"
+                ));
+                let told = [topic.clone(), other, format!("{topic}u")]
+                    .map(|topic| format!("message q0 {topic} ''"));
                 pair.tells(told.each_ref().map(String::as_str));
             }
         }
@@ -512,17 +529,26 @@ fn large_payloads_arrive_whole() {
             }
             packet.extend(&payload);
             let chunk = [&packet[..], &packet, b"\x30\x03\x00\x01b".as_slice()].concat();
-            let chunk = if version == 5 { [&packet[..], &packet, b"\x30\x04\x00\x01b\x00"].concat() } else { chunk };
-            for cut in [0, 1, 3, 8, 100, size / 2, packet.len() - 1, packet.len(), packet.len() + 5] {
+            let chunk = if version == 5 {
+                [&packet[..], &packet, b"\x30\x04\x00\x01b\x00"].concat()
+            } else {
+                chunk
+            };
+            for cut in [0, 1, 3, 8, 100, size / 2, packet.len() - 1, packet.len(), packet.len() + 5]
+            {
                 let mut pair = up(&format!("protocolVersion={version}"));
                 pair.receives(&chunk[..cut]);
                 pair.receives(&chunk[cut..]);
                 pair.sends(["PUBACK #5", "PUBACK #5"]);
                 let messages: Vec<_> = pair.told.iter().collect();
-                let [Told::Message(one), Told::Message(two), Told::Message(three)] = messages[..] else {
+                let [Told::Message(one), Told::Message(two), Told::Message(three)] = messages[..]
+                else {
                     panic!("{} messages of {size} cut at {cut}", messages.len())
                 };
-                assert!(one.payload == payload && two.payload == payload && three.payload.is_empty(), "{size} {cut}");
+                assert!(
+                    one.payload == payload && two.payload == payload && three.payload.is_empty(),
+                    "{size} {cut}"
+                );
             }
         }
     }
@@ -533,7 +559,8 @@ fn large_payloads_arrive_whole() {
 fn large_properties_arrive_whole() {
     let fill = "x".repeat(30_000);
     let mut pair = up("");
-    let packet = format!("PUBLISH q1 #1 a 'payload' UserProperty=name:{fill} UserProperty=other:{fill}");
+    let packet =
+        format!("PUBLISH q1 #1 a 'payload' UserProperty=name:{fill} UserProperty=other:{fill}");
     let chunk = pair.bytes_of(&format!("{packet}; {packet}; {packet}"));
     pair.receives(&chunk);
     pair.sends(["PUBACK #1", "PUBACK #1", "PUBACK #1"]);

@@ -12,7 +12,11 @@ fn a_lost_connection_is_made_again() {
     let mut pair = up("");
     pair.closed(Some(1006));
     assert_eq!(pair.errors()[0].close_code, Some(1006));
-    pair.tells(["state waiting", "disconnected CONNECTION_LOST", "attempt 1 in 1000 ms at ws://a CONNECTION_LOST"]);
+    pair.tells([
+        "state waiting",
+        "disconnected CONNECTION_LOST",
+        "attempt 1 in 1000 ms at ws://a CONNECTION_LOST",
+    ]);
     pair.wait(999);
     pair.quiet();
     pair.wait(1);
@@ -37,7 +41,10 @@ fn delays_grow_and_start_over_after_a_connection_that_lasted() {
     pair.retried("CONNACK");
     pair.wait(30_000);
     pair.cut();
-    assert!(pair.tell().pop().unwrap().starts_with("attempt 8 in 30000 ms"), "not longer than the delay");
+    assert!(
+        pair.tell().pop().unwrap().starts_with("attempt 8 in 30000 ms"),
+        "not longer than the delay"
+    );
     pair.retried("CONNACK");
     pair.wait(30_001);
     pair.cut();
@@ -58,7 +65,13 @@ fn half_of_a_delay_is_random() {
     }
     delays.sort_unstable();
     delays.dedup();
-    assert!(delays.len() > 25 && delays[0] > 500 && delays[0] < 600 && delays[delays.len() - 1] <= 1_001, "{delays:?}");
+    assert!(
+        delays.len() > 25
+            && delays[0] > 500
+            && delays[0] < 600
+            && delays[delays.len() - 1] <= 1_001,
+        "{delays:?}"
+    );
 }
 
 #[test]
@@ -93,7 +106,11 @@ fn the_first_connect_is_tried_again_if_asked_for() {
     let mut pair = bare("reconnect.initial=true");
     pair.connect();
     pair.cut();
-    pair.tells(["state connecting", "state waiting", "attempt 2 in 1000 ms at ws://a CONNECTION_FAILED"]);
+    pair.tells([
+        "state connecting",
+        "state waiting",
+        "attempt 2 in 1000 ms at ws://a CONNECTION_FAILED",
+    ]);
     pair.wait(1_000);
     assert_eq!(pair.asked, ["resolve 1", "resolve 2 CONNECTION_FAILED"]);
     pair.plays("CONNACK");
@@ -116,7 +133,11 @@ fn the_application_may_overrule_the_verdict() {
     pair.plays("DISCONNECT 0x8E");
     assert_eq!(pair.asked, ["judge 1 SERVER_DISCONNECTED 0x8e"]);
     let error = "SERVER_DISCONNECTED 0x8e";
-    pair.tells(["state waiting", &format!("disconnected {error}"), &format!("attempt 1 in 1000 ms at ws://a {error}")]);
+    pair.tells([
+        "state waiting",
+        &format!("disconnected {error}"),
+        &format!("attempt 1 in 1000 ms at ws://a {error}"),
+    ]);
     pair.wait(1_000);
     pair.clear();
     pair.verdict = None;
@@ -235,11 +256,15 @@ fn each_server_gets_its_own_credentials() {
     let mut pair = bare("");
     let user = |name: &str| Credentials { username: Some(name.into()), password: None };
     let urls = vec!["ws://a".into(), "ws://b".into()];
-    pair.resolved = Ok(Resolved { urls, credentials: vec![user("for-a"), user("for-b")], dynamic: false });
+    pair.resolved =
+        Ok(Resolved { urls, credentials: vec![user("for-a"), user("for-b")], dynamic: false });
     pair.connect();
     pair.cut();
     let sent = pair.sent();
-    assert!(sent[1].contains("username='for-a'") && sent[3].contains("username='for-b'"), "{sent:?}");
+    assert!(
+        sent[1].contains("username='for-a'") && sent[3].contains("username='for-b'"),
+        "{sent:?}"
+    );
 }
 
 #[test]
@@ -282,7 +307,11 @@ fn a_redirect_to_nowhere_is_the_end() {
         let mut pair = up("");
         pair.plays(&format!("DISCONNECT 0x9C {reference}"));
         let error = "SERVER_DISCONNECTED 0x9c";
-        pair.tells(["state closed", &format!("disconnected for good {error}"), &format!("closed {error}")]);
+        pair.tells([
+            "state closed",
+            &format!("disconnected for good {error}"),
+            &format!("closed {error}"),
+        ]);
     }
 }
 
@@ -303,7 +332,11 @@ fn credentials_from_a_function_are_asked_for_once_more() {
     dynamic(&mut pair, "new");
     pair.plays("CONNACK 0x86");
     assert_eq!(pair.asked, ["resolve 1 CONNECTION_REFUSED 0x86"]);
-    pair.sends(["CLOSE", "OPEN ws://a", "CONNECT '' clean 60s username='new' SessionExpiryInterval=300"]);
+    pair.sends([
+        "CLOSE",
+        "OPEN ws://a",
+        "CONNECT '' clean 60s username='new' SessionExpiryInterval=300",
+    ]);
     pair.tells([]);
     pair.plays("CONNACK 0x86");
     pair.tells(["state idle", "connect failed CONNECTION_REFUSED 0x86"]);
@@ -371,11 +404,17 @@ fn credentials_that_no_connect_can_hold_are_refused() {
         (Some("user"), Some(&*long), "password"),
     ] {
         for mut pair in [bare("protocolVersion=5"), bare("protocolVersion=4")] {
-            pair.resolved.as_mut().unwrap().credentials =
-                vec![Credentials { username: username.map(Into::into), password: password.map(Into::into) }];
+            pair.resolved.as_mut().unwrap().credentials = vec![Credentials {
+                username: username.map(Into::into),
+                password: password.map(Into::into),
+            }];
             pair.connect();
             pair.sends([]);
-            pair.tells(["state connecting", "state idle", &format!("connect failed INVALID_ARGUMENT {argument}")]);
+            pair.tells([
+                "state connecting",
+                "state idle",
+                &format!("connect failed INVALID_ARGUMENT {argument}"),
+            ]);
         }
     }
     // It is no use to try again with them.

@@ -18,7 +18,11 @@ fn is_to_be_had(size: usize) -> bool {
 
 unsafe impl GlobalAlloc for Scarce {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        if is_to_be_had(layout.size()) { unsafe { System.alloc(layout) } } else { std::ptr::null_mut() }
+        if is_to_be_had(layout.size()) {
+            unsafe { System.alloc(layout) }
+        } else {
+            std::ptr::null_mut()
+        }
     }
 
     unsafe fn dealloc(&self, ptr: *mut u8, layout: Layout) {
@@ -26,7 +30,11 @@ unsafe impl GlobalAlloc for Scarce {
     }
 
     unsafe fn realloc(&self, ptr: *mut u8, layout: Layout, size: usize) -> *mut u8 {
-        if is_to_be_had(size) { unsafe { System.realloc(ptr, layout, size) } } else { std::ptr::null_mut() }
+        if is_to_be_had(size) {
+            unsafe { System.realloc(ptr, layout, size) }
+        } else {
+            std::ptr::null_mut()
+        }
     }
 }
 

@@ -70,7 +70,10 @@ fn a_subscription_without_any_filter_granted_is_none() {
         pair.clear();
         pair.plays("SUBACK #1 128 128");
         let error = pair.errors().remove(0);
-        assert_eq!((error.code, error.reason), (ErrorCode::SubscribeRefused, Some(ReasonCode(0x80))));
+        assert_eq!(
+            (error.code, error.reason),
+            (ErrorCode::SubscribeRefused, Some(ReasonCode(0x80)))
+        );
         assert_eq!(error.filters.len(), 2);
         pair.tells([&format!("failed {handle} SUBSCRIBE_REFUSED 0x80")]);
         assert_eq!(pair.session.stats().subscriptions, 0);
@@ -112,7 +115,13 @@ fn a_refusal_that_overtakes_a_grant_leaves_it() {
         }
         let mut told = pair.tell();
         told.sort();
-        assert_eq!(told, [format!("failed {second} SUBSCRIBE_REFUSED 0x87"), format!("subscribed {first} a:0x00")]);
+        assert_eq!(
+            told,
+            [
+                format!("failed {second} SUBSCRIBE_REFUSED 0x87"),
+                format!("subscribed {first} a:0x00")
+            ]
+        );
         pair.plays("PUBLISH q0 a 'x'");
         pair.tells([&format!("message q0 a 'x' to {first}")]);
         pair.leave(first);
@@ -129,7 +138,11 @@ fn an_answer_settles_the_request_of_its_identifier() {
         pair.clear();
         pair.plays("SUBACK #9 0; UNSUBACK #9 0; SUBACK #2 0; UNSUBACK #4 0");
         let nobodys = "error PROTOCOL_ERROR";
-        pair.tells([nobodys, &format!("subscribed {b} b:0x00"), &format!("unsubscribed {d} d:0x00")]);
+        pair.tells([
+            nobodys,
+            &format!("subscribed {b} b:0x00"),
+            &format!("unsubscribed {d} d:0x00"),
+        ]);
         pair.plays("UNSUBACK #3 0; SUBACK #1 0");
         pair.tells([&format!("unsubscribed {c} c:0x00"), &format!("subscribed {a} a:0x00")]);
         assert_eq!(pair.session.stats().in_flight_out, 0);
@@ -160,10 +173,16 @@ fn bad_filters_are_refused() {
             "$share/#/a",
         ] {
             let error = pair.try_subscribe(&format!("good {filter}")).unwrap_err();
-            assert_eq!((error.code, error.argument.as_deref()), (ErrorCode::InvalidArgument, Some("filter")));
+            assert_eq!(
+                (error.code, error.argument.as_deref()),
+                (ErrorCode::InvalidArgument, Some("filter"))
+            );
             assert_eq!(error.topic.as_deref(), Some(filter));
             let error = pair.try_unsubscribe(&format!("good {filter}")).unwrap_err();
-            assert_eq!((error.code, error.argument.as_deref()), (ErrorCode::InvalidArgument, Some("filter")));
+            assert_eq!(
+                (error.code, error.argument.as_deref()),
+                (ErrorCode::InvalidArgument, Some("filter"))
+            );
             pair.quiet();
         }
         let empty = [("".into(), OPTIONS)];
@@ -196,7 +215,10 @@ fn a_filter_that_is_named_twice_is_asked_for_once() {
         let handle = pair.subscribe("a:q1 b a:q2");
         pair.sends(["SUBSCRIBE #1 a:q1 b:q0"]);
         pair.plays("SUBACK #1 1 0; PUBLISH q0 a ''");
-        pair.tells([&format!("subscribed {handle} a:0x01 b:0x00"), &format!("message q0 a '' to {handle}")]);
+        pair.tells([
+            &format!("subscribed {handle} a:0x01 b:0x00"),
+            &format!("message q0 a '' to {handle}"),
+        ]);
     }
 }
 
@@ -239,7 +261,11 @@ fn a_subscribe_that_is_too_large_for_the_server_goes_in_parts() {
         let Arrival::Packet(_, bytes) = arrival else { panic!() };
         assert!(bytes.len() <= 25);
     }
-    pair.sends(["SUBSCRIBE #1 filter/1:q0", "SUBSCRIBE #2 filter/2:q0", "SUBSCRIBE #3 filter/3:q1"]);
+    pair.sends([
+        "SUBSCRIBE #1 filter/1:q0",
+        "SUBSCRIBE #2 filter/2:q0",
+        "SUBSCRIBE #3 filter/3:q1",
+    ]);
     pair.plays("SUBACK #2 0x87; SUBACK #3 1");
     pair.tells([]);
     pair.plays("SUBACK #1 0");
@@ -248,7 +274,10 @@ fn a_subscribe_that_is_too_large_for_the_server_goes_in_parts() {
     let token = pair.unsubscribe("filter/1 filter/2 filter/3");
     pair.sends(["UNSUBSCRIBE #4 filter/1", "UNSUBSCRIBE #5 filter/2 filter/3"]);
     pair.plays("UNSUBACK #5 0x11 0; UNSUBACK #4 0");
-    assert_eq!(pair.tell().pop().unwrap(), format!("unsubscribed {token} filter/1:0x00 filter/2:0x11 filter/3:0x00"));
+    assert_eq!(
+        pair.tell().pop().unwrap(),
+        format!("unsubscribed {token} filter/1:0x00 filter/2:0x11 filter/3:0x00")
+    );
 
     let filter = "x".repeat(25);
     let token = pair.subscribe(&filter);
@@ -297,7 +326,12 @@ fn each_subscription_gets_a_message_once() {
         let mut to: Vec<u32> = Vec::new();
         for told in pair.tell() {
             let routes = told.split(" to ").nth(1).unwrap_or_default().to_owned();
-            to.extend(routes.split(',').filter(|route| !route.is_empty()).map(|route| route.parse::<u32>().unwrap()));
+            to.extend(
+                routes
+                    .split(',')
+                    .filter(|route| !route.is_empty())
+                    .map(|route| route.parse::<u32>().unwrap()),
+            );
         }
         to.sort_unstable();
         assert_eq!(to, [one, two, three], "{copies}");
@@ -340,7 +374,8 @@ fn a_message_is_not_lost_while_another_filter_is_under_way() {
         ]);
         (pair, format!(" to {handle}"))
     };
-    let routed = |pair: &mut Pair, to: &str| pair.tell().iter().filter(|line| line.ends_with(to)).count();
+    let routed =
+        |pair: &mut Pair, to: &str| pair.tell().iter().filter(|line| line.ends_with(to)).count();
 
     let (mut pair, to) = subscribed();
     pair.plays("PUBLISH q1 #1 a/b 'first' SubscriptionIdentifier=1");
@@ -363,7 +398,9 @@ fn a_message_is_not_lost_while_another_filter_is_under_way() {
     pair.sends(["SUBSCRIBE #3 a/#:q0 SubscriptionIdentifier=2"]);
     pair.plays("PUBLISH q1 #1 a/b 'from the session' SubscriptionIdentifier=1");
     assert_eq!(routed(&mut pair, &to), 1);
-    pair.plays("SUBACK #3 0x87; PUBLISH q1 #1 a/b 'x' SubscriptionIdentifier=1; PUBLISH q1 #2 a/c 'x'");
+    pair.plays(
+        "SUBACK #3 0x87; PUBLISH q1 #1 a/b 'x' SubscriptionIdentifier=1; PUBLISH q1 #2 a/c 'x'",
+    );
     assert_eq!(routed(&mut pair, &to), 1);
 }
 
@@ -443,7 +480,10 @@ fn an_identifier_by_hand() {
     let one = pair.subscribe("a/# a/b subscriptionIdentifier=268435455");
     pair.sends(["SUBSCRIBE #1 a/#:q0 a/b:q0 SubscriptionIdentifier=268435455"]);
     pair.plays("SUBACK #1 0 0; PUBLISH q0 a/b '' SubscriptionIdentifier=268435455");
-    pair.tells([&format!("subscribed {one} a/#:0x00 a/b:0x00"), &format!("message q0 a/b '' to {one}")]);
+    pair.tells([
+        &format!("subscribed {one} a/#:0x00 a/b:0x00"),
+        &format!("message q0 a/b '' to {one}"),
+    ]);
     pair.reconnected("CONNACK");
     pair.sends(["SUBSCRIBE #2 a/#:q0 a/b:q0 SubscriptionIdentifier=268435455"]);
 }
@@ -459,7 +499,10 @@ fn shared_subscriptions_are_routed_by_what_is_behind_the_group() {
         pair.clear();
         if version.ends_with('5') {
             pair.plays("PUBLISH q0 a/1 '' SubscriptionIdentifier=1; PUBLISH q0 a/1 '' SubscriptionIdentifier=2");
-            pair.tells([&format!("message q0 a/1 '' to {shared}"), &format!("message q0 a/1 '' to {own}")]);
+            pair.tells([
+                &format!("message q0 a/1 '' to {shared}"),
+                &format!("message q0 a/1 '' to {own}"),
+            ]);
         }
         pair.plays("PUBLISH q0 a/1 ''");
         pair.tells([&format!("message q0 a/1 '' to {shared},{own},{other}")]);
@@ -637,17 +680,27 @@ fn leaving_while_there_is_no_connection() {
         pair.retried(PLAIN_PRESENT);
         let sent = pair.sent();
         assert!(
-            sent.contains(&"UNSUBSCRIBE #3 a".to_owned()) || sent.contains(&"UNSUBSCRIBE #2 a".to_owned()),
+            sent.contains(&"UNSUBSCRIBE #3 a".to_owned())
+                || sent.contains(&"UNSUBSCRIBE #2 a".to_owned()),
             "{sent:?}"
         );
-        assert!(!sent.iter().any(|packet| packet.contains("b:q2")), "as little as possible is asked for: {sent:?}");
+        assert!(
+            !sent.iter().any(|packet| packet.contains("b:q2")),
+            "as little as possible is asked for: {sent:?}"
+        );
         for packet in &sent {
             let id = identifier(packet);
-            pair.plays(&format!("{} #{id} 0", if packet.starts_with("SUB") { "SUBACK" } else { "UNSUBACK" }));
+            pair.plays(&format!(
+                "{} #{id} 0",
+                if packet.starts_with("SUB") { "SUBACK" } else { "UNSUBACK" }
+            ));
         }
         let told = pair.tell();
         assert!(told.contains(&format!("unsubscribed {one} a:0x00")), "{told:?}");
-        assert!(told.iter().any(|line| line.starts_with(&format!("unsubscribed {two}"))), "{told:?}");
+        assert!(
+            told.iter().any(|line| line.starts_with(&format!("unsubscribed {two}"))),
+            "{told:?}"
+        );
     }
 }
 
@@ -710,7 +763,10 @@ fn a_withdrawn_subscribe_of_which_a_part_was_sent() {
     pair.cancel(token);
     pair.retried("CONNACK present MaximumPacketSize=25 SubscriptionIdentifierAvailable=0");
     let sent = pair.sent();
-    assert!(sent.iter().any(|packet| packet.starts_with("UNSUBSCRIBE") && packet.contains("filter/1")), "{sent:?}");
+    assert!(
+        sent.iter().any(|packet| packet.starts_with("UNSUBSCRIBE") && packet.contains("filter/1")),
+        "{sent:?}"
+    );
     assert_eq!(pair.session.stats().subscriptions, 0);
 }
 
@@ -773,8 +829,10 @@ fn what_was_cut_off_is_asked_again_in_order() {
 #[test]
 fn a_lost_session_is_restored_in_few_packets() {
     let mut pair = up("");
-    let exact: Vec<_> = (0..1_000).map(|number| pair.subscribe(&format!("exact/{number}:q1"))).collect();
-    let apart: Vec<_> = (0..50).map(|number| pair.subscribe(&format!("apart/{number}/#"))).collect();
+    let exact: Vec<_> =
+        (0..1_000).map(|number| pair.subscribe(&format!("exact/{number}:q1"))).collect();
+    let apart: Vec<_> =
+        (0..50).map(|number| pair.subscribe(&format!("apart/{number}/#"))).collect();
     let all = pair.subscribe("#:q2");
     let ids: Vec<_> = pair.sent().iter().map(|packet| identifier(packet)).collect();
     for id in ids {
@@ -815,7 +873,11 @@ fn user_properties_are_those_of_their_filter() {
     pair.subscribe("c");
     pair.plays("SUBACK #1 0; SUBACK #2 0; SUBACK #3 0");
     pair.reconnected(PLAIN);
-    pair.sends(["SUBSCRIBE #4 a:q0 UserProperty=of:a", "SUBSCRIBE #5 b:q0 UserProperty=of:b", "SUBSCRIBE #6 c:q0"]);
+    pair.sends([
+        "SUBSCRIBE #4 a:q0 UserProperty=of:a",
+        "SUBSCRIBE #5 b:q0 UserProperty=of:b",
+        "SUBSCRIBE #6 c:q0",
+    ]);
     pair.reconnected("CONNACK");
     pair.sends([
         "SUBSCRIBE #7 a:q0 SubscriptionIdentifier=1 UserProperty=of:a",
@@ -881,7 +943,10 @@ fn many_subscriptions_are_restored_in_packets_of_32_kib() {
             filters += 1;
         }
         assert!((4..=8).contains(&filters), "{filters} packets");
-        assert_eq!(pair.sent().iter().map(|packet| packet.matches(":q").count()).sum::<usize>(), 100);
+        assert_eq!(
+            pair.sent().iter().map(|packet| packet.matches(":q").count()).sum::<usize>(),
+            100
+        );
     }
 }
 
@@ -895,11 +960,17 @@ fn a_subscription_that_is_not_restored_is_reported() {
         pair.reconnected(PLAIN);
         let sent = pair.sent();
         assert_eq!(sent.len(), 1, "{sent:?}");
-        let filters: Vec<_> = sent[0].split(' ').skip(2).map(|filter| filter.split(':').next().unwrap()).collect();
-        let codes: Vec<_> =
-            filters.iter().map(|filter| if matches!(*filter, "a" | "b") { "128" } else { "0" }).collect();
+        let filters: Vec<_> =
+            sent[0].split(' ').skip(2).map(|filter| filter.split(':').next().unwrap()).collect();
+        let codes: Vec<_> = filters
+            .iter()
+            .map(|filter| if matches!(*filter, "a" | "b") { "128" } else { "0" })
+            .collect();
         pair.plays(&format!("SUBACK #4 {}", codes.join(" ")));
-        pair.tells([&format!("inactive {one} SUBSCRIBE_REFUSED 0x80"), "error SUBSCRIBE_REFUSED 0x80"]);
+        pair.tells([
+            &format!("inactive {one} SUBSCRIBE_REFUSED 0x80"),
+            "error SUBSCRIBE_REFUSED 0x80",
+        ]);
         pair.plays("PUBLISH q0 a ''; PUBLISH q0 b ''; PUBLISH q0 c ''; PUBLISH q0 d ''");
         pair.tells([
             "message q0 a ''",
@@ -929,13 +1000,19 @@ fn what_a_server_can_do_no_more_is_not_restored_and_the_rest_is() {
     for handle in [wild, shared] {
         let line = told.iter().find(|line| line.starts_with(&format!("inactive {handle} ")));
         assert!(
-            line.is_some_and(|line| line.contains("SUBSCRIBE_REFUSED") || line.contains("NOT_SUPPORTED")),
+            line.is_some_and(
+                |line| line.contains("SUBSCRIBE_REFUSED") || line.contains("NOT_SUPPORTED")
+            ),
             "{told:?}"
         );
     }
     assert!(told.iter().any(|line| line.starts_with("error ")), "{told:?}");
     pair.plays("PUBLISH q0 a ''; PUBLISH q0 d ''; PUBLISH q0 e/1 ''");
-    pair.tells([&format!("message q0 a '' to {exact}"), &format!("message q0 d '' to {mixed}"), "message q0 e/1 ''"]);
+    pair.tells([
+        &format!("message q0 a '' to {exact}"),
+        &format!("message q0 d '' to {mixed}"),
+        "message q0 e/1 ''",
+    ]);
     assert_eq!(pair.session.stats().subscriptions, 2);
 }
 
@@ -982,13 +1059,19 @@ fn a_restoring_that_is_cut_off_goes_on() {
         for connack in [PLAIN, PLAIN, PLAIN_PRESENT] {
             pair.reconnected(connack);
             let sent = pair.sent();
-            assert!(!sent.is_empty() && sent.iter().all(|packet| packet.ends_with(" a:q0 b:q0")), "{sent:?}");
+            assert!(
+                !sent.is_empty() && sent.iter().all(|packet| packet.ends_with(" a:q0 b:q0")),
+                "{sent:?}"
+            );
         }
         pair.clear();
         pair.plays("SUBACK #4 0 0; PUBLISH q0 a ''");
         pair.tells([&format!("message q0 a '' to {one}")]);
         let drained = pair.drain();
-        assert!(pair.tell().contains(&format!("done {drained}")), "the application waits for nothing");
+        assert!(
+            pair.tell().contains(&format!("done {drained}")),
+            "the application waits for nothing"
+        );
     }
 }
 
@@ -1047,7 +1130,8 @@ fn the_end_fails_what_was_asked() {
     assert_eq!(pair.session.state(), State::Closed);
     let told = pair.tell();
     assert!(
-        told.contains(&format!("failed {one} CLOSED")) && told.contains(&format!("failed {two} CLOSED")),
+        told.contains(&format!("failed {one} CLOSED"))
+            && told.contains(&format!("failed {two} CLOSED")),
         "{told:?}"
     );
 }

@@ -29,7 +29,12 @@ fn every_packet_is_told_both_ways() {
     pair.plays("CONNACK AuthenticationMethod=m SubscriptionIdentifierAvailable=0");
     assert_eq!(
         traced(&mut pair),
-        ["out connect 24 bytes", "in auth 8 bytes 0x18", "out auth 8 bytes 0x18", "in connack 11 bytes 0x00",]
+        [
+            "out connect 24 bytes",
+            "in auth 8 bytes 0x18",
+            "out auth 8 bytes 0x18",
+            "in connack 11 bytes 0x00",
+        ]
     );
     pair.publish("q0 a 'x'");
     pair.publish("q1 a 'x'");

@@ -79,8 +79,17 @@ fn qos_3_and_dup_at_qos_0() {
 /// Shows [MQTT5-3.3.2-2] [MQTT3-3.3.2-2] [MQTT5-4.7.3-2] [MQTT3-4.7.3-2] [MQTT5-4.7.0-1] [MQTT3-4.7.1-1]
 #[test]
 fn topics_that_are_none() {
-    let bad: [&[u8]; 9] =
-        [b"a\0b", b"\xED\xA0\x80", b"\xED\xBF\xBF", b"\xC0\x80", b"\xC3", b"\xF4\x90\x80\x80", b"\xFF", b"a/+", b"#"];
+    let bad: [&[u8]; 9] = [
+        b"a\0b",
+        b"\xED\xA0\x80",
+        b"\xED\xBF\xBF",
+        b"\xC0\x80",
+        b"\xC3",
+        b"\xF4\x90\x80\x80",
+        b"\xFF",
+        b"a/+",
+        b"#",
+    ];
     for topic in bad {
         let field = [&[0, topic.len() as u8], topic].concat();
         let body = [&field[..], &[0]].concat();
@@ -101,7 +110,10 @@ fn lengths_that_do_not_fit() {
     for (packet, what) in [
         ("D0 80 00", "a length that is not in its shortest form"),
         ("30 FF FF FF FF 7F", "a length of five bytes"),
-        ("30 07 00 01 'a' 80 00 'x' 'x'", "a length of properties that is not in its shortest form"),
+        (
+            "30 07 00 01 'a' 80 00 'x' 'x'",
+            "a length of properties that is not in its shortest form",
+        ),
         ("30 0A 00 FF 'a' 00 'xxxxxx'", "a topic past the end"),
         ("30 05 00 01 'a' 05 'x'", "properties past the end"),
         ("30 07 00 01 'a' 03 08 00 01", "a property past the end of its block"),
@@ -167,8 +179,8 @@ fn reason_codes_of_another_packet() {
     const PUBACK: &[u8] = &[0x00, 0x10, 0x80, 0x83, 0x87, 0x90, 0x91, 0x97, 0x99];
     const SUBACK: &[u8] = &[0x00, 0x01, 0x02, 0x80, 0x83, 0x87, 0x8F, 0x91, 0x97, 0x9E, 0xA1, 0xA2];
     const DISCONNECT: &[u8] = &[
-        0x00, 0x80, 0x81, 0x82, 0x83, 0x87, 0x89, 0x8B, 0x8C, 0x8D, 0x8E, 0x8F, 0x90, 0x93, 0x94, 0x95, 0x96, 0x97,
-        0x98, 0x99, 0x9A, 0x9B, 0x9C, 0x9D, 0x9E, 0x9F, 0xA0, 0xA1, 0xA2,
+        0x00, 0x80, 0x81, 0x82, 0x83, 0x87, 0x89, 0x8B, 0x8C, 0x8D, 0x8E, 0x8F, 0x90, 0x93, 0x94,
+        0x95, 0x96, 0x97, 0x98, 0x99, 0x9A, 0x9B, 0x9C, 0x9D, 0x9E, 0x9F, 0xA0, 0xA1, 0xA2,
     ];
     for (head, tail, allowed) in [
         ("40 03 00 09", "", PUBACK),
@@ -319,7 +331,9 @@ fn properties_against_the_rules() {
 /// Shows [MQTT5-3.1.2-29]
 #[test]
 fn problem_information_that_was_not_asked_for() {
-    for packet in ["PUBACK #1", "PUBREC #2", "PUBREL #1", "PUBCOMP #9", "SUBACK #3 0", "UNSUBACK #9 0"] {
+    for packet in
+        ["PUBACK #1", "PUBREC #2", "PUBREL #1", "PUBCOMP #9", "SUBACK #3 0", "UNSUBACK #9 0"]
+    {
         for property in ["ReasonString=x", "UserProperty=a:b"] {
             let story = |asked: bool| {
                 let mut pair = up(&format!("properties.requestProblemInformation={asked}"));
@@ -331,7 +345,13 @@ fn problem_information_that_was_not_asked_for() {
                 pair
             };
             ends(&mut story(false), 5, 0x82, packet);
-            assert!(!story(true).tell().iter().any(|line| line.starts_with("error PROTOCOL_ERROR 0x82")), "{packet}");
+            assert!(
+                !story(true)
+                    .tell()
+                    .iter()
+                    .any(|line| line.starts_with("error PROTOCOL_ERROR 0x82")),
+                "{packet}"
+            );
         }
     }
     let mut pair = up("properties.requestProblemInformation=false");
@@ -357,8 +377,11 @@ fn after_a_violation_nothing_more_is_read_or_sent() {
     for mut pair in both("") {
         let token = pair.publish("q1 a 'x'");
         pair.clear();
-        let bad =
-            [pair.bytes_of("PUBLISH q2 #5 a 'good'"), vec![0x00, 0x00], pair.bytes_of("PUBACK #1; PUBLISH q0 a ''")];
+        let bad = [
+            pair.bytes_of("PUBLISH q2 #5 a 'good'"),
+            vec![0x00, 0x00],
+            pair.bytes_of("PUBACK #1; PUBLISH q0 a ''"),
+        ];
         pair.receives(&bad.concat());
         let sent = pair.sent();
         assert_eq!(sent.last().unwrap(), "CLOSE");
@@ -382,7 +405,12 @@ fn a_violation_while_closing() {
     pair.clear();
     pair.receives(&[0, 0]);
     pair.sends(["DISCONNECT 0x81", "CLOSE"]);
-    pair.tells(["error PROTOCOL_ERROR 0x81", "state closed", &format!("failed {token} CLOSED"), "closed"]);
+    pair.tells([
+        "error PROTOCOL_ERROR 0x81",
+        "state closed",
+        &format!("failed {token} CLOSED"),
+        "closed",
+    ]);
 }
 
 /// A 3.1.1 DISCONNECT would be a normal end, and delete the will.
@@ -398,7 +426,8 @@ fn on_3_1_1_nothing_is_said() {
 fn whatever_comes_the_session_survives() {
     let mut random = 1u64;
     let mut next = move || {
-        random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        random =
+            random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         (random >> 33) as u8
     };
     for round in 0..4_000 {
@@ -415,7 +444,10 @@ fn whatever_comes_the_session_survives() {
         chunk.extend((0..next() % 8).map(|_| next()));
         pair.receives(&chunk);
         let mut at = 0;
-        assert!(Decoder::new(Version::V5, 1 << 20).step(&chunk, &mut at, 0) != Ok(Step::More) || at == chunk.len());
+        assert!(
+            Decoder::new(Version::V5, 1 << 20).step(&chunk, &mut at, 0) != Ok(Step::More)
+                || at == chunk.len()
+        );
         pair.end();
         pair.wait(3_000);
         assert_eq!(pair.session.state(), wasmqtt::session::State::Closed);

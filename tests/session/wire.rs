@@ -21,7 +21,13 @@ fn field(bytes: &[u8]) -> Vec<u8> {
 }
 
 /// A CONNECT by the book: flags and fields follow from what there is.
-fn connect(version: u8, id: &str, will: Option<&Will>, username: Option<&str>, password: Option<&[u8]>) -> Vec<u8> {
+fn connect(
+    version: u8,
+    id: &str,
+    will: Option<&Will>,
+    username: Option<&str>,
+    password: Option<&[u8]>,
+) -> Vec<u8> {
     let no_properties: &[u8] = if version == 5 { &[0] } else { &[] };
     let mut flags = 0x02;
     let mut payload = field(id.as_bytes());
@@ -41,7 +47,11 @@ fn connect(version: u8, id: &str, will: Option<&Will>, username: Option<&str>, p
     }
     let head = [b"\0\x04MQTT".as_slice(), &[version, flags, 0, 60], no_properties].concat();
     let length = head.len() + payload.len();
-    let length = if length < 128 { vec![length as u8] } else { vec![(length % 128) as u8 | 128, (length / 128) as u8] };
+    let length = if length < 128 {
+        vec![length as u8]
+    } else {
+        vec![(length % 128) as u8 | 128, (length / 128) as u8]
+    };
     [&[0x10], &length[..], &head, &payload].concat()
 }
 
@@ -57,7 +67,13 @@ fn every_connect() {
     for qos in [QoS::AtMostOnce, QoS::AtLeastOnce, QoS::ExactlyOnce] {
         for retain in [false, true] {
             for payload in [&b""[..], b"gone \x00\xFF"] {
-                wills.push(Some(Will { topic: "w/t".into(), payload: payload.into(), qos, retain, ..Will::default() }));
+                wills.push(Some(Will {
+                    topic: "w/t".into(),
+                    payload: payload.into(),
+                    qos,
+                    retain,
+                    ..Will::default()
+                }));
             }
         }
     }
@@ -67,17 +83,23 @@ fn every_connect() {
             for will in &wills {
                 for username in [None, Some(""), Some("user")] {
                     for password in [None, Some(&b""[..]), Some(b"\x00\xFF")] {
-                        if version == 4 && (username.is_none() && password.is_some() || id.is_empty()) {
+                        if version == 4
+                            && (username.is_none() && password.is_some() || id.is_empty())
+                        {
                             continue;
                         }
-                        let mut pair = Pair::new(&format!("protocolVersion={version} clientId='{id}' {bare}"));
+                        let mut pair =
+                            Pair::new(&format!("protocolVersion={version} clientId='{id}' {bare}"));
                         pair.session.set_will(will.clone()).unwrap();
                         pair.resolved.as_mut().unwrap().credentials = vec![Credentials {
                             username: username.map(Into::into),
                             password: password.map(Into::into),
                         }];
                         pair.connect();
-                        assert_eq!(packets(&mut pair), [connect(version, id, will.as_ref(), username, password)]);
+                        assert_eq!(
+                            packets(&mut pair),
+                            [connect(version, id, will.as_ref(), username, password)]
+                        );
                         stories += 1;
                     }
                 }
@@ -93,7 +115,9 @@ fn what_no_connect_may_hold() {
     let mut options = Options::new();
     let long = "x".repeat(65_536);
     for text in ["a\0b", &long] {
-        for path in ["clientId", "will.topic", "authentication.method", "will.properties.contentType"] {
+        for path in
+            ["clientId", "will.topic", "authentication.method", "will.properties.contentType"]
+        {
             let error = options.set(path, Value::Text(text.into())).unwrap_err();
             assert_eq!(error.argument, path);
         }
@@ -115,7 +139,9 @@ fn what_no_connect_may_hold() {
 fn every_other_packet() {
     let story = |version: u8| {
         let mut pair = crate::accepted(
-            &format!("protocolVersion={version} clientId=me keepalive=1 properties.sessionExpiryInterval=0"),
+            &format!(
+                "protocolVersion={version} clientId=me keepalive=1 properties.sessionExpiryInterval=0"
+            ),
             "CONNACK SubscriptionIdentifierAvailable=0",
         );
         pair.subscribe("a/+:q1 b");

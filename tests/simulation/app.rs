@@ -114,19 +114,27 @@ impl App {
     }
 
     pub fn complete(&mut self, token: Token) -> Request {
-        self.pending.remove(&token).unwrap_or_else(|| panic!("token {token} completes, for which nobody waits"))
+        self.pending
+            .remove(&token)
+            .unwrap_or_else(|| panic!("token {token} completes, for which nobody waits"))
     }
 
     /// The Subscriptions that want a message.
     pub fn interested(&self, topic: &str) -> Vec<Handle> {
-        let wants = |subscription: &Subscription| subscription.filters.iter().any(|(filter, _)| matches(filter, topic));
-        (0..self.subscriptions.len() as Handle).filter(|&handle| wants(&self.subscriptions[handle as usize])).collect()
+        let wants = |subscription: &Subscription| {
+            subscription.filters.iter().any(|(filter, _)| matches(filter, topic))
+        };
+        (0..self.subscriptions.len() as Handle)
+            .filter(|&handle| wants(&self.subscriptions[handle as usize]))
+            .collect()
     }
 
     /// All filters in force, with the highest QoS asked for each.
     pub fn filters(&self) -> BTreeMap<&'static str, QoS> {
         let mut filters = BTreeMap::new();
-        for &(filter, qos) in self.subscriptions.iter().flat_map(|subscription| &subscription.filters) {
+        for &(filter, qos) in
+            self.subscriptions.iter().flat_map(|subscription| &subscription.filters)
+        {
             let highest = filters.entry(filter).or_insert(qos);
             *highest = qos.max(*highest);
         }
@@ -134,7 +142,9 @@ impl App {
     }
 
     pub fn active(&self) -> Vec<Handle> {
-        (0..self.subscriptions.len() as Handle).filter(|&handle| self.subscriptions[handle as usize].active).collect()
+        (0..self.subscriptions.len() as Handle)
+            .filter(|&handle| self.subscriptions[handle as usize].active)
+            .collect()
     }
 
     pub fn end(&mut self, handle: Handle) {

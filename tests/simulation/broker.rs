@@ -4,8 +4,8 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use wasmqtt::codec::{
-    self, Ack, Auth, ConnAck, Connect, Decoder, Disconnect, Packet, Properties, PropertiesBuf, Property, Publish, QoS,
-    ReasonCode, Step, SubAck, Value, Version, first, matches,
+    self, Ack, Auth, ConnAck, Connect, Decoder, Disconnect, Packet, Properties, PropertiesBuf,
+    Property, Publish, QoS, ReasonCode, Step, SubAck, Value, Version, first, matches,
 };
 use wasmqtt::session::Instant;
 
@@ -232,7 +232,15 @@ impl Broker {
     }
 
     /// Another client publishes: what matches is copied into the session. False: QoS 0 for a client that is away.
-    pub fn offer(&mut self, offer: usize, topic: usize, qos: QoS, size: u16, retain: bool, properties: bool) -> bool {
+    pub fn offer(
+        &mut self,
+        offer: usize,
+        topic: usize,
+        qos: QoS,
+        size: u16,
+        retain: bool,
+        properties: bool,
+    ) -> bool {
         let Some(session) = &mut self.session else { return false };
         let up = self.link.as_ref().is_some_and(|link| link.connected && !link.over);
         let matching: Vec<Grant> = session
@@ -282,7 +290,8 @@ impl Broker {
         if !link.connected || link.over {
             return;
         }
-        let mut used: BTreeSet<u16> = session.outbox.iter().map(|item| item.id).filter(|&id| id > 0).collect();
+        let mut used: BTreeSet<u16> =
+            session.outbox.iter().map(|item| item.id).filter(|&id| id > 0).collect();
         let copies = &mut self.copies;
         session.outbox.retain_mut(|item| {
             let fresh = item.id == 0;
@@ -293,7 +302,9 @@ impl Broker {
                 }
                 return true;
             }
-            if !fresh && !again || fresh && copy.qos > QoS::AtMostOnce && used.len() >= link.receive_maximum {
+            if !fresh && !again
+                || fresh && copy.qos > QoS::AtMostOnce && used.len() >= link.receive_maximum
+            {
                 return true;
             }
             if fresh && copy.qos > QoS::AtMostOnce {
@@ -326,7 +337,9 @@ impl Broker {
             };
             link.last_heard = now;
             match link.decoder.step(bytes, &mut at, 0) {
-                Ok(Step::Packet { first, start, len }) => self.packet(now, first, &bytes[start..start + len], sent),
+                Ok(Step::Packet { first, start, len }) => {
+                    self.packet(now, first, &bytes[start..start + len], sent)
+                }
                 Ok(Step::Split { first, body }) => self.packet(now, first, &body, sent),
                 Ok(Step::More) => return,
                 Ok(Step::Wait { .. }) => unreachable!("nobody said that it defers"),
@@ -340,8 +353,9 @@ impl Broker {
         if first == first::CONNECT {
             link.version = if body[6] == 5 { Version::V5 } else { Version::V4 };
         }
-        let packet = Packet::decode(link.version, first, body)
-            .unwrap_or_else(|error| panic!("the client sent a malformed packet: {error:?}: {first:#x} {body:02x?}"));
+        let packet = Packet::decode(link.version, first, body).unwrap_or_else(|error| {
+            panic!("the client sent a malformed packet: {error:?}: {first:#x} {body:02x?}")
+        });
         trace::line(now, || format!("        broker < {}", trace::brief(&packet)));
         if !matches!(packet, Packet::Connect(_) | Packet::Auth(_) | Packet::Disconnect(_)) {
             assert!(link.connected, "{} before CONNACK", packet.kind());
@@ -352,7 +366,10 @@ impl Broker {
             Packet::Auth(auth) => self.auth(&auth),
             Packet::Disconnect(disconnect) => {
                 if let Some(expiry) = disconnect.properties.u32(Property::SessionExpiryInterval) {
-                    assert!(link.session_expiry > 0 || expiry == 0, "a session that had ended goes on");
+                    assert!(
+                        link.session_expiry > 0 || expiry == 0,
+                        "a session that had ended goes on"
+                    );
                     link.session_expiry = expiry;
                 }
                 link.over = true;
@@ -360,8 +377,15 @@ impl Broker {
             Packet::PingReq => link.reply(&Packet::PingResp),
             Packet::Publish(publish) => self.publish(&publish, sent),
             Packet::PubRel(pubrel) => {
-                let known = self.session.as_mut().is_some_and(|session| session.received.remove(&pubrel.id).is_some());
-                let reason = if known { ReasonCode::SUCCESS } else { ReasonCode::PACKET_IDENTIFIER_NOT_FOUND };
+                let known = self
+                    .session
+                    .as_mut()
+                    .is_some_and(|session| session.received.remove(&pubrel.id).is_some());
+                let reason = if known {
+                    ReasonCode::SUCCESS
+                } else {
+                    ReasonCode::PACKET_IDENTIFIER_NOT_FOUND
+                };
                 link.reply(&Packet::PubComp(ack(pubrel.id, reason)));
             }
             Packet::PubAck(ack) => self.acknowledged(ack, QoS::AtLeastOnce),
@@ -385,21 +409,33 @@ impl Broker {
                         if refused {
                             return if link.version == Version::V5 { 0x87 } else { 0x80 };
                         }
-                        let qos = if lower { options.qos.min(QoS::AtLeastOnce) } else { options.qos };
+                        let qos =
+                            if lower { options.qos.min(QoS::AtLeastOnce) } else { options.qos };
                         let grant = Grant { asked: options.qos, qos, identifier };
-                        let session = self.session.as_mut().expect("a connection without a session");
-                        session.subscriptions.insert(known.expect("a filter that was asked for"), grant);
+                        let session =
+                            self.session.as_mut().expect("a connection without a session");
+                        session
+                            .subscriptions
+                            .insert(known.expect("a filter that was asked for"), grant);
                         qos as u8
                     })
                     .collect();
                 self.refused_filters = 0;
-                link.reply(&Packet::SubAck(SubAck { id: subscribe.id, codes: &codes, properties: Properties::EMPTY }));
+                link.reply(&Packet::SubAck(SubAck {
+                    id: subscribe.id,
+                    codes: &codes,
+                    properties: Properties::EMPTY,
+                }));
             }
             Packet::Unsubscribe(unsubscribe) => {
                 let session = self.session.as_mut().expect("a connection without a session");
                 let codes: Vec<u8> = unsubscribe
                     .filters
-                    .map(|filter| if session.subscriptions.remove(filter).is_some() { 0 } else { 0x11 })
+                    .map(
+                        |filter| {
+                            if session.subscriptions.remove(filter).is_some() { 0 } else { 0x11 }
+                        },
+                    )
                     .collect();
                 link.reply(&Packet::UnsubAck(SubAck {
                     id: unsubscribe.id,
@@ -434,10 +470,16 @@ impl Broker {
         if let Some(reason) = self.refusal.take() {
             let reasons: &[u8] = match link.version {
                 Version::V4 => &[0x84, 0x85, 0x86, 0x87, 0x88],
-                Version::V5 => &[0x80, 0x82, 0x83, 0x85, 0x86, 0x87, 0x88, 0x88, 0x89, 0x89, 0x97, 0x9C, 0x9F],
+                Version::V5 => {
+                    &[0x80, 0x82, 0x83, 0x85, 0x86, 0x87, 0x88, 0x88, 0x89, 0x89, 0x97, 0x9C, 0x9F]
+                }
             };
             let reason = ReasonCode(reasons[usize::from(reason) % reasons.len()]);
-            link.send(&Packet::ConnAck(ConnAck { session_present: false, reason, properties: Properties::EMPTY }));
+            link.send(&Packet::ConnAck(ConnAck {
+                session_present: false,
+                reason,
+                properties: Properties::EMPTY,
+            }));
             link.over = true;
             return;
         }
@@ -447,10 +489,9 @@ impl Broker {
             self.assigned += 1;
             link.client_id = format!("assigned-{}", self.assigned);
         }
-        let other = self
-            .session
-            .as_ref()
-            .is_some_and(|session| session.client_id != link.client_id || session.expires.is_some_and(|at| at <= now));
+        let other = self.session.as_ref().is_some_and(|session| {
+            session.client_id != link.client_id || session.expires.is_some_and(|at| at <= now)
+        });
         let asks = self.config.authentication.is_some() && link.version == Version::V5;
         if asks {
             assert_eq!(connect.properties.text(Property::AuthenticationMethod), Some("method"));
@@ -488,7 +529,9 @@ impl Broker {
         let link = self.link.as_mut().expect("a packet without a connection");
         let limits = self.limits;
         self.unidentified |= limits.no_identifiers;
-        self.limited |= limits.maximum_packet_size.is_some() || limits.maximum_qos.is_some() || limits.no_retain;
+        self.limited |= limits.maximum_packet_size.is_some()
+            || limits.maximum_qos.is_some()
+            || limits.no_retain;
         let session_present = self.session.is_some();
         let session = self.session.get_or_insert_default();
         session.client_id = link.client_id.clone();
@@ -552,7 +595,10 @@ impl Broker {
         let topic = match publish.properties.u32(Property::TopicAlias).map(|alias| alias as u16) {
             None => named,
             Some(alias) => {
-                assert!(alias > 0 && alias <= link.alias_limit, "topic alias {alias} was not offered");
+                assert!(
+                    alias > 0 && alias <= link.alias_limit,
+                    "topic alias {alias} was not offered"
+                );
                 if let Some(topic) = named {
                     link.aliases_in.insert(alias, topic);
                 }
@@ -561,8 +607,13 @@ impl Broker {
         };
         assert_eq!(topic, Some(message.topic), "the topic of message {n}");
         assert_eq!(publish.payload, payload(n, message.size), "the payload of message {n}");
-        assert_eq!((publish.qos, publish.retain), (message.qos, message.retain), "the flags of message {n}");
-        let every = self.config.refused_messages.filter(|_| link.version == Version::V5).map(usize::from);
+        assert_eq!(
+            (publish.qos, publish.retain),
+            (message.qos, message.retain),
+            "the flags of message {n}"
+        );
+        let every =
+            self.config.refused_messages.filter(|_| link.version == Version::V5).map(usize::from);
         let reason = match every {
             Some(every) if n % every == every - 1 => ReasonCode::QUOTA_EXCEEDED,
             _ if n % 5 == 4 && link.version == Version::V5 => ReasonCode::NO_MATCHING_SUBSCRIBERS,
@@ -573,7 +624,11 @@ impl Broker {
         let mut taken = !refused;
         if publish.qos == QoS::ExactlyOnce && !refused {
             let before = session.received.insert(publish.id, n);
-            assert!(before.is_none_or(|before| before == n), "packet identifier {} is in use", publish.id);
+            assert!(
+                before.is_none_or(|before| before == n),
+                "packet identifier {} is in use",
+                publish.id
+            );
             assert!(before.is_none() || publish.dup, "message {n} is sent again without DUP");
             taken = before.is_none();
         }
@@ -583,7 +638,12 @@ impl Broker {
                 let last = self.last_taken.insert((message.topic, message.qos), n);
                 assert!(last.is_none_or(|last| last < n), "message {n} was overtaken by {last:?}");
             } else {
-                assert_eq!(message.qos, QoS::AtLeastOnce, "message {n} was taken {} times", message.taken);
+                assert_eq!(
+                    message.qos,
+                    QoS::AtLeastOnce,
+                    "message {n} was taken {} times",
+                    message.taken
+                );
             }
         }
         match publish.qos {
@@ -597,12 +657,23 @@ impl Broker {
     fn acknowledged(&mut self, ack_: Ack, qos: QoS) {
         let link = self.link.as_mut().expect("a packet without a connection");
         let session = self.session.as_mut().expect("a connection without a session");
-        let at = session.outbox.iter().position(|item| item.id == ack_.id && self.copies[item.copy].qos == qos);
+        let at = session
+            .outbox
+            .iter()
+            .position(|item| item.id == ack_.id && self.copies[item.copy].qos == qos);
         let at = at.expect("an acknowledgement for nothing");
         let copy = &mut self.copies[session.outbox[at].copy];
-        assert!(copy.deliveries > 0, "copy {} is acknowledged and was not delivered", session.outbox[at].copy);
+        assert!(
+            copy.deliveries > 0,
+            "copy {} is acknowledged and was not delivered",
+            session.outbox[at].copy
+        );
         if ack_.reason.is_error() {
-            assert!(copy.refused, "copy {} is refused, though not by the application", session.outbox[at].copy);
+            assert!(
+                copy.refused,
+                "copy {} is refused, though not by the application",
+                session.outbox[at].copy
+            );
             copy.state = CopyState::Refused;
             session.outbox.remove(at);
         } else if qos == QoS::AtLeastOnce {

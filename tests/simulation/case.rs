@@ -121,7 +121,9 @@ impl Config {
     pub fn options(&self) -> Options {
         let mut options = Options::new();
         let mut set = |path, value| options.set(path, value).unwrap();
-        let number = |value: Option<u32>| value.map_or(Value::Undefined, |value| Value::Number(value.into()));
+        let number = |value: Option<u32>| {
+            value.map_or(Value::Undefined, |value| Value::Number(value.into()))
+        };
         set("protocolVersion", number(self.version.map(Into::into)));
         // 3.1.1 needs an id where the session is to be kept.
         if !self.anonymous || self.resumes_first && self.version != Some(5) {
@@ -142,7 +144,8 @@ impl Config {
         set("properties.topicAliasMaximum", number(self.alias_maximum.map(Into::into)));
         set("queue.maxMessages", number(self.queue_messages));
         set("queue.maxBytes", number(self.queue_bytes));
-        let overflow = self.overflow.map_or(Value::Undefined, |overflow| Value::Text(overflow.into()));
+        let overflow =
+            self.overflow.map_or(Value::Undefined, |overflow| Value::Text(overflow.into()));
         set("queue.overflow", overflow);
         set("queue.qos0", Value::Bool(!self.no_offline_qos0));
         set("resubscribe", Value::Bool(!self.no_resubscribe));
@@ -357,7 +360,10 @@ impl Action {
             0..260 => Self::Call { verb: Verb::random(r), flush: !r.one_in(6) },
             260..300 => Self::InHandler(Verb::random(r)),
             300..480 => Self::ToBroker { bytes: some_bytes(r) },
-            480..680 => Self::ToClient { bytes: some_bytes(r), window: r.pick(&[u16::MAX, u16::MAX, u16::MAX, 7, 40]) },
+            480..680 => Self::ToClient {
+                bytes: some_bytes(r),
+                window: r.pick(&[u16::MAX, u16::MAX, u16::MAX, 7, 40]),
+            },
             680..780 => Self::Offer {
                 topic: r.byte(),
                 qos: r.pick(&[0, 1, 1, 2, 2, 2]),
@@ -365,7 +371,9 @@ impl Action {
                 retain: r.one_in(6),
                 properties: r.one_in(4),
             },
-            780..850 => Self::Wait { ms: r.pick(&[1, 10, 100, 1_000, 1_000, 2_500, 10_000, 40_000]) },
+            780..850 => {
+                Self::Wait { ms: r.pick(&[1, 10, 100, 1_000, 1_000, 2_500, 10_000, 40_000]) }
+            }
             850..856 => Self::Late { ms: r.pick(&[10, 1_000, 5_000, 100_000]) },
             856..860 => Self::Timer,
             860..885 => Self::Cut { arrive: some_bytes(r) },
@@ -405,7 +413,10 @@ impl Action {
             Self::Offer { .. } => 14,
             Self::Wait { .. } => 15,
             Self::Call { verb: Verb::Publish { .. }, .. } => 16,
-            Self::Call { verb: Verb::Subscribe { .. } | Verb::Leave { .. } | Verb::Unsubscribe { .. }, .. } => 17,
+            Self::Call {
+                verb: Verb::Subscribe { .. } | Verb::Leave { .. } | Verb::Unsubscribe { .. },
+                ..
+            } => 17,
             Self::Call { .. } | Self::ToBroker { .. } | Self::ToClient { .. } => 0,
         }
     }
@@ -426,12 +437,16 @@ impl Verb {
                 told: !r.one_in(8),
             },
             520..680 => Self::Subscribe {
-                filters: (0..r.pick(&[1, 1, 1, 2, 3])).map(|_| (r.byte(), r.pick(&[0, 1, 2, 2]))).collect(),
+                filters: (0..r.pick(&[1, 1, 1, 2, 3]))
+                    .map(|_| (r.byte(), r.pick(&[0, 1, 2, 2])))
+                    .collect(),
                 identifier: r.rarely(20, &[1, 2, 9]),
                 properties: r.one_in(8),
             },
             680..720 => Self::Leave { which: r.byte(), told: !r.one_in(8) },
-            720..750 => Self::Unsubscribe { filters: (0..r.pick(&[1, 1, 2])).map(|_| r.byte()).collect() },
+            720..750 => {
+                Self::Unsubscribe { filters: (0..r.pick(&[1, 1, 2])).map(|_| r.byte()).collect() }
+            }
             750..810 => Self::Cancel { which: r.byte() },
             810..830 => Self::Drain,
             830..840 => Self::Reauthenticate,

@@ -37,7 +37,8 @@ fn seeds() {
     if let Some((case, fault)) = failure {
         fail(&case, &fault);
     }
-    writeln!(stderr(), "{count} seeds from {from} on in {:.1?}: {tally:?}", started.elapsed()).unwrap();
+    writeln!(stderr(), "{count} seeds from {from} on in {:.1?}: {tally:?}", started.elapsed())
+        .unwrap();
 }
 
 /// Shows the run of one seed, cut down to what matters where it fails.
@@ -59,7 +60,9 @@ fn run(case: &Case) -> Result<Tally, String> {
         Ok(()) => Ok(world.tally),
         Err(cause) => Err(match cause.downcast::<String>() {
             Ok(text) => *text,
-            Err(cause) => cause.downcast::<&str>().map_or("a panic without text".into(), |text| text.to_string()),
+            Err(cause) => cause
+                .downcast::<&str>()
+                .map_or("a panic without text".into(), |text| text.to_string()),
         }),
     }
 }
@@ -76,7 +79,12 @@ fn quietly<T>(work: impl FnOnce() -> T) -> T {
 fn fail(case: &Case, fault: &str) -> ! {
     println!("seed {} fails: {fault}", case.seed);
     let small = quietly(|| shrink(case, fault));
-    println!("cut down from {} steps to {}:\n{}", case.actions.len(), small.actions.len(), shown(&small));
+    println!(
+        "cut down from {} steps to {}:\n{}",
+        case.actions.len(),
+        small.actions.len(),
+        shown(&small)
+    );
     panic!("again: SEED={} cargo test --test simulation replay -- --nocapture", case.seed);
 }
 
@@ -85,8 +93,10 @@ fn shown(case: &Case) -> String {
     trace::start();
     let result = quietly(|| run(case));
     let settings = format!("{:#?}", case.config);
-    let chosen = settings.lines().filter(|line| !line.ends_with(": None,") && !line.ends_with(": false,"));
-    let mut text = chosen.chain(trace::take().iter().map(|line| &**line)).collect::<Vec<_>>().join("\n");
+    let chosen =
+        settings.lines().filter(|line| !line.ends_with(": None,") && !line.ends_with(": false,"));
+    let mut text =
+        chosen.chain(trace::take().iter().map(|line| &**line)).collect::<Vec<_>>().join("\n");
     if let Err(fault) = result {
         text += &format!("\n{fault}");
     }
@@ -97,8 +107,13 @@ fn shown(case: &Case) -> String {
 fn shrink(case: &Case, fault: &str) -> Case {
     let mut case = case.clone();
     let mut attempts = 20_000;
-    let words =
-        |fault: &str| fault.split(' ').filter(|word| word.chars().all(char::is_alphabetic)).take(8).collect::<String>();
+    let words = |fault: &str| {
+        fault
+            .split(' ')
+            .filter(|word| word.chars().all(char::is_alphabetic))
+            .take(8)
+            .collect::<String>()
+    };
     let wanted = words(fault);
     let mut fails = |case: &Case| {
         attempts -= 1;

@@ -42,19 +42,33 @@ pub fn payload(number: usize, size: u16) -> Vec<u8> {
 pub fn brief(packet: &Packet) -> String {
     let kind = packet.kind().to_uppercase();
     let more = match packet {
-        Packet::Connect(p) => format!("clean={} id={:?} keepalive={}", p.clean_start, p.client_id, p.keep_alive),
+        Packet::Connect(p) => {
+            format!("clean={} id={:?} keepalive={}", p.clean_start, p.client_id, p.keep_alive)
+        }
         Packet::ConnAck(p) => {
-            format!("{:#04x} session={} {:?}", p.reason.0, p.session_present, p.properties.iter().collect::<Vec<_>>())
+            format!(
+                "{:#04x} session={} {:?}",
+                p.reason.0,
+                p.session_present,
+                p.properties.iter().collect::<Vec<_>>()
+            )
         }
         Packet::Publish(p) => brief_publish(p),
         Packet::PubAck(p) | Packet::PubRec(p) | Packet::PubRel(p) | Packet::PubComp(p) => {
             format!("id={} {:#04x}", p.id, p.reason.0)
         }
         Packet::Subscribe(p) => {
-            let filters: Vec<_> = p.filters.clone().map(|(filter, options)| (filter, options.qos as u8)).collect();
-            format!("id={} {filters:?} identifier={:?}", p.id, p.properties.u32(Property::SubscriptionIdentifier))
+            let filters: Vec<_> =
+                p.filters.clone().map(|(filter, options)| (filter, options.qos as u8)).collect();
+            format!(
+                "id={} {filters:?} identifier={:?}",
+                p.id,
+                p.properties.u32(Property::SubscriptionIdentifier)
+            )
         }
-        Packet::Unsubscribe(p) => format!("id={} {:?}", p.id, p.filters.clone().collect::<Vec<_>>()),
+        Packet::Unsubscribe(p) => {
+            format!("id={} {:?}", p.id, p.filters.clone().collect::<Vec<_>>())
+        }
         Packet::SubAck(p) | Packet::UnsubAck(p) => format!("id={} {:02x?}", p.id, p.codes),
         Packet::Disconnect(p) => format!("{:#04x}", p.reason.0),
         Packet::Auth(p) => format!("{:#04x}", p.reason.0),

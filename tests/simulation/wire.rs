@@ -2,7 +2,9 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-use wasmqtt::codec::{Ack, ConnAck, Decoder, Packet, Property, Publish, QoS, ReasonCode, Step, Version, first, shared};
+use wasmqtt::codec::{
+    Ack, ConnAck, Decoder, Packet, Property, Publish, QoS, ReasonCode, Step, Version, first, shared,
+};
 use wasmqtt::session::{ErrorCode, Instant};
 
 use crate::app::{Fate, Sent};
@@ -163,13 +165,21 @@ impl Wire {
         }
     }
 
-    fn packet_sent(&mut self, now: Instant, first: u8, body: &[u8], size: usize, sent: &mut [Sent]) {
+    fn packet_sent(
+        &mut self,
+        now: Instant,
+        first: u8,
+        body: &[u8],
+        size: usize,
+        sent: &mut [Sent],
+    ) {
         if first == first::CONNECT {
             assert_eq!(self.phase, Phase::Open, "CONNECT twice");
             self.version = if body[6] == 5 { Version::V5 } else { Version::V4 };
         }
-        let packet = Packet::decode(self.version, first, body)
-            .unwrap_or_else(|error| panic!("the client sent a malformed packet: {error:?}: {first:#x} {body:02x?}"));
+        let packet = Packet::decode(self.version, first, body).unwrap_or_else(|error| {
+            panic!("the client sent a malformed packet: {error:?}: {first:#x} {body:02x?}")
+        });
         trace::line(now, || format!("client > {}", trace::brief(&packet)));
         let kind = packet.kind();
         match (self.phase, &packet) {
@@ -187,10 +197,18 @@ impl Wire {
         match packet {
             Packet::Publish(publish) => self.publish_sent(now, &publish, sent),
             Packet::PubAck(ack) => {
-                assert_eq!(self.owed.pop_front(), Some((ack.id, QoS::AtLeastOnce)), "PUBACK out of order");
+                assert_eq!(
+                    self.owed.pop_front(),
+                    Some((ack.id, QoS::AtLeastOnce)),
+                    "PUBACK out of order"
+                );
             }
             Packet::PubRec(ack) => {
-                assert_eq!(self.owed.pop_front(), Some((ack.id, QoS::ExactlyOnce)), "PUBREC out of order");
+                assert_eq!(
+                    self.owed.pop_front(),
+                    Some((ack.id, QoS::ExactlyOnce)),
+                    "PUBREC out of order"
+                );
             }
             Packet::PubComp(ack) => {
                 assert_eq!(self.completed.pop_front(), Some(ack.id), "PUBCOMP out of order");
@@ -199,11 +217,20 @@ impl Wire {
             Packet::Subscribe(subscribe) => {
                 self.take(subscribe.id, sent);
                 let identifier = subscribe.properties.get(Property::SubscriptionIdentifier);
-                assert!(self.limits.identifiers || identifier.is_none(), "an identifier that is not supported");
+                assert!(
+                    self.limits.identifiers || identifier.is_none(),
+                    "an identifier that is not supported"
+                );
                 for (filter, _) in subscribe.filters {
                     let wildcard = filter.contains(['+', '#']);
-                    assert!(self.limits.wildcards || !wildcard, "wildcards are not supported: {filter}");
-                    assert!(self.limits.shared || shared(filter).is_none(), "no shared subscriptions: {filter}");
+                    assert!(
+                        self.limits.wildcards || !wildcard,
+                        "wildcards are not supported: {filter}"
+                    );
+                    assert!(
+                        self.limits.shared || shared(filter).is_none(),
+                        "no shared subscriptions: {filter}"
+                    );
                 }
             }
             Packet::Unsubscribe(unsubscribe) => self.take(unsubscribe.id, sent),
@@ -226,15 +253,19 @@ impl Wire {
         assert!(self.limits.retain || !publish.retain, "message {n}: retain is not supported");
         let meant = match message.fate {
             // What was written when all ended may still leave.
-            Fate::Pending | Fate::Untold | Fate::Withdrawn | Fate::Failed(ErrorCode::Closed) => true,
+            Fate::Pending | Fate::Untold | Fate::Withdrawn | Fate::Failed(ErrorCode::Closed) => {
+                true
+            }
             Fate::Done => publish.qos == QoS::AtMostOnce,
             Fate::Refused | Fate::Dropped | Fate::Failed(_) => false,
         };
         assert!(meant, "message {n} is sent though it is {:?}", message.fate);
         let expiry = publish.properties.u32(Property::MessageExpiryInterval).map(u64::from);
         let waited = now.since_ms(message.since) / 1_000;
-        let left =
-            message.expiry.filter(|_| self.version == Version::V5).map(|all| u64::from(all).saturating_sub(waited));
+        let left = message
+            .expiry
+            .filter(|_| self.version == Version::V5)
+            .map(|all| u64::from(all).saturating_sub(waited));
         let right = match message.left {
             // Once sent, it stays the same.
             Some(first) => first == expiry,
@@ -262,7 +293,10 @@ impl Wire {
             other => (other, false),
         };
         assert!(other.is_none(), "packet identifier {} is in use: {other:?}", publish.id);
-        let elsewhere = self.used.values().any(|used| matches!(used, Use::Message { number, .. } if *number == n));
+        let elsewhere = self
+            .used
+            .values()
+            .any(|used| matches!(used, Use::Message { number, .. } if *number == n));
         assert_eq!(elsewhere, same, "message {n} has two packet identifiers");
         if publish.dup {
             assert!(self.session_present, "message {n} is new to this session, and sent with DUP");
@@ -297,7 +331,10 @@ impl Wire {
             }
             // The server may forget a message that is not sent again.
             Some(Use::Message { number, released, .. })
-                if matches!(sent[*number].fate, Fate::Failed(_) | Fate::Withdrawn | Fate::Untold) =>
+                if matches!(
+                    sent[*number].fate,
+                    Fate::Failed(_) | Fate::Withdrawn | Fate::Untold
+                ) =>
             {
                 *released = Some((0, connection));
             }
@@ -311,7 +348,9 @@ impl Wire {
         let mut at = 0;
         loop {
             let (first, body) = match self.to_client.step(bytes, &mut at, 0) {
-                Ok(Step::Packet { first, start, len }) => (first, bytes[start..start + len].to_vec()),
+                Ok(Step::Packet { first, start, len }) => {
+                    (first, bytes[start..start + len].to_vec())
+                }
                 Ok(Step::Split { first, body }) => (first, body),
                 Ok(Step::More) | Err(_) => return,
                 Ok(Step::Wait { .. }) => unreachable!("nobody said that it defers"),
@@ -338,7 +377,9 @@ impl Wire {
                     self.used.clear();
                 }
             }
-            Packet::Publish(publish) if publish.qos > QoS::AtMostOnce => self.owed.push_back((publish.id, publish.qos)),
+            Packet::Publish(publish) if publish.qos > QoS::AtMostOnce => {
+                self.owed.push_back((publish.id, publish.qos))
+            }
             Packet::PubRel(ack) => self.completed.push_back(ack.id),
             Packet::PubRec(ack) if !ack.reason.is_error() => {
                 self.releases += 1;

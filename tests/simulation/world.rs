@@ -4,11 +4,13 @@ use std::collections::VecDeque;
 use std::ops::AddAssign;
 use std::rc::Rc;
 
-use wasmqtt::codec::{Properties, Property, QoS, ReasonCode, SubscribeOptions, Value, Version, place};
+use wasmqtt::codec::{
+    Properties, Property, QoS, ReasonCode, SubscribeOptions, Value, Version, place,
+};
 use wasmqtt::options::{Draft, Overflow};
 use wasmqtt::session::{
-    Accepted, Command, Credentials, Error, ErrorCode, Event, Handle, Input, Instant, Message, Resolved, Session, State,
-    Token,
+    Accepted, Command, Credentials, Error, ErrorCode, Event, Handle, Input, Instant, Message,
+    Resolved, Session, State, Token,
 };
 
 use crate::app::{self, App, FILTERS, Fate, Offer, Request, Sent, Subscription, TOPICS};
@@ -183,7 +185,9 @@ impl World {
             Action::Answer { fails } => self.answer(*fails),
             Action::Verdict(retry) => self.verdict = Some(*retry),
             Action::ToBroker { bytes } => self.carry_to_broker(*bytes as usize),
-            Action::ToClient { bytes, window } => self.carry_to_client(*bytes as usize, usize::from(*window)),
+            Action::ToClient { bytes, window } => {
+                self.carry_to_client(*bytes as usize, usize::from(*window))
+            }
             Action::Wait { ms } => self.wait(u64::from(*ms)),
             Action::Late { ms } => {
                 self.now = self.now.after_ms(u64::from(*ms));
@@ -214,7 +218,8 @@ impl World {
                 self.broker.lose_session();
             }
             Action::Disconnect { reason } => {
-                let reasons = [0x00, 0x82, 0x89, 0x8B, 0x8D, 0x8E, 0x93, 0x97, 0x98, 0x98, 0x9C, 0xA0];
+                let reasons =
+                    [0x00, 0x82, 0x89, 0x8B, 0x8D, 0x8E, 0x93, 0x97, 0x98, 0x98, 0x9C, 0xA0];
                 let reason = reasons[usize::from(*reason) % reasons.len()];
                 self.broker.disconnect(ReasonCode(reason));
             }
@@ -313,7 +318,9 @@ impl World {
                 Question::Open
             }
             Command::Authenticate(_) => Question::Authenticate,
-            Command::Judge { .. } => return self.session.handle_verdict(self.now, self.verdict.take()),
+            Command::Judge { .. } => {
+                return self.session.handle_verdict(self.now, self.verdict.take());
+            }
             Command::Close { .. } => return self.close_socket(),
         };
         self.questions.push_back((self.session.generation(), question));
@@ -367,7 +374,9 @@ impl World {
                 self.wire.open();
                 self.session.handle_open(self.now);
             }
-            Question::Authenticate => self.session.handle_auth(self.now, if fails { Err(()) } else { Ok(None) }),
+            Question::Authenticate => {
+                self.session.handle_auth(self.now, if fails { Err(()) } else { Ok(None) })
+            }
         }
     }
 
@@ -418,13 +427,20 @@ impl World {
     fn consume(&mut self, chunk: Rc<[u8]>, mut offset: usize, window: usize) {
         while offset < chunk.len() {
             let loaded = window.min(chunk.len() - offset);
-            let input = Input { bytes: &chunk[offset..offset + loaded], offset, beyond: chunk.len() - offset - loaded };
+            let input = Input {
+                bytes: &chunk[offset..offset + loaded],
+                offset,
+                beyond: chunk.len() - offset - loaded,
+            };
             let version = self.app.version;
             // In a handler, the application may have left this connection behind.
             let left = self.generation != self.session.generation();
             let used = self.session.handle_input(self.now, input);
             let missing = self.session.missing();
-            assert!((used > 0 || missing > 0) && used <= chunk.len() - offset, "{used} bytes were used");
+            assert!(
+                (used > 0 || missing > 0) && used <= chunk.len() - offset,
+                "{used} bytes were used"
+            );
             if !left {
                 self.wire.received(self.now, &chunk[offset..offset + used]);
             }
@@ -492,7 +508,10 @@ impl World {
         let seconds = u64::from(self.wire.keep_alive);
         if self.socket.is_some() && self.wire.is_up() && seconds > 0 {
             let silent = self.now.since_ms(self.wire.last_sent.max(self.punctual));
-            assert!(silent <= seconds * 1_000, "silent for {silent} ms with a keep-alive of {seconds} s");
+            assert!(
+                silent <= seconds * 1_000,
+                "silent for {silent} ms with a keep-alive of {seconds} s"
+            );
         }
     }
 
@@ -505,7 +524,9 @@ impl World {
             Verb::Abandon => self.session.abandon(self.now),
             Verb::End { timeout_ms, force } => self.end(u64::from(*timeout_ms), *force),
             Verb::Publish { .. } => self.publish(verb),
-            Verb::Subscribe { filters, identifier, properties } => self.subscribe(filters, *identifier, *properties),
+            Verb::Subscribe { filters, identifier, properties } => {
+                self.subscribe(filters, *identifier, *properties)
+            }
             Verb::Leave { which, told } => {
                 let active = self.app.active();
                 if let Some(&handle) = active.get(usize::from(*which) % active.len().max(1)) {
@@ -517,7 +538,8 @@ impl World {
                 }
             }
             Verb::Unsubscribe { filters } => {
-                let filters: Vec<&str> = filters.iter().map(|at| FILTERS[usize::from(*at) % FILTERS.len()]).collect();
+                let filters: Vec<&str> =
+                    filters.iter().map(|at| FILTERS[usize::from(*at) % FILTERS.len()]).collect();
                 let names: Vec<Rc<str>> = filters.iter().map(|filter| (*filter).into()).collect();
                 let token = self.app.token();
                 let result = self.session.unsubscribe(token, &names, Draft::default());
@@ -534,7 +556,11 @@ impl World {
             Verb::Reauthenticate => {
                 let token = self.app.token();
                 let result = self.session.reauthenticate(token);
-                let codes = [ErrorCode::NotSupported, ErrorCode::ConnectionLost, ErrorCode::AuthenticationFailed];
+                let codes = [
+                    ErrorCode::NotSupported,
+                    ErrorCode::ConnectionLost,
+                    ErrorCode::AuthenticationFailed,
+                ];
                 self.accepted(result.err(), token, Request::Reauthenticate, &codes);
             }
             Verb::Acknowledge { which, refuse } => {
@@ -552,7 +578,13 @@ impl World {
     }
 
     /// Whether a call was accepted; its token will complete then. `codes`: why it may be refused, beside that all is over.
-    fn accepted(&mut self, error: Option<Box<Error>>, token: Token, request: Request, codes: &[ErrorCode]) -> bool {
+    fn accepted(
+        &mut self,
+        error: Option<Box<Error>>,
+        token: Token,
+        request: Request,
+        codes: &[ErrorCode],
+    ) -> bool {
         match error {
             None if token == 0 => true,
             None => {
@@ -563,7 +595,10 @@ impl World {
                 trace::line(self.now, || format!("refused: {:?} {}", error.code, error.what));
                 let over = matches!(self.session.state(), State::Closing | State::Closed);
                 let closed = error.code == ErrorCode::Closed && over;
-                assert!(closed || codes.contains(&error.code), "{request:?} was refused: {error:?}");
+                assert!(
+                    closed || codes.contains(&error.code),
+                    "{request:?} was refused: {error:?}"
+                );
                 false
             }
         }
@@ -571,7 +606,8 @@ impl World {
 
     fn end(&mut self, timeout_ms: u64, force: bool) {
         let again = matches!(self.session.state(), State::Closing | State::Closed);
-        let result = self.session.end(self.now, timeout_ms, force, ReasonCode::SUCCESS, Draft::default());
+        let result =
+            self.session.end(self.now, timeout_ms, force, ReasonCode::SUCCESS, Draft::default());
         result.expect("end() with valid arguments");
         if !again {
             self.end_by = Some(self.now.after_ms(timeout_ms));
@@ -616,11 +652,18 @@ impl World {
             format!("publish #{n} token {token}: {:?}", result.as_ref().map_err(|error| error.code))
         });
         let limits = self.config.options().queue;
-        assert!(after.queued_messages <= before.queued_messages.max(limits.max_messages), "the queue is too long");
+        assert!(
+            after.queued_messages <= before.queued_messages.max(limits.max_messages),
+            "the queue is too long"
+        );
         let bytes = before.queued_bytes.max(limits.max_bytes.into());
         assert!(after.queued_bytes <= bytes, "the queue is too large");
-        let codes =
-            [ErrorCode::QueueFull, ErrorCode::NotSupported, ErrorCode::PacketTooLarge, ErrorCode::ConnectionLost];
+        let codes = [
+            ErrorCode::QueueFull,
+            ErrorCode::NotSupported,
+            ErrorCode::PacketTooLarge,
+            ErrorCode::ConnectionLost,
+        ];
         let fate = match result {
             Ok(Accepted::Written) => {
                 assert_eq!(qos, QoS::AtMostOnce, "QoS 0 alone needs no answer");
@@ -640,23 +683,36 @@ impl World {
         let count = if self.config.no_resubscribe { 1 } else { filters.len() };
         let asked: Vec<(&'static str, QoS)> = filters[..count]
             .iter()
-            .map(|&(at, qos)| (FILTERS[usize::from(at) % FILTERS.len()], QoS::from_bits(qos).unwrap()))
+            .map(|&(at, qos)| {
+                (FILTERS[usize::from(at) % FILTERS.len()], QoS::from_bits(qos).unwrap())
+            })
             .collect();
         let named: Vec<(Rc<str>, SubscribeOptions)> = asked
             .iter()
             .map(|&(filter, qos)| {
-                let options = SubscribeOptions { qos, no_local: false, retain_as_published: false, retain_handling: 0 };
+                let options = SubscribeOptions {
+                    qos,
+                    no_local: false,
+                    retain_as_published: false,
+                    retain_handling: 0,
+                };
                 (filter.into(), options)
             })
             .collect();
-        let mut draft = Draft { subscription_identifier: identifier.map(Into::into), ..Draft::default() };
+        let mut draft =
+            Draft { subscription_identifier: identifier.map(Into::into), ..Draft::default() };
         if properties {
             draft.properties.push(Property::UserProperty, Value::Pair("a", "b"));
         }
         let token = self.app.token();
         let handle = self.app.subscriptions.len() as Handle;
         let result = self.session.subscribe(token, handle, &named, draft);
-        if self.accepted(result.err(), token, Request::Subscribe(handle), &[ErrorCode::NotSupported]) {
+        if self.accepted(
+            result.err(),
+            token,
+            Request::Subscribe(handle),
+            &[ErrorCode::NotSupported],
+        ) {
             self.app.version += 1;
             let mut once: Vec<(&'static str, QoS)> = Vec::new();
             for (filter, qos) in asked {
@@ -664,13 +720,19 @@ impl World {
                     once.push((filter, qos));
                 }
             }
-            self.app.subscriptions.push(Subscription { filters: once, active: true, manual: identifier.is_some() });
+            self.app.subscriptions.push(Subscription {
+                filters: once,
+                active: true,
+                manual: identifier.is_some(),
+            });
         }
     }
 
     fn cancel(&mut self, which: u8) {
         let at = usize::from(which) % self.app.pending.len().max(1);
-        let Some((token, request)) = self.app.pending.iter().nth(at).map(|(token, request)| (*token, *request)) else {
+        let Some((token, request)) =
+            self.app.pending.iter().nth(at).map(|(token, request)| (*token, *request))
+        else {
             return;
         };
         trace::line(self.now, || format!("cancel token {token}: {request:?}"));
@@ -733,11 +795,16 @@ impl World {
             disturbed: false,
             moved: false,
         });
-        let all = self.broker.offer(offer, topic, QoS::from_bits(qos).unwrap(), size, retain, properties);
+        let all =
+            self.broker.offer(offer, topic, QoS::from_bits(qos).unwrap(), size, retain, properties);
         self.app.offers[offer].settled &= all;
         trace::line(self.now, || {
-            let copies = self.broker.copies.iter().enumerate().filter(|(_, copy)| copy.offer == offer);
-            format!("offer {offer}: copies {:?}", copies.map(|(at, copy)| (at, copy.qos)).collect::<Vec<_>>())
+            let copies =
+                self.broker.copies.iter().enumerate().filter(|(_, copy)| copy.offer == offer);
+            format!(
+                "offer {offer}: copies {:?}",
+                copies.map(|(at, copy)| (at, copy.qos)).collect::<Vec<_>>()
+            )
         });
     }
 
@@ -747,9 +814,9 @@ impl World {
         match &self.broker.session {
             Some(session) => {
                 session.subscriptions.len() == believed.len()
-                    && believed
-                        .iter()
-                        .all(|(filter, qos)| session.subscriptions.get(filter).is_some_and(|grant| grant.asked >= *qos))
+                    && believed.iter().all(|(filter, qos)| {
+                        session.subscriptions.get(filter).is_some_and(|grant| grant.asked >= *qos)
+                    })
             }
             None => believed.is_empty(),
         }
@@ -780,7 +847,9 @@ impl World {
                     message.written = true;
                 }
             }
-            Event::Reconnecting { delay_ms, .. } => self.retry_at = Some(self.now.after_ms(delay_ms)),
+            Event::Reconnecting { delay_ms, .. } => {
+                self.retry_at = Some(self.now.after_ms(delay_ms))
+            }
             Event::Error(error) => {
                 let garbage = self.socket.as_ref().is_some_and(|socket| socket.garbage);
                 match error.code {
@@ -821,7 +890,11 @@ impl World {
                     QoS::AtLeastOnce => message.taken > 0,
                     QoS::ExactlyOnce => message.taken == 1,
                 };
-                assert!(enough, "message {n} is done ({reason:?}) and was taken {} times", message.taken);
+                assert!(
+                    enough,
+                    "message {n} is done ({reason:?}) and was taken {} times",
+                    message.taken
+                );
             }
             Event::Subscribed { token, handle, grants } => {
                 let Some(request) = self.complete(token) else { return };
@@ -838,12 +911,18 @@ impl World {
             }
             Event::Inactive { handle, .. } => {
                 let subscription = &self.app.subscriptions[handle as usize];
-                assert!(subscription.active || self.left.contains(&handle), "Subscription {handle} ends twice");
+                assert!(
+                    subscription.active || self.left.contains(&handle),
+                    "Subscription {handle} ends twice"
+                );
                 self.app.end(handle);
             }
             Event::Done(token) => {
                 let request = self.complete(token);
-                assert!(matches!(request, None | Some(Request::Drain | Request::Reauthenticate)), "{request:?}");
+                assert!(
+                    matches!(request, None | Some(Request::Drain | Request::Reauthenticate)),
+                    "{request:?}"
+                );
             }
             Event::Failed { token, error } => self.failed(token, &error),
             Event::Packet(_) => assert!(self.config.tapped),
@@ -870,12 +949,14 @@ impl World {
                     ErrorCode::SessionLost => message.qos == QoS::ExactlyOnce,
                     ErrorCode::Expired => {
                         message.first_sent.is_none()
-                            && message
-                                .expiry
-                                .is_some_and(|seconds| message.since.after_ms(u64::from(seconds) * 1_000) <= self.now)
+                            && message.expiry.is_some_and(|seconds| {
+                                message.since.after_ms(u64::from(seconds) * 1_000) <= self.now
+                            })
                     }
                     ErrorCode::PublishRefused => message.refused,
-                    ErrorCode::QueueFull => matches!(overflow, Overflow::DropOldest | Overflow::LatestPerTopic),
+                    ErrorCode::QueueFull => {
+                        matches!(overflow, Overflow::DropOldest | Overflow::LatestPerTopic)
+                    }
                     ErrorCode::PacketTooLarge | ErrorCode::NotSupported => true,
                     _ => closed,
                 };
@@ -884,7 +965,11 @@ impl World {
                 message.fate = Fate::Failed(error.code);
             }
             Request::Subscribe(handle) => {
-                let refusals = [ErrorCode::SubscribeRefused, ErrorCode::NotSupported, ErrorCode::PacketTooLarge];
+                let refusals = [
+                    ErrorCode::SubscribeRefused,
+                    ErrorCode::NotSupported,
+                    ErrorCode::PacketTooLarge,
+                ];
                 assert!(closed || refusals.contains(&error.code), "{error:?}");
                 self.app.end(handle);
             }
@@ -913,15 +998,22 @@ impl World {
 
     fn message(&mut self, message: &Message, chunk: &[u8], version: u32) {
         let bytes = if message.assembled { self.session.assembled() } else { chunk };
-        let part = |span: wasmqtt::session::Span| &bytes[span.start as usize..(span.start + span.len) as usize];
+        let part = |span: wasmqtt::session::Span| {
+            &bytes[span.start as usize..(span.start + span.len) as usize]
+        };
         let content = part(message.payload);
         let at = number(content);
         let copy = &mut self.broker.copies[at];
         let (topic, routes, identifiers) = &self.app.slots[&message.slot];
         assert_eq!(**topic, *TOPICS[copy.topic], "the topic of copy {at}");
         assert_eq!(content, payload(at, copy.size), "the payload of copy {at}");
-        assert_eq!((message.qos, message.retain), (copy.qos, copy.retain), "the flags of copy {at}");
-        let properties = Properties::decode(place::PUBLISH, part(message.properties)).expect("properties");
+        assert_eq!(
+            (message.qos, message.retain),
+            (copy.qos, copy.retain),
+            "the flags of copy {at}"
+        );
+        let properties =
+            Properties::decode(place::PUBLISH, part(message.properties)).expect("properties");
         if copy.properties && self.wire.version == Version::V5 {
             assert_eq!(properties.text(Property::ContentType), Some(&*format!("c{at}")));
         }
@@ -930,9 +1022,15 @@ impl World {
         }
         copy.deliveries += 1;
         self.tally.delivered += 1;
-        trace::line(self.now, || format!("event: copy {at}, sequence {}, to {routes:?}", message.sequence));
+        trace::line(self.now, || {
+            format!("event: copy {at}, sequence {}, to {routes:?}", message.sequence)
+        });
         let once = copy.qos != QoS::AtLeastOnce && !copy.refused;
-        assert!(!once || copy.deliveries == 1, "copy {at} of QoS {:?} is delivered again", copy.qos);
+        assert!(
+            !once || copy.deliveries == 1,
+            "copy {at} of QoS {:?} is delivered again",
+            copy.qos
+        );
         if copy.deliveries == 1 {
             let last = self.app.last_delivered.insert((copy.topic, copy.qos), at);
             assert!(last.is_none_or(|last| last < at), "copy {at} was overtaken by {last:?}");
@@ -944,7 +1042,10 @@ impl World {
             if identifiers.is_empty() {
                 assert_eq!(*routes, *interested, "the routes of copy {at}");
             } else {
-                assert!(routes.iter().all(|route| interested.contains(route)), "{routes:?} {interested:?}");
+                assert!(
+                    routes.iter().all(|route| interested.contains(route)),
+                    "{routes:?} {interested:?}"
+                );
             }
         }
         let offer = &mut self.app.offers[copy.offer];
@@ -966,13 +1067,18 @@ impl World {
         let timeout = self.session.poll_timeout();
         let by = |what: &str, at: Option<Instant>| {
             if let Some(at) = at {
-                assert!(timeout.is_some_and(|timeout| timeout <= at), "no timer for {what}: {timeout:?}, {at:?}");
+                assert!(
+                    timeout.is_some_and(|timeout| timeout <= at),
+                    "no timer for {what}: {timeout:?}, {at:?}"
+                );
             }
         };
         match self.state {
             State::Waiting => by("the next attempt", self.retry_at),
             State::Connecting => by("the attempt", self.connect_by),
-            State::Connected if self.wire.keep_alive > 0 => assert!(timeout.is_some(), "no timer for keep-alive"),
+            State::Connected if self.wire.keep_alive > 0 => {
+                assert!(timeout.is_some(), "no timer for keep-alive")
+            }
             State::Closing => by("the end", self.end_by),
             State::Closed => {
                 assert!(self.closed && timeout.is_none(), "a timer after the end: {timeout:?}");
@@ -984,7 +1090,8 @@ impl World {
         let expires = self.app.pending.values().filter_map(|request| match request {
             Request::Publish(n) => {
                 let message = &self.app.sent[*n];
-                let seconds = message.expiry.filter(|_| !message.written && message.first_sent.is_none())?;
+                let seconds =
+                    message.expiry.filter(|_| !message.written && message.first_sent.is_none())?;
                 Some(message.since.after_ms(u64::from(seconds) * 1_000))
             }
             _ => None,
@@ -1008,9 +1115,11 @@ impl World {
     /// What the session holds is what it was given, and some room of its own.
     fn check_memory(&self) {
         let held = memory::of_a_clone(&self.session);
-        let messages: usize = self.app.sent.iter().map(|message| usize::from(message.size) + 500).sum();
+        let messages: usize =
+            self.app.sent.iter().map(|message| usize::from(message.size) + 500).sum();
         let subscriptions = self.app.subscriptions.len() * 2_000;
-        let under_way: usize = self.broker.copies.iter().map(|copy| usize::from(copy.size) + 100).max().unwrap_or(0);
+        let under_way: usize =
+            self.broker.copies.iter().map(|copy| usize::from(copy.size) + 100).max().unwrap_or(0);
         let bound = (128 << 10) + messages + subscriptions + 2 * under_way;
         assert!(held <= bound, "the session holds {held} bytes, {bound} are enough");
     }
@@ -1071,7 +1180,10 @@ impl World {
         self.collect();
         let Some(socket) = &self.socket else { return false };
         let over = self.broker.link.as_ref().is_none_or(|link| link.over) && !socket.silent;
-        let some = !socket.to_broker.is_empty() || !socket.to_client.is_empty() || self.rest.is_some() || over;
+        let some = !socket.to_broker.is_empty()
+            || !socket.to_client.is_empty()
+            || self.rest.is_some()
+            || over;
         if some {
             self.carry_to_broker(usize::MAX);
             self.carry_to_client(usize::MAX, usize::MAX);
@@ -1162,10 +1274,16 @@ impl World {
         for (n, message) in self.app.sent.iter().enumerate() {
             match message.fate {
                 Fate::Pending => panic!("message {n} is pending"),
-                Fate::Dropped | Fate::Refused => assert_eq!(message.taken, 0, "message {n}: {message:?}"),
+                Fate::Dropped | Fate::Refused => {
+                    assert_eq!(message.taken, 0, "message {n}: {message:?}")
+                }
                 Fate::Untold | Fate::Withdrawn if keeps && message.qos == QoS::AtLeastOnce => {
-                    let limited = message.expiry.is_some() || message.aliased || self.broker.limited;
-                    assert!(message.taken > 0 || message.refused || limited, "message {n}: {message:?}");
+                    let limited =
+                        message.expiry.is_some() || message.aliased || self.broker.limited;
+                    assert!(
+                        message.taken > 0 || message.refused || limited,
+                        "message {n}: {message:?}"
+                    );
                 }
                 _ => {}
             }
@@ -1176,20 +1294,35 @@ impl World {
                 CopyState::Acknowledged => copy.deliveries > 0,
                 _ => true,
             };
-            assert!(enough, "copy {at} is {:?} and was delivered {} times", copy.state, copy.deliveries);
+            assert!(
+                enough,
+                "copy {at} is {:?} and was delivered {} times",
+                copy.state, copy.deliveries
+            );
         }
-        for (at, offer) in self.app.offers.iter().enumerate().filter(|(_, offer)| offer.settled && !offer.disturbed) {
-            let copies: Vec<_> = self.broker.copies.iter().filter(|copy| copy.offer == at).collect();
+        for (at, offer) in self
+            .app
+            .offers
+            .iter()
+            .enumerate()
+            .filter(|(_, offer)| offer.settled && !offer.disturbed)
+        {
+            let copies: Vec<_> =
+                self.broker.copies.iter().filter(|copy| copy.offer == at).collect();
             if copies.iter().any(|copy| copy.deliveries == 0) {
                 continue;
             }
             // Without identifiers, copies cannot be told apart.
             let apart = !self.config.copies
-                || !self.broker.unidentified && copies.iter().all(|copy| !copy.identifiers.is_empty());
+                || !self.broker.unidentified
+                    && copies.iter().all(|copy| !copy.identifiers.is_empty());
             let once = apart && !offer.moved && copies.iter().all(|copy| copy.deliveries == 1);
             for handle in &offer.expected {
                 let got = offer.got.get(handle).copied().unwrap_or(0);
-                assert!(got == 1 || got > 1 && !once, "Subscription {handle} got offer {at} {got} times");
+                assert!(
+                    got == 1 || got > 1 && !once,
+                    "Subscription {handle} got offer {at} {got} times"
+                );
             }
             let others = offer.got.keys().all(|handle| offer.expected.contains(handle));
             assert!(others, "offer {at} went to {:?} instead of {:?}", offer.got, offer.expected);

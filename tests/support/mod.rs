@@ -117,8 +117,12 @@ fn leaves(text: &str) -> impl Iterator<Item = (&str, Value)> {
             "true" => Value::Bool(true),
             "false" => Value::Bool(false),
             "Infinity" => Value::Number(f64::INFINITY),
-            _ if path.ends_with("userProperties") => Value::Strings(value.split(':').map(Into::into).collect()),
-            _ if path.ends_with("payload") || path.ends_with("correlationData") => Value::Bytes(value.into()),
+            _ if path.ends_with("userProperties") => {
+                Value::Strings(value.split(':').map(Into::into).collect())
+            }
+            _ if path.ends_with("payload") || path.ends_with("correlationData") => {
+                Value::Bytes(value.into())
+            }
             _ => match unquoted(value) {
                 Some(text) => Value::Text(text.to_owned()),
                 None => value.parse().map_or_else(|_| Value::Text(value.to_owned()), Value::Number),
@@ -238,7 +242,8 @@ impl Pair {
         self.clear();
         self.plays(connack);
         assert_eq!(self.session.state(), State::Connected);
-        self.told.retain(|told| !matches!(told, Told::Event(Event::State(_) | Event::Connected(_))));
+        self.told
+            .retain(|told| !matches!(told, Told::Event(Event::State(_) | Event::Connected(_))));
     }
 
     /// Everything that reached the server since it was last asked.
@@ -308,7 +313,8 @@ impl Pair {
     }
 
     pub fn try_subscribe(&mut self, text: &str) -> Result<Token, Box<Error>> {
-        let (properties, filters): (Vec<_>, Vec<_>) = words(text).into_iter().partition(|word| word.contains('='));
+        let (properties, filters): (Vec<_>, Vec<_>) =
+            words(text).into_iter().partition(|word| word.contains('='));
         let draft = draft(DraftKind::Subscribe, &properties.join(" "));
         let filters: Vec<_> = filters.into_iter().map(filter).collect();
         let token = self.next_token();
@@ -330,7 +336,8 @@ impl Pair {
     }
 
     pub fn try_unsubscribe(&mut self, text: &str) -> Result<Token, Box<Error>> {
-        let (properties, filters): (Vec<_>, Vec<_>) = words(text).into_iter().partition(|word| word.contains('='));
+        let (properties, filters): (Vec<_>, Vec<_>) =
+            words(text).into_iter().partition(|word| word.contains('='));
         let draft = draft(DraftKind::Unsubscribe, &properties.join(" "));
         let filters: Vec<Rc<str>> = filters.into_iter().map(Into::into).collect();
         let token = self.next_token();
@@ -368,7 +375,12 @@ impl Pair {
         self.end_with(3_000, 0, "").unwrap();
     }
 
-    pub fn end_with(&mut self, timeout_ms: u64, reason: u8, properties: &str) -> Result<(), Box<Error>> {
+    pub fn end_with(
+        &mut self,
+        timeout_ms: u64,
+        reason: u8,
+        properties: &str,
+    ) -> Result<(), Box<Error>> {
         let draft = draft(DraftKind::Disconnect, properties);
         let result = self.session.end(self.now, timeout_ms, false, ReasonCode(reason), draft);
         self.pump();
@@ -384,7 +396,9 @@ impl Pair {
     /// Acknowledges the message whose payload this is, out of those that were told since the application was last asked.
     pub fn acknowledge(&mut self, payload: &str, reason: u8) {
         let of_payload = |told: &Told| match told {
-            Told::Message(message) if message.payload == payload.as_bytes() => Some(message.sequence),
+            Told::Message(message) if message.payload == payload.as_bytes() => {
+                Some(message.sequence)
+            }
             _ => None,
         };
         let sequence = self.told.iter().find_map(of_payload).expect(payload);
@@ -526,9 +540,11 @@ impl Pair {
                 match server.decoder.step(frame, &mut at, 0).unwrap() {
                     Step::Packet { first, start: body, len } => {
                         if first == first::CONNECT {
-                            server.version = if frame[body + 6] == 4 { Version::V4 } else { Version::V5 };
+                            server.version =
+                                if frame[body + 6] == 4 { Version::V4 } else { Version::V5 };
                         }
-                        let packet = Arrival::Packet(server.version, frame[start..body + len].to_vec());
+                        let packet =
+                            Arrival::Packet(server.version, frame[start..body + len].to_vec());
                         self.arrivals.push(packet);
                     }
                     Step::More => break,
@@ -544,7 +560,11 @@ impl Pair {
         let mut room = if chunk.len() <= WINDOW { WINDOW } else { HEAD };
         loop {
             let loaded = room.min(chunk.len() - offset);
-            let input = Input { bytes: &chunk[offset..offset + loaded], offset, beyond: chunk.len() - offset - loaded };
+            let input = Input {
+                bytes: &chunk[offset..offset + loaded],
+                offset,
+                beyond: chunk.len() - offset - loaded,
+            };
             let used = self.session.handle_input(self.now, input);
             offset += used;
             self.deliver(chunk);
@@ -598,7 +618,9 @@ impl Pair {
             dup: message.dup,
             routes,
             identifiers,
-            properties: Properties::decode(place::PUBLISH, span(message.properties)).unwrap().into(),
+            properties: Properties::decode(place::PUBLISH, span(message.properties))
+                .unwrap()
+                .into(),
             sequence: message.sequence,
         };
         if self.holds && message.qos != QoS::AtMostOnce {
@@ -619,7 +641,8 @@ impl Pair {
                 self.arrivals.push(Arrival::Opened(url));
                 let (version, limit) = (Version::V5, u32::MAX);
                 self.rest = None;
-                self.socket = Some(Server { open: false, version, decoder: Decoder::new(version, limit) });
+                self.socket =
+                    Some(Server { open: false, version, decoder: Decoder::new(version, limit) });
                 self.ask(Question::Open(generation));
             }
             Command::Close { force } => {
@@ -629,8 +652,11 @@ impl Pair {
                 }
             }
             Command::Authenticate(challenge) => {
-                let mut asked =
-                    String::from(if challenge.reauthentication { "reauthenticate" } else { "authenticate" });
+                let mut asked = String::from(if challenge.reauthentication {
+                    "reauthenticate"
+                } else {
+                    "authenticate"
+                });
                 asked.push_str(if challenge.first { " first" } else { "" });
                 if let Some(data) = &challenge.data {
                     write!(asked, " '{}'", String::from_utf8_lossy(data)).unwrap();
@@ -696,7 +722,9 @@ fn show_arrival(arrival: &Arrival) -> String {
             let mut at = 0;
             let step = Decoder::new(*version, u32::MAX).step(bytes, &mut at, 0);
             let Ok(Step::Packet { first, start, .. }) = step else { panic!("{step:?}") };
-            notation::show(&Packet::decode(*version, first, &bytes[start..]).expect("a well-formed packet"))
+            notation::show(
+                &Packet::decode(*version, first, &bytes[start..]).expect("a well-formed packet"),
+            )
         }
         Arrival::Closed { force: false } => "CLOSE".into(),
         Arrival::Closed { force: true } => "CLOSE by force".into(),

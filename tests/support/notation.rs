@@ -86,13 +86,17 @@ fn push(properties: &mut PropertiesBuf, name: &str, text: &str) {
         | WildcardSubscriptionAvailable
         | SubscriptionIdentifierAvailable
         | SharedSubscriptionAvailable => Value::Byte(number(text) as u8),
-        ServerKeepAlive | ReceiveMaximum | TopicAliasMaximum | TopicAlias => Value::Two(number(text) as u16),
+        ServerKeepAlive | ReceiveMaximum | TopicAliasMaximum | TopicAlias => {
+            Value::Two(number(text) as u16)
+        }
         MessageExpiryInterval | SessionExpiryInterval | WillDelayInterval | MaximumPacketSize => {
             Value::Four(number(text))
         }
         SubscriptionIdentifier => Value::Varint(number(text)),
         CorrelationData | AuthenticationData => Value::Binary(text.as_bytes()),
-        UserProperty => text.split_once(':').map(|(name, value)| Value::Pair(name, value)).expect(text),
+        UserProperty => {
+            text.split_once(':').map(|(name, value)| Value::Pair(name, value)).expect(text)
+        }
         _ => Value::Text(text),
     };
     properties.push(property, value);
@@ -164,7 +168,15 @@ pub fn show(packet: &Packet<'_>) -> String {
         Packet::Publish(publish) => {
             let topic = str::from_utf8(publish.topic).unwrap();
             let id = Some(publish.id).filter(|id| *id > 0);
-            show_message(&mut out, publish.qos, publish.dup, publish.retain, id, topic, publish.payload);
+            show_message(
+                &mut out,
+                publish.qos,
+                publish.dup,
+                publish.retain,
+                id,
+                topic,
+                publish.payload,
+            );
             show_properties(&mut out, publish.properties);
         }
         Packet::PubAck(ack) | Packet::PubRec(ack) | Packet::PubRel(ack) | Packet::PubComp(ack) => {
@@ -191,12 +203,15 @@ pub fn show(packet: &Packet<'_>) -> String {
             }
             show_properties(&mut out, unsubscribe.properties);
         }
-        Packet::Disconnect(Disconnect { reason, properties }) | Packet::Auth(Auth { reason, properties }) => {
+        Packet::Disconnect(Disconnect { reason, properties })
+        | Packet::Auth(Auth { reason, properties }) => {
             show_reason(&mut out, *reason);
             show_properties(&mut out, *properties);
         }
         Packet::PingReq | Packet::PingResp => {}
-        Packet::ConnAck(_) | Packet::SubAck(_) | Packet::UnsubAck(_) => panic!("a client does not send this"),
+        Packet::ConnAck(_) | Packet::SubAck(_) | Packet::UnsubAck(_) => {
+            panic!("a client does not send this")
+        }
     }
     out
 }
@@ -220,7 +235,15 @@ fn show_connect(out: &mut String, connect: &Connect<'_>) {
     show_properties(out, connect.properties);
 }
 
-pub fn show_message(out: &mut String, qos: QoS, dup: bool, retain: bool, id: Option<u16>, topic: &str, payload: &[u8]) {
+pub fn show_message(
+    out: &mut String,
+    qos: QoS,
+    dup: bool,
+    retain: bool,
+    id: Option<u16>,
+    topic: &str,
+    payload: &[u8],
+) {
     write!(out, " q{}", qos as u8).unwrap();
     out.push_str(if dup { " dup" } else { "" });
     out.push_str(if retain { " retain" } else { "" });

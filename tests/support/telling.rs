@@ -26,7 +26,9 @@ pub fn show_told(told: &Told) -> String {
 }
 
 fn show_event(out: &mut String, event: &Event) {
-    let optional = |error: &Option<Box<Error>>| error.as_ref().map_or(String::new(), |e| format!(" {}", show_error(e)));
+    let optional = |error: &Option<Box<Error>>| {
+        error.as_ref().map_or(String::new(), |e| format!(" {}", show_error(e)))
+    };
     match event {
         Event::State(state) => write!(out, "state {}", format!("{state:?}").to_lowercase()),
         Event::Connected(info) => {
@@ -49,7 +51,10 @@ fn show_event(out: &mut String, event: &Event) {
             if *reason != ReasonCode::SUCCESS {
                 write!(out, " {:#04x}", reason.0).unwrap();
             }
-            show_properties(out, properties.as_ref().map_or(Properties::EMPTY, |properties| properties.borrow()));
+            show_properties(
+                out,
+                properties.as_ref().map_or(Properties::EMPTY, |properties| properties.borrow()),
+            );
             Ok(())
         }
         Event::Subscribed { token, handle, grants } => {

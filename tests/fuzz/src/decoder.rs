@@ -52,7 +52,9 @@ pub fn split(version: Version, limit: u32, stream: &[u8], size: usize) -> Found 
         let mut at = 0;
         loop {
             match decoder.step(piece, &mut at, 0) {
-                Ok(Step::Packet { first, start, len }) => packets.push((first, piece[start..][..len].to_vec())),
+                Ok(Step::Packet { first, start, len }) => {
+                    packets.push((first, piece[start..][..len].to_vec()))
+                }
                 Ok(Step::Split { first, body }) => {
                     packets.push((first, body.clone()));
                     decoder.recycle(body);
@@ -100,7 +102,10 @@ fn gathered(version: Version, limit: u32, stream: &[u8], size: usize, whole: &Fo
                     break;
                 }
                 Err(error) => {
-                    return assert_eq!((count, Err(error)), (whole.packets.len(), whole.end.clone().map(|_| ())));
+                    return assert_eq!(
+                        (count, Err(error)),
+                        (whole.packets.len(), whole.end.clone().map(|_| ()))
+                    );
                 }
             };
             assert_eq!(whole.packets[count], (first, body));
@@ -175,7 +180,9 @@ pub fn packet(version: Version, first: u8, body: &[u8]) {
     // In its shortest form now. Only the refusal of a 3.1.1 server grows: it gets a property length.
     assert!(encoded.len() <= fixed_header(body.len()) + body.len() || body == [0, 1]);
     let mut at = 0;
-    let Ok(Step::Packet { first, start, len }) = Decoder::new(version, u32::MAX).step(&encoded, &mut at, 0) else {
+    let Ok(Step::Packet { first, start, len }) =
+        Decoder::new(version, u32::MAX).step(&encoded, &mut at, 0)
+    else {
         panic!("{encoded:02x?}");
     };
     assert_eq!(at, encoded.len());
@@ -236,7 +243,8 @@ fn properties(block: Properties) {
 fn filters(filters: Vec<&str>) {
     assert!(!filters.is_empty());
     let mut trie = Trie::default();
-    let path = |filter: &'_ str| shared(filter).map_or(filter.to_owned(), |(_, filter)| filter.to_owned());
+    let path =
+        |filter: &'_ str| shared(filter).map_or(filter.to_owned(), |(_, filter)| filter.to_owned());
     for (id, filter) in filters.iter().enumerate() {
         check_filter(filter).unwrap();
         assert!(overlaps(filter, filter));
@@ -248,7 +256,11 @@ fn filters(filters: Vec<&str>) {
         for (id, filter) in filters.iter().enumerate() {
             // The last of several to one path has it.
             let holds = trie.get(&path(filter)) == Some(id as u32);
-            assert_eq!(found.contains(&(id as u32)), holds && matches(filter, topic), "{filter} {topic}");
+            assert_eq!(
+                found.contains(&(id as u32)),
+                holds && matches(filter, topic),
+                "{filter} {topic}"
+            );
         }
     }
     for filter in &filters {

@@ -67,7 +67,8 @@ pub const DRAFT_PATHS: &[&str] = &[
     "reasonString",
 ];
 
-const KINDS: [DraftKind; 4] = [DraftKind::Publish, DraftKind::Subscribe, DraftKind::Unsubscribe, DraftKind::Disconnect];
+const KINDS: [DraftKind; 4] =
+    [DraftKind::Publish, DraftKind::Subscribe, DraftKind::Unsubscribe, DraftKind::Disconnect];
 
 const NOW: Instant = Instant(0);
 
@@ -145,7 +146,11 @@ fn talk(
     let Some(Command::Resolve { .. }) = session.poll_command() else { panic!() };
     session.handle_resolved(
         NOW,
-        Ok(Resolved { urls: vec!["ws://server".into()], credentials: vec![Credentials::default()], dynamic: false }),
+        Ok(Resolved {
+            urls: vec!["ws://server".into()],
+            credentials: vec![Credentials::default()],
+            dynamic: false,
+        }),
     );
     let Some(Command::Open { .. }) = session.poll_command() else { panic!() };
     session.handle_open(NOW);
@@ -175,14 +180,21 @@ fn talk(
         let sent = |property, default| connect.properties.u32(property).unwrap_or(default);
         assert_eq!(sent(Property::ReceiveMaximum, 65_535), own.receive_maximum.into());
         assert_eq!(sent(Property::SessionExpiryInterval, 0), options.session_expiry().unwrap_or(0));
-        assert_eq!(connect.properties.user_properties().count(), own.user_properties.borrow().iter().count());
+        assert_eq!(
+            connect.properties.user_properties().count(),
+            own.user_properties.borrow().iter().count()
+        );
     }
 
     let mut properties = PropertiesBuf::default();
     if let Some(method) = connect.properties.text(Property::AuthenticationMethod) {
         properties.push(Property::AuthenticationMethod, codec::Value::Text(method));
     }
-    let connack = ConnAck { session_present: false, reason: ReasonCode::SUCCESS, properties: properties.borrow() };
+    let connack = ConnAck {
+        session_present: false,
+        reason: ReasonCode::SUCCESS,
+        properties: properties.borrow(),
+    };
     let mut answer = Vec::new();
     connack.encode(version, &mut answer);
     if answer.len() > options.properties.maximum_packet_size.unwrap_or(u32::MAX) as usize {
@@ -190,15 +202,21 @@ fn talk(
     }
     session.handle_input(NOW, answer[..].into());
     let topic = session.topic("t").unwrap();
-    let plain =
-        SubscribeOptions { qos: QoS::AtLeastOnce, no_local: false, retain_as_published: false, retain_handling: 0 };
-    let published = session.publish(NOW, topic, b"x", QoS::AtLeastOnce, false, Some(publish.clone()), 1);
+    let plain = SubscribeOptions {
+        qos: QoS::AtLeastOnce,
+        no_local: false,
+        retain_as_published: false,
+        retain_handling: 0,
+    };
+    let published =
+        session.publish(NOW, topic, b"x", QoS::AtLeastOnce, false, Some(publish.clone()), 1);
     // The server of this story takes no aliases.
     assert_eq!(published.is_ok(), publish.topic_alias.is_none() || !v5, "{published:?}");
     session.subscribe(2, 1, &[("f".into(), plain)], subscribe).unwrap();
     session.unsubscribe(3, &["g".into()], unsubscribe).unwrap();
     let ended = session.end(NOW, 0, false, ReasonCode::SUCCESS, disconnect.clone());
-    let lengthens = options.properties.session_expiry == Some(0) && disconnect.session_expiry.is_some_and(|e| e > 0);
+    let lengthens = options.properties.session_expiry == Some(0)
+        && disconnect.session_expiry.is_some_and(|e| e > 0);
     assert_eq!(ended.is_err(), lengthens);
     let mut sent = Vec::new();
     while let Some(bytes) = session.poll_transmit(NOW) {
@@ -252,7 +270,9 @@ impl Leaves<'_> {
             3..6 => Value::Number(self.number()),
             6 | 7 => Value::Text(self.text()),
             8 => Value::Text(
-                self.input.pick(&["auto", "reject", "drop-oldest", "drop-newest", "latest-per-topic"]).to_owned(),
+                self.input
+                    .pick(&["auto", "reject", "drop-oldest", "drop-newest", "latest-per-topic"])
+                    .to_owned(),
             ),
             9 => Value::Bytes(self.text().into_bytes()),
             10 => Value::Strings((0..self.input.below(5)).map(|_| self.text().into()).collect()),
@@ -264,9 +284,27 @@ impl Leaves<'_> {
         match self.input.below(4) {
             0 => f64::from(self.input.byte()),
             1 => f64::from_bits(u64::from_be_bytes([(); 8].map(|()| self.input.byte()))),
-            2 => self.input.pick(&[f64::INFINITY, f64::NEG_INFINITY, f64::NAN, -0.0, 0.5, -1.0, 1e300, 5e-324]),
+            2 => self.input.pick(&[
+                f64::INFINITY,
+                f64::NEG_INFINITY,
+                f64::NAN,
+                -0.0,
+                0.5,
+                -1.0,
+                1e300,
+                5e-324,
+            ]),
             _ => {
-                let edge = self.input.pick(&[1, 4, 5, 60, 65_535, 268_435_455, i64::from(u32::MAX), 1 << 53]);
+                let edge = self.input.pick(&[
+                    1,
+                    4,
+                    5,
+                    60,
+                    65_535,
+                    268_435_455,
+                    i64::from(u32::MAX),
+                    1 << 53,
+                ]);
                 (edge + i64::from(self.input.byte() as i8).signum()) as f64
             }
         }

@@ -7,7 +7,9 @@ use std::rc::Rc;
 
 use wasmqtt::codec::{self, *};
 use wasmqtt::options::{Draft, DraftKind, Options, Value};
-use wasmqtt::session::{Accepted, Command, Credentials, Event, Handle, Input as Chunk, Instant, Resolved};
+use wasmqtt::session::{
+    Accepted, Command, Credentials, Event, Handle, Input as Chunk, Instant, Resolved,
+};
 use wasmqtt::session::{Session, State, Token};
 
 use super::input::Input;
@@ -120,7 +122,8 @@ impl<'a> World<'a> {
         let mut session = Session::new(options, 7).unwrap();
         session.ask_verdict(input.flag());
         session.tap(input.flag());
-        let ending = input.pick(&[Ending::Plain, Ending::Recovery, Ending::Recovery, Ending::Force]);
+        let ending =
+            input.pick(&[Ending::Plain, Ending::Recovery, Ending::Recovery, Ending::Force]);
         let prompt = input.flag();
         Self {
             input,
@@ -164,7 +167,8 @@ impl<'a> World<'a> {
                 self.ask(|session, token| session.leave(token, handle, Draft::default()));
             }
             10 => {
-                let filters: Vec<Rc<str>> = (0..self.input.below(4)).map(|_| self.filter().into()).collect();
+                let filters: Vec<Rc<str>> =
+                    (0..self.input.below(4)).map(|_| self.filter().into()).collect();
                 let draft = self.draft(DraftKind::Unsubscribe);
                 self.ask(|session, token| session.unsubscribe(token, &filters, draft));
             }
@@ -197,7 +201,8 @@ impl<'a> World<'a> {
             18 => {
                 // Seldom, for little happens afterwards.
                 if self.input.below(4) == 0 {
-                    let (timeout, force) = (self.input.pick(&[0, 50, LONGEST_END]), self.input.flag());
+                    let (timeout, force) =
+                        (self.input.pick(&[0, 50, LONGEST_END]), self.input.flag());
                     let reason = ReasonCode(self.input.pick(&[0, 4, 0x80, 0x9C]));
                     let draft = self.draft(DraftKind::Disconnect);
                     _ = self.session.end(self.now, timeout, force, reason, draft);
@@ -267,7 +272,8 @@ impl<'a> World<'a> {
                 self.session.connect();
             } else if self.resolving.take() == attempt {
                 let (urls, credentials) = (vec!["ws://a".into()], vec![Credentials::default()]);
-                self.session.handle_resolved(self.now, Ok(Resolved { urls, credentials, dynamic: false }));
+                self.session
+                    .handle_resolved(self.now, Ok(Resolved { urls, credentials, dynamic: false }));
             } else if self.authenticating.take() == attempt {
                 self.session.handle_auth(self.now, Ok(None));
             } else if self.socket.as_ref().is_some_and(|socket| !socket.open) {
@@ -319,7 +325,8 @@ impl<'a> World<'a> {
         let flags = self.input.byte();
         let draft = (flags & 6 == 6).then(|| self.draft(DraftKind::Publish));
         let token = self.token();
-        let accepted = self.session.publish(self.now, topic, &payload, qos, flags & 1 == 1, draft, token);
+        let accepted =
+            self.session.publish(self.now, topic, &payload, qos, flags & 1 == 1, draft, token);
         self.spent += 300 + payload.len();
         if accepted.is_err() {
             self.pending.remove(&token);
@@ -358,7 +365,8 @@ impl<'a> World<'a> {
     /// A topic or filter, valid more often than not.
     fn filter(&mut self) -> String {
         const LEVELS: [&str; 8] = ["a", "b", "+", "#", "", "$SYS", "$share/g", "a long level"];
-        let levels: Vec<&str> = (0..1 + self.input.below(3)).map(|_| self.input.pick(&LEVELS)).collect();
+        let levels: Vec<&str> =
+            (0..1 + self.input.below(3)).map(|_| self.input.pick(&LEVELS)).collect();
         self.spent += 100;
         levels.join("/")
     }
@@ -509,14 +517,17 @@ impl<'a> World<'a> {
                 | Event::Failed { token, .. }
                 | Event::Subscribed { token, .. }
                 | Event::Unsubscribed { token, .. }
-                | Event::Done(token) => assert!(self.pending.remove(&token), "{token} completes once"),
+                | Event::Done(token) => {
+                    assert!(self.pending.remove(&token), "{token} completes once")
+                }
                 Event::Slot { slot, topic, routes, .. } => {
                     assert!(routes.iter().all(|handle| *handle <= self.last_handle));
                     self.slots.insert(slot, topic);
                 }
                 Event::Message(message) => {
                     assert!(check_topic(self.slots[&message.slot].as_bytes()).is_ok());
-                    let bytes = if message.assembled { self.session.assembled().len() } else { chunk };
+                    let bytes =
+                        if message.assembled { self.session.assembled().len() } else { chunk };
                     for span in [message.payload, message.properties] {
                         assert!((span.start + span.len) as usize <= bytes);
                     }
@@ -606,13 +617,25 @@ impl<'a> World<'a> {
                 self.connack_properties(&mut properties);
                 let reason = ReasonCode(self.input.pick(&[0, 0, 0, 0, 0, 0x84, 0x86, 0x9C]));
                 let session_present = self.input.flag() && reason == ReasonCode::SUCCESS;
-                Packet::ConnAck(ConnAck { session_present, reason, properties: properties.borrow() })
+                Packet::ConnAck(ConnAck {
+                    session_present,
+                    reason,
+                    properties: properties.borrow(),
+                })
             }
             2..6 => return self.message(version, out),
             6..9 => {
                 let id = self.input.below(8);
-                let id = socket.and_then(|socket| socket.live.iter().nth(id)).copied().unwrap_or(id as u16 + 1);
-                let first = self.input.pick(&[first::PUBACK, first::PUBREC, first::PUBCOMP, first::PUBCOMP]);
+                let id = socket
+                    .and_then(|socket| socket.live.iter().nth(id))
+                    .copied()
+                    .unwrap_or(id as u16 + 1);
+                let first = self.input.pick(&[
+                    first::PUBACK,
+                    first::PUBREC,
+                    first::PUBCOMP,
+                    first::PUBCOMP,
+                ]);
                 let reason = ReasonCode(self.input.pick(&[0, 0, 0, 0x10, 0x92, 0x97]));
                 return encode_ack(first, id, reason, version, out);
             }
@@ -622,8 +645,10 @@ impl<'a> World<'a> {
             }
             10 | 11 => {
                 let any = (first::SUBACK, 1, 1);
-                let (first, id, count) = socket.and_then(|socket| socket.requests.front()).copied().unwrap_or(any);
-                let codes: Vec<u8> = (0..count).map(|_| self.input.pick(&[0, 0, 1, 2, 0x80, 0x87, 0x11])).collect();
+                let (first, id, count) =
+                    socket.and_then(|socket| socket.requests.front()).copied().unwrap_or(any);
+                let codes: Vec<u8> =
+                    (0..count).map(|_| self.input.pick(&[0, 0, 1, 2, 0x80, 0x87, 0x11])).collect();
                 let ack = SubAck { id, codes: &codes, properties: Properties::EMPTY };
                 return ack.encode(first, version, out);
             }
@@ -674,7 +699,8 @@ impl<'a> World<'a> {
     fn message(&mut self, version: Version, out: &mut Vec<u8>) {
         let flags = self.input.byte();
         let qos = QoS::from_bits(flags & 3).unwrap_or(QoS::AtMostOnce);
-        let topic = if flags & 0x40 != 0 && version == Version::V5 { String::new() } else { self.filter() };
+        let topic =
+            if flags & 0x40 != 0 && version == Version::V5 { String::new() } else { self.filter() };
         let mut properties = PropertiesBuf::default();
         for identifier in 0..self.input.below(4) as u32 {
             let identifier = identifier + u32::from(flags >> 6) + 1;
@@ -683,7 +709,8 @@ impl<'a> World<'a> {
         if flags & 0x20 != 0 {
             properties.push(Property::ContentType, codec::Value::Text("t"));
         }
-        let alias = (flags & 0xC0 != 0 && version == Version::V5).then(|| 1 + self.input.below(5) as u16);
+        let alias =
+            (flags & 0xC0 != 0 && version == Version::V5).then(|| 1 + self.input.below(5) as u16);
         let payload = vec![b'y'; self.input.pick(&[0, 1, 50, 300])];
         let publish = Publish {
             dup: flags & 8 != 0 && qos > QoS::AtMostOnce,
@@ -729,7 +756,9 @@ impl Socket {
                 // [MQTT-3.1.0-1], and the level behind the protocol's name.
                 assert_eq!(first, first::CONNECT);
                 let version = if body[6] == 4 { Version::V4 } else { Version::V5 };
-                let Ok(Packet::Connect(connect)) = Packet::decode(version, first, body) else { panic!("{body:02x?}") };
+                let Ok(Packet::Connect(connect)) = Packet::decode(version, first, body) else {
+                    panic!("{body:02x?}")
+                };
                 self.version = Some(version);
                 self.decoder = Decoder::new(version, u32::MAX);
                 self.has_method = connect.properties.get(Property::AuthenticationMethod).is_some();
@@ -753,7 +782,8 @@ impl Socket {
                 properties.push(Property::AuthenticationMethod, codec::Value::Text("m"));
             }
             let properties = properties.borrow();
-            ConnAck { session_present: false, reason: ReasonCode::SUCCESS, properties }.encode(version, &mut out);
+            ConnAck { session_present: false, reason: ReasonCode::SUCCESS, properties }
+                .encode(version, &mut out);
         }
         (!out.is_empty()).then_some(out)
     }
@@ -763,13 +793,18 @@ impl Socket {
         let out = &mut self.answers;
         let mut acknowledge = |first, id| encode_ack(first, id, ReasonCode::SUCCESS, version, out);
         match packet {
-            Packet::Publish(publish) if publish.qos == QoS::AtLeastOnce => acknowledge(first::PUBACK, publish.id),
-            Packet::Publish(publish) if publish.qos == QoS::ExactlyOnce => acknowledge(first::PUBREC, publish.id),
+            Packet::Publish(publish) if publish.qos == QoS::AtLeastOnce => {
+                acknowledge(first::PUBACK, publish.id)
+            }
+            Packet::Publish(publish) if publish.qos == QoS::ExactlyOnce => {
+                acknowledge(first::PUBREC, publish.id)
+            }
             Packet::PubRel(ack) => acknowledge(first::PUBCOMP, ack.id),
             Packet::PubRec(ack) if !ack.reason.is_error() => acknowledge(first::PUBREL, ack.id),
             Packet::Subscribe(_) | Packet::Unsubscribe(_) => {
                 if let Some(&(first, id, count)) = self.requests.back() {
-                    SubAck { id, codes: &vec![0; count], properties: Properties::EMPTY }.encode(first, version, out);
+                    SubAck { id, codes: &vec![0; count], properties: Properties::EMPTY }
+                        .encode(first, version, out);
                 }
             }
             Packet::PingReq => Packet::PingResp.encode(version, out),
@@ -815,15 +850,24 @@ impl Socket {
                 assert!(self.live.insert(publish.id), "sent once on a connection");
                 assert!(self.live.len() <= limits.receive_maximum);
             }
-            Packet::Subscribe(Subscribe { id, .. }) | Packet::Unsubscribe(Unsubscribe { id, .. }) => {
+            Packet::Subscribe(Subscribe { id, .. })
+            | Packet::Unsubscribe(Unsubscribe { id, .. }) => {
                 assert!(!taken.contains(id));
                 assert!(self.requests.iter().all(|(_, other, _)| other != id));
                 let (first, count) = match packet {
-                    Packet::Subscribe(subscribe) => (first::SUBACK, subscribe.filters.clone().count()),
-                    Packet::Unsubscribe(unsubscribe) => (first::UNSUBACK, unsubscribe.filters.clone().count()),
+                    Packet::Subscribe(subscribe) => {
+                        (first::SUBACK, subscribe.filters.clone().count())
+                    }
+                    Packet::Unsubscribe(unsubscribe) => {
+                        (first::UNSUBACK, unsubscribe.filters.clone().count())
+                    }
                     _ => unreachable!(),
                 };
-                let count = if first == first::UNSUBACK && self.version == Some(Version::V4) { 0 } else { count };
+                let count = if first == first::UNSUBACK && self.version == Some(Version::V4) {
+                    0
+                } else {
+                    count
+                };
                 self.requests.push_back((first, *id, count));
             }
             Packet::PubAck(ack) => self.settle(first::PUBACK, ack.id),
@@ -868,8 +912,11 @@ impl Socket {
 
     fn said(&mut self, packet: Packet, taken: &mut BTreeSet<u16>) {
         match packet {
-            Packet::ConnAck(connack) if self.limits.is_none() && connack.reason == ReasonCode::SUCCESS => {
-                let number = |property, default| connack.properties.u32(property).unwrap_or(default);
+            Packet::ConnAck(connack)
+                if self.limits.is_none() && connack.reason == ReasonCode::SUCCESS =>
+            {
+                let number =
+                    |property, default| connack.properties.u32(property).unwrap_or(default);
                 self.limits = Some(Limits {
                     receive_maximum: number(Property::ReceiveMaximum, 65_535) as usize,
                     packet_size: number(Property::MaximumPacketSize, u32::MAX) as usize,
@@ -897,7 +944,9 @@ impl Socket {
                 }
                 taken.remove(&ack.id);
             }
-            Packet::SubAck(ack) | Packet::UnsubAck(ack) => self.requests.retain(|(_, id, _)| *id != ack.id),
+            Packet::SubAck(ack) | Packet::UnsubAck(ack) => {
+                self.requests.retain(|(_, id, _)| *id != ack.id)
+            }
             _ => {}
         }
     }
