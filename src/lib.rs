@@ -6,6 +6,7 @@
 //! - `web` (wasm32 only): the socket, the timer and the class that JavaScript sees.
 
 pub mod codec;
+pub mod driver;
 pub mod options;
 pub mod session;
 #[cfg(target_arch = "wasm32")]

@@ -71,7 +71,7 @@ fn nothing_is_accepted_before_it_was_asked_for() {
         pair.plays(answer);
         pair.sends(["CLOSE"]);
         assert_eq!(pair.errors()[0].code, ErrorCode::ProtocolError);
-        assert_eq!(pair.session.state(), State::Idle);
+        assert_eq!(pair.session().state(), State::Idle);
     }
     // Nor is the first half of it.
     let mut pair = Pair::new("authentication.method=m");

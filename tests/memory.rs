@@ -17,17 +17,17 @@ const MIB: isize = 1024 * 1024;
 fn flood(pair: &mut Pair, packets: impl Iterator<Item = Vec<u8>>) -> isize {
     let counted = allocated(|| {
         for packet in packets {
-            pair.session.handle_input(pair.now, packet[..].into());
-            while let Some(event) = pair.session.poll_event() {
+            pair.session().handle_input(pair.now(), packet[..].into());
+            while let Some(event) = pair.session().poll_event() {
                 if let Event::Message(message) = event {
                     assert!(message.payload.len < 100);
-                    if pair.holds {
-                        pair.session.hold(message.sequence);
+                    if pair.ends().holds {
+                        pair.session().hold(message.sequence);
                     }
                 }
             }
-            pair.session.delivered();
-            while pair.session.poll_transmit(pair.now).is_some() {}
+            pair.session().delivered();
+            while pair.session().poll_transmit(pair.now()).is_some() {}
         }
     });
     counted.live
@@ -71,7 +71,7 @@ fn topics_without_end() {
     for turn in 0..4 {
         pair.receives(&message(&format!("{long}{}", turn % 2), 0, 0..0));
     }
-    let topics = pair.told.iter().map(|told| match told {
+    let topics = pair.ends().told.iter().map(|told| match told {
         support::Told::Message(message) => message.topic.ends_with('1'),
         _ => panic!("{told:?}"),
     });
@@ -88,7 +88,7 @@ fn subscription_identifiers_without_number() {
 #[test]
 fn a_held_message_again_and_again() {
     let mut pair = Pair::connected("properties.receiveMaximum=20");
-    pair.holds = true;
+    pair.ends().holds = true;
     let grown = flood(&mut pair, std::iter::repeat_n(message("a", 1, 0..0), 20));
     assert!(grown < MIB, "{grown} bytes");
     pair.quiet();

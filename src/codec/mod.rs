@@ -71,11 +71,11 @@ pub struct DecodeError {
 }
 
 impl DecodeError {
-    const fn malformed(what: &'static str) -> Self {
+    pub const fn malformed(what: &'static str) -> Self {
         Self { reason: ReasonCode::MALFORMED_PACKET, what }
     }
 
-    const fn protocol(what: &'static str) -> Self {
+    pub const fn protocol(what: &'static str) -> Self {
         Self { reason: ReasonCode::PROTOCOL_ERROR, what }
     }
 }

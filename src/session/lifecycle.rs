@@ -1,72 +1,437 @@
-//! The life of a connection: attempts, CONNECT and CONNACK, what a loss leads to, the end.
+//! How a connection begins, what a loss leads to, and how the session ends.
 
-use super::*;
+use std::rc::Rc;
 
-/// The largest packet that MQTT can express [MQTT5 2.1.4].
+use super::attempts::{Credentials, LONGEST_FIELD, Next};
+use super::connection::aliases::OutgoingAliases;
+use super::connection::keep_alive::KeepAlive;
+use super::connection::{Ending, Handshaking, Opening, Stage, Trial, Up, WasUp};
+use super::error::{Error, ErrorCode, Phase};
+use super::event::{Challenge, Command, ConnectInfo, Event, ServerInfo, State};
+use super::outbox::Sending;
+use super::time::Instant;
+use super::{Random, Session};
+use crate::codec::{
+    self, Auth, ConnAck, Connect, DecodeError, Decoder, Disconnect, Properties, PropertiesBuf,
+    Property, QoS, ReasonCode, Value, Version, first,
+};
+use crate::options::{Options, VersionChoice};
+
+/// The largest packet that MQTT can express, in bytes [MQTT5 2.1.4].
 const MAXIMUM_PACKET_SIZE: u32 = 268_435_460;
 
+// An attempt at a connection.
 impl Session {
-    pub(super) fn set_state(&mut self, state: State) {
-        if self.state != state {
-            self.state = state;
-            self.events.push(Event::State(state));
+    /// Begins an attempt: the application is asked where to connect to.
+    pub(super) fn attempt(&mut self) {
+        let id = self.attempts.supersede();
+        self.stage = Stage::Resolving;
+        self.out.events.enter(State::Connecting);
+        let (attempt, error) = (self.attempts.count(), self.attempts.last_error());
+        self.out.commands.push_back(Command::Resolve { id, attempt, error });
+    }
+
+    /// Asks for a socket.
+    pub(super) fn open(&mut self, now: Instant) {
+        let id = self.attempts.supersede();
+        let deadline = now.after_ms(u64::from(self.options.connect_timeout_ms));
+        self.stage = Stage::Opening(Opening { deadline, authenticating: false });
+        self.out.output = Default::default();
+        self.out.commands.push_back(Command::Open { id, url: self.attempts.url() });
+    }
+
+    /// Sends CONNECT, with what the Authenticator said.
+    pub(super) fn send_connect(&mut self, now: Instant, authentication: Option<&[u8]>) {
+        let Stage::Opening(Opening { deadline, authenticating }) = self.stage else {
+            unreachable!("CONNECT is sent when the socket is open")
+        };
+        let credentials = self.attempts.credentials();
+        if self.attempts.version() == Version::V4 {
+            if let Some(what) = self.what_v4_lacks(&credentials) {
+                let error = Error::new(ErrorCode::NotSupported, what);
+                return self.fail(now, error.at(Phase::Mqtt, &self.attempts.url()), true);
+            }
+            if self.attempts.client_id().is_empty() {
+                self.attempts.name_client(random_client_id(&mut self.random));
+            }
+        }
+        let mut properties = connect_properties(&self.options);
+        self.push_authentication(&mut properties, authentication);
+        let version = self.attempts.version();
+        // On MQTT 5 only the first connection may be asked to forget; later ones resume what the
+        // server kept.
+        let clean_start = match version {
+            Version::V5 if self.attempts.is_established() => {
+                self.options.session_expiry().unwrap_or(0) == 0
+            }
+            Version::V4 | Version::V5 => self.options.clean,
+        };
+        let connect = Connect {
+            clean_start,
+            keep_alive: self.options.keep_alive,
+            client_id: self.attempts.client_id(),
+            will: self.options.will.as_ref().map(|will| codec::Will {
+                topic: &will.topic,
+                payload: &will.payload,
+                qos: will.qos,
+                retain: will.retain,
+                properties: will.properties.borrow(),
+            }),
+            username: credentials.username.as_deref(),
+            password: credentials.password.as_deref(),
+            properties: properties.borrow(),
+        };
+        let start = self.out.output.bytes.len();
+        connect.encode(version, &mut self.out.output.bytes);
+        self.out.wrote(first::CONNECT, start, 0, None, None);
+        let limit = self.options.properties.maximum_packet_size.unwrap_or(u32::MAX);
+        let mut decoder = Decoder::new(version, limit);
+        decoder.defers = true;
+        self.stage = Stage::Handshaking(Box::new(Handshaking {
+            deadline,
+            decoder,
+            clean_start,
+            authenticating,
+            sent: now,
+        }));
+    }
+
+    /// Why the attempt cannot be made with 3.1.1, if so.
+    fn what_v4_lacks(&self, credentials: &Credentials) -> Option<&'static str> {
+        if credentials.username.is_none() && credentials.password.is_some() {
+            // [MQTT-3.1.2-22]
+            Some("MQTT 3.1.1 allows no password without a username")
+        } else if !self.options.clean && self.attempts.client_id().is_empty() {
+            Some("the server speaks MQTT 3.1.1, which needs a clientId where clean is false")
+        } else {
+            None
         }
     }
 
-    pub(super) fn random(&mut self) -> u64 {
-        // xorshift64: never 0, good enough to spread clients.
-        self.random ^= self.random << 13;
-        self.random ^= self.random >> 7;
-        self.random ^= self.random << 17;
-        self.random
+    /// The server has not answered in time.
+    pub(super) fn unanswered(&mut self, now: Instant, phase: Phase) {
+        let error = Error::new(ErrorCode::ConnectionFailed, "the server did not answer in time");
+        self.fail(now, error.at(phase, &self.attempts.url()), true);
     }
 
-    /// Attempts in a row up to now; the very first counts too.
-    pub(super) fn attempts(&self) -> u32 {
-        self.reconnect.attempt() + u32::from(!self.established)
+    /// The server accepts the connection, or refuses it.
+    pub(super) fn process_connack(
+        &mut self,
+        now: Instant,
+        connack: ConnAck<'_>,
+    ) -> Result<(), DecodeError> {
+        let Stage::Handshaking(handshaking) = &self.stage else {
+            return Err(DecodeError::protocol("a second CONNACK"));
+        };
+        if connack.reason != ReasonCode::SUCCESS {
+            self.refused(now, connack.reason, connack.properties);
+            return Ok(());
+        }
+        if connack.session_present && handshaking.clean_start {
+            // Where the session was not to be forgotten, it may exist although no CONNACK told so:
+            // the one that would have may have been lost. Only after Clean Start 1 it is the
+            // server's fault [MQTT-3.2.2-2].
+            return Err(DecodeError::protocol("a session that was to be forgotten"));
+        }
+        let method = connack.properties.text(Property::AuthenticationMethod);
+        let asked = self.options.authentication_method.as_deref();
+        let version = self.attempts.version();
+        if version == Version::V5 && method != asked {
+            return Err(DecodeError::protocol("an authentication method that was not asked for"));
+        }
+        self.accepted(now, connack);
+        Ok(())
     }
 
-    pub(super) fn attempt(&mut self) {
-        self.retry_at = None;
-        self.generation = self.generation.wrapping_add(1);
-        self.set_state(State::Connecting);
-        let attempt = self.attempts();
-        self.commands.push_back(Command::Resolve { attempt, error: self.last_error.clone() });
+    /// The server has accepted the connection.
+    fn accepted(&mut self, now: Instant, connack: ConnAck<'_>) {
+        let stage = std::mem::replace(&mut self.stage, Stage::Resolving);
+        let Stage::Handshaking(handshaking) = stage else { unreachable!("CONNACK was awaited") };
+        let Handshaking { decoder, clean_start, sent, .. } = *handshaking;
+        let properties = connack.properties;
+        let server = server_info(self.attempts.version(), clean_start, properties, &self.options);
+        let aliases = if self.options.topic_aliases { server.topic_alias_maximum } else { 0 };
+        let resend =
+            if connack.session_present { self.outbox.unacknowledged() } else { Vec::new() };
+        self.stage = Stage::Up(Box::new(Up {
+            server: server.clone(),
+            decoder,
+            since: now,
+            keep_alive: KeepAlive::new(server.keep_alive, sent, now),
+            sending: Sending::new(resend),
+            receiving: self.inbox.start(),
+            aliases: OutgoingAliases::new(aliases),
+            reauthentication: None,
+        }));
+        if let Some(id) = properties.text(Property::AssignedClientIdentifier) {
+            self.attempts.name_client(id.into());
+        }
+        let reconnect = self.attempts.is_established();
+        let doubtful = self.attempts.connected(now);
+        self.out.stats.connections += 1;
+        self.out.events.enter(State::Connected);
+        self.out.events.push(Event::Connected(Box::new(ConnectInfo {
+            session_present: connack.session_present,
+            client_id: self.attempts.client_id().clone(),
+            url: self.attempts.url(),
+            reconnect,
+            server,
+            properties: properties.into(),
+        })));
+        if !connack.session_present {
+            self.inbox.session_lost();
+            self.outbox.session_lost(&mut self.out);
+            let resubscribe = self.options.resubscribe;
+            self.subscriptions.session_lost(resubscribe, &mut self.out.events);
+        } else if doubtful && self.options.resubscribe {
+            self.subscriptions.session_doubtful();
+        }
+        self.send_requests();
+        self.send_waiting(now);
     }
 
-    pub(super) fn open(&mut self, now: Instant) {
-        self.generation = self.generation.wrapping_add(1);
-        let server = self.reconnect.server(self.urls.len());
-        let Some(url) = self.urls.get(server) else { return };
-        self.url = url.clone();
-        let deadline = now.after_ms(u64::from(self.options.connect_timeout_ms));
-        let limit = self.options.properties.maximum_packet_size.unwrap_or(u32::MAX);
-        let mut connection = Connection::new(self.version, limit, now, deadline);
-        connection.decoder.defers = self.defers;
-        self.connection = Some(connection);
-        self.output.clear();
-        self.blocked = false;
-        self.ceiling = None;
-        self.commands.push_back(Command::Open { url: self.url.clone() });
+    /// The server has refused the connection.
+    pub(super) fn refused(&mut self, now: Instant, reason: ReasonCode, properties: Properties<'_>) {
+        // A refusal leaves no session behind, and nothing in doubt.
+        self.stage = Stage::Resolving;
+        if reason == ReasonCode::UNSUPPORTED_PROTOCOL_VERSION
+            && self.attempts.version() == Version::V5
+            && self.options.version == VersionChoice::Auto
+        {
+            self.attempts.fall_back();
+            self.out.commands.push_back(Command::Close { force: false });
+            return self.open(now);
+        }
+        let error = Error::new(ErrorCode::ConnectionRefused, "the server refused the connection")
+            .with_reason(reason)
+            .with_properties(properties);
+        self.fail(now, error.at(Phase::Mqtt, &self.attempts.url()), true);
+    }
+}
+
+// What a loss leads to.
+impl Session {
+    /// The server did what the specification forbids: the connection ends, on MQTT 5 with the
+    /// reason [MQTT5 4.13].
+    #[cold]
+    pub(super) fn violated(&mut self, now: Instant, fault: DecodeError) {
+        if !self.stage.has_connection() {
+            return;
+        }
+        if self.attempts.version() == Version::V5 && self.stage.is_connect_sent() {
+            self.write_disconnect(fault.reason, &PropertiesBuf::default(), None);
+        }
+        let error = Error::new(ErrorCode::ProtocolError, fault.what).with_reason(fault.reason);
+        self.out.report(error.clone());
+        self.fail(now, error.at(Phase::Mqtt, &self.attempts.url()), true);
     }
 
+    /// The connection, or the attempt at one, has failed. `open`: the socket is still there.
+    pub(super) fn fail(&mut self, now: Instant, error: Box<Error>, open: bool) {
+        let closing = matches!(self.stage, Stage::Closing(..));
+        let was_up = self.leave_connection(now, Stage::Resolving);
+        if open {
+            self.out.commands.push_back(Command::Close { force: false });
+        }
+        if closing {
+            return self.close(None, was_up);
+        }
+        let trial = Trial { error, was_up };
+        if self.asks_verdict {
+            let (error, attempt) = (trial.error.clone(), self.attempts.count() + 1);
+            self.out.commands.push_back(Command::Judge { error, attempt });
+            self.stage = Stage::Judging(trial);
+        } else {
+            self.decide(now, trial, None);
+        }
+    }
+
+    /// Leaves the socket behind, and what lives with it. The result is there if the connection was
+    /// up.
+    pub(super) fn leave_connection(&mut self, now: Instant, next: Stage) -> Option<WasUp> {
+        self.attempts.supersede();
+        self.out.withdraw_questions();
+        match std::mem::replace(&mut self.stage, next) {
+            Stage::Up(up) | Stage::Closing(up, _) => {
+                self.attempts.disconnected(now);
+                self.inbox.connection_lost(&up.receiving);
+                let parts = self.outbox.connection_lost(&up.sending, &mut self.out);
+                self.subscriptions.cut(parts);
+                Some(WasUp { reauthentication: up.reauthentication.and_then(|it| it.token) })
+            }
+            Stage::Handshaking(handshaking) => {
+                if !handshaking.clean_start {
+                    self.attempts.doubt();
+                }
+                None
+            }
+            Stage::Judging(trial) => trial.was_up,
+            _ => None,
+        }
+    }
+
+    /// Does what follows an error. `retry`: what the application says, if it has a say.
+    pub(super) fn decide(&mut self, now: Instant, trial: Trial, retry: Option<bool>) {
+        let Trial { mut error, was_up } = trial;
+        let random = (self.random.next() >> 32) as u32;
+        match self.attempts.next(now, &mut error, retry, &self.options, random) {
+            Next::Now => self.attempt(),
+            Next::ConnectFailed => {
+                self.stage = Stage::Idle;
+                self.out.events.enter(State::Idle);
+                self.out.events.push(Event::ConnectFailed(error));
+            }
+            Next::After(delay_ms) => {
+                self.stage = Stage::Waiting { retry_at: now.after_ms(delay_ms) };
+                self.out.events.enter(State::Waiting);
+                if let Some(was_up) = was_up {
+                    self.disconnected(&error, was_up, true);
+                }
+                let (attempt, url) = (self.attempts.count(), self.attempts.next_url());
+                self.out.events.push(Event::Reconnecting { attempt, delay_ms, url, error });
+            }
+            Next::GiveUp => {
+                self.out.events.enter(State::Closed);
+                if let Some(was_up) = was_up {
+                    self.disconnected(&error, was_up, false);
+                }
+                self.close(Some(error), None);
+            }
+        }
+    }
+
+    /// Tells that a connection that was up is gone.
+    pub(super) fn disconnected(&mut self, error: &Error, was_up: WasUp, will_reconnect: bool) {
+        let error = Box::new(error.clone());
+        self.out.events.push(Event::Disconnected { error: error.clone(), will_reconnect });
+        self.out.fail(was_up.reauthentication, error);
+    }
+}
+
+// The end.
+impl Session {
+    /// Ends now, without a word.
+    pub(super) fn end_by_force(&mut self, now: Instant) {
+        if self.stage.has_connection() {
+            self.out.output.discard();
+            self.out.commands.push_back(Command::Close { force: true });
+        }
+        let was_up = self.leave_connection(now, Stage::Closed);
+        self.close(None, was_up);
+    }
+
+    /// Ends when nothing is in flight any more, or at once: without a connection, and where
+    /// nothing is to be waited for.
+    pub(super) fn end_in_order(&mut self, now: Instant, ending: Ending, waits: bool) {
+        match std::mem::replace(&mut self.stage, Stage::Idle) {
+            Stage::Up(up) if waits => self.stage = Stage::Closing(up, ending),
+            stage => {
+                self.stage = stage;
+                self.say_goodbye(now, ending);
+            }
+        }
+    }
+
+    /// Everything is done, or the time is over.
+    pub(super) fn finish(&mut self, now: Instant) {
+        if let Stage::Closing(up, ending) = std::mem::replace(&mut self.stage, Stage::Idle) {
+            self.stage = Stage::Up(up);
+            self.say_goodbye(now, ending);
+        }
+    }
+
+    /// Sends DISCONNECT, if the server can hear it, and closes.
+    fn say_goodbye(&mut self, now: Instant, ending: Ending) {
+        if self.stage.is_connect_sent() {
+            let keeps_session = self.options.session_expiry().unwrap_or(0) > 0;
+            let expiry = ending.session_expiry.filter(|_| keeps_session);
+            self.write_disconnect(ending.reason, &ending.properties, expiry);
+        }
+        if self.stage.has_connection() {
+            self.out.commands.push_back(Command::Close { force: false });
+        }
+        let was_up = self.leave_connection(now, Stage::Closed);
+        self.close(None, was_up);
+    }
+
+    /// Closes for good: every promise settles.
+    fn close(&mut self, error: Option<Box<Error>>, was_up: Option<WasUp>) {
+        self.stage = Stage::Closed;
+        self.out.events.enter(State::Closed);
+        let mut tokens = self.outbox.close();
+        tokens.append(&mut self.subscriptions.close());
+        tokens.extend(self.drains.drain(..).map(Some));
+        tokens.extend(was_up.map(|was_up| was_up.reauthentication));
+        for token in tokens {
+            self.out.fail(token, Error::closed());
+        }
+        self.out.events.push(Event::Closed(error));
+    }
+
+    /// Goes on with what waits for everything to be done.
+    pub(super) fn progress(&mut self, now: Instant) {
+        let closing = matches!(self.stage, Stage::Closing(..));
+        if (self.drains.is_empty() && !closing)
+            || !(self.outbox.is_settled() && self.subscriptions.settled())
+        {
+            return;
+        }
+        for token in std::mem::take(&mut self.drains) {
+            self.out.done(Some(token));
+        }
+        if closing {
+            self.finish(now);
+        }
+    }
+
+    /// Writes DISCONNECT, without what makes it larger than the server takes [MQTT-3.2.2-15]
+    /// [MQTT-3.14.2-3]. `session_expiry`: seconds.
+    pub(super) fn write_disconnect(
+        &mut self,
+        reason: ReasonCode,
+        properties: &PropertiesBuf,
+        session_expiry: Option<u32>,
+    ) {
+        let up = self.stage.up();
+        let limit = up.map_or(u32::MAX, |up| up.server.maximum_packet_size) as usize;
+        let (mut all, mut expiry) = (properties.clone(), PropertiesBuf::default());
+        if let Some(seconds) = session_expiry {
+            for block in [&mut all, &mut expiry] {
+                block.push(Property::SessionExpiryInterval, Value::Four(seconds));
+            }
+        }
+        let version = self.attempts.version();
+        let buffer = &mut self.out.output.bytes;
+        let start = buffer.len();
+        for properties in [&all, &expiry, &PropertiesBuf::default()] {
+            buffer.truncate(start);
+            Disconnect { reason, properties: properties.borrow() }.encode(version, buffer);
+            if buffer.len() - start <= limit {
+                break;
+            }
+        }
+        self.out.wrote(first::DISCONNECT, start, 0, None, Some(reason));
+    }
+}
+
+// Enhanced authentication [MQTT5 4.12].
+impl Session {
+    /// Asks the application's Authenticator.
     pub(super) fn ask_authenticator(
         &mut self,
         first: bool,
-        again: bool,
+        reauthentication: bool,
         data: Option<&[u8]>,
         properties: Properties<'_>,
     ) {
-        let challenge = Challenge {
-            first,
-            reauthentication: again,
-            data: data.map(Into::into),
-            properties: properties.into(),
-        };
-        self.commands.push_back(Command::Authenticate(Box::new(challenge)));
+        let data = data.map(Into::into);
+        let properties = properties.into();
+        let challenge = Box::new(Challenge { first, reauthentication, data, properties });
+        let id = self.attempts.id();
+        self.out.commands.push_back(Command::Authenticate { id, challenge });
     }
 
-    pub(super) fn push_authentication(&self, properties: &mut PropertiesBuf, data: Option<&[u8]>) {
+    fn push_authentication(&self, properties: &mut PropertiesBuf, data: Option<&[u8]>) {
         if let Some(method) = &self.options.authentication_method {
             properties.push(Property::AuthenticationMethod, Value::Text(method));
             if let Some(data) = data {
@@ -75,490 +440,130 @@ impl Session {
         }
     }
 
-    pub(super) fn send_connect(&mut self, now: Instant, authentication: Option<&[u8]>) {
-        let server = self.reconnect.server(self.urls.len());
-        let Credentials { username, password } =
-            self.credentials.get(server).cloned().unwrap_or_default();
-        if self.version == Version::V4 {
-            let what = if username.is_none() && password.is_some() {
-                // [MQTT-3.1.2-22]
-                Some("MQTT 3.1.1 allows no password without a username")
-            } else if !self.options.clean && self.client_id.is_empty() {
-                Some("the server speaks MQTT 3.1.1, which needs a clientId where clean is false")
-            } else {
-                None
-            };
-            if let Some(what) = what {
-                let error = Error::new(ErrorCode::NotSupported, what);
-                return self.fail(now, error.at(Phase::Mqtt, &self.url), true);
-            }
-            if self.client_id.is_empty() {
-                self.client_id = self.random_id();
-            }
-        }
-        let session_expiry = self.options.session_expiry().unwrap_or(0);
-        let mut properties = PropertiesBuf::default();
-        let own = &self.options.properties;
-        if session_expiry > 0 {
-            properties.push(Property::SessionExpiryInterval, Value::Four(session_expiry));
-        }
-        if own.receive_maximum < u16::MAX {
-            properties.push(Property::ReceiveMaximum, Value::Two(own.receive_maximum));
-        }
-        if let Some(limit) = own.maximum_packet_size {
-            properties.push(Property::MaximumPacketSize, Value::Four(limit));
-        }
-        if own.topic_alias_maximum > 0 {
-            properties.push(Property::TopicAliasMaximum, Value::Two(own.topic_alias_maximum));
-        }
-        if own.request_response_information {
-            properties.push(Property::RequestResponseInformation, Value::Byte(1));
-        }
-        if !own.request_problem_information {
-            properties.push(Property::RequestProblemInformation, Value::Byte(0));
-        }
-        for (name, value) in own.user_properties.borrow().user_properties() {
-            properties.push(Property::UserProperty, Value::Pair(name, value));
-        }
-        self.push_authentication(&mut properties, authentication);
-        // On MQTT 5 only the first connection may be asked to forget; later ones resume what the server kept.
-        let clean_start = match self.version {
-            Version::V4 => self.options.clean,
-            Version::V5 if self.established => session_expiry == 0,
-            Version::V5 => self.options.clean,
+    /// The Authenticator has answered; `Err`: it failed.
+    pub(super) fn authenticate(&mut self, now: Instant, data: Result<Option<Vec<u8>>, ()>) {
+        let asked = match &self.stage {
+            Stage::Opening(opening) => opening.authenticating,
+            Stage::Handshaking(handshaking) => handshaking.authenticating,
+            stage => stage.up().is_some_and(|up| up.reauthentication.is_some()),
         };
-        let connect = Connect {
-            clean_start,
-            keep_alive: self.options.keep_alive,
-            client_id: &self.client_id.clone(),
-            will: self.options.will.as_ref().map(|will| codec::Will {
-                topic: &will.topic,
-                payload: &will.payload,
-                qos: will.qos,
-                retain: will.retain,
-                properties: will.properties.borrow(),
-            }),
-            username: username.as_deref(),
-            password: password.as_deref(),
-            properties: properties.borrow(),
-        };
-        let start = self.output.bytes.len();
-        connect.encode(self.version, &mut self.output.bytes);
-        self.wrote(first::CONNECT, start, 0, None, None);
-        if let Some(connection) = &mut self.connection {
-            connection.clean_start = clean_start;
-            connection.connect_sent = true;
-            if connection.authentication == Authentication::Starting {
-                connection.authentication = Authentication::Connecting;
-            }
-        }
-    }
-
-    pub(super) fn random_id(&mut self) -> Rc<str> {
-        let mut id = String::from("wasmqtt-");
-        let mut bits = self.random();
-        for _ in 0..16 {
-            id.push(char::from(b"0123456789abcdef"[(bits & 15) as usize]));
-            bits >>= 4;
-        }
-        id.into()
-    }
-
-    pub(super) fn handle_connack(
-        &mut self,
-        now: Instant,
-        connack: ConnAck<'_>,
-    ) -> Result<(), DecodeError> {
-        let protocol = |what| Err(DecodeError { reason: ReasonCode::PROTOCOL_ERROR, what });
-        let Some(connection) = &mut self.connection else {
-            return Ok(());
-        };
-        if connection.server.is_some() {
-            return protocol("a second CONNACK");
-        }
-        let properties = connack.properties;
-        if connack.reason != ReasonCode::SUCCESS {
-            self.refused(now, connack.reason, properties);
-            return Ok(());
-        }
-        if connack.session_present && connection.clean_start {
-            // Where the session was not to be forgotten, it may exist although no CONNACK told so: the one that would
-            // have may have been lost. Only after Clean Start 1 it is the server's fault [MQTT-3.2.2-2].
-            return protocol("a session that was to be forgotten");
-        }
-        let method = properties.text(Property::AuthenticationMethod);
-        if connection.version == Version::V5
-            && method != self.options.authentication_method.as_deref()
-        {
-            return protocol("an authentication method that was not asked for");
-        }
-        connection.authentication = Authentication::None;
-        let number = |property, default| properties.u32(property).unwrap_or(default);
-        let v5 = connection.version == Version::V5;
-        let flag = |property| v5 && number(property, 1) == 1;
-        let server = Server {
-            version: connection.version,
-            keep_alive: number(Property::ServerKeepAlive, u32::from(self.options.keep_alive))
-                as u16,
-            session_expiry: if v5 {
-                number(Property::SessionExpiryInterval, self.options.session_expiry().unwrap_or(0))
-            } else if connection.clean_start {
-                0
-            } else {
-                u32::MAX
-            },
-            receive_maximum: number(Property::ReceiveMaximum, 65_535) as u16,
-            maximum_packet_size: number(Property::MaximumPacketSize, MAXIMUM_PACKET_SIZE),
-            maximum_qos: QoS::from_bits(number(Property::MaximumQos, 2) as u8)
-                .unwrap_or(QoS::ExactlyOnce),
-            topic_alias_maximum: number(Property::TopicAliasMaximum, 0) as u16,
-            retain: !v5 || flag(Property::RetainAvailable),
-            wildcards: !v5 || flag(Property::WildcardSubscriptionAvailable),
-            identifiers: flag(Property::SubscriptionIdentifierAvailable),
-            shared: !v5 || flag(Property::SharedSubscriptionAvailable),
-        };
-        if self.options.topic_aliases {
-            connection.use_aliases(server.topic_alias_maximum);
-        }
-        connection.pulse.interval_ms = u64::from(server.keep_alive) * 1_000;
-        connection.owed = Owed::start(self.sequence);
-        connection.server = Some(server.clone());
-        if let Some(id) = properties.text(Property::AssignedClientIdentifier) {
-            self.client_id = id.into();
-        }
-        self.reconnect.connected(now.0);
-        self.last_error = None;
-        self.asked_again = false;
-        self.stats.connections += 1;
-        self.stats.connected_since = Some(now);
-        self.set_state(State::Connected);
-        let info = ConnectInfo {
-            session_present: connack.session_present,
-            client_id: self.client_id.clone(),
-            url: self.url.clone(),
-            reconnect: self.established,
-            server,
-            properties: properties.into(),
-        };
-        self.events.push(Event::Connected(Box::new(info)));
-        self.established = true;
-        self.paused = true;
-        let doubtful = std::mem::take(&mut self.doubtful);
-        if !connack.session_present {
-            self.session_lost();
-        } else {
-            self.resume();
-            if doubtful && self.options.resubscribe {
-                self.subscriptions.session_doubtful();
-            }
-        }
-        self.send_requests();
-        self.send_waiting(now);
-        Ok(())
-    }
-
-    pub(super) fn refused(&mut self, now: Instant, reason: ReasonCode, properties: Properties<'_>) {
-        if let Some(connection) = &mut self.connection {
-            // No session comes of a refusal.
-            connection.clean_start = true;
-        }
-        if reason == ReasonCode::UNSUPPORTED_PROTOCOL_VERSION
-            && self.version == Version::V5
-            && self.options.version == VersionChoice::Auto
-        {
-            self.version = Version::V4;
-            self.drop_connection(now);
-            self.commands.push_back(Command::Close { force: false });
-            return self.open(now);
-        }
-        let error = Error::new(ErrorCode::ConnectionRefused, "the server refused the connection")
-            .with_reason(reason)
-            .with_properties(properties);
-        self.fail(now, error.at(Phase::Mqtt, &self.url), true);
-    }
-
-    /// The server has the session: what it has not acknowledged is sent again, in order [MQTT-4.4.0-1].
-    pub(super) fn resume(&mut self) {
-        // Releases first, for they wait for no quota [MQTT-3.3.4-8].
-        self.resend = self.identifiers.in_order(|entry| matches!(entry, Entry::Release { .. }));
-        self.resend
-            .append(&mut self.identifiers.in_order(|entry| matches!(entry, Entry::Publish { .. })));
-        self.resend.reverse();
-    }
-
-    /// The server has no session: QoS 1 is published anew; a QoS 2 message that was sent could arrive twice, so it fails.
-    pub(super) fn session_lost(&mut self) {
-        self.resend.clear();
-        self.received.clear();
-        let mut again = Line::new();
-        for entry in self
-            .identifiers
-            .drain(|entry| matches!(entry, Entry::Publish { .. } | Entry::Release { .. }))
-        {
-            let mut error = Error::new(ErrorCode::SessionLost, "the server lost the session");
-            match entry {
-                Entry::Publish { message, .. } if message.qos == QoS::AtLeastOnce => {
-                    again.push_back(message)
-                }
-                Entry::Publish { message, .. } => {
-                    error.topic = Some(message.topic.clone());
-                    self.fail_message(message.token, error);
-                }
-                Entry::Release { token, .. } => self.fail_message(token, error),
-                _ => {}
-            }
-        }
-        self.waiting.push_front(again);
-        self.subscriptions.session_lost(self.options.resubscribe, &mut self.events);
-    }
-
-    /// A packet that the specification forbids: the connection ends, on MQTT 5 with the reason [MQTT5 4.13].
-    pub(super) fn violated(&mut self, now: Instant, fault: DecodeError) {
-        let Some(connection) = &self.connection else { return };
-        if connection.version == Version::V5 && connection.connect_sent {
-            self.write_disconnect(fault.reason, &PropertiesBuf::default(), None);
-        }
-        let error = Error::new(ErrorCode::ProtocolError, fault.what).with_reason(fault.reason);
-        self.events.push(Event::Error(error.clone()));
-        self.fail(now, error.at(Phase::Mqtt, &self.url), true);
-    }
-
-    /// Leaves the socket behind. True: the connection was up.
-    pub(super) fn drop_connection(&mut self, now: Instant) -> bool {
-        self.generation = self.generation.wrapping_add(1);
-        // What the attempt had still to ask for.
-        keep(&mut self.commands, |command| {
-            matches!(command, Command::Close { .. } | Command::Judge { .. })
-        });
-        let Some(connection) = self.connection.take() else {
-            return false;
-        };
-        self.blocked = false;
-        self.ceiling = None;
-        self.resend.clear();
-        let Some(_) = connection.server else {
-            self.doubtful |= connection.connect_sent && !connection.clean_start;
-            return false;
-        };
-        self.sequence = connection.owed.next();
-        self.stats.connected_since = None;
-        self.reconnect.disconnected(now.0);
-        if let Authentication::Again(token) = connection.authentication {
-            self.interrupted = token;
-        }
-        let mut parts = Vec::new();
-        for entry in self
-            .identifiers
-            .drain(|entry| matches!(entry, Entry::Subscribe(_) | Entry::Unsubscribe(_)))
-        {
-            if let Entry::Subscribe(part) | Entry::Unsubscribe(part) = entry {
-                parts.push(part);
-            }
-        }
-        self.subscriptions.cut(parts);
-        let mut first: Option<&mut Outgoing> = None;
-        for (_, entry) in self.identifiers.iter_mut() {
-            match entry {
-                Entry::Publish { message, live } if *live => {
-                    *live = false;
-                    if first.as_ref().is_none_or(|first| message.order < first.order) {
-                        first = Some(message);
-                    }
-                }
-                Entry::Release { live, .. } => *live = false,
-                _ => {}
-            }
-        }
-        if let Some(message) = first.filter(|_| !connection.progressed) {
-            message.cuts += 1;
-            if message.cuts == POISON {
-                message.cuts = 0;
-                let what = "sending this message has ended the connection five times in a row";
-                let error = Error::new(ErrorCode::ConnectionLost, what).with_topic(&message.topic);
-                self.events.push(Event::Error(error));
-            }
-        }
-        true
-    }
-
-    /// The connection, or the attempt at one, has failed. `open`: the socket is still there.
-    pub(super) fn fail(&mut self, now: Instant, error: Box<Error>, open: bool) {
-        let was_up = self.drop_connection(now);
-        if open {
-            self.commands.push_back(Command::Close { force: false });
-        }
-        if self.state == State::Closing {
-            return self.close(None);
-        }
-        if self.asks_verdict {
-            let attempt = self.attempts() + 1;
-            self.commands.push_back(Command::Judge { error: error.clone(), attempt });
-            self.trial = Some(Box::new(Trial { error, was_up }));
-        } else {
-            self.decide(now, error, was_up, None);
-        }
-    }
-
-    pub(super) fn decide(
-        &mut self,
-        now: Instant,
-        mut error: Box<Error>,
-        was_up: bool,
-        verdict: Option<bool>,
-    ) {
-        let builtin = self.judge(&error);
-        let retry = verdict.unwrap_or(builtin != Verdict::Final);
-        error.retryable = builtin != Verdict::Final;
-        self.last_error = Some(error.clone());
-        let at_once = retry && builtin == Verdict::Credentials;
-        if !self.established
-            && !self.options.reconnect.as_ref().is_some_and(|backoff| backoff.initial)
-        {
-            // A list of servers is gone through once before the first connect() fails.
-            self.tried += usize::from(!at_once);
-            if at_once || retry && self.tried < self.urls.len() {
-                if builtin == Verdict::Retry {
-                    self.reconnect.advance();
-                }
-                return self.attempt();
-            }
-            self.set_state(State::Idle);
-            self.last_error = None;
-            return self.events.push(Event::ConnectFailed(error));
-        }
-        let random = (self.random() >> 32) as u32;
-        let delay = match &self.options.reconnect {
-            Some(_) if at_once => Some(0),
-            Some(backoff) if retry => self.reconnect.retry(now.0, backoff, random),
-            _ => None,
-        };
-        let Some(delay_ms) = delay else {
-            self.set_state(State::Closed);
-            if was_up {
-                self.disconnected(&error, false);
-            }
-            return self.close(Some(error));
-        };
-        self.set_state(State::Waiting);
-        if was_up {
-            self.disconnected(&error, true);
-        }
-        let next = self.reconnect.server(self.urls.len());
-        let url = self.urls.get(next).unwrap_or(&self.url).clone();
-        self.events.push(Event::Reconnecting { attempt: self.attempts(), delay_ms, url, error });
-        self.retry_at = Some(now.after_ms(delay_ms));
-    }
-
-    /// A connection that was up is gone.
-    pub(super) fn disconnected(&mut self, error: &Error, will_reconnect: bool) {
-        let error = Box::new(error.clone());
-        self.events.push(Event::Disconnected { error: error.clone(), will_reconnect });
-        let token = std::mem::take(&mut self.interrupted);
-        self.fail_message(token, error);
-    }
-
-    /// The built-in verdict: Retry, Final, or Credentials and Redirect where they stand for trying again at once.
-    pub(super) fn judge(&mut self, error: &Error) -> Verdict {
-        match error.code {
-            ErrorCode::ConnectionRefused | ErrorCode::ServerDisconnected => {}
-            ErrorCode::NotSupported | ErrorCode::InvalidArgument => return Verdict::Final,
-            _ => return Verdict::Retry,
-        }
-        match error.reason.map_or(Verdict::Retry, verdict) {
-            Verdict::Credentials if self.dynamic && !self.asked_again => {
-                self.asked_again = true;
-                Verdict::Credentials
-            }
-            Verdict::Redirect => {
-                let reference =
-                    error.properties.borrow().text(Property::ServerReference).unwrap_or_default();
-                if self.reconnect.redirect(reference, &self.urls) {
-                    Verdict::Redirect
-                } else {
-                    Verdict::Final
-                }
-            }
-            Verdict::Retry => Verdict::Retry,
-            _ => Verdict::Final,
-        }
-    }
-
-    /// Says goodbye, if the server can hear it, and closes.
-    pub(super) fn finish(&mut self, now: Instant) {
-        let Some(ending) = self.ending.take() else { return };
-        if let Some(connection) = &self.connection {
-            if connection.connect_sent {
-                let expiry = ending
-                    .session_expiry
-                    .filter(|_| self.options.session_expiry().unwrap_or(0) > 0);
-                self.write_disconnect(ending.reason, &ending.properties, expiry);
-            }
-            self.commands.push_back(Command::Close { force: false });
-        }
-        self.drop_connection(now);
-        self.close(None);
-    }
-
-    /// For good: every promise settles.
-    pub(super) fn close(&mut self, error: Option<Box<Error>>) {
-        self.set_state(State::Closed);
-        self.retry_at = None;
-        self.ending = None;
-        self.trial = None;
-        self.resend.clear();
-        let mut tokens = Vec::new();
-        for message in self.waiting.drain() {
-            tokens.push(message.token);
-        }
-        for mut entry in self.identifiers.drain(|entry| !matches!(entry, Entry::Free)) {
-            if let Some(token) = entry.token() {
-                tokens.push(*token);
-            }
-        }
-        tokens.append(&mut self.subscriptions.close());
-        tokens.append(&mut self.drains);
-        tokens.push(std::mem::take(&mut self.interrupted));
-        for token in tokens {
-            self.fail_message(token, closed());
-        }
-        self.events.push(Event::Closed(error));
-    }
-
-    /// What waits for everything to be done.
-    pub(super) fn progress(&mut self, now: Instant) {
-        if (self.drains.is_empty() && self.state != State::Closing) || !self.settled() {
+        if !asked {
             return;
         }
-        for token in std::mem::take(&mut self.drains) {
-            self.events.push(Event::Done(token));
+        let data = match data {
+            Ok(Some(data)) if data.len() > LONGEST_FIELD => {
+                let what = "the Authenticator gave more than 65535 bytes";
+                let error = Error::new(ErrorCode::AuthenticationFailed, what);
+                return self.authentication_failed(now, error);
+            }
+            Ok(data) => data,
+            Err(()) => {
+                let error = Error::new(ErrorCode::AuthenticationFailed, "the Authenticator failed");
+                return self.authentication_failed(now, error);
+            }
+        };
+        if matches!(self.stage, Stage::Opening(_)) {
+            return self.send_connect(now, data.as_deref());
         }
-        if self.state == State::Closing {
-            self.finish(now);
-        }
-    }
-
-    pub(super) fn settled(&self) -> bool {
-        self.waiting.len() == 0 && self.identifiers.used() == 0 && self.subscriptions.settled()
-    }
-
-    pub(super) fn check_open(&self) -> Result<(), Box<Error>> {
-        if matches!(self.state, State::Closing | State::Closed) { Err(closed()) } else { Ok(()) }
-    }
-
-    pub(super) fn check_filters<'a>(
-        &self,
-        filters: impl Iterator<Item = &'a Rc<str>>,
-    ) -> Result<(), Box<Error>> {
-        let mut some = false;
-        for filter in filters {
-            some = true;
-            if let Err(error) = check_filter(filter) {
-                let mut invalid = Box::<Error>::from(InvalidArgument::new("filter", error.what()));
-                invalid.topic = Some(filter.clone());
-                return Err(invalid);
+        let (mut limit, mut reason) = (u32::MAX, ReasonCode::CONTINUE_AUTHENTICATION);
+        if let Some(up) = self.stage.up_mut() {
+            limit = up.server.maximum_packet_size;
+            if let Some(first) = up.reauthentication.as_mut().filter(|it| !it.sent) {
+                first.sent = true;
+                reason = ReasonCode::RE_AUTHENTICATE;
             }
         }
-        let none = || InvalidArgument::new("filter", "must be at least one topic filter").into();
-        if some { Ok(()) } else { Err(none()) }
+        let mut properties = PropertiesBuf::default();
+        self.push_authentication(&mut properties, data.as_deref());
+        let buffer = &mut self.out.output.bytes;
+        let start = buffer.len();
+        Auth { reason, properties: properties.borrow() }.encode(buffer);
+        let size = buffer.len() - start;
+        if size > limit as usize {
+            buffer.truncate(start);
+            return self.authentication_failed(now, Error::too_large(size, limit));
+        }
+        self.out.wrote(first::AUTH, start, 0, None, Some(reason));
     }
+
+    /// Our side of an authentication is at its end, and so is the connection [MQTT-4.12.1-2].
+    fn authentication_failed(&mut self, now: Instant, error: Box<Error>) {
+        if self.stage.up().is_some() {
+            let reason = ReasonCode::UNSPECIFIED_ERROR;
+            self.write_disconnect(reason, &PropertiesBuf::default(), None);
+        }
+        self.fail(now, error.at(Phase::Authentication, &self.attempts.url()), true);
+    }
+}
+
+/// The properties of CONNECT, but for those of an authentication [MQTT5 3.1.2.11].
+fn connect_properties(options: &Options) -> PropertiesBuf {
+    let mut properties = PropertiesBuf::default();
+    let own = &options.properties;
+    if let Some(seconds) = options.session_expiry().filter(|&seconds| seconds > 0) {
+        properties.push(Property::SessionExpiryInterval, Value::Four(seconds));
+    }
+    if own.receive_maximum < u16::MAX {
+        properties.push(Property::ReceiveMaximum, Value::Two(own.receive_maximum));
+    }
+    if let Some(limit) = own.maximum_packet_size {
+        properties.push(Property::MaximumPacketSize, Value::Four(limit));
+    }
+    if own.topic_alias_maximum > 0 {
+        properties.push(Property::TopicAliasMaximum, Value::Two(own.topic_alias_maximum));
+    }
+    if own.request_response_information {
+        properties.push(Property::RequestResponseInformation, Value::Byte(1));
+    }
+    if !own.request_problem_information {
+        properties.push(Property::RequestProblemInformation, Value::Byte(0));
+    }
+    for (name, value) in own.user_properties.borrow().user_properties() {
+        properties.push(Property::UserProperty, Value::Pair(name, value));
+    }
+    properties
+}
+
+/// What a CONNACK says about the server, defaults filled in.
+fn server_info(
+    version: Version,
+    clean_start: bool,
+    properties: Properties<'_>,
+    options: &Options,
+) -> ServerInfo {
+    let number = |property, default| properties.u32(property).unwrap_or(default);
+    let v5 = version == Version::V5;
+    let flag = |property| number(property, 1) == 1;
+    let session_expiry = match version {
+        Version::V5 => {
+            number(Property::SessionExpiryInterval, options.session_expiry().unwrap_or(0))
+        }
+        Version::V4 if clean_start => 0,
+        Version::V4 => u32::MAX,
+    };
+    ServerInfo {
+        version,
+        keep_alive: number(Property::ServerKeepAlive, u32::from(options.keep_alive)) as u16,
+        session_expiry,
+        receive_maximum: number(Property::ReceiveMaximum, 65_535) as u16,
+        maximum_packet_size: number(Property::MaximumPacketSize, MAXIMUM_PACKET_SIZE),
+        maximum_qos: QoS::from_bits(number(Property::MaximumQos, 2) as u8)
+            .unwrap_or(QoS::ExactlyOnce),
+        topic_alias_maximum: number(Property::TopicAliasMaximum, 0) as u16,
+        retain_available: flag(Property::RetainAvailable),
+        wildcards_available: flag(Property::WildcardSubscriptionAvailable),
+        subscription_ids_available: v5 && flag(Property::SubscriptionIdentifierAvailable),
+        shared_available: flag(Property::SharedSubscriptionAvailable),
+    }
+}
+
+/// A client identifier for 3.1.1, which has none that servers assign.
+fn random_client_id(random: &mut Random) -> Rc<str> {
+    let mut id = String::from("wasmqtt-");
+    let mut bits = random.next();
+    for _ in 0..16 {
+        id.push(char::from(b"0123456789abcdef"[(bits & 15) as usize]));
+        bits >>= 4;
+    }
+    id.into()
 }

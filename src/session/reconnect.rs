@@ -1,61 +1,8 @@
-//! What follows when a connection or an attempt has failed: the verdict, the next server, the next delay.
+//! Where and when the next attempt goes: the order of the servers, and the reconnect delay.
 
-use crate::{codec::ReasonCode, options::Backoff};
 use std::mem;
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Verdict {
-    /// Backs off, then tries again.
-    Retry,
-    /// No retry cures it: the client ends.
-    Final,
-    /// Final, unless the credentials come from a function that was not called again since the last success.
-    Credentials,
-    /// The Server Reference names the next server, see [`Reconnect::redirect`]. Final where it names none of ours.
-    Redirect,
-}
-
-/// The verdict on a CONNACK or DISCONNECT of the server, in the order of the specification.
-pub fn verdict(reason: ReasonCode) -> Verdict {
-    use Verdict::*;
-    match reason.0 {
-        0x00 => Retry,       // Normal disconnection
-        0x80 => Retry,       // Unspecified error
-        0x81 => Retry,       // Malformed Packet
-        0x82 => Retry,       // Protocol Error
-        0x83 => Retry,       // Implementation specific error
-        0x84 => Final,       // Unsupported Protocol Version
-        0x85 => Final,       // Client Identifier not valid
-        0x86 => Credentials, // Bad User Name or Password
-        0x87 => Credentials, // Not authorized
-        0x88 => Retry,       // Server unavailable
-        0x89 => Retry,       // Server busy
-        0x8A => Final,       // Banned
-        0x8B => Retry,       // Server shutting down
-        0x8C => Final,       // Bad authentication method
-        0x8D => Retry,       // Keep Alive timeout
-        0x8E => Final,       // Session taken over
-        0x8F => Final,       // Topic Filter invalid
-        0x90 => Final,       // Topic Name invalid
-        0x93 => Retry,       // Receive Maximum exceeded
-        0x94 => Retry,       // Topic Alias invalid
-        0x95 => Final,       // Packet too large
-        0x96 => Retry,       // Message rate too high
-        0x97 => Retry,       // Quota exceeded
-        0x98 => Retry,       // Administrative action
-        0x99 => Final,       // Payload format invalid
-        0x9A => Retry,       // Retain not supported
-        0x9B => Retry,       // QoS not supported
-        0x9C => Redirect,    // Use another server
-        0x9D => Redirect,    // Server moved
-        0x9E => Retry,       // Shared Subscriptions not supported
-        0x9F => Retry,       // Connection rate exceeded
-        0xA0 => Retry,       // Maximum connect time
-        0xA1 => Retry,       // Subscription Identifiers not supported
-        0xA2 => Retry,       // Wildcard Subscriptions not supported
-        _ => Retry,
-    }
-}
+use crate::options::Backoff;
 
 /// Which server comes next, and when. Delay and count start over only after a connection that outlived the last delay:
 /// a server that accepts and drops, or two clients that take one id from each other, get ever slower.
@@ -197,18 +144,6 @@ mod tests {
     fn lives(reconnect: &mut Reconnect, now: u64, lived: u64) {
         reconnect.connected(now);
         reconnect.disconnected(now + lived);
-    }
-
-    #[test]
-    fn the_verdict_on_every_reason_code() {
-        let of = |verdict_is| {
-            let codes = (0..=255).filter(|code| verdict(ReasonCode(*code)) == verdict_is);
-            codes.collect::<Vec<u8>>()
-        };
-        assert_eq!(of(Verdict::Final), [0x84, 0x85, 0x8A, 0x8C, 0x8E, 0x8F, 0x90, 0x95, 0x99]);
-        assert_eq!(of(Verdict::Credentials), [0x86, 0x87]);
-        assert_eq!(of(Verdict::Redirect), [0x9C, 0x9D]);
-        assert_eq!(of(Verdict::Retry).len(), 256 - 9 - 2 - 2);
     }
 
     #[test]

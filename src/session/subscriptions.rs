@@ -11,8 +11,9 @@
 use std::collections::VecDeque;
 use std::rc::Rc;
 
+use super::error::{Error, ErrorCode};
 use super::event::keep;
-use super::event::{Error, ErrorCode, Event, Events, FilterCode, Handle, Server, Token};
+use super::event::{Event, Events, FilterCode, Handle, ServerInfo, Token};
 use crate::codec::{PropertiesBuf, Property, Value};
 use crate::codec::{QoS, ReasonCode, Version};
 use crate::codec::{SubscribeOptions, encode_subscribe, encode_unsubscribe};
@@ -83,7 +84,7 @@ enum Standing {
 /// One SUBSCRIBE or UNSUBSCRIBE call, or the restoring after a session was lost.
 #[derive(Clone, Hash, Debug)]
 struct Request {
-    token: Token,
+    token: Option<Token>,
     kind: Kind,
     filters: Vec<Answer>,
     /// Filters not answered yet.
@@ -192,7 +193,7 @@ impl Subscriptions {
     /// Takes a Subscription in force. Filters are valid and there is at least one.
     pub fn subscribe(
         &mut self,
-        token: Token,
+        token: Option<Token>,
         handle: Handle,
         filters: &[(Rc<str>, SubscribeOptions)],
         identifier: Option<u32>,
@@ -215,7 +216,7 @@ impl Subscriptions {
             numbers.push(number);
         }
         let request = self.request(token, Kind::Subscribe(handle), &numbers);
-        let at = handle as usize;
+        let at = handle.index();
         if self.subscriptions.len() <= at {
             self.subscriptions.resize(at + 1, None);
         }
@@ -226,7 +227,7 @@ impl Subscriptions {
     /// Ends one Subscription. Completes the token at once where the server need not be asked.
     pub fn leave(
         &mut self,
-        token: Token,
+        token: Option<Token>,
         handle: Handle,
         properties: PropertiesBuf,
         events: &mut Events,
@@ -234,7 +235,7 @@ impl Subscriptions {
         let gone = self.end(handle);
         if !gone.is_empty() {
             self.request_unsubscribe(token, &gone, true, properties);
-        } else if token != 0 {
+        } else if let Some(token) = token {
             events.push(Event::Unsubscribed { token, codes: Vec::new() });
         }
     }
@@ -242,7 +243,7 @@ impl Subscriptions {
     /// Takes these filters out of every Subscription and asks the server to forget them, known or not.
     pub fn unsubscribe(
         &mut self,
-        token: Token,
+        token: Option<Token>,
         filters: &[Rc<str>],
         properties: PropertiesBuf,
         events: &mut Events,
@@ -262,15 +263,18 @@ impl Subscriptions {
 
     /// Nobody waits for the request any more: an unsent one is dropped, a Subscription that was not granted yet ends.
     pub fn cancel(&mut self, token: Token, events: &mut Events) -> bool {
-        let Some(at) =
-            self.requests.iter().find(|(_, request)| request.token == token).map(|(at, _)| at)
+        let Some(at) = self
+            .requests
+            .iter()
+            .find(|(_, request)| request.token == Some(token))
+            .map(|(at, _)| at)
         else {
             return false;
         };
         let Some(request) = self.requests.get_mut(at) else {
             return false;
         };
-        request.token = 0;
+        request.token = None;
         let kind = request.kind;
         if !request.binding {
             keep(&mut self.waiting, |part| part.request != at);
@@ -283,7 +287,7 @@ impl Subscriptions {
                 }
             }
         } else if let Kind::Subscribe(handle) = kind {
-            self.leave(0, handle, PropertiesBuf::default(), events);
+            self.leave(None, handle, PropertiesBuf::default(), events);
         }
         true
     }
@@ -327,7 +331,7 @@ impl Subscriptions {
             }
             for &handle in &filter.members {
                 let Some(Some(Subscription { filters: own, .. })) =
-                    self.subscriptions.get(handle as usize)
+                    self.subscriptions.get(handle.index())
                 else {
                     continue;
                 };
@@ -353,7 +357,7 @@ impl Subscriptions {
     pub fn send(
         &mut self,
         id: u16,
-        server: &Server,
+        server: &ServerInfo,
         out: &mut Vec<u8>,
         events: &mut Events,
     ) -> Option<(bool, Part)> {
@@ -417,7 +421,7 @@ impl Subscriptions {
         part
     }
 
-    fn fits(&self, start: usize, server: &Server, out: &[u8], part: &Part) -> bool {
+    fn fits(&self, start: usize, server: &ServerInfo, out: &[u8], part: &Part) -> bool {
         let size = (out.len() - start) as u32;
         let restoring =
             self.requests.get(part.request).is_some_and(|r| matches!(r.kind, Kind::Restore { .. }));
@@ -429,7 +433,7 @@ impl Subscriptions {
     fn shrink(
         &mut self,
         start: usize,
-        server: &Server,
+        server: &ServerInfo,
         mut part: Part,
         out: &mut Vec<u8>,
         events: &mut Events,
@@ -479,7 +483,7 @@ impl Subscriptions {
     }
 
     /// Gives every filter of the part an identifier, where the server has them.
-    fn number_part(&mut self, part: &Part, server: &Server) {
+    fn number_part(&mut self, part: &Part, server: &ServerInfo) {
         let Some(request) = self.requests.get(part.request) else {
             return;
         };
@@ -493,10 +497,10 @@ impl Subscriptions {
             else {
                 continue;
             };
-            if filter.manual || filter.identifier != 0 && server.identifiers {
+            if filter.manual || filter.identifier != 0 && server.subscription_ids_available {
                 continue;
             }
-            if !server.identifiers {
+            if !server.subscription_ids_available {
                 changed |= filter.identifier != 0;
                 filter.identifier = 0;
                 filter.unnumbered = true;
@@ -536,7 +540,7 @@ impl Subscriptions {
 
     /// Keeps in the part what shares identifier and User Properties with its first filter; the others wait in a part of
     /// their own.
-    fn divide(&mut self, mut part: Part, server: &Server) -> Part {
+    fn divide(&mut self, mut part: Part, server: &ServerInfo) -> Part {
         if server.version == Version::V4 || part.items.len() < 2 {
             return part;
         }
@@ -645,22 +649,28 @@ impl Subscriptions {
             error
         };
         match kind {
-            Kind::Unsubscribe if token == 0 => {}
-            Kind::Unsubscribe if refused == codes.len() => {
-                let error =
-                    failure(ErrorCode::UnsubscribeRefused, "the server refused to unsubscribe");
-                events.push(Event::Failed { token, error });
-            }
-            Kind::Unsubscribe => events.push(Event::Unsubscribed { token, codes: codes.clone() }),
+            Kind::Unsubscribe => match token {
+                None => {}
+                Some(token) if refused == codes.len() => {
+                    let error =
+                        failure(ErrorCode::UnsubscribeRefused, "the server refused to unsubscribe");
+                    events.push(Event::Failed { token, error });
+                }
+                Some(token) => events.push(Event::Unsubscribed { token, codes: codes.clone() }),
+            },
             Kind::Subscribe(handle) | Kind::Left(handle) => {
                 let ended = kind == Kind::Subscribe(handle) && self.drop_refused(handle, &filters);
                 let failed = refused == codes.len();
-                if token != 0 && failed {
-                    let error =
-                        failure(ErrorCode::SubscribeRefused, "the server refused the subscription");
-                    events.push(Event::Failed { token, error });
-                } else if token != 0 {
-                    events.push(Event::Subscribed { token, handle, grants: codes.clone() });
+                if let Some(token) = token {
+                    if failed {
+                        let error = failure(
+                            ErrorCode::SubscribeRefused,
+                            "the server refused the subscription",
+                        );
+                        events.push(Event::Failed { token, error });
+                    } else {
+                        events.push(Event::Subscribed { token, handle, grants: codes.clone() });
+                    }
                 }
                 if ended && !failed {
                     // What was granted had been left meanwhile.
@@ -692,7 +702,7 @@ impl Subscriptions {
 
     /// Takes the refused filters of a request out of its Subscription. True: it has none left.
     fn drop_refused(&mut self, handle: Handle, filters: &[Answer]) -> bool {
-        if let Some(Some(subscription)) = self.subscriptions.get_mut(handle as usize) {
+        if let Some(Some(subscription)) = self.subscriptions.get_mut(handle.index()) {
             subscription.request = None;
         }
         let mut ended = false;
@@ -713,11 +723,11 @@ impl Subscriptions {
             (false, Standing::Granted(_)) => {}
             // An UNSUBSCRIBE that was repeated has undone it.
             (false, Standing::Absent) => {
-                _ = self.request(0, Kind::Restore { lost: false }, &[number])
+                _ = self.request(None, Kind::Restore { lost: false }, &[number])
             }
             (false, _) => return false,
             (true, Standing::Granted(_) | Standing::Doubtful) => {
-                self.request_unsubscribe(0, &[number], true, PropertiesBuf::default());
+                self.request_unsubscribe(None, &[number], true, PropertiesBuf::default());
             }
             (true, _) => self.remove(number),
         }
@@ -784,14 +794,14 @@ impl Subscriptions {
         numbers.retain(|&number| self.wanted(number).is_some_and(|filter| filter.open == 0));
         if !numbers.is_empty() {
             // Ahead of what the application asked since, which may be to leave one of them.
-            self.request(0, Kind::Restore { lost }, &numbers);
+            self.request(None, Kind::Restore { lost }, &numbers);
             self.waiting.rotate_right(1);
         }
     }
 
     /// The call that made the Subscription is still to be answered for this filter.
     fn asks(&self, handle: Handle, number: u32) -> bool {
-        let subscription = self.subscriptions.get(handle as usize).and_then(Option::as_ref);
+        let subscription = self.subscriptions.get(handle.index()).and_then(Option::as_ref);
         let request =
             subscription.and_then(|subscription| self.requests.get(subscription.request?));
         request.is_some_and(|request| {
@@ -800,7 +810,7 @@ impl Subscriptions {
     }
 
     /// The client is closed: hands out the tokens that wait.
-    pub fn close(&mut self) -> Vec<Token> {
+    pub fn close(&mut self) -> Vec<Option<Token>> {
         self.waiting.clear();
         let mut tokens = Vec::new();
         for (_, request) in std::mem::take(&mut self.requests).iter() {
@@ -809,7 +819,7 @@ impl Subscriptions {
         tokens
     }
 
-    fn request(&mut self, token: Token, kind: Kind, numbers: &[u32]) -> u32 {
+    fn request(&mut self, token: Option<Token>, kind: Kind, numbers: &[u32]) -> u32 {
         for &number in numbers {
             if let Some(filter) = self.filters.get_mut(number) {
                 filter.open += 1;
@@ -831,7 +841,7 @@ impl Subscriptions {
 
     fn request_unsubscribe(
         &mut self,
-        token: Token,
+        token: Option<Token>,
         numbers: &[u32],
         binding: bool,
         properties: PropertiesBuf,
@@ -918,7 +928,7 @@ impl Subscriptions {
 
     /// Ends a Subscription and returns the filters that nobody has any more.
     fn end(&mut self, handle: Handle) -> Vec<u32> {
-        let Some(subscription) = self.subscriptions.get_mut(handle as usize).and_then(Option::take)
+        let Some(subscription) = self.subscriptions.get_mut(handle.index()).and_then(Option::take)
         else {
             return Vec::new();
         };
@@ -951,7 +961,7 @@ impl Subscriptions {
         if let Some(filter) = self.filters.get_mut(number) {
             filter.part_with(handle);
         }
-        let Some(Some(subscription)) = self.subscriptions.get_mut(handle as usize) else {
+        let Some(Some(subscription)) = self.subscriptions.get_mut(handle.index()) else {
             return false;
         };
         subscription.filters.retain(|&own| own != number);
@@ -977,21 +987,21 @@ impl Subscriptions {
 pub fn unsupported(
     filter: &str,
     identifier: bool,
-    server: &Server,
+    server: &ServerInfo,
 ) -> Option<(ReasonCode, &'static str)> {
-    if identifier && !server.identifiers && server.version == Version::V5 {
+    if identifier && !server.subscription_ids_available && server.version == Version::V5 {
         return Some((
             ReasonCode::SUBSCRIPTION_IDENTIFIERS_NOT_SUPPORTED,
             "the server does not support subscription identifiers",
         ));
     }
-    if !server.wildcards && stripped(filter).contains(['+', '#']) {
+    if !server.wildcards_available && stripped(filter).contains(['+', '#']) {
         return Some((
             ReasonCode::WILDCARD_SUBSCRIPTIONS_NOT_SUPPORTED,
             "the server does not support wildcards in filters",
         ));
     }
-    if !server.shared && shared(filter).is_some() {
+    if !server.shared_available && shared(filter).is_some() {
         return Some((
             ReasonCode::SHARED_SUBSCRIPTIONS_NOT_SUPPORTED,
             "the server does not support shared subscriptions",

@@ -2,7 +2,7 @@
 
 use wasmqtt::session::{ErrorCode, Input, State};
 
-use crate::support::Pair;
+use crate::support::{Pair, token};
 use crate::{bare, up};
 
 /// One whose Authenticator has the method `m`, until CONNECT is out.
@@ -16,7 +16,7 @@ fn connecting() -> Pair {
 fn authenticated() -> Pair {
     let mut pair = connecting();
     pair.plays("CONNACK AuthenticationMethod=m");
-    assert_eq!(pair.session.state(), State::Connected);
+    assert_eq!(pair.session().state(), State::Connected);
     pair.clear();
     pair
 }
@@ -27,17 +27,17 @@ fn challenges_are_answered() {
     let mut pair = bare("authentication.method=m");
     pair.connect();
     pair.sends(["OPEN ws://a"]);
-    assert_eq!(pair.asked, ["resolve 1", "authenticate first"]);
+    assert_eq!(pair.ends().asked, ["resolve 1", "authenticate first"]);
     pair.authenticate(Ok(Some("first")));
     pair.sends(["CONNECT '' clean 60s SessionExpiryInterval=300 AuthenticationMethod=m AuthenticationData=first"]);
-    pair.asked.clear();
+    pair.ends().asked.clear();
     pair.plays("AUTH 0x18 AuthenticationMethod=m AuthenticationData=question ReasonString=why UserProperty=a:b");
-    assert_eq!(pair.asked, ["authenticate 'question'"]);
+    assert_eq!(pair.ends().asked, ["authenticate 'question'"]);
     pair.sends([]);
     pair.authenticate(Ok(Some("answer")));
     pair.sends(["AUTH 0x18 AuthenticationMethod=m AuthenticationData=answer"]);
     pair.plays("AUTH 0x18 AuthenticationMethod=m");
-    assert_eq!(pair.asked, ["authenticate 'question'", "authenticate"]);
+    assert_eq!(pair.ends().asked, ["authenticate 'question'", "authenticate"]);
     pair.authenticate(Ok(None));
     pair.sends(["AUTH 0x18 AuthenticationMethod=m"]);
     pair.plays("CONNACK AuthenticationMethod=m AuthenticationData=proof");
@@ -107,7 +107,7 @@ fn without_a_method_there_is_no_auth() {
 
     for text in ["", "protocolVersion=4 authentication.method=m"] {
         let mut pair = up(text);
-        let error = pair.session.reauthenticate(9).unwrap_err();
+        let error = pair.session().reauthenticate(Some(token(9))).unwrap_err();
         assert_eq!(error.code, ErrorCode::NotSupported);
         pair.pump();
         pair.quiet();
@@ -119,7 +119,7 @@ fn on_3_1_1_nobody_is_asked() {
     let mut pair = bare("protocolVersion=4 authentication.method=m clientId=me");
     pair.connect();
     pair.sends(["OPEN ws://a", "CONNECT 'me' clean 60s"]);
-    assert_eq!(pair.asked, ["resolve 1"]);
+    assert_eq!(pair.ends().asked, ["resolve 1"]);
 }
 
 #[test]
@@ -165,7 +165,8 @@ fn an_answer_to_an_earlier_attempt_is_dropped() {
     pair.authenticate(Ok(Some("new")));
     pair.sends(["CONNECT '' clean 60s SessionExpiryInterval=300 AuthenticationMethod=m AuthenticationData=new"]);
     pair.plays("CONNACK AuthenticationMethod=m");
-    pair.session.handle_auth(pair.now, Ok(None));
+    let id = pair.session().attempt_id();
+    pair.session().handle_auth(pair.now(), id, Ok(None));
     pair.pump();
     pair.sends([]);
 }
@@ -175,7 +176,7 @@ fn an_answer_to_an_earlier_attempt_is_dropped() {
 fn authenticating_again() {
     let mut pair = authenticated();
     let token = pair.reauthenticate();
-    assert_eq!(pair.asked, ["reauthenticate first"]);
+    assert_eq!(pair.ends().asked, ["reauthenticate first"]);
     pair.sends([]);
     pair.authenticate(Ok(Some("again")));
     pair.sends(["AUTH 0x19 AuthenticationMethod=m AuthenticationData=again"]);
@@ -184,7 +185,7 @@ fn authenticating_again() {
     pair.sends(["PUBLISH q0 a 'goes on'", "PUBACK #1"]);
     pair.clear();
     pair.plays("AUTH 0x18 AuthenticationMethod=m AuthenticationData=question");
-    assert_eq!(pair.asked, ["reauthenticate 'question'"]);
+    assert_eq!(pair.ends().asked, ["reauthenticate 'question'"]);
     pair.authenticate(Ok(Some("answer")));
     pair.sends(["AUTH 0x18 AuthenticationMethod=m AuthenticationData=answer"]);
     pair.plays("AUTH 0x00 AuthenticationMethod=m");
@@ -197,10 +198,10 @@ fn authenticating_again() {
 fn one_reauthentication_at_a_time() {
     let mut pair = authenticated();
     pair.reauthenticate();
-    let error = pair.session.reauthenticate(9).unwrap_err();
+    let error = pair.session().reauthenticate(Some(token(9))).unwrap_err();
     assert_eq!((error.code, error.retryable), (ErrorCode::AuthenticationFailed, true));
     pair.cut();
-    let error = pair.session.reauthenticate(9).unwrap_err();
+    let error = pair.session().reauthenticate(Some(token(9))).unwrap_err();
     assert_eq!(error.code, ErrorCode::ConnectionLost);
 }
 
@@ -213,7 +214,7 @@ fn a_reauthentication_that_fails_ends_the_connection() {
     let sent = pair.sent();
     assert!(sent[0].starts_with("DISCONNECT 0x8") && sent[1..] == ["CLOSE"], "{sent:?}");
     assert!(pair.tell().contains(&format!("failed {token} AUTHENTICATION_FAILED")));
-    assert_eq!(pair.session.state(), State::Waiting);
+    assert_eq!(pair.session().state(), State::Waiting);
 
     let mut pair = authenticated();
     let token = pair.reauthenticate();
@@ -221,7 +222,7 @@ fn a_reauthentication_that_fails_ends_the_connection() {
     pair.plays("DISCONNECT 0x87");
     let told = pair.tell();
     assert!(told.iter().any(|line| line.starts_with(&format!("failed {token} "))), "{told:?}");
-    assert_eq!(pair.session.state(), State::Closed);
+    assert_eq!(pair.session().state(), State::Closed);
 
     let mut pair = authenticated();
     let token = pair.reauthenticate();
@@ -240,17 +241,17 @@ fn a_reauthentication_that_nobody_waits_for_goes_on() {
     pair.plays("AUTH 0x00 AuthenticationMethod=m");
     pair.tells([]);
     pair.reauthenticate();
-    assert_eq!(pair.session.state(), State::Connected);
+    assert_eq!(pair.session().state(), State::Connected);
 }
 
 /// Withdrawn when its connection is gone, and while the application is asked whether to try again.
 #[test]
 fn a_reauthentication_that_is_withdrawn_at_its_end_completes_no_more() {
     let mut pair = authenticated();
-    pair.session.ask_verdict(true);
+    pair.session().ask_verdict(true);
     let token = pair.reauthenticate();
     let goodbye = pair.bytes_of("DISCONNECT 0x82");
-    pair.session.handle_input(pair.now, Input::from(&goodbye[..]));
+    pair.session().handle_input(pair.now(), Input::from(&goodbye[..]));
     pair.cancel(token);
     pair.pump();
     let told = pair.tell();

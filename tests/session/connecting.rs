@@ -1,10 +1,10 @@
 //! The first connection: what CONNECT says, what the server answers, versions, client id and session.
 
 use wasmqtt::codec::ReasonCode;
-use wasmqtt::session::{Credentials, ErrorCode, State};
+use wasmqtt::session::{Consumed, Credentials, ErrorCode, State, Then};
 
 use crate::support::notation::bytes;
-use crate::support::{Arrival, Pair, options};
+use crate::support::{Pair, options};
 use crate::{bare, up};
 
 // ---------------------------------------------------------------------------------------------- connecting
@@ -12,7 +12,7 @@ use crate::{bare, up};
 #[test]
 fn from_idle_to_closed() {
     let mut pair = Pair::new("clientId=me");
-    assert_eq!(pair.session.state(), State::Idle);
+    assert_eq!(pair.session().state(), State::Idle);
     pair.quiet();
     pair.connect();
     let properties = "SessionExpiryInterval=300 MaximumPacketSize=16777216 TopicAliasMaximum=64";
@@ -39,10 +39,10 @@ fn connect_is_first_whatever_waits() {
         pair.unsubscribe("b");
         pair.quiet();
         pair.connect();
-        let Arrival::Packet(_, connect) = &pair.arrivals[1] else { panic!("{:?}", pair.arrivals) };
+        let connect = pair.packet(1);
         assert_eq!(connect[0], 0x10);
         assert_eq!(connect[2..9], bytes(name));
-        assert_eq!(pair.arrivals.len(), 2, "and nothing else before CONNACK");
+        assert_eq!(pair.ends().arrivals.len(), 2, "and nothing else before CONNACK");
         pair.clear();
         pair.plays("CONNACK SubscriptionIdentifierAvailable=0");
         pair.sends([
@@ -82,7 +82,7 @@ fn everything_connect_can_say() {
         will.properties.willDelayInterval=9 will.properties.contentType=text";
     let secret = Credentials { username: Some("user".into()), password: Some(b"pass".into()) };
     let mut pair = Pair::new(text);
-    pair.resolved.as_mut().unwrap().credentials = vec![secret.clone()];
+    pair.credentials(secret.clone());
     pair.connect();
     pair.sends([
         "OPEN ws://a",
@@ -92,7 +92,7 @@ fn everything_connect_can_say() {
          RequestResponseInformation=1 RequestProblemInformation=0 UserProperty=a:1 UserProperty=a:2",
     ]);
     let mut pair = Pair::new(&format!("protocolVersion=4 {text}"));
-    pair.resolved.as_mut().unwrap().credentials = vec![secret];
+    pair.credentials(secret);
     pair.connect();
     pair.sends([
         "OPEN ws://a",
@@ -109,7 +109,12 @@ fn what_the_server_said() {
     assert_eq!((server.keep_alive, server.session_expiry), (30, 300));
     assert_eq!((server.receive_maximum, server.maximum_packet_size), (65_535, 268_435_460));
     assert_eq!((server.maximum_qos as u8, server.topic_alias_maximum), (2, 0));
-    assert!(server.retain && server.wildcards && server.identifiers && server.shared);
+    assert!(
+        server.retain_available
+            && server.wildcards_available
+            && server.subscription_ids_available
+            && server.shared_available
+    );
     assert!(pair.info().properties.is_empty());
 
     let mut pair = bare("clientId=me");
@@ -124,7 +129,12 @@ fn what_the_server_said() {
     assert_eq!((server.keep_alive, server.session_expiry), (5, 10));
     assert_eq!((server.receive_maximum, server.maximum_packet_size), (3, 99));
     assert_eq!((server.maximum_qos as u8, server.topic_alias_maximum), (1, 4));
-    assert!(!server.retain && !server.wildcards && !server.identifiers && !server.shared);
+    assert!(
+        !server.retain_available
+            && !server.wildcards_available
+            && !server.subscription_ids_available
+            && !server.shared_available
+    );
     assert_eq!((&*info.client_id, &*info.url, info.reconnect), ("you", "ws://a", false));
     assert_eq!(info.properties.borrow().iter().count(), 11, "as received");
 
@@ -134,7 +144,12 @@ fn what_the_server_said() {
         pair.plays("CONNACK");
         let server = pair.info().server;
         assert_eq!(server.session_expiry, expiry);
-        assert!(server.retain && server.wildcards && server.shared && !server.identifiers);
+        assert!(
+            server.retain_available
+                && server.wildcards_available
+                && server.shared_available
+                && !server.subscription_ids_available
+        );
     }
 }
 
@@ -145,12 +160,12 @@ fn the_application_hears_of_the_connection_before_what_comes_with_it() {
     let mut bytes = pair.bytes_of("CONNACK present; PUBLISH q1 #1 a 'x'; PUBLISH q0 a 'y'");
     bytes[2] = 0;
     pair.clear();
-    let used = pair.session.handle_input(pair.now, bytes[..].into());
-    assert!(pair.session.is_paused());
+    let Consumed { used, then } = pair.session().handle_input(pair.now(), bytes[..].into());
+    assert_eq!(then, Then::Paused);
     pair.pump();
     pair.tells(["state connected", "connected"]);
-    pair.session.handle_input(pair.now, bytes[used..].into());
-    assert!(!pair.session.is_paused());
+    let consumed = pair.session().handle_input(pair.now(), bytes[used..].into());
+    assert_eq!(consumed.then, Then::More);
 }
 
 #[test]
@@ -161,7 +176,7 @@ fn a_first_connect_that_fails_leads_back_to_idle() {
         pair.connect();
         pair.closed(Some(1006));
         pair.tells(["state connecting", "state idle", "connect failed CONNECTION_FAILED"]);
-        assert_eq!(pair.session.poll_timeout(), None);
+        assert_eq!(pair.session().poll_timeout(), None);
     }
     pair.connect();
     pair.clear();
@@ -174,7 +189,7 @@ fn a_first_connect_that_fails_leads_back_to_idle() {
 fn errors_of_an_attempt_say_where_it_failed() {
     let phase = |pair: &Pair| pair.errors()[0].phase.unwrap().name();
     let mut pair = bare("");
-    pair.by_hand = true;
+    pair.ends().by_hand = true;
     pair.connect();
     pair.resolve();
     pair.closed(Some(1006));
@@ -189,7 +204,7 @@ fn errors_of_an_attempt_say_where_it_failed() {
     assert_eq!(phase(&pair), "mqtt");
 
     let mut pair = bare("");
-    pair.resolved = Err(());
+    pair.ends().resolved = Err(());
     pair.connect();
     assert_eq!(phase(&pair), "transport");
     pair.tells(["state connecting", "state idle", "connect failed CONNECTION_FAILED"]);
@@ -199,17 +214,17 @@ fn errors_of_an_attempt_say_where_it_failed() {
 #[test]
 fn connect_timeout_is_from_opening_to_connack() {
     let mut pair = bare("connectTimeout=5000");
-    pair.by_hand = true;
+    pair.ends().by_hand = true;
     pair.connect();
     pair.wait(1_000_000);
     assert_eq!(
-        pair.session.state(),
+        pair.session().state(),
         State::Connecting,
         "the application takes its time to resolve"
     );
     pair.resolve();
     pair.wait(4_999);
-    assert_eq!(pair.session.state(), State::Connecting);
+    assert_eq!(pair.session().state(), State::Connecting);
     pair.wait(1);
     assert_eq!(pair.errors()[0].phase.unwrap().name(), "transport");
     pair.sends(["OPEN ws://a", "CLOSE"]);
@@ -227,7 +242,7 @@ fn connect_timeout_is_from_opening_to_connack() {
 #[test]
 fn what_an_earlier_attempt_asked_for_is_dropped() {
     let mut pair = bare("");
-    pair.by_hand = true;
+    pair.ends().by_hand = true;
     pair.connect();
     pair.reconnect();
     pair.resolve();
@@ -239,14 +254,14 @@ fn what_an_earlier_attempt_asked_for_is_dropped() {
 #[test]
 fn a_connect_that_nobody_waits_for_leads_back_to_idle() {
     let withdrawn = |pair: &mut Pair| {
-        pair.session.abandon(pair.now);
+        pair.session().abandon(pair.now());
         pair.pump();
         assert_eq!(pair.tell().pop().unwrap(), "state idle");
-        assert_eq!(pair.session.poll_timeout(), None);
+        assert_eq!(pair.session().poll_timeout(), None);
     };
     let mut pair = bare("reconnect.initial=true will.topic=w");
     pair.publish("q1 a 'kept'");
-    pair.by_hand = true;
+    pair.ends().by_hand = true;
     pair.connect();
     withdrawn(&mut pair);
     pair.resolve();
@@ -258,7 +273,7 @@ fn a_connect_that_nobody_waits_for_leads_back_to_idle() {
     withdrawn(&mut pair);
     pair.sends(["CLOSE"]);
 
-    pair.by_hand = false;
+    pair.ends().by_hand = false;
     pair.connect();
     pair.clear();
     withdrawn(&mut pair);
@@ -266,20 +281,20 @@ fn a_connect_that_nobody_waits_for_leads_back_to_idle() {
 
     pair.connect();
     pair.cut();
-    assert_eq!(pair.session.state(), State::Waiting);
+    assert_eq!(pair.session().state(), State::Waiting);
     pair.clear();
     withdrawn(&mut pair);
     pair.sends([]);
 
     pair.connect();
-    assert_eq!(pair.asked, ["resolve 2"], "an error that it knows nothing of");
+    assert_eq!(pair.ends().asked, ["resolve 2"], "an error that it knows nothing of");
     pair.clear();
     pair.plays("CONNACK");
     pair.sends(["PUBLISH q1 #1 a 'kept'"]);
-    pair.session.abandon(pair.now);
+    pair.session().abandon(pair.now());
     pair.cut();
-    pair.session.abandon(pair.now);
-    assert_eq!(pair.session.state(), State::Waiting, "too late");
+    pair.session().abandon(pair.now());
+    assert_eq!(pair.session().state(), State::Waiting, "too late");
 }
 
 // ---------------------------------------------------------------------------------------------- refusals
@@ -353,7 +368,7 @@ fn a_refusal_while_reconnecting_ends_the_client_or_backs_off() {
             pair.tells(["state waiting", &attempt]);
         } else {
             pair.tells(["state closed", &format!("closed CONNECTION_REFUSED {code:#04x}")]);
-            assert_eq!(pair.session.poll_timeout(), None);
+            assert_eq!(pair.session().poll_timeout(), None);
         }
     }
 }
@@ -410,9 +425,9 @@ fn a_takeover_on_3_1_1_is_a_bare_close_and_backs_off() {
     let mut delays = Vec::new();
     for _ in 0..4 {
         pair.cut();
-        let before = pair.now;
+        let before = pair.now();
         pair.wait_for(State::Connecting);
-        delays.push(pair.now.since_ms(before) / 1_000);
+        delays.push(pair.now().since_ms(before) / 1_000);
         pair.plays("CONNACK");
         pair.wait(500);
     }
@@ -504,7 +519,7 @@ fn an_assigned_client_id_is_kept() {
     pair.connect();
     pair.plays("CONNACK AssignedClientIdentifier=given");
     assert_eq!(&*pair.info().client_id, "given");
-    assert_eq!(&**pair.session.client_id(), "given");
+    assert_eq!(&**pair.session().client_id(), "given");
     pair.cut();
     pair.clear();
     pair.wait_for(State::Connecting);
@@ -517,7 +532,7 @@ fn a_client_id_of_3_1_1_is_made_once() {
     let mut pair = bare("protocolVersion=4");
     pair.connect();
     let first = pair.sent().remove(1);
-    let id = pair.session.client_id().to_string();
+    let id = pair.session().client_id().to_string();
     let digits = id.strip_prefix("wasmqtt-").unwrap();
     assert!(digits.len() == 16 && digits.bytes().all(|byte| byte.is_ascii_hexdigit()), "{id}");
     pair.plays("CONNACK");
@@ -620,16 +635,16 @@ fn the_will_is_in_every_connect_and_changes_with_the_next() {
     pair.sends(["OPEN ws://a", "CONNECT '' clean 60s will( q0 w 'one')"]);
     pair.plays("CONNACK");
     let mut will = options("will.topic=w will.payload=two will.qos=2").will;
-    pair.session.set_will(will.clone()).unwrap();
+    pair.session().set_will(will.clone()).unwrap();
     pair.pump();
     pair.sends([]);
     pair.cut();
     pair.wait_for(State::Connecting);
     pair.sends(["OPEN ws://a", "CONNECT '' clean 60s will( q2 w 'two')"]);
-    pair.session.set_will(None).unwrap();
+    pair.session().set_will(None).unwrap();
     pair.cut();
     pair.wait_for(State::Connecting);
     pair.sends(["OPEN ws://a", "CONNECT '' clean 60s"]);
     will.as_mut().unwrap().topic.clear();
-    assert_eq!(pair.session.set_will(will).unwrap_err().argument, "will.topic");
+    assert_eq!(pair.session().set_will(will).unwrap_err().argument, "will.topic");
 }

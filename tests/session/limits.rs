@@ -1,6 +1,5 @@
 //! What the server does not take, and topic aliases as far as it takes them.
 
-use crate::support::Arrival;
 use crate::{accepted, refused, up};
 
 // ---------------------------------------------------------------------------------------------- the server's limits
@@ -53,7 +52,7 @@ fn what_was_under_way_to_a_server_that_takes_it_no_more_fails() {
             if (present, &message[..2]) == ("present", "q2") {
                 // The server may have it: a new message with its identifier would pass for a copy.
                 pair.sends(["PUBREL #1 0x92"]);
-                assert_eq!(pair.session.stats().in_flight_out, 1);
+                assert_eq!(pair.session().stats().in_flight_out, 1);
                 pair.plays("PUBCOMP #1 0x92");
             }
             pair.sends([]);
@@ -62,7 +61,7 @@ fn what_was_under_way_to_a_server_that_takes_it_no_more_fails() {
                 _ => error,
             };
             pair.tells([&format!("failed {token} {error}")]);
-            assert_eq!(pair.session.stats().in_flight_out, 0);
+            assert_eq!(pair.session().stats().in_flight_out, 0);
             assert!(next > token);
             pair.publish("q0 a 'x'");
             pair.sends(["PUBLISH q0 a 'x'"]);
@@ -87,16 +86,15 @@ fn a_release_is_sent_to_a_server_that_takes_no_more_qos_2() {
 fn a_packet_may_be_as_large_as_the_server_says() {
     for (qos, room) in [("q0", 30 - 2 - 3 - 1), ("q1", 30 - 2 - 3 - 2 - 1)] {
         let mut pair = accepted("", "CONNACK MaximumPacketSize=30");
-        let token = pair.publish(&format!("{qos} a '{}'", "x".repeat(room)));
-        let Arrival::Packet(_, bytes) = &pair.arrivals[0] else { panic!() };
+        pair.publish(&format!("{qos} a '{}'", "x".repeat(room)));
+        let bytes = pair.packet(0);
         assert_eq!(bytes.len(), 30);
         let error = pair.try_publish(&format!("{qos} a '{}'", "x".repeat(room + 1))).unwrap_err();
         assert_eq!(error.size, Some((31, 30)));
-        assert!(token > 0);
         // The expiry is added when it is sent.
         pair.clear();
         pair.publish(&format!("{qos} a '{}' messageExpiryInterval=9", "x".repeat(room - 5)));
-        let Arrival::Packet(_, bytes) = &pair.arrivals[0] else { panic!() };
+        let bytes = pair.packet(0);
         assert_eq!(bytes.len(), 30);
         refused(
             pair.try_publish(&format!(
@@ -120,7 +118,7 @@ fn a_packet_that_grows_over_the_limit_while_it_is_written_fails() {
         ));
         pair.sends([]);
         pair.tells([&format!("failed {token} PACKET_TOO_LARGE a")]);
-        let stats = pair.session.stats();
+        let stats = pair.session().stats();
         assert_eq!((stats.queued_messages, stats.in_flight_out), (0, 0));
         pair.publish(&format!(
             "{qos} a '{}' contentType={content_type} messageExpiryInterval=9",

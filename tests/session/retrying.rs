@@ -1,6 +1,6 @@
 //! After a connection is gone: the verdict, delays, servers, credentials.
 
-use wasmqtt::session::{Credentials, Resolved, State};
+use wasmqtt::session::{Credentials, Resolved, Server, State};
 
 use crate::support::Pair;
 use crate::{bare, both, up};
@@ -21,7 +21,7 @@ fn a_lost_connection_is_made_again() {
     pair.quiet();
     pair.wait(1);
     pair.tells(["state connecting"]);
-    assert_eq!(pair.asked, ["resolve 1 CONNECTION_LOST"]);
+    assert_eq!(pair.ends().asked, ["resolve 1 CONNECTION_LOST"]);
     pair.sends(["OPEN ws://a", "CONNECT '' 60s SessionExpiryInterval=300"]);
     pair.plays("CONNACK");
     pair.tells(["state connected", "connected again"]);
@@ -57,9 +57,9 @@ fn half_of_a_delay_is_random() {
     let mut delays = Vec::new();
     for _ in 0..50 {
         pair.cut();
-        let before = pair.now;
+        let before = pair.now();
         pair.wait_for(State::Connecting);
-        delays.push(pair.now.since_ms(before));
+        delays.push(pair.now().since_ms(before));
         pair.plays("CONNACK");
         pair.wait(2_000);
     }
@@ -98,7 +98,7 @@ fn without_reconnect_a_lost_connection_is_the_end() {
         &format!("failed {token} CLOSED"),
         "closed CONNECTION_LOST",
     ]);
-    assert_eq!(pair.session.poll_timeout(), None);
+    assert_eq!(pair.session().poll_timeout(), None);
 }
 
 #[test]
@@ -112,7 +112,7 @@ fn the_first_connect_is_tried_again_if_asked_for() {
         "attempt 2 in 1000 ms at ws://a CONNECTION_FAILED",
     ]);
     pair.wait(1_000);
-    assert_eq!(pair.asked, ["resolve 1", "resolve 2 CONNECTION_FAILED"]);
+    assert_eq!(pair.ends().asked, ["resolve 1", "resolve 2 CONNECTION_FAILED"]);
     pair.plays("CONNACK");
     pair.tells(["state connecting", "state connected", "connected"]);
 
@@ -125,13 +125,13 @@ fn the_first_connect_is_tried_again_if_asked_for() {
 #[test]
 fn the_application_may_overrule_the_verdict() {
     let mut pair = bare("");
-    pair.session.ask_verdict(true);
+    pair.session().ask_verdict(true);
     pair.connect();
     pair.plays("CONNACK");
     pair.clear();
-    pair.verdict = Some(true);
+    pair.ends().verdict = Some(true);
     pair.plays("DISCONNECT 0x8E");
-    assert_eq!(pair.asked, ["judge 1 SERVER_DISCONNECTED 0x8e"]);
+    assert_eq!(pair.ends().asked, ["judge 1 SERVER_DISCONNECTED 0x8e"]);
     let error = "SERVER_DISCONNECTED 0x8e";
     pair.tells([
         "state waiting",
@@ -140,13 +140,13 @@ fn the_application_may_overrule_the_verdict() {
     ]);
     pair.wait(1_000);
     pair.clear();
-    pair.verdict = None;
+    pair.ends().verdict = None;
     pair.cut();
-    assert_eq!(pair.asked, ["judge 2 CONNECTION_FAILED"]);
+    assert_eq!(pair.ends().asked, ["judge 2 CONNECTION_FAILED"]);
     pair.tells(["state waiting", "attempt 2 in 2000 ms at ws://a CONNECTION_FAILED"]);
     pair.wait(2_000);
     pair.clear();
-    pair.verdict = Some(false);
+    pair.ends().verdict = Some(false);
     pair.cut();
     pair.tells(["state closed", "closed CONNECTION_FAILED"]);
 }
@@ -154,12 +154,13 @@ fn the_application_may_overrule_the_verdict() {
 #[test]
 fn an_end_comes_before_a_verdict() {
     let mut pair = up("");
-    pair.session.ask_verdict(true);
-    pair.session.handle_close(pair.now, None, None);
+    pair.session().ask_verdict(true);
+    let id = pair.session().attempt_id();
+    pair.session().handle_close(pair.now(), id, None, None);
     pair.end();
     pair.tells(["state closing", "state closed", "closed"]);
-    assert!(pair.asked.len() == 1);
-    pair.session.handle_verdict(pair.now, Some(true));
+    assert!(pair.ends().asked.len() == 1);
+    pair.session().handle_verdict(pair.now(), Some(true));
     pair.pump();
     pair.tells([]);
 }
@@ -254,10 +255,12 @@ fn attempts_go_through_the_servers_and_stay_with_one_that_works() {
 #[test]
 fn each_server_gets_its_own_credentials() {
     let mut pair = bare("");
-    let user = |name: &str| Credentials { username: Some(name.into()), password: None };
-    let urls = vec!["ws://a".into(), "ws://b".into()];
-    pair.resolved =
-        Ok(Resolved { urls, credentials: vec![user("for-a"), user("for-b")], dynamic: false });
+    let server = |url: &str, name: &str| Server {
+        url: url.into(),
+        credentials: Credentials { username: Some(name.into()), password: None },
+    };
+    let servers = vec![server("ws://a", "for-a"), server("ws://b", "for-b")];
+    pair.ends().resolved = Ok(Resolved { servers, dynamic: false });
     pair.connect();
     pair.cut();
     let sent = pair.sent();
@@ -318,9 +321,10 @@ fn a_redirect_to_nowhere_is_the_end() {
 // ---------------------------------------------------------------------------------------------- credentials
 
 fn dynamic(pair: &mut Pair, name: &str) {
-    let resolved = pair.resolved.as_mut().unwrap();
+    let ends = &mut *pair.ends();
+    let resolved = ends.resolved.as_mut().unwrap();
     resolved.dynamic = true;
-    resolved.credentials = vec![Credentials { username: Some(name.into()), password: None }];
+    resolved.servers[0].credentials = Credentials { username: Some(name.into()), password: None };
 }
 
 #[test]
@@ -331,7 +335,7 @@ fn credentials_from_a_function_are_asked_for_once_more() {
     pair.clear();
     dynamic(&mut pair, "new");
     pair.plays("CONNACK 0x86");
-    assert_eq!(pair.asked, ["resolve 1 CONNECTION_REFUSED 0x86"]);
+    assert_eq!(pair.ends().asked, ["resolve 1 CONNECTION_REFUSED 0x86"]);
     pair.sends([
         "CLOSE",
         "OPEN ws://a",
@@ -355,7 +359,7 @@ fn credentials_are_asked_for_again_after_each_success() {
         pair.plays("CONNACK 0x87");
         pair.tells(["state waiting", "attempt 1 in 0 ms at ws://a CONNECTION_REFUSED 0x87"]);
         pair.wait(0);
-        assert_eq!(pair.asked, ["resolve 1 CONNECTION_REFUSED 0x87"]);
+        assert_eq!(pair.ends().asked, ["resolve 1 CONNECTION_REFUSED 0x87"]);
         pair.plays("CONNACK");
         pair.wait(3_000);
     }
@@ -383,12 +387,12 @@ fn fixed_credentials_that_are_bad_are_final() {
 fn a_password_without_a_username_is_no_3_1_1() {
     let password = Credentials { username: None, password: Some(b"secret".into()) };
     let mut pair = bare("");
-    pair.resolved.as_mut().unwrap().credentials = vec![password.clone()];
+    pair.credentials(password.clone());
     pair.connect();
     pair.sends(["OPEN ws://a", "CONNECT '' clean 60s password='secret' SessionExpiryInterval=300"]);
 
     let mut pair = bare("protocolVersion=4");
-    pair.resolved.as_mut().unwrap().credentials = vec![password];
+    pair.credentials(password);
     pair.connect();
     pair.sends(["OPEN ws://a", "CLOSE"]);
     pair.tells(["state connecting", "state idle", "connect failed NOT_SUPPORTED"]);
@@ -404,10 +408,10 @@ fn credentials_that_no_connect_can_hold_are_refused() {
         (Some("user"), Some(&*long), "password"),
     ] {
         for mut pair in [bare("protocolVersion=5"), bare("protocolVersion=4")] {
-            pair.resolved.as_mut().unwrap().credentials = vec![Credentials {
+            pair.credentials(Credentials {
                 username: username.map(Into::into),
                 password: password.map(Into::into),
-            }];
+            });
             pair.connect();
             pair.sends([]);
             pair.tells([
@@ -419,16 +423,17 @@ fn credentials_that_no_connect_can_hold_are_refused() {
     }
     // It is no use to try again with them.
     let mut pair = up("");
-    pair.resolved.as_mut().unwrap().credentials =
-        vec![Credentials { username: Some(long.as_str().into()), password: None }];
+    pair.credentials(Credentials { username: Some(long.as_str().into()), password: None });
     pair.cut();
     pair.wait(1_000);
-    assert_eq!(pair.session.state(), State::Closed);
+    assert_eq!(pair.session().state(), State::Closed);
 
     let longest = &long[1..];
     let mut pair = bare("");
-    pair.resolved.as_mut().unwrap().credentials =
-        vec![Credentials { username: Some(longest.into()), password: Some(longest.into()) }];
+    pair.credentials(Credentials {
+        username: Some(longest.into()),
+        password: Some(longest.into()),
+    });
     pair.connect();
     assert!(pair.sent()[1].starts_with("CONNECT"));
 }

@@ -49,8 +49,9 @@ fn a_packet_that_memory_is_too_small_for_ends_the_connection() {
         let (first, second) = packet.split_at(100_000);
         pair.receives(first);
         pair.quiet();
+        let second = second.to_vec();
         LARGEST.set(150_000);
-        pair.receives(second);
+        pair.receives_owned(second);
         LARGEST.set(usize::MAX);
         if version == 5 {
             pair.sends(["DISCONNECT 0x95", "CLOSE"]);

@@ -6,7 +6,7 @@ use wasmqtt::session::Event;
 
 /// The packets that the application was told of.
 fn traced(pair: &mut Pair) -> Vec<String> {
-    pair.told.retain(|told| matches!(told, Told::Event(Event::Packet(_))));
+    pair.ends().told.retain(|told| matches!(told, Told::Event(Event::Packet(_))));
     pair.tell()
 }
 
@@ -21,7 +21,7 @@ fn nobody_listens_nothing_is_told() {
 #[test]
 fn every_packet_is_told_both_ways() {
     let mut pair = bare("authentication.method=m keepalive=10");
-    pair.session.tap(true);
+    pair.session().tap(true);
     pair.connect();
     pair.authenticate(Ok(None));
     pair.plays("AUTH 0x18 AuthenticationMethod=m");
@@ -91,13 +91,13 @@ fn every_packet_is_told_both_ways() {
     let all = traced(&mut pair);
     assert_eq!(all[0], "in disconnect 3 bytes 0x8b");
     assert_eq!(all.last().unwrap(), "out disconnect 9 bytes 0x00");
-    pair.session.tap(false);
+    pair.session().tap(false);
 }
 
 #[test]
 fn what_is_sent_again_and_large_packets_are_told_too() {
     let mut pair = up("");
-    pair.session.tap(true);
+    pair.session().tap(true);
     let payload = "x".repeat(200);
     pair.publish(&format!("q1 a '{payload}'"));
     pair.plays(&format!("PUBLISH q0 a '{payload}'"));
@@ -110,7 +110,7 @@ fn what_is_sent_again_and_large_packets_are_told_too() {
 #[test]
 fn the_fallback_is_told() {
     let mut pair = bare("");
-    pair.session.tap(true);
+    pair.session().tap(true);
     pair.connect();
     pair.receives(&[0x20, 2, 0, 1]);
     let told = traced(&mut pair);

@@ -260,7 +260,7 @@ fn a_second_connack() {
     let mut pair = bare("");
     pair.connect();
     pair.plays("CONNACK; CONNACK");
-    assert_eq!(pair.session.stats().connections, 1);
+    assert_eq!(pair.session().stats().connections, 1);
     assert_eq!(pair.sent().pop().unwrap(), "CLOSE");
 }
 
@@ -365,7 +365,7 @@ fn problem_information_that_was_not_asked_for() {
 #[test]
 fn a_frame_that_is_not_binary() {
     for (number, mut pair) in [5, 4].into_iter().zip(both("")) {
-        pair.session.handle_text(pair.now);
+        pair.session().handle_text(pair.now());
         pair.pump();
         ends(&mut pair, number, 0x82, "text");
     }
@@ -390,7 +390,7 @@ fn after_a_violation_nothing_more_is_read_or_sent() {
         assert_eq!(told[..2], ["message q2 a 'good'", "error PROTOCOL_ERROR 0x81"]);
         assert!(!told.contains(&format!("published {token}")), "{told:?}");
         pair.receives(&[0xD0, 0]);
-        pair.session.handle_input(pair.now, [0xD0, 0][..].into());
+        pair.session().handle_input(pair.now(), [0xD0, 0][..].into());
         pair.pump();
         pair.quiet();
     }
@@ -450,6 +450,6 @@ fn whatever_comes_the_session_survives() {
         );
         pair.end();
         pair.wait(3_000);
-        assert_eq!(pair.session.state(), wasmqtt::session::State::Closed);
+        assert_eq!(pair.session().state(), wasmqtt::session::State::Closed);
     }
 }

@@ -13,7 +13,7 @@ fn packets(pair: &mut Pair) -> Vec<Vec<u8>> {
         Arrival::Packet(_, bytes) => Some(bytes),
         _ => None,
     };
-    std::mem::take(&mut pair.arrivals).into_iter().filter_map(packet).collect()
+    std::mem::take(&mut pair.ends().arrivals).into_iter().filter_map(packet).collect()
 }
 
 fn field(bytes: &[u8]) -> Vec<u8> {
@@ -90,11 +90,11 @@ fn every_connect() {
                         }
                         let mut pair =
                             Pair::new(&format!("protocolVersion={version} clientId='{id}' {bare}"));
-                        pair.session.set_will(will.clone()).unwrap();
-                        pair.resolved.as_mut().unwrap().credentials = vec![Credentials {
+                        pair.session().set_will(will.clone()).unwrap();
+                        pair.credentials(Credentials {
                             username: username.map(Into::into),
                             password: password.map(Into::into),
-                        }];
+                        });
                         pair.connect();
                         assert_eq!(
                             packets(&mut pair),

@@ -1,6 +1,6 @@
 //! The real [`Session`] against a server that the test plays: both ends in memory, in virtual time.
 //!
-//! A [`Pair`] does for the session what the link does, in the same order. The test plays packets ([`Pair::plays`]) and
+//! A [`Pair`] runs the session on the driver that the product runs on; both ends of it are [`Ends`]. The test plays packets ([`Pair::plays`]) and
 //! looks at what the server got ([`Pair::sends`]) and what the application was told ([`Pair::tells`]), all as text
 //! (see [`notation`]). Nothing needs to be looked at in between: both logs keep until they are asked for.
 
@@ -10,19 +10,17 @@
 pub mod notation;
 pub mod telling;
 
-use std::collections::HashMap;
+use std::cell::{RefCell, RefMut};
+use std::collections::{HashMap, VecDeque};
 use std::fmt::Write;
 use std::rc::Rc;
 
 use notation::{unquoted, words};
 use telling::{show_error, show_told};
 use wasmqtt::codec::*;
-use wasmqtt::options::{Draft, DraftKind, Options, Value};
+use wasmqtt::driver::{Driver, Host, Opened, Unreadable};
+use wasmqtt::options::{Draft, DraftKind, InvalidArgument, Options, Value};
 use wasmqtt::session::*;
-
-/// As in the link: bytes of a chunk that are in memory at once, and at its beginning where it is longer.
-const WINDOW: usize = 32 * 1024;
-const HEAD: usize = 4 * 1024;
 
 /// What reaches the server.
 #[derive(Clone, Debug)]
@@ -49,21 +47,31 @@ pub struct Delivered {
     pub routes: Rc<[Handle]>,
     pub identifiers: Rc<[u32]>,
     pub properties: PropertiesBuf,
-    pub sequence: u32,
+    pub sequence: Option<Sequence>,
 }
 
 type Slot = (Rc<str>, Rc<[Handle]>, Rc<[u32]>);
 
-/// A question that the application has not answered, and the generation it belongs to.
+/// A question that the application has not answered, and the attempt it belongs to.
 #[derive(Clone, Debug)]
 enum Question {
-    Resolve(u32),
-    Open(u32),
-    Authenticate(u32),
+    Resolve(AttemptId),
+    Open(AttemptId),
+    Authenticate(AttemptId),
 }
 
+/// The session on its driver.
 pub struct Pair {
-    pub session: Session,
+    pub driver: Driver<Stage>,
+    topics: HashMap<String, u32>,
+    token: u32,
+}
+
+/// The host of the session: the server, the network, the clock and the application.
+pub struct Stage(RefCell<Ends>);
+
+/// What both ends have seen, and what they will say.
+pub struct Ends {
     pub now: Instant,
     /// What the application answers when it is asked for URLs and credentials.
     pub resolved: Result<Resolved, ()>,
@@ -73,21 +81,26 @@ pub struct Pair {
     pub by_hand: bool,
     /// Every QoS 1 or 2 message is held by the application.
     pub holds: bool,
-    /// What the application was asked: `resolve 1`, `authenticate 'challenge'`, `judge 1 CONNECTION_LOST`.
+    /// What the application was asked: `resolve 1`, `authenticate 'challenge'`,
+    /// `judge 1 CONNECTION_LOST`.
     pub asked: Vec<String>,
     pub arrivals: Vec<Arrival>,
     pub told: Vec<Told>,
     questions: Vec<Question>,
-    socket: Option<Server>,
+    /// Those that are answered as soon as the session rests.
+    prompt: VecDeque<Question>,
+    socket: Option<Socket>,
     slots: HashMap<u32, Slot>,
-    /// Input that waits until the application has heard of the connection.
-    rest: Option<Vec<u8>>,
-    topics: HashMap<String, u32>,
-    token: Token,
+    chunk: Vec<u8>,
+    gathered: Gathered,
+    /// Input waits until the application has heard of the connection.
+    waits: bool,
+    armed: Option<Instant>,
 }
 
 /// The server's end of a socket.
-struct Server {
+struct Socket {
+    id: AttemptId,
     open: bool,
     version: Version,
     decoder: Decoder,
@@ -139,14 +152,9 @@ impl Pair {
     }
 
     pub fn with(options: Options) -> Self {
-        Self {
-            session: Session::new(options, 7).unwrap(),
+        let ends = Ends {
             now: Instant(1_000_000_000),
-            resolved: Ok(Resolved {
-                urls: vec!["ws://a".into()],
-                credentials: vec![Credentials::default()],
-                dynamic: false,
-            }),
+            resolved: Ok(servers(&["ws://a"])),
             verdict: None,
             by_hand: false,
             holds: false,
@@ -154,12 +162,55 @@ impl Pair {
             arrivals: Vec::new(),
             told: Vec::new(),
             questions: Vec::new(),
+            prompt: VecDeque::new(),
             socket: None,
             slots: HashMap::new(),
-            rest: None,
-            topics: HashMap::new(),
-            token: 0,
+            chunk: Vec::new(),
+            gathered: Gathered::default(),
+            waits: false,
+            armed: None,
+        };
+        let session = Session::new(options, 7).unwrap();
+        let driver = Driver::new(Stage(RefCell::new(ends)), session);
+        Self { driver, topics: HashMap::new(), token: 0 }
+    }
+
+    pub fn session(&self) -> RefMut<'_, Session> {
+        self.driver.session()
+    }
+
+    pub fn ends(&self) -> RefMut<'_, Ends> {
+        self.driver.host().0.borrow_mut()
+    }
+
+    /// The bytes of the packet in this place of what reached the server.
+    pub fn packet(&self, at: usize) -> Vec<u8> {
+        match &self.ends().arrivals[at] {
+            Arrival::Packet(_, bytes) => bytes.clone(),
+            other => panic!("{other:?} is no packet"),
         }
+    }
+
+    /// The message that the application was told of first.
+    pub fn message(&self) -> Delivered {
+        match &self.ends().told[0] {
+            Told::Message(message) => message.clone(),
+            other => panic!("{other:?} is no message"),
+        }
+    }
+
+    /// The version that the server speaks.
+    pub fn version(&self) -> Version {
+        self.ends().socket.as_ref().expect("a socket").version
+    }
+
+    /// The credentials for the first server.
+    pub fn credentials(&mut self, credentials: Credentials) {
+        self.ends().resolved.as_mut().unwrap().servers[0].credentials = credentials;
+    }
+
+    pub fn now(&self) -> Instant {
+        self.ends().now
     }
 
     /// One that is connected, with nothing in the logs.
@@ -171,24 +222,20 @@ impl Pair {
         let mut pair = Self::new(text);
         pair.connect();
         pair.plays(connack);
-        assert_eq!(pair.session.state(), State::Connected);
+        assert_eq!(pair.session().state(), State::Connected);
         pair.clear();
         pair
     }
 
     /// The same, with an application that holds every message.
-    pub fn holding(mut self) -> Self {
-        self.holds = true;
+    pub fn holding(self) -> Self {
+        self.ends().holds = true;
         self
     }
 
     /// Other servers, without credentials.
     pub fn servers(&mut self, urls: &[&str]) {
-        self.resolved = Ok(Resolved {
-            urls: urls.iter().map(|&url| url.into()).collect(),
-            credentials: vec![Credentials::default(); urls.len()],
-            dynamic: false,
-        });
+        self.ends().resolved = Ok(servers(urls));
     }
 
     // ------------------------------------------------------------------------------------ the server's side
@@ -201,19 +248,20 @@ impl Pair {
     }
 
     pub fn bytes_of(&self, packets: &str) -> Vec<u8> {
-        let version = self.socket.as_ref().expect("a socket").version;
+        let version = self.version();
         packets.split("; ").flat_map(|packet| notation::read(version, packet)).collect()
     }
 
     /// One chunk of bytes.
     pub fn receives(&mut self, chunk: &[u8]) {
-        if self.socket.is_none() {
+        self.receives_owned(chunk.to_vec());
+    }
+
+    pub fn receives_owned(&mut self, chunk: Vec<u8>) {
+        if self.ends().socket.is_none() {
             return;
         }
-        if let Some(rest) = &mut self.rest {
-            return rest.extend(chunk);
-        }
-        self.consume(chunk);
+        self.driver.received(chunk);
         self.pump();
         self.resume();
     }
@@ -224,9 +272,9 @@ impl Pair {
     }
 
     pub fn closed(&mut self, code: Option<u16>) {
-        self.socket = None;
-        self.rest = None;
-        self.session.handle_close(self.now, code, None);
+        let socket = self.ends().drop_socket();
+        let id = socket.map_or(self.session().attempt_id(), |socket| socket.id);
+        self.driver.closed(id, code, None);
         self.pump();
     }
 
@@ -241,8 +289,9 @@ impl Pair {
         self.wait_for(State::Connecting);
         self.clear();
         self.plays(connack);
-        assert_eq!(self.session.state(), State::Connected);
-        self.told
+        assert_eq!(self.session().state(), State::Connected);
+        self.ends()
+            .told
             .retain(|told| !matches!(told, Told::Event(Event::State(_) | Event::Connected(_))));
     }
 
@@ -253,14 +302,14 @@ impl Pair {
     }
 
     pub fn sent(&mut self) -> Vec<String> {
-        let arrivals = std::mem::take(&mut self.arrivals);
+        let arrivals = std::mem::take(&mut self.ends().arrivals);
         arrivals.iter().map(show_arrival).collect()
     }
 
     // ------------------------------------------------------------------------------------ the application's side
 
     pub fn connect(&mut self) {
-        self.session.connect();
+        self.session().connect();
         self.pump();
     }
 
@@ -296,13 +345,14 @@ impl Pair {
         let number = match self.topics.get(topic) {
             Some(&number) => number,
             None => {
-                let number = self.session.topic(topic).map_err(Box::<Error>::from)?;
+                let number = self.session().topic(topic).map_err(Box::<Error>::from)?;
                 self.topics.insert(topic.to_owned(), number);
                 number
             }
         };
         let token = self.next_token();
-        let result = self.session.publish(self.now, number, payload, qos, retain, draft, token);
+        let result =
+            self.session().publish(self.now(), number, payload, qos, retain, draft, Some(token));
         self.pump();
         result.map(|_| token)
     }
@@ -318,15 +368,16 @@ impl Pair {
         let draft = draft(DraftKind::Subscribe, &properties.join(" "));
         let filters: Vec<_> = filters.into_iter().map(filter).collect();
         let token = self.next_token();
-        let result = self.session.subscribe(token, token, &filters, draft);
+        let result = self.session().subscribe(Some(token), Handle(token.get()), &filters, draft);
         self.pump();
         result.map(|_| token)
     }
 
     /// Ends one Subscription.
-    pub fn leave(&mut self, handle: Handle) -> Token {
+    pub fn leave(&mut self, subscription: Token) -> Token {
         let token = self.next_token();
-        self.session.leave(token, handle, Draft::default()).unwrap();
+        let handle = Handle(subscription.get());
+        self.session().leave(Some(token), handle, Draft::default()).unwrap();
         self.pump();
         token
     }
@@ -341,31 +392,31 @@ impl Pair {
         let draft = draft(DraftKind::Unsubscribe, &properties.join(" "));
         let filters: Vec<Rc<str>> = filters.into_iter().map(Into::into).collect();
         let token = self.next_token();
-        let result = self.session.unsubscribe(token, &filters, draft);
+        let result = self.session().unsubscribe(Some(token), &filters, draft);
         self.pump();
         result.map(|_| token)
     }
 
     pub fn drain(&mut self) -> Token {
         let token = self.next_token();
-        self.session.drain(self.now, token).unwrap();
+        self.session().drain(self.now(), token).unwrap();
         self.pump();
         token
     }
 
     pub fn cancel(&mut self, token: Token) {
-        self.session.cancel(self.now, token);
+        self.session().cancel(self.now(), token);
         self.pump();
     }
 
     pub fn reconnect(&mut self) {
-        self.session.reconnect(self.now);
+        self.session().reconnect(self.now());
         self.pump();
     }
 
     pub fn reauthenticate(&mut self) -> Token {
         let token = self.next_token();
-        self.session.reauthenticate(token).unwrap();
+        self.session().reauthenticate(Some(token)).unwrap();
         self.pump();
         token
     }
@@ -380,29 +431,27 @@ impl Pair {
         timeout_ms: u64,
         reason: u8,
         properties: &str,
-    ) -> Result<(), Box<Error>> {
+    ) -> Result<(), InvalidArgument> {
         let draft = draft(DraftKind::Disconnect, properties);
-        let result = self.session.end(self.now, timeout_ms, false, ReasonCode(reason), draft);
+        let result = self.session().end(self.now(), timeout_ms, false, ReasonCode(reason), draft);
         self.pump();
         result
     }
 
     pub fn force(&mut self) {
         let draft = Draft::default();
-        self.session.end(self.now, 3_000, true, ReasonCode::SUCCESS, draft).unwrap();
+        self.session().end(self.now(), 3_000, true, ReasonCode::SUCCESS, draft).unwrap();
         self.pump();
     }
 
     /// Acknowledges the message whose payload this is, out of those that were told since the application was last asked.
     pub fn acknowledge(&mut self, payload: &str, reason: u8) {
         let of_payload = |told: &Told| match told {
-            Told::Message(message) if message.payload == payload.as_bytes() => {
-                Some(message.sequence)
-            }
+            Told::Message(message) if message.payload == payload.as_bytes() => message.sequence,
             _ => None,
         };
-        let sequence = self.told.iter().find_map(of_payload).expect(payload);
-        self.session.acknowledge(sequence, ReasonCode(reason)).unwrap();
+        let sequence = self.ends().told.iter().find_map(of_payload).expect(payload);
+        self.session().acknowledge(sequence, ReasonCode(reason)).unwrap();
         self.pump();
     }
 
@@ -413,7 +462,7 @@ impl Pair {
     }
 
     pub fn tell(&mut self) -> Vec<String> {
-        let told = std::mem::take(&mut self.told);
+        let told = std::mem::take(&mut self.ends().told);
         told.iter().map(show_told).collect()
     }
 
@@ -432,14 +481,15 @@ impl Pair {
     }
 
     pub fn clear(&mut self) {
-        self.arrivals.clear();
-        self.told.clear();
-        self.asked.clear();
+        let ends = &mut *self.ends();
+        ends.arrivals.clear();
+        ends.told.clear();
+        ends.asked.clear();
     }
 
     /// The last [`Event::Connected`] in the log.
     pub fn info(&self) -> ConnectInfo {
-        let info = self.told.iter().rev().find_map(|told| match told {
+        let info = self.ends().told.iter().rev().find_map(|told| match told {
             Told::Event(Event::Connected(info)) => Some((**info).clone()),
             _ => None,
         });
@@ -460,7 +510,7 @@ impl Pair {
             ) => Some((**error).clone()),
             _ => None,
         };
-        self.told.iter().filter_map(error).collect()
+        self.ends().told.iter().filter_map(error).collect()
     }
 
     /// The application answers what it was asked, if it is still of interest.
@@ -477,10 +527,8 @@ impl Pair {
     pub fn authenticate(&mut self, data: Result<Option<&str>, ()>) {
         let data = data.map(|data| data.map(|data| data.as_bytes().to_vec()));
         let question = self.question(|question| matches!(question, Question::Authenticate(_)));
-        let Question::Authenticate(generation) = question else { unreachable!() };
-        if generation == self.session.generation() {
-            self.session.handle_auth(self.now, data);
-        }
+        let Question::Authenticate(id) = question else { unreachable!() };
+        self.driver.authenticated(id, data);
         self.pump();
     }
 
@@ -488,126 +536,308 @@ impl Pair {
 
     /// Time goes by, and every timer is in time.
     pub fn wait(&mut self, ms: u64) {
-        let until = self.now.after_ms(ms);
-        while let Some(next) = self.session.poll_timeout().filter(|next| *next <= until) {
-            self.now = self.now.max(next);
-            self.session.handle_timeout(self.now);
-            self.pump();
+        let until = self.now().after_ms(ms);
+        loop {
+            let next = self.session().poll_timeout().filter(|next| *next <= until);
+            let Some(next) = next else { break };
+            self.fire(next);
         }
-        self.now = until;
+        self.ends().now = until;
     }
 
     /// Until the session is in this state.
     pub fn wait_for(&mut self, state: State) {
-        while self.session.state() != state {
-            self.now = self.now.max(self.session.poll_timeout().expect("a timer"));
-            self.session.handle_timeout(self.now);
-            self.pump();
+        while self.session().state() != state {
+            let next = self.session().poll_timeout().expect("a timer");
+            self.fire(next);
         }
     }
 
     /// Time goes by, and the timer fires only at its end.
     pub fn sleep(&mut self, ms: u64) {
-        self.now = self.now.after_ms(ms);
-        if self.session.poll_timeout().is_some_and(|next| next <= self.now) {
-            self.session.handle_timeout(self.now);
+        let now = self.now().after_ms(ms);
+        self.ends().now = now;
+        if self.session().poll_timeout().is_some_and(|next| next <= now) {
+            self.driver.timeout();
         }
         self.pump();
     }
 
-    // ------------------------------------------------------------------------------------ what the link does
+    /// Time goes by, and no timer fires.
+    pub fn sleep_unnoticed(&mut self, ms: u64) {
+        let now = self.now().after_ms(ms);
+        self.ends().now = now;
+    }
 
-    /// Does all that the session asks for, in the link's order.
+    fn fire(&mut self, next: Instant) {
+        let now = self.now().max(next);
+        self.ends().now = now;
+        self.driver.timeout();
+        self.pump();
+    }
+
+    // ------------------------------------------------------------------------------------ the loop
+
+    /// Does all that the session asks for, and answers its questions.
     pub fn pump(&mut self) {
         loop {
-            self.transmit();
-            self.deliver(&[]);
-            match self.session.poll_command() {
-                Some(command) => self.execute(command),
-                None if self.session.pending_output() == 0 => break,
-                None => {}
-            }
+            self.driver.pump();
+            let question = self.ends().prompt.pop_front();
+            let Some(question) = question else { break };
+            self.answer(question);
         }
-    }
-
-    fn transmit(&mut self) {
-        while let Some(frame) = self.session.poll_transmit(self.now) {
-            let Some(server) = &mut self.socket else { continue };
-            assert!(server.open, "nothing is sent before the socket is open");
-            let mut at = 0;
-            loop {
-                let start = at;
-                match server.decoder.step(frame, &mut at, 0).unwrap() {
-                    Step::Packet { first, start: body, len } => {
-                        if first == first::CONNECT {
-                            server.version =
-                                if frame[body + 6] == 4 { Version::V4 } else { Version::V5 };
-                        }
-                        let packet =
-                            Arrival::Packet(server.version, frame[start..body + len].to_vec());
-                        self.arrivals.push(packet);
-                    }
-                    Step::More => break,
-                    Step::Split { .. } | Step::Wait { .. } => panic!("a frame ends with a packet"),
-                }
-            }
-            assert_eq!(server.decoder.buffered(), 0, "a frame ends with a packet");
-        }
-    }
-
-    fn consume(&mut self, chunk: &[u8]) {
-        let mut offset = 0;
-        let mut room = if chunk.len() <= WINDOW { WINDOW } else { HEAD };
-        loop {
-            let loaded = room.min(chunk.len() - offset);
-            let input = Input {
-                bytes: &chunk[offset..offset + loaded],
-                offset,
-                beyond: chunk.len() - offset - loaded,
-            };
-            let used = self.session.handle_input(self.now, input);
-            offset += used;
-            self.deliver(chunk);
-            if self.session.is_paused() {
-                self.rest = Some(chunk[offset..].to_vec());
-                return;
-            }
-            if offset >= chunk.len() {
-                return;
-            }
-            room = if used > loaded { HEAD } else { WINDOW };
-        }
+        let (next, armed) = (self.session().poll_timeout(), self.ends().armed);
+        let in_time = |next| armed.is_some_and(|armed| armed <= next);
+        assert!(next.is_none_or(in_time), "the timer is set to {armed:?}, {next:?} is needed");
     }
 
     /// The application has heard of the connection.
     pub fn resume(&mut self) {
-        if let Some(rest) = self.rest.take().filter(|rest| !rest.is_empty()) {
-            self.consume(&rest);
+        if std::mem::take(&mut self.ends().waits) {
+            self.driver.resume();
             self.pump();
         }
     }
 
-    fn deliver(&mut self, chunk: &[u8]) {
-        let mut some = false;
-        while let Some(event) = self.session.poll_event() {
-            some = true;
-            let told = match event {
-                Event::Slot { slot, topic, routes, identifiers } => {
-                    self.slots.insert(slot, (topic, routes, identifiers));
-                    continue;
+    fn answer(&mut self, question: Question) {
+        match question {
+            Question::Resolve(id) => {
+                let resolved = self.ends().resolved.clone();
+                self.driver.resolved(id, resolved);
+            }
+            Question::Open(id) => {
+                if let Some(socket) = &mut self.ends().socket {
+                    socket.open = true;
                 }
-                Event::Message(message) => Told::Message(self.message(message, chunk)),
-                event => Told::Event(event),
-            };
-            self.told.push(told);
+                self.driver.opened(id, Opened::Now);
+            }
+            Question::Authenticate(_) => unreachable!("authenticate() answers"),
         }
-        if some {
-            self.session.delivered();
+        self.pump();
+    }
+
+    /// The first question of this kind.
+    fn question(&mut self, which: impl Fn(&Question) -> bool) -> Question {
+        let questions = &mut self.ends().questions;
+        let at = questions.iter().position(which).expect("a question");
+        questions.remove(at)
+    }
+
+    fn next_token(&mut self) -> Token {
+        self.token += 1;
+        Token::new(self.token).unwrap()
+    }
+}
+
+/// The token with a number that the test chose.
+pub fn token(number: u32) -> Token {
+    Token::new(number).unwrap()
+}
+
+fn servers(urls: &[&str]) -> Resolved {
+    let server = |url: &&str| Server { url: (*url).into(), credentials: Credentials::default() };
+    Resolved { servers: urls.iter().map(server).collect(), dynamic: false }
+}
+
+/// A packet that comes in pieces, put together outside the session.
+#[derive(Clone, Default, Debug)]
+pub struct Gathered {
+    bytes: Vec<u8>,
+    wanted: usize,
+}
+
+impl Gathered {
+    /// The first piece; `missing` bytes follow.
+    pub fn begin(piece: &[u8], missing: usize) -> Self {
+        Self { bytes: piece.to_vec(), wanted: piece.len() + missing }
+    }
+
+    /// The packet, once it is whole. What the chunk has beyond it is kept for [`Gathered::rest`].
+    pub fn add(&mut self, chunk: &[u8]) -> Result<Option<Vec<u8>>, Unreadable> {
+        self.bytes.try_reserve(chunk.len()).map_err(|_| Unreadable::NoMemory)?;
+        self.bytes.extend_from_slice(chunk);
+        if self.bytes.len() < self.wanted {
+            return Ok(None);
+        }
+        let rest = self.bytes.split_off(self.wanted);
+        Ok(Some(std::mem::replace(&mut self.bytes, rest)))
+    }
+
+    /// What the chunk has beyond the packet.
+    pub fn rest(&mut self) -> Vec<u8> {
+        std::mem::take(&mut self.bytes)
+    }
+}
+
+impl Host for Stage {
+    type Chunk = Vec<u8>;
+
+    fn now(&self) -> Instant {
+        self.0.borrow().now
+    }
+
+    fn read(&self, chunk: &Vec<u8>, window: &mut [u8]) -> Result<usize, Unreadable> {
+        Ok(self.0.borrow_mut().show(chunk.clone(), window))
+    }
+
+    fn copy(&self, offset: usize, window: &mut [u8]) {
+        window.copy_from_slice(&self.0.borrow().chunk[offset..][..window.len()]);
+    }
+
+    fn keep(&self, offset: usize, missing: usize) {
+        let ends = &mut *self.0.borrow_mut();
+        ends.gathered = Gathered::begin(&ends.chunk[offset..], missing);
+    }
+
+    fn gather(&self, chunk: &Vec<u8>, window: &mut [u8]) -> Result<Option<usize>, Unreadable> {
+        let ends = &mut *self.0.borrow_mut();
+        let packet = ends.gathered.add(chunk)?;
+        Ok(packet.map(|packet| ends.show(packet, window)))
+    }
+
+    fn rest(&self, window: &mut [u8]) -> usize {
+        let ends = &mut *self.0.borrow_mut();
+        let rest = ends.gathered.rest();
+        ends.show(rest, window)
+    }
+
+    fn collect(&self, session: &mut Session) -> bool {
+        let mut some = false;
+        while let Some(event) = session.poll_event() {
+            some = true;
+            self.0.borrow_mut().tell(event, session);
+        }
+        some
+    }
+
+    fn deliver(&self, _: &Driver<Self>) {}
+
+    fn write(&self, frame: &[u8]) -> Result<(), ()> {
+        self.0.borrow_mut().transmit(frame);
+        Ok(())
+    }
+
+    fn flush(&self) -> Result<(), ()> {
+        Ok(())
+    }
+
+    /// Tests say by hand how full the transport is.
+    fn buffered(&self) -> Option<usize> {
+        None
+    }
+
+    fn resolve(&self, id: AttemptId, attempt: u32, error: Option<Box<Error>>) {
+        let ends = &mut *self.0.borrow_mut();
+        let error = error.map_or(String::new(), |error| format!(" {}", show_error(&error)));
+        ends.asked.push(format!("resolve {attempt}{error}"));
+        ends.ask(Question::Resolve(id));
+    }
+
+    fn open(&self, id: AttemptId, url: &str) -> Opened {
+        let ends = &mut *self.0.borrow_mut();
+        ends.arrivals.push(Arrival::Opened(url.into()));
+        let (version, limit) = (Version::V5, u32::MAX);
+        ends.waits = false;
+        ends.socket =
+            Some(Socket { id, open: false, version, decoder: Decoder::new(version, limit) });
+        ends.ask(Question::Open(id));
+        Opened::Later
+    }
+
+    fn close(&self, force: bool) {
+        let ends = &mut *self.0.borrow_mut();
+        if ends.drop_socket().is_some() {
+            ends.arrivals.push(Arrival::Closed { force });
         }
     }
 
-    fn message(&mut self, message: Message, chunk: &[u8]) -> Delivered {
-        let bytes = if message.assembled { self.session.assembled() } else { chunk };
+    fn authenticate(&self, id: AttemptId, challenge: Challenge) {
+        let ends = &mut *self.0.borrow_mut();
+        let mut asked = String::from(if challenge.reauthentication {
+            "reauthenticate"
+        } else {
+            "authenticate"
+        });
+        asked.push_str(if challenge.first { " first" } else { "" });
+        if let Some(data) = &challenge.data {
+            write!(asked, " '{}'", String::from_utf8_lossy(data)).unwrap();
+        }
+        ends.asked.push(asked);
+        ends.questions.push(Question::Authenticate(id));
+    }
+
+    fn judge(&self, error: Box<Error>, attempt: u32) -> Option<bool> {
+        let ends = &mut *self.0.borrow_mut();
+        ends.asked.push(format!("judge {attempt} {}", show_error(&error)));
+        ends.verdict
+    }
+
+    fn timer(&self, at: Option<Instant>) {
+        self.0.borrow_mut().armed = at;
+    }
+
+    fn later(&self) {
+        self.0.borrow_mut().waits = true;
+    }
+
+    fn wake(&self) {}
+}
+
+impl Ends {
+    /// Makes bytes the current chunk.
+    fn show(&mut self, chunk: Vec<u8>, window: &mut [u8]) -> usize {
+        if let Some(window) = window.get_mut(..chunk.len()) {
+            window.copy_from_slice(&chunk);
+        }
+        self.chunk = chunk;
+        self.chunk.len()
+    }
+
+    fn drop_socket(&mut self) -> Option<Socket> {
+        self.waits = false;
+        self.socket.take()
+    }
+
+    fn ask(&mut self, question: Question) {
+        if self.by_hand { self.questions.push(question) } else { self.prompt.push_back(question) }
+    }
+
+    fn transmit(&mut self, frame: &[u8]) {
+        let Some(server) = &mut self.socket else { return };
+        assert!(server.open, "nothing is sent before the socket is open");
+        let mut at = 0;
+        loop {
+            let start = at;
+            match server.decoder.step(frame, &mut at, 0).unwrap() {
+                Step::Packet { first, start: body, len } => {
+                    if first == first::CONNECT {
+                        server.version =
+                            if frame[body + 6] == 4 { Version::V4 } else { Version::V5 };
+                    }
+                    let packet = frame[start..body + len].to_vec();
+                    self.arrivals.push(Arrival::Packet(server.version, packet));
+                }
+                Step::More => break,
+                Step::Split { .. } | Step::Wait { .. } => panic!("a frame ends with a packet"),
+            }
+        }
+        assert_eq!(server.decoder.buffered(), 0, "a frame ends with a packet");
+    }
+
+    fn tell(&mut self, event: Event, session: &mut Session) {
+        let told = match event {
+            Event::Slot { slot, topic, routes, identifiers } => {
+                self.slots.insert(slot, (topic, routes, identifiers));
+                return;
+            }
+            Event::Message(message) => Told::Message(self.message(message, session)),
+            event => Told::Event(event),
+        };
+        self.told.push(told);
+    }
+
+    fn message(&mut self, message: Message, session: &mut Session) -> Delivered {
+        let bytes = if message.assembled { session.assembled() } else { &self.chunk };
         let span = |span: Span| &bytes[span.start as usize..][..span.len as usize];
         let (topic, routes, identifiers) = self.slots[&message.slot].clone();
         let delivered = Delivered {
@@ -623,82 +853,10 @@ impl Pair {
                 .into(),
             sequence: message.sequence,
         };
-        if self.holds && message.qos != QoS::AtMostOnce {
-            self.session.hold(message.sequence);
+        if let Some(sequence) = message.sequence.filter(|_| self.holds) {
+            session.hold(sequence);
         }
         delivered
-    }
-
-    fn execute(&mut self, command: Command) {
-        let generation = self.session.generation();
-        match command {
-            Command::Resolve { attempt, error } => {
-                let error = error.map_or(String::new(), |error| format!(" {}", show_error(&error)));
-                self.asked.push(format!("resolve {attempt}{error}"));
-                self.ask(Question::Resolve(generation));
-            }
-            Command::Open { url } => {
-                self.arrivals.push(Arrival::Opened(url));
-                let (version, limit) = (Version::V5, u32::MAX);
-                self.rest = None;
-                self.socket =
-                    Some(Server { open: false, version, decoder: Decoder::new(version, limit) });
-                self.ask(Question::Open(generation));
-            }
-            Command::Close { force } => {
-                self.rest = None;
-                if self.socket.take().is_some() {
-                    self.arrivals.push(Arrival::Closed { force });
-                }
-            }
-            Command::Authenticate(challenge) => {
-                let mut asked = String::from(if challenge.reauthentication {
-                    "reauthenticate"
-                } else {
-                    "authenticate"
-                });
-                asked.push_str(if challenge.first { " first" } else { "" });
-                if let Some(data) = &challenge.data {
-                    write!(asked, " '{}'", String::from_utf8_lossy(data)).unwrap();
-                }
-                self.asked.push(asked);
-                self.questions.push(Question::Authenticate(generation));
-            }
-            Command::Judge { error, attempt } => {
-                self.asked.push(format!("judge {attempt} {}", show_error(&error)));
-                self.session.handle_verdict(self.now, self.verdict);
-            }
-        }
-    }
-
-    fn ask(&mut self, question: Question) {
-        if self.by_hand { self.questions.push(question) } else { self.answer(question) }
-    }
-
-    /// What an earlier attempt asked for is dropped.
-    fn answer(&mut self, question: Question) {
-        match question {
-            Question::Resolve(generation) if generation == self.session.generation() => {
-                self.session.handle_resolved(self.now, self.resolved.clone());
-            }
-            Question::Open(generation) if generation == self.session.generation() => {
-                self.socket.as_mut().expect("a socket").open = true;
-                self.session.handle_open(self.now);
-            }
-            _ => {}
-        }
-        self.pump();
-    }
-
-    /// The first question of this kind.
-    fn question(&mut self, which: impl Fn(&Question) -> bool) -> Question {
-        let at = self.questions.iter().position(which).expect("a question");
-        self.questions.remove(at)
-    }
-
-    fn next_token(&mut self) -> Token {
-        self.token += 1;
-        self.token
     }
 }
 

@@ -16,7 +16,7 @@ pub fn show_told(told: &Told) -> String {
             show_message(&mut out, qos, dup, retain, None, &message.topic, &message.payload);
             show_properties(&mut out, message.properties.borrow());
             if !message.routes.is_empty() {
-                let routes: Vec<_> = message.routes.iter().map(u32::to_string).collect();
+                let routes: Vec<_> = message.routes.iter().map(Handle::to_string).collect();
                 write!(out, " to {}", routes.join(",")).unwrap();
             }
         }
@@ -59,7 +59,7 @@ fn show_event(out: &mut String, event: &Event) {
         }
         Event::Subscribed { token, handle, grants } => {
             write!(out, "subscribed {token}").unwrap();
-            assert!(*token == 0 || token == handle);
+            assert_eq!(token.get(), handle.0);
             show_codes(out, grants);
             Ok(())
         }

@@ -1,0 +1,115 @@
+//! Whether the other side lives. A PINGREQ goes when one direction has been silent for the
+//! keep-alive interval: outgoing traffic alone would hide that nobody answers.
+
+use crate::session::time::Instant;
+
+/// The keep-alive of one connection [MQTT5 3.1.2.10].
+#[derive(Clone, Hash, Debug)]
+pub struct KeepAlive {
+    sent: Instant,
+    received: Instant,
+    /// Milliseconds; 0: off.
+    interval_ms: u64,
+    ping: Option<Ping>,
+}
+
+/// A PINGREQ that was not answered yet.
+#[derive(Clone, Copy, Hash, Debug)]
+struct Ping {
+    sent: Instant,
+    deadline: Instant,
+    /// The deadline has passed once. Input that was already there gets a chance to be read.
+    late: bool,
+}
+
+/// What keep-alive asks for.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Beat {
+    /// Nothing.
+    Rest,
+    /// A PINGREQ.
+    Ping,
+    /// The end of the connection: the server did not answer.
+    Dead,
+}
+
+impl KeepAlive {
+    /// `seconds`: the interval in force, 0 turns it off. `sent`: when the last packet left.
+    pub fn new(seconds: u16, sent: Instant, now: Instant) -> Self {
+        Self { sent, received: now, interval_ms: u64::from(seconds) * 1_000, ping: None }
+    }
+
+    /// A ping is due before the interval ends, for timers are late and the way takes time.
+    fn quiet_ms(&self) -> u64 {
+        self.interval_ms * 9 / 10
+    }
+
+    fn patience_ms(&self) -> u64 {
+        (self.interval_ms / 2).clamp(1_000, 20_000)
+    }
+
+    /// When [`KeepAlive::beat`] must be asked.
+    pub fn next(&self) -> Option<Instant> {
+        if self.interval_ms == 0 {
+            return None;
+        }
+        let (since, answer) = match self.ping {
+            Some(ping) => (self.sent, ping.deadline),
+            None => (self.sent.min(self.received), Instant(u64::MAX)),
+        };
+        Some(since.after_ms(self.quiet_ms()).min(answer))
+    }
+
+    /// Something was handed to the transport.
+    pub fn sent(&mut self, now: Instant) {
+        self.sent = now;
+    }
+
+    /// Something came.
+    #[inline]
+    pub fn received(&mut self, now: Instant) {
+        self.received = now;
+        if self.ping.is_some() {
+            self.received_late(now);
+        }
+    }
+
+    /// Something came while a PINGRESP is due: the other side lives, and may be busy.
+    fn received_late(&mut self, now: Instant) {
+        let patience = self.patience_ms();
+        if let Some(ping) = &mut self.ping {
+            ping.deadline = now.after_ms(patience);
+            ping.late = false;
+        }
+    }
+
+    /// What is to be done at `now`.
+    pub fn beat(&mut self, now: Instant) -> Beat {
+        if self.next().is_none_or(|next| next > now) {
+            return Beat::Rest;
+        }
+        let patience = self.patience_ms();
+        match &mut self.ping {
+            None => {
+                self.ping = Some(Ping { sent: now, deadline: now.after_ms(patience), late: false });
+                Beat::Ping
+            }
+            // The server counts on our packets while its answer is due, too.
+            Some(ping) if ping.deadline > now => Beat::Ping,
+            Some(ping) if ping.late => Beat::Dead,
+            Some(ping) => {
+                // A timer that is late by much means a machine that slept: the network needs a
+                // moment too.
+                let slept = now.since_ms(ping.deadline) > 1_000;
+                ping.late = true;
+                ping.deadline = now.after_ms(if slept { 5_000 } else { 200 });
+                if slept { Beat::Ping } else { Beat::Rest }
+            }
+        }
+    }
+
+    /// A PINGRESP came. The result is the round trip in microseconds, if one was due.
+    pub fn pong(&mut self, now: Instant) -> Option<u64> {
+        self.ping.take().map(|ping| now.0.saturating_sub(ping.sent.0))
+    }
+}

@@ -1,0 +1,187 @@
+//! What a connection is made of, and what dies with it: each stage of an attempt has its data in
+//! its variant, and drops it when it ends.
+
+pub mod aliases;
+pub mod keep_alive;
+
+use super::error::Error;
+use super::event::{ServerInfo, State, Token};
+use super::inbox::Receiving;
+use super::outbox::Sending;
+use super::time::Instant;
+use crate::codec::{Decoder, PropertiesBuf, ReasonCode};
+use aliases::OutgoingAliases;
+use keep_alive::KeepAlive;
+
+/// Where the client stands.
+#[derive(Clone, Hash, Debug)]
+pub enum Stage {
+    /// Nothing is under way.
+    Idle,
+    /// The application is asked for URLs and credentials.
+    Resolving,
+    /// The socket is being opened.
+    Opening(Opening),
+    /// CONNECT was sent.
+    Handshaking(Box<Handshaking>),
+    /// The server has accepted the connection.
+    Up(Box<Up>),
+    /// The application wants the end, and what is in flight is waited for.
+    Closing(Box<Up>, Ending),
+    /// The connection, or the attempt at one, has failed, and the application is asked what it
+    /// makes of it.
+    Judging(Trial),
+    /// The client waits for its next attempt.
+    Waiting { retry_at: Instant },
+    /// The end, for good.
+    Closed,
+}
+
+/// A socket that is being opened.
+#[derive(Clone, Hash, Debug)]
+pub struct Opening {
+    /// Until when the CONNACK must have come.
+    pub deadline: Instant,
+    /// The socket is open, and the Authenticator is asked for the data of CONNECT.
+    pub authenticating: bool,
+}
+
+/// A connection whose CONNECT was sent and whose CONNACK has not come.
+#[derive(Clone, Hash, Debug)]
+pub struct Handshaking {
+    /// Until when the CONNACK must have come.
+    pub deadline: Instant,
+    pub decoder: Decoder,
+    /// Whether CONNECT asked for a new session.
+    pub clean_start: bool,
+    /// Whether CONNECT began an exchange of AUTH packets [MQTT5 4.12].
+    pub authenticating: bool,
+    /// When something was handed to the transport last.
+    pub sent: Instant,
+}
+
+/// A connection that the server has accepted.
+#[derive(Clone, Hash, Debug)]
+pub struct Up {
+    pub server: ServerInfo,
+    pub decoder: Decoder,
+    /// When the CONNACK came.
+    pub since: Instant,
+    pub keep_alive: KeepAlive,
+    pub sending: Sending,
+    pub receiving: Receiving,
+    pub aliases: OutgoingAliases,
+    pub reauthentication: Option<Reauthentication>,
+}
+
+/// A re-authentication that is under way [MQTT5 4.12.1].
+#[derive(Clone, Hash, Debug)]
+pub struct Reauthentication {
+    /// The request that completes with it.
+    pub token: Option<Token>,
+    /// AUTH with Re-authenticate was sent.
+    pub sent: bool,
+}
+
+/// How the session closes by the application's wish.
+#[derive(Clone, Hash, Debug)]
+pub struct Ending {
+    pub deadline: Instant,
+    pub reason: ReasonCode,
+    pub properties: PropertiesBuf,
+    /// Seconds; `None`: DISCONNECT does not speak of it.
+    pub session_expiry: Option<u32>,
+}
+
+/// An error whose consequences the application is asked about.
+#[derive(Clone, Hash, Debug)]
+pub struct Trial {
+    pub error: Box<Error>,
+    pub was_up: Option<WasUp>,
+}
+
+/// What is left of a connection that was up.
+#[derive(Clone, Hash, Debug)]
+pub struct WasUp {
+    /// Who waits for a re-authentication.
+    pub reauthentication: Option<Token>,
+}
+
+impl Stage {
+    /// The state as the application sees it.
+    pub fn state(&self) -> State {
+        match self {
+            Stage::Idle => State::Idle,
+            Stage::Resolving | Stage::Opening(_) | Stage::Handshaking(_) => State::Connecting,
+            Stage::Judging(Trial { was_up: None, .. }) => State::Connecting,
+            Stage::Judging(Trial { was_up: Some(_), .. }) | Stage::Up(_) => State::Connected,
+            Stage::Closing(..) => State::Closing,
+            Stage::Waiting { .. } => State::Waiting,
+            Stage::Closed => State::Closed,
+        }
+    }
+
+    /// The connection, if the server has accepted it.
+    #[inline]
+    pub fn up(&self) -> Option<&Up> {
+        match self {
+            Stage::Up(up) | Stage::Closing(up, _) => Some(up),
+            _ => None,
+        }
+    }
+
+    /// The connection, if the server has accepted it.
+    #[inline]
+    pub fn up_mut(&mut self) -> Option<&mut Up> {
+        match self {
+            Stage::Up(up) | Stage::Closing(up, _) => Some(up),
+            _ => None,
+        }
+    }
+
+    /// Whether there is a socket, or one is being opened.
+    pub fn has_connection(&self) -> bool {
+        matches!(
+            self,
+            Stage::Opening(_) | Stage::Handshaking(_) | Stage::Up(_) | Stage::Closing(..)
+        )
+    }
+
+    /// Whether CONNECT was sent: the server can understand a DISCONNECT.
+    pub fn is_connect_sent(&self) -> bool {
+        matches!(self, Stage::Handshaking(_) | Stage::Up(_) | Stage::Closing(..))
+    }
+
+    /// What reads the packets of the connection.
+    #[inline]
+    pub fn decoder(&mut self) -> Option<&mut Decoder> {
+        match self {
+            Stage::Up(up) | Stage::Closing(up, _) => Some(&mut up.decoder),
+            Stage::Handshaking(handshaking) => Some(&mut handshaking.decoder),
+            _ => None,
+        }
+    }
+
+    /// Something was handed to the transport.
+    pub fn sent(&mut self, now: Instant) {
+        match self {
+            Stage::Up(up) | Stage::Closing(up, _) => up.keep_alive.sent(now),
+            Stage::Handshaking(handshaking) => handshaking.sent = now,
+            _ => {}
+        }
+    }
+
+    /// When something must be done without anything having happened.
+    pub fn next_timeout(&self) -> Option<Instant> {
+        match self {
+            Stage::Opening(Opening { deadline, .. }) => Some(*deadline),
+            Stage::Handshaking(handshaking) => Some(handshaking.deadline),
+            Stage::Up(up) => up.keep_alive.next(),
+            Stage::Closing(up, ending) => {
+                Instant::first(&[up.keep_alive.next(), Some(ending.deadline)])
+            }
+            Stage::Waiting { retry_at } => Some(*retry_at),
+            Stage::Idle | Stage::Resolving | Stage::Judging(_) | Stage::Closed => None,
+        }
+    }
+}

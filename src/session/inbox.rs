@@ -1,0 +1,370 @@
+//! Incoming messages: the receive window, QoS 2 identifiers, and the acknowledgements that are
+//! owed to the server.
+
+use std::collections::VecDeque;
+use std::rc::Rc;
+
+use super::connection::Up;
+use super::connection::aliases::IncomingAliases;
+use super::event::{Event, Message, Sequence, Span};
+use super::outlet::Outlet;
+use super::subscriptions::Subscriptions;
+use super::topic_table::{Found, Slots};
+use crate::codec::{
+    Ack, DecodeError, Publish, PublishHints, QoS, ReasonCode, Version, encode_ack, first,
+};
+use crate::options::ConnectProperties;
+
+/// What is known of incoming messages over any number of connections.
+#[derive(Clone, Hash, Debug)]
+pub struct Inbox {
+    /// Names the first message of the next connection.
+    next: Sequence,
+    received: ReceivedIds,
+    slots: Slots,
+    /// The body of the last packet that came in pieces, kept while its payload may be read.
+    pub assembled: Vec<u8>,
+    /// The subscription identifiers of the message that is being read.
+    identifiers: Vec<u32>,
+}
+
+/// What is known of incoming messages on one connection.
+#[derive(Clone, Hash, Debug)]
+pub struct Receiving {
+    /// QoS 1 and 2 messages that came on this connection and are not completed: they count against
+    /// our Receive Maximum.
+    window: u32,
+    owed: Owed,
+    aliases: IncomingAliases,
+}
+
+/// What an incoming PUBLISH is to its sender.
+enum Admitted {
+    /// QoS 0: no acknowledgement is owed.
+    Once,
+    /// The application gets it, and its acknowledgement is owed.
+    Owed(Sequence),
+    /// QoS 2, sent again before its release: acknowledged, not shown [MQTT-4.3.3-10].
+    Again,
+}
+
+/// A PUBLISH whose header was read.
+pub struct Incoming<'a> {
+    /// The first byte of the packet.
+    pub first: u8,
+    /// Bytes of the packet's body.
+    pub len: usize,
+    /// Where in the chunk the body begins; `None`: the body is [`Inbox::assembled`].
+    pub at: Option<usize>,
+    pub publish: Publish<'a>,
+    pub hints: PublishHints,
+}
+
+impl Default for Inbox {
+    fn default() -> Self {
+        Self {
+            next: Sequence::FIRST,
+            received: ReceivedIds::default(),
+            slots: Slots::new(),
+            assembled: Vec::new(),
+            identifiers: Vec::new(),
+        }
+    }
+}
+
+impl Inbox {
+    /// What the next connection begins with.
+    pub fn start(&self) -> Receiving {
+        let owed = Owed { queue: VecDeque::new(), first: self.next };
+        Receiving { window: 0, owed, aliases: IncomingAliases::default() }
+    }
+
+    /// The connection is gone.
+    pub fn connection_lost(&mut self, receiving: &Receiving) {
+        self.next = receiving.owed.next();
+    }
+
+    /// The server has no session: it knows of no message that it has not released.
+    pub fn session_lost(&mut self) {
+        self.received.clear();
+    }
+
+    /// A PUBLISH becomes a message for the application, and an acknowledgement that is owed
+    /// [MQTT5 4.3].
+    #[inline]
+    pub fn process_publish(
+        &mut self,
+        incoming: Incoming<'_>,
+        up: &mut Up,
+        own: &ConnectProperties,
+        subscriptions: &mut Subscriptions,
+        out: &mut Outlet,
+    ) -> Result<(), DecodeError> {
+        let Incoming { first, len, at, publish, hints } = incoming;
+        self.identifiers.clear();
+        if hints.identifiers > 0 {
+            self.identifiers.extend(publish.properties.identifiers());
+        }
+        let epoch = subscriptions.epoch();
+        let aliased;
+        let topic = match hints.topic_alias {
+            None => publish.topic,
+            Some(alias) => {
+                let maximum = own.topic_alias_maximum;
+                aliased = up.receiving.aliases.topic(alias, publish.topic, maximum)?;
+                aliased.as_bytes()
+            }
+        };
+        let slot = match self.slots.find(topic, &self.identifiers, epoch)? {
+            Found::Known(slot) => slot,
+            Found::Fresh(slot) => {
+                announce(slot, &self.slots, subscriptions, out);
+                slot
+            }
+        };
+        let admitted = self.admit(&publish, up, own)?;
+        if out.events.tapped {
+            let topic = self.slots.topic(slot).clone();
+            out.tap_incoming(first, len, publish.id, Some(topic), None);
+        }
+        let sequence = match admitted {
+            Admitted::Once => None,
+            Admitted::Owed(sequence) => Some(sequence),
+            Admitted::Again => {
+                self.acknowledge_ready(up, out);
+                return Ok(());
+            }
+        };
+        out.stats.messages_received += 1;
+        let base = at.unwrap_or(0);
+        let properties = if publish.properties.is_empty() || hints.only_identifiers {
+            Span::default()
+        } else {
+            Span {
+                start: (base + hints.properties_start) as u32,
+                len: publish.properties.as_bytes().len() as u32,
+            }
+        };
+        out.events.push(Event::Message(Message {
+            slot,
+            qos: publish.qos,
+            retain: publish.retain,
+            dup: publish.dup,
+            assembled: at.is_none(),
+            payload: Span {
+                start: (base + hints.payload_start) as u32,
+                len: (len - hints.payload_start) as u32,
+            },
+            properties,
+            sequence,
+        }));
+        Ok(())
+    }
+
+    /// Counts a message against our Receive Maximum, and notes the acknowledgement it is owed.
+    #[inline]
+    fn admit(
+        &mut self,
+        publish: &Publish<'_>,
+        up: &mut Up,
+        own: &ConnectProperties,
+    ) -> Result<Admitted, DecodeError> {
+        if publish.qos == QoS::AtMostOnce {
+            return Ok(Admitted::Once);
+        }
+        let receive_maximum = match up.server.version {
+            Version::V4 => 65_535,
+            Version::V5 => u32::from(own.receive_maximum),
+        };
+        let receiving = &mut up.receiving;
+        let repeated = publish.qos == QoS::ExactlyOnce && self.received.contains(publish.id);
+        // What is repeated counts while its acknowledgement is owed: it may have to wait for one
+        // that is held.
+        let under_way = if repeated { receiving.owed.len() } else { receiving.window };
+        if under_way >= receive_maximum {
+            let reason = ReasonCode::RECEIVE_MAXIMUM_EXCEEDED;
+            return Err(DecodeError { reason, what: "more messages than Receive Maximum" });
+        }
+        if repeated {
+            let stage = Stage::Ready(ReasonCode::SUCCESS);
+            receiving.owed.push(publish.id, publish.qos, stage);
+            return Ok(Admitted::Again);
+        }
+        receiving.window += 1;
+        if publish.qos == QoS::ExactlyOnce {
+            self.received.insert(publish.id);
+        }
+        let stage = Stage::Delivering;
+        Ok(Admitted::Owed(receiving.owed.push(publish.id, publish.qos, stage)))
+    }
+
+    /// A PUBREL releases the identifier of a QoS 2 message and is answered with PUBCOMP.
+    pub fn process_pubrel(&mut self, ack: Ack<'_>, up: &mut Up, out: &mut Outlet) {
+        let known = self.received.remove(ack.id);
+        if known {
+            up.receiving.window = up.receiving.window.saturating_sub(1);
+        }
+        let reason =
+            if known { ReasonCode::SUCCESS } else { ReasonCode::PACKET_IDENTIFIER_NOT_FOUND };
+        out.write_ack(first::PUBCOMP, ack.id, reason, up.server.version);
+    }
+
+    /// Sends the acknowledgements that are next in order.
+    #[inline]
+    pub fn acknowledge_ready(&mut self, up: &mut Up, out: &mut Outlet) {
+        let version = up.server.version;
+        let receiving = &mut up.receiving;
+        while let Some((id, qos, reason)) = receiving.owed.pop_ready() {
+            let first = if qos == QoS::AtLeastOnce { first::PUBACK } else { first::PUBREC };
+            let start = out.output.bytes.len();
+            encode_ack(first, id, reason, version, &mut out.output.bytes);
+            if qos == QoS::AtLeastOnce || reason.is_error() {
+                receiving.window = receiving.window.saturating_sub(1);
+                if qos == QoS::ExactlyOnce {
+                    self.received.remove(id);
+                }
+            }
+            out.wrote(first, start, id, None, Some(reason));
+        }
+    }
+}
+
+impl Receiving {
+    /// QoS 1 and 2 messages that are not completed.
+    pub fn window(&self) -> u32 {
+        self.window
+    }
+
+    /// All messages handed out so far have been delivered.
+    pub fn delivered(&mut self) {
+        self.owed.delivered();
+    }
+
+    /// The application withholds the acknowledgement of a message that is being delivered.
+    pub fn hold(&mut self, sequence: Sequence) {
+        self.owed.set(sequence, Stage::Held);
+    }
+
+    /// The application acknowledges a message. One of an earlier connection is not there any more.
+    pub fn acknowledge(&mut self, sequence: Sequence, reason: ReasonCode) {
+        self.owed.set(sequence, Stage::Ready(reason));
+    }
+}
+
+/// Says what a slot stands for from here on.
+#[cold]
+#[inline(never)]
+fn announce(slot: u32, slots: &Slots, subscriptions: &mut Subscriptions, out: &mut Outlet) {
+    let topic: Rc<str> = slots.topic(slot).clone();
+    let identifiers = slots.identifiers(slot).clone();
+    let routes = subscriptions.routes(&topic, &identifiers);
+    out.events.push(Event::Slot { slot, topic, routes, identifiers });
+}
+
+/// Acknowledgements owed to the server. They leave in the order in which the messages came
+/// [MQTT-4.6.0-2], so one that the application holds keeps back those after it.
+#[derive(Clone, Hash, Debug)]
+struct Owed {
+    queue: VecDeque<Acknowledgement>,
+    /// Names the first message in the queue. Names go on over connections, so that a late
+    /// acknowledgement hits nothing.
+    first: Sequence,
+}
+
+#[derive(Clone, Copy, Hash, Debug)]
+struct Acknowledgement {
+    id: u16,
+    qos: QoS,
+    stage: Stage,
+}
+
+#[derive(Clone, Copy, Hash, PartialEq, Eq, Debug)]
+enum Stage {
+    /// The application has the message, or is about to.
+    Delivering,
+    /// The application will say when.
+    Held,
+    /// It is to be sent.
+    Ready(ReasonCode),
+}
+
+impl Owed {
+    #[inline]
+    fn push(&mut self, id: u16, qos: QoS, stage: Stage) -> Sequence {
+        let sequence = self.next();
+        self.queue.push_back(Acknowledgement { id, qos, stage });
+        sequence
+    }
+
+    fn len(&self) -> u32 {
+        self.queue.len() as u32
+    }
+
+    /// Names the next message.
+    fn next(&self) -> Sequence {
+        self.first.plus(self.len())
+    }
+
+    fn set(&mut self, sequence: Sequence, stage: Stage) {
+        let at = sequence.since(self.first) as usize;
+        if let Some(acknowledgement) = self.queue.get_mut(at)
+            && !matches!(acknowledgement.stage, Stage::Ready(_))
+        {
+            acknowledgement.stage = stage;
+        }
+    }
+
+    fn delivered(&mut self) {
+        for acknowledgement in &mut self.queue {
+            if acknowledgement.stage == Stage::Delivering {
+                acknowledgement.stage = Stage::Ready(ReasonCode::SUCCESS);
+            }
+        }
+    }
+
+    #[inline]
+    fn pop_ready(&mut self) -> Option<(u16, QoS, ReasonCode)> {
+        let front = self.queue.front()?;
+        let Stage::Ready(reason) = front.stage else { return None };
+        let (id, qos) = (front.id, front.qos);
+        self.queue.pop_front();
+        self.first = self.first.plus(1);
+        Some((id, qos, reason))
+    }
+}
+
+/// The QoS 2 messages that arrived and were not released yet: one bit for each packet identifier,
+/// as far as used.
+#[derive(Clone, Default, Hash, Debug)]
+struct ReceivedIds {
+    bits: Vec<u64>,
+}
+
+impl ReceivedIds {
+    #[inline]
+    fn contains(&self, id: u16) -> bool {
+        self.bits.get(usize::from(id / 64)).is_some_and(|word| word >> (id % 64) & 1 == 1)
+    }
+
+    #[inline]
+    fn insert(&mut self, id: u16) {
+        let at = usize::from(id / 64);
+        if at >= self.bits.len() {
+            self.bits.resize(at + 1, 0);
+        }
+        self.bits[at] |= 1 << (id % 64);
+    }
+
+    #[inline]
+    fn remove(&mut self, id: u16) -> bool {
+        let had = self.contains(id);
+        if had {
+            self.bits[usize::from(id / 64)] &= !(1 << (id % 64));
+        }
+        had
+    }
+
+    fn clear(&mut self) {
+        self.bits.clear();
+    }
+}

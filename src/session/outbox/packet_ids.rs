@@ -1,0 +1,152 @@
+//! What is under way to the server, by packet identifier [MQTT5 2.2.1].
+
+use std::collections::BinaryHeap;
+
+use super::waiting::Outgoing;
+use crate::session::event::Token;
+use crate::session::subscriptions::Part;
+
+/// What a packet identifier stands for.
+#[derive(Clone, Hash, Debug)]
+pub enum Entry {
+    /// Nothing.
+    Free,
+    /// A message that was sent. `live`: on this connection, so it counts against the server's
+    /// Receive Maximum.
+    Publish {
+        message: Box<Outgoing>,
+        live: bool,
+    },
+    /// A QoS 2 message that the server has: PUBREL is what is sent again.
+    Release {
+        token: Option<Token>,
+        order: u64,
+        live: bool,
+    },
+    Subscribe(Part),
+    Unsubscribe(Part),
+}
+
+impl Entry {
+    fn order(&self) -> u64 {
+        match self {
+            Entry::Publish { message, .. } => message.order,
+            Entry::Release { order, .. } => *order,
+            Entry::Subscribe(part) | Entry::Unsubscribe(part) => part.order(),
+            Entry::Free => 0,
+        }
+    }
+
+    /// The token of a message.
+    pub fn token(&mut self) -> Option<&mut Option<Token>> {
+        match self {
+            Entry::Publish { message, .. } => Some(&mut message.token),
+            Entry::Release { token, .. } => Some(token),
+            Entry::Free | Entry::Subscribe(_) | Entry::Unsubscribe(_) => None,
+        }
+    }
+}
+
+/// Packet identifiers, taken round robin out of a range that grows with what is in flight. So an
+/// identifier is not used again at once, and the table stays small.
+#[derive(Clone, Hash, Debug)]
+pub struct PacketIds {
+    /// By identifier; 0 is never used.
+    entries: Vec<Entry>,
+    cursor: usize,
+    used: usize,
+}
+
+impl Default for PacketIds {
+    fn default() -> Self {
+        Self { entries: vec![Entry::Free], cursor: 0, used: 0 }
+    }
+}
+
+impl PacketIds {
+    /// How many packet identifiers there are.
+    const ALL: usize = 65_535;
+    /// Room to start with; it doubles when half of it is in use.
+    const FEW: usize = 64;
+
+    /// How many are in use.
+    pub fn used(&self) -> usize {
+        self.used
+    }
+
+    /// An identifier to [`PacketIds::put`] something under; `None`: all are in use.
+    pub fn vacant(&mut self) -> Option<u16> {
+        let mut room = self.entries.len() - 1;
+        if self.used * 2 >= room && room < Self::ALL {
+            room = (room * 2).clamp(Self::FEW, Self::ALL);
+            self.entries.resize_with(room + 1, || Entry::Free);
+        }
+        if self.used == room {
+            return None;
+        }
+        loop {
+            self.cursor = self.cursor % room + 1;
+            if matches!(self.entries[self.cursor], Entry::Free) {
+                return Some(self.cursor as u16);
+            }
+        }
+    }
+
+    /// Fills an identifier that [`PacketIds::vacant`] gave.
+    pub fn put(&mut self, id: u16, entry: Entry) {
+        self.entries[usize::from(id)] = entry;
+        self.used += 1;
+    }
+
+    /// Whether all are in use.
+    pub fn is_full(&self) -> bool {
+        self.used == Self::ALL
+    }
+
+    /// What an identifier stands for.
+    #[inline]
+    pub fn get(&mut self, id: u16) -> &mut Entry {
+        // Out of range is free, and stays so: only a taken identifier is ever written to.
+        let at = usize::from(id);
+        if at < self.entries.len() { &mut self.entries[at] } else { &mut self.entries[0] }
+    }
+
+    /// Frees an identifier. The result is what it stood for.
+    #[inline]
+    pub fn free(&mut self, id: u16) -> Entry {
+        let entry = std::mem::replace(self.get(id), Entry::Free);
+        if !matches!(entry, Entry::Free) {
+            self.used -= 1;
+        }
+        entry
+    }
+
+    /// All entries, the free ones too.
+    pub fn iter_mut(&mut self) -> impl Iterator<Item = &mut Entry> {
+        self.entries.iter_mut()
+    }
+
+    /// The identifiers of what `which` picks, in the order of the application's calls.
+    pub fn in_order(&self, which: fn(&Entry) -> bool) -> Vec<u16> {
+        let mut heap = Vec::new();
+        for (id, entry) in self.entries.iter().enumerate() {
+            if which(entry) {
+                heap.push((entry.order(), id as u16));
+            }
+        }
+        let mut ids = Vec::new();
+        for (_, id) in BinaryHeap::from(heap).into_sorted_vec() {
+            ids.push(id);
+        }
+        ids
+    }
+
+    /// Takes out what `which` picks, in the same order.
+    pub fn drain(&mut self, which: fn(&Entry) -> bool) -> Vec<Entry> {
+        let mut entries = Vec::new();
+        for id in self.in_order(which) {
+            entries.push(self.free(id));
+        }
+        entries
+    }
+}

@@ -1,0 +1,222 @@
+//! What comes in: one match over the packets. A rule is found by reading down.
+
+use super::Session;
+use super::connection::Stage;
+use super::error::{Error, ErrorCode};
+use super::inbox::Incoming;
+use super::time::Instant;
+use crate::codec::{
+    Ack, Auth, DecodeError, Packet, Properties, Property, Publish, ReasonCode, SubAck, Version,
+    first,
+};
+
+impl Session {
+    /// Applies the rule of a packet. `at`: where in the chunk its body begins; `None`: the body is
+    /// [`Session::assembled`] from here on. `body` may end inside a payload of `len` bytes.
+    #[inline]
+    pub(super) fn process_packet(
+        &mut self,
+        now: Instant,
+        first: u8,
+        body: &[u8],
+        len: usize,
+        at: Option<usize>,
+    ) -> Result<(), DecodeError> {
+        self.out.stats.packets_received += 1;
+        if let 0x30..=0x3F = first {
+            return self.process_publish(first, body, len, at);
+        }
+        if let &[high, low] = body
+            && (high, low) != (0, 0)
+            && !self.out.events.tapped
+            && let Some(up) = self.stage.up_mut()
+        {
+            // Beside messages, most of what comes is an acknowledgement in its short form: nothing
+            // in it can be wrong.
+            let id = u16::from_be_bytes([high, low]);
+            let ack = Ack { id, reason: ReasonCode::SUCCESS, properties: Properties::EMPTY };
+            let out = &mut self.out;
+            match first {
+                first::PUBACK => return self.outbox.process_puback(ack, &mut up.sending, out),
+                first::PUBREC => return self.outbox.process_pubrec(ack, up, out),
+                first::PUBCOMP => return self.outbox.process_pubcomp(ack, &mut up.sending, out),
+                first::PUBREL => {
+                    self.inbox.process_pubrel(ack, up, out);
+                    return Ok(());
+                }
+                _ => {}
+            }
+        }
+        self.process_other(now, first, body, len)
+    }
+
+    fn process_publish(
+        &mut self,
+        first: u8,
+        body: &[u8],
+        len: usize,
+        at: Option<usize>,
+    ) -> Result<(), DecodeError> {
+        let version = self.attempts.version();
+        let (publish, hints) = Publish::decode_header(version, first, body, len)?;
+        let Some(up) = self.stage.up_mut() else {
+            return Err(DecodeError::protocol("a packet before CONNACK"));
+        };
+        let incoming = Incoming { first, len, at, publish, hints };
+        let own = &self.options.properties;
+        self.inbox.process_publish(incoming, up, own, &mut self.subscriptions, &mut self.out)
+    }
+
+    /// What comes now and then. Apart from the rest: engines optimise function by function, and
+    /// this is long.
+    #[cold]
+    #[inline(never)]
+    fn process_other(
+        &mut self,
+        now: Instant,
+        first: u8,
+        body: &[u8],
+        len: usize,
+    ) -> Result<(), DecodeError> {
+        let version = self.attempts.version();
+        if let Stage::Handshaking(_) = self.stage
+            && let Some(reason) = refusal_of_v4(version, first, body)
+        {
+            self.out.tap_incoming(first, len, 0, None, Some(reason));
+            self.refused(now, reason, Properties::EMPTY);
+            return Ok(());
+        }
+        let packet = Packet::decode_from_server(version, first, body)?;
+        if self.out.events.tapped {
+            let (id, reason) = id_and_reason(&packet);
+            self.out.tap_incoming(first, len, id, None, reason);
+        }
+        let is_first = matches!(packet, Packet::ConnAck(_) | Packet::Auth(_));
+        if self.stage.up().is_none() && !is_first {
+            return Err(DecodeError::protocol("a packet before CONNACK"));
+        }
+        if !self.options.properties.request_problem_information && has_problem_information(&packet)
+        {
+            // [MQTT-3.1.2-29]
+            let what = "problem information that was not asked for";
+            return Err(DecodeError::protocol(what));
+        }
+        match packet {
+            Packet::ConnAck(connack) => return self.process_connack(now, connack),
+            Packet::Auth(auth) => return self.process_auth(auth),
+            _ => {}
+        }
+        let Some(up) = self.stage.up_mut() else {
+            return Err(DecodeError::protocol("a packet before CONNACK"));
+        };
+        let out = &mut self.out;
+        match packet {
+            Packet::PubAck(ack) => self.outbox.process_puback(ack, &mut up.sending, out)?,
+            Packet::PubRec(ack) => self.outbox.process_pubrec(ack, up, out)?,
+            Packet::PubRel(ack) => self.inbox.process_pubrel(ack, up, out),
+            Packet::PubComp(ack) => self.outbox.process_pubcomp(ack, &mut up.sending, out)?,
+            Packet::SubAck(ack) => self.process_suback(ack, true)?,
+            Packet::UnsubAck(ack) => self.process_suback(ack, false)?,
+            Packet::PingResp => {
+                if let Some(round_trip) = up.keep_alive.pong(now) {
+                    out.stats.round_trip = Some(round_trip);
+                }
+            }
+            Packet::Disconnect(disconnect) => {
+                // Nobody reads any more.
+                out.output.discard();
+                let what = "the server ended the connection";
+                let error = Error::new(ErrorCode::ServerDisconnected, what)
+                    .with_reason(disconnect.reason)
+                    .with_properties(disconnect.properties);
+                self.fail(now, error, true);
+            }
+            Packet::ConnAck(_) | Packet::Auth(_) => unreachable!("they were looked at"),
+            Packet::Publish(_)
+            | Packet::Connect(_)
+            | Packet::Subscribe(_)
+            | Packet::Unsubscribe(_)
+            | Packet::PingReq => {
+                return Err(DecodeError::protocol("a packet that only a client sends"));
+            }
+        }
+        Ok(())
+    }
+
+    fn process_suback(&mut self, ack: SubAck<'_>, subscribe: bool) -> Result<(), DecodeError> {
+        let Some(up) = self.stage.up_mut() else { return Ok(()) };
+        let version = up.server.version;
+        let codes = ack.codes.len();
+        let answered = self.outbox.process_suback(ack.id, subscribe, codes, up, &mut self.out)?;
+        if let Some(part) = answered {
+            self.subscriptions.answered(&part, ack.codes, version, &mut self.out.events);
+        }
+        Ok(())
+    }
+
+    fn process_auth(&mut self, auth: Auth<'_>) -> Result<(), DecodeError> {
+        let method = auth.properties.text(Property::AuthenticationMethod);
+        if method.is_none() || method != self.options.authentication_method.as_deref() {
+            let what = "an authentication method that was not asked for";
+            return Err(DecodeError::protocol(what));
+        }
+        let again = match &mut self.stage {
+            Stage::Handshaking(handshaking) if handshaking.authenticating => false,
+            Stage::Up(up) | Stage::Closing(up, _) if up.reauthentication.is_some() => {
+                if auth.reason == ReasonCode::SUCCESS {
+                    let done = up.reauthentication.take();
+                    self.out.done(done.and_then(|done| done.token));
+                    return Ok(());
+                }
+                true
+            }
+            _ => return Err(DecodeError::protocol("an AUTH that was not asked for")),
+        };
+        if auth.reason != ReasonCode::CONTINUE_AUTHENTICATION {
+            return Err(DecodeError::protocol("an AUTH that was not asked for"));
+        }
+        let data = auth.properties.binary(Property::AuthenticationData);
+        self.ask_authenticator(false, again, data, auth.properties);
+        Ok(())
+    }
+}
+
+/// A server that knows only 3.1.1 refuses a CONNECT of MQTT 5 in its own form.
+fn refusal_of_v4(version: Version, first: u8, body: &[u8]) -> Option<ReasonCode> {
+    match *body {
+        [0, code] if code > 0 && version == Version::V5 && first == first::CONNACK => {
+            ReasonCode::from_return_code(code)
+        }
+        _ => None,
+    }
+}
+
+/// The packet identifier and the reason code, for tracing; 0: it has no identifier.
+fn id_and_reason(packet: &Packet<'_>) -> (u16, Option<ReasonCode>) {
+    match packet {
+        Packet::ConnAck(packet) => (0, Some(packet.reason)),
+        Packet::PubAck(ack) | Packet::PubRec(ack) | Packet::PubRel(ack) | Packet::PubComp(ack) => {
+            (ack.id, Some(ack.reason))
+        }
+        Packet::SubAck(packet) | Packet::UnsubAck(packet) => (packet.id, None),
+        Packet::Disconnect(packet) => (0, Some(packet.reason)),
+        Packet::Auth(packet) => (0, Some(packet.reason)),
+        _ => (0, None),
+    }
+}
+
+/// Whether a packet that may do so only where it was asked for says more about a problem.
+fn has_problem_information(packet: &Packet<'_>) -> bool {
+    let properties = match packet {
+        Packet::PubAck(Ack { properties, .. })
+        | Packet::PubRec(Ack { properties, .. })
+        | Packet::PubRel(Ack { properties, .. })
+        | Packet::PubComp(Ack { properties, .. })
+        | Packet::SubAck(SubAck { properties, .. })
+        | Packet::UnsubAck(SubAck { properties, .. })
+        | Packet::Auth(Auth { properties, .. }) => properties,
+        _ => return false,
+    };
+    properties.get(Property::ReasonString).is_some()
+        || properties.user_properties().next().is_some()
+}
