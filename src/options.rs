@@ -56,7 +56,7 @@ pub struct Options {
 pub enum VersionChoice {
     Auto,
     V5,
-    V4,
+    V311,
 }
 
 /// MQTT 5 properties of CONNECT.
@@ -257,7 +257,7 @@ impl Options {
     /// What no single leaf can show.
     pub fn check(&self) -> Result<(), InvalidArgument> {
         let anonymous = self.client_id.as_ref().is_none_or(String::is_empty);
-        if self.version == VersionChoice::V4 && !self.clean && anonymous {
+        if self.version == VersionChoice::V311 && !self.clean && anonymous {
             return Err(InvalidArgument::new(
                 "clientId",
                 "must be set on MQTT 3.1.1 where clean is false",
@@ -482,7 +482,7 @@ impl Value {
     fn version(&self) -> Checked<VersionChoice> {
         match self {
             Value::Number(5.0) => Ok(VersionChoice::V5),
-            Value::Number(4.0) => Ok(VersionChoice::V4),
+            Value::Number(4.0) => Ok(VersionChoice::V311),
             Value::Text(text) if text == "auto" => Ok(VersionChoice::Auto),
             _ => Err("must be 5, 4 or 'auto'"),
         }
@@ -696,7 +696,7 @@ mod tests {
     fn protocol_version() {
         let version = |value| options(&[("protocolVersion", value)]).version;
         assert_eq!(version(Number(5.0)), VersionChoice::V5);
-        assert_eq!(version(Number(4.0)), VersionChoice::V4);
+        assert_eq!(version(Number(4.0)), VersionChoice::V311);
         assert_eq!(version(text("auto")), VersionChoice::Auto);
         refuses("protocolVersion", &[Number(3.0), Number(4.5), text("5"), Bool(true), Other]);
     }

@@ -3,7 +3,7 @@
 use super::properties::{Properties, Property};
 use super::topic::{check_filter, check_topic, shared};
 use super::wire::{self, Reader, put_binary, put_u16};
-use super::{DecodeError, QoS, ReasonCode, Version, place};
+use super::{DecodeError, Publish, QoS, ReasonCode, Version, place};
 
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Packet<'a> {
@@ -90,7 +90,7 @@ impl<'a> Packet<'a> {
         let packet = Self::decode_reply(version, first, Reader::new(body))?;
         let wrong = match &packet {
             Self::Disconnect(packet) => {
-                version == Version::V4
+                version == Version::V311
                     || !packet.reason.stands_in(place::SERVER_DISCONNECT)
                     || packet.properties.get(Property::SessionExpiryInterval).is_some()
             }
@@ -112,7 +112,7 @@ impl<'a> Packet<'a> {
             first::UNSUBACK => SubAck::decode(version, place::UNSUBACK, body).map(Self::UnsubAck),
             first::PINGRESP => body.end().map(|_| Self::PingResp),
             first::DISCONNECT => Disconnect::decode(version, body).map(Self::Disconnect),
-            0xF0..=0xFF if version == Version::V4 => Err(DecodeError::protocol("AUTH in 3.1.1")),
+            0xF0..=0xFF if version == Version::V311 => Err(DecodeError::protocol("AUTH in 3.1.1")),
             first::AUTH => Auth::decode(body).map(Self::Auth),
             0x00..=0x0F => Err(DecodeError::malformed("packet type 0")),
             _ => Err(DecodeError::malformed("reserved flags")),
@@ -212,7 +212,7 @@ impl<'a> Connect<'a> {
         if has(0x01) {
             return Err(DecodeError::malformed("reserved flags"));
         }
-        if version == Version::V4 && has(Self::PASSWORD) && !has(Self::USERNAME) {
+        if version == Version::V311 && has(Self::PASSWORD) && !has(Self::USERNAME) {
             return Err(DecodeError::malformed("password without user name"));
         }
         let keep_alive = body.u16()?;
@@ -272,7 +272,7 @@ impl<'a> Connect<'a> {
 
 fn protocol_level(version: Version) -> u8 {
     match version {
-        Version::V4 => 4,
+        Version::V311 => 4,
         Version::V5 => 5,
     }
 }
@@ -288,14 +288,14 @@ impl<'a> ConnAck<'a> {
     fn decode(mut version: Version, mut body: Reader<'a>) -> Result<Self, DecodeError> {
         // A server that only knows 3.1.1 refuses a CONNECT of version 5 in its own words.
         if body.rest() == [0, 1] {
-            version = Version::V4;
+            version = Version::V311;
         }
         let flags = body.u8()?;
         if flags > 1 {
             return Err(DecodeError::malformed("reserved flags"));
         }
         let reason = match version {
-            Version::V4 => ReasonCode::from_return_code(body.u8()?).ok_or(UNLISTED_REASON)?,
+            Version::V311 => ReasonCode::from_return_code(body.u8()?).ok_or(UNLISTED_REASON)?,
             Version::V5 => decode_reason(place::CONNACK, &mut body)?,
         };
         let session_present = flags == 1;
@@ -311,164 +311,12 @@ impl<'a> ConnAck<'a> {
         let start = wire::begin(first::CONNACK, out);
         out.push(self.session_present.into());
         out.push(match version {
-            Version::V4 => self.reason.return_code(),
+            Version::V311 => self.reason.return_code(),
             Version::V5 => self.reason.0,
         });
         put_properties(version, self.properties, out);
         wire::finish(start, out);
     }
-}
-
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Publish<'a> {
-    pub dup: bool,
-    pub qos: QoS,
-    pub retain: bool,
-    /// Empty only in MQTT 5, with a Topic Alias.
-    pub topic: &'a [u8],
-    /// 0 at QoS 0.
-    pub id: u16,
-    pub properties: Properties<'a>,
-    pub payload: &'a [u8],
-}
-
-/// What reading a PUBLISH came by.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct PublishHints {
-    /// In the body.
-    pub properties_start: usize,
-    /// In the body.
-    pub payload_start: usize,
-    pub topic_alias: Option<u16>,
-    /// No property but Subscription Identifiers and a Topic Alias.
-    pub only_identifiers: bool,
-    /// How many Subscription Identifiers there are.
-    pub identifiers: usize,
-}
-
-impl<'a> Publish<'a> {
-    const RETAIN: u8 = 0x01;
-    const QOS_SHIFT: u8 = 1;
-    const DUP: u8 = 0x08;
-
-    fn decode(version: Version, first: u8, body: &'a [u8]) -> Result<Self, DecodeError> {
-        let (publish, _) = Self::decode_header(version, first, body, body.len())?;
-        if !publish.topic.is_empty() {
-            decode_topic(publish.topic)?;
-        }
-        Ok(publish)
-    }
-
-    /// Reads a PUBLISH, all but the topic's text, which is left to [`check_topic`]. `body` may end inside the payload, or go on behind
-    /// the packet: `len` is the length of the body.
-    #[inline]
-    pub fn decode_header(
-        version: Version,
-        first: u8,
-        body: &'a [u8],
-        len: usize,
-    ) -> Result<(Self, PublishHints), DecodeError> {
-        let body = body.get(..len).unwrap_or(body);
-        let mut reader = Reader::new(body);
-        let qos = decode_qos(first >> Self::QOS_SHIFT & 3)?;
-        let dup = first & Self::DUP != 0;
-        if dup && qos == QoS::AtMostOnce {
-            return Err(DecodeError::malformed("DUP at QoS 0"));
-        }
-        let topic = reader.binary()?;
-        let id = if qos == QoS::AtMostOnce { 0 } else { decode_id(&mut reader)? };
-        let (properties, met) = match version {
-            Version::V4 => Default::default(),
-            Version::V5 => Properties::read_publish(&mut reader)?,
-        };
-        let payload = reader.rest();
-        let payload_start = body.len() - payload.len();
-        let topic_alias = met.topic_alias();
-        if topic.is_empty() && topic_alias.is_none() {
-            return Err(DecodeError::protocol("neither topic nor topic alias"));
-        }
-        let hints = PublishHints {
-            properties_start: payload_start - properties.as_bytes().len(),
-            payload_start,
-            topic_alias,
-            only_identifiers: met.only_identifiers(),
-            identifiers: met.identifiers,
-        };
-        let retain = first & Self::RETAIN != 0;
-        Ok((Self { dup, qos, retain, topic, id, properties, payload }, hints))
-    }
-
-    /// Appends everything before the payload, whose length is announced. `alias` is a Topic Alias in addition to `properties`.
-    #[inline]
-    pub fn encode_header(
-        &self,
-        version: Version,
-        alias: Option<u16>,
-        payload_len: usize,
-        out: &mut Vec<u8>,
-    ) {
-        let length = self.length(version, alias, payload_len);
-        let flags = flag(self.dup, Self::DUP)
-            | (self.qos as u8) << Self::QOS_SHIFT
-            | flag(self.retain, Self::RETAIN);
-        out.reserve(1 + 4 + length - payload_len);
-        out.push(first::PUBLISH | flags);
-        wire::put_varint(length, out);
-        put_binary(self.topic, out);
-        if self.qos != QoS::AtMostOnce {
-            put_u16(self.id, out);
-        }
-        if version == Version::V5 {
-            wire::put_varint(self.properties_len(alias), out);
-            out.extend_from_slice(self.properties.as_bytes());
-            if let Some(alias) = alias {
-                let [high, low] = alias.to_be_bytes();
-                out.extend_from_slice(&[Property::TopicAlias as u8, high, low]);
-            }
-        }
-    }
-
-    /// The size of the whole packet.
-    #[inline]
-    pub fn size(&self, version: Version, alias: Option<u16>, payload_len: usize) -> usize {
-        let length = self.length(version, alias, payload_len);
-        1 + wire::varint_size(length) + length
-    }
-
-    #[inline]
-    fn length(&self, version: Version, alias: Option<u16>, payload_len: usize) -> usize {
-        let id = if self.qos == QoS::AtMostOnce { 0 } else { 2 };
-        let properties = match version {
-            Version::V4 => 0,
-            Version::V5 => {
-                let len = self.properties_len(alias);
-                wire::varint_size(len) + len
-            }
-        };
-        2 + self.topic.len() + id + properties + payload_len
-    }
-
-    #[inline]
-    fn properties_len(&self, alias: Option<u16>) -> usize {
-        self.properties.as_bytes().len() + if alias.is_some() { 3 } else { 0 }
-    }
-}
-
-/// Whether the packet is a PUBLISH and its body is there up to the payload.
-#[inline]
-pub(super) fn publish_header_is_whole(version: Version, first: u8, body: &[u8]) -> bool {
-    let read = || {
-        let mut reader = Reader::new(body);
-        reader.binary()?;
-        if first >> Publish::QOS_SHIFT & 3 != 0 {
-            reader.u16()?;
-        }
-        if version == Version::V5 {
-            reader.sub()?;
-        }
-        Ok::<_, DecodeError>(())
-    };
-    first >> 4 == first::PUBLISH >> 4 && read().is_ok()
 }
 
 /// PUBACK, PUBREC, PUBREL and PUBCOMP.
@@ -495,7 +343,7 @@ impl<'a> Ack<'a> {
 
     /// `first`: [`first::PUBACK`], [`first::PUBREC`], [`first::PUBREL`] or [`first::PUBCOMP`].
     pub fn encode(&self, first: u8, version: Version, out: &mut Vec<u8>) {
-        if version == Version::V4 || self.properties.is_empty() {
+        if version == Version::V311 || self.properties.is_empty() {
             return encode_ack(first, self.id, self.reason, version, out);
         }
         let start = wire::begin(first, out);
@@ -510,7 +358,7 @@ impl<'a> Ack<'a> {
 #[inline]
 pub fn encode_ack(first: u8, id: u16, reason: ReasonCode, version: Version, out: &mut Vec<u8>) {
     let [high, low] = id.to_be_bytes();
-    if version == Version::V4 || reason == ReasonCode::SUCCESS {
+    if version == Version::V311 || reason == ReasonCode::SUCCESS {
         out.extend_from_slice(&[first, 2, high, low]);
     } else {
         out.extend_from_slice(&[first, 3, high, low, reason.0]);
@@ -541,7 +389,7 @@ impl SubscribeOptions {
     /// Reads the byte that follows a filter in SUBSCRIBE.
     pub fn decode(version: Version, bits: u8) -> Result<Self, DecodeError> {
         let reserved = match version {
-            Version::V4 => 0xFC,
+            Version::V311 => 0xFC,
             Version::V5 => 0xC0,
         };
         let retain_handling = bits >> Self::RETAIN_HANDLING_SHIFT & 3;
@@ -612,7 +460,7 @@ pub fn encode_subscribe<'a>(
     for (filter, options) in filters {
         put_binary(filter.as_bytes(), out);
         out.push(match version {
-            Version::V4 => options.qos as u8,
+            Version::V311 => options.qos as u8,
             Version::V5 => options.bits(),
         });
     }
@@ -683,13 +531,13 @@ impl<'a> SubAck<'a> {
         let id = decode_id(&mut body)?;
         let properties = decode_properties(version, place, &mut body)?;
         let codes = body.rest();
-        if version == Version::V4 && place == place::UNSUBACK {
+        if version == Version::V311 && place == place::UNSUBACK {
             body.end()?;
         } else if codes.is_empty() {
             return Err(DecodeError::protocol("no reason code"));
         }
         let listed = |code: &u8| match version {
-            Version::V4 => matches!(code, 0..=2 | 0x80),
+            Version::V311 => matches!(code, 0..=2 | 0x80),
             Version::V5 => ReasonCode(*code).stands_in(place),
         };
         if codes.iter().all(listed) {
@@ -777,17 +625,17 @@ const NO_FILTER: DecodeError = DecodeError::protocol("no topic filter");
 const UNLISTED_REASON: DecodeError = DecodeError::protocol("reason code not of this packet");
 
 #[inline]
-fn flag(set: bool, flag: u8) -> u8 {
+pub(super) fn flag(set: bool, flag: u8) -> u8 {
     if set { flag } else { 0 }
 }
 
 #[inline]
-fn decode_qos(bits: u8) -> Result<QoS, DecodeError> {
+pub(super) fn decode_qos(bits: u8) -> Result<QoS, DecodeError> {
     QoS::from_bits(bits).ok_or(DecodeError::malformed("QoS 3"))
 }
 
 #[inline]
-fn decode_id(body: &mut Reader) -> Result<u16, DecodeError> {
+pub(super) fn decode_id(body: &mut Reader) -> Result<u16, DecodeError> {
     match body.u16()? {
         0 => Err(DecodeError::protocol("packet identifier 0")),
         id => Ok(id),
@@ -805,7 +653,7 @@ fn decode_properties<'a>(
     body: &mut Reader<'a>,
 ) -> Result<Properties<'a>, DecodeError> {
     match version {
-        Version::V4 => Ok(Properties::EMPTY),
+        Version::V311 => Ok(Properties::EMPTY),
         Version::V5 => Properties::read(place, body),
     }
 }
@@ -817,7 +665,7 @@ fn put_properties(version: Version, properties: Properties, out: &mut Vec<u8>) {
     }
 }
 
-fn decode_topic(topic: &[u8]) -> Result<&str, DecodeError> {
+pub(super) fn decode_topic(topic: &[u8]) -> Result<&str, DecodeError> {
     check_topic(topic).map_err(|error| DecodeError::malformed(error.what()))
 }
 

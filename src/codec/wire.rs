@@ -1,6 +1,9 @@
 //! The data types of the specification (1.5): reading with a slice that shrinks, writing with lengths patched in.
 
-use super::{DecodeError, MAXIMUM_LENGTH};
+use super::DecodeError;
+
+/// The longest body a fixed header can announce.
+const MAXIMUM_LENGTH: usize = 0x0FFF_FFFF;
 
 /// Reads from the front of a slice. Nothing can be read past its end.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

@@ -190,7 +190,7 @@ impl Session {
             Found::Fresh(slot) => (slot, true),
         };
         let receive_maximum = match connection.version {
-            Version::V4 => 65_535,
+            Version::V311 => 65_535,
             Version::V5 => u32::from(self.options.properties.receive_maximum),
         };
         if fresh {
@@ -377,7 +377,7 @@ impl Session {
         match (self.identifiers.get(ack.id), subscribe) {
             (Entry::Subscribe(part), true) | (Entry::Unsubscribe(part), false) => {
                 if part.len() != ack.codes.len()
-                    && !(ack.codes.is_empty() && !subscribe && self.version == Version::V4)
+                    && !(ack.codes.is_empty() && !subscribe && self.version == Version::V311)
                 {
                     let what =
                         "an acknowledgement with another number of reason codes than filters";

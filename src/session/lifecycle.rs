@@ -79,7 +79,7 @@ impl Session {
         let server = self.reconnect.server(self.urls.len());
         let Credentials { username, password } =
             self.credentials.get(server).cloned().unwrap_or_default();
-        if self.version == Version::V4 {
+        if self.version == Version::V311 {
             let what = if username.is_none() && password.is_some() {
                 // [MQTT-3.1.2-22]
                 Some("MQTT 3.1.1 allows no password without a username")
@@ -123,7 +123,7 @@ impl Session {
         self.push_authentication(&mut properties, authentication);
         // On MQTT 5 only the first connection may be asked to forget; later ones resume what the server kept.
         let clean_start = match self.version {
-            Version::V4 => self.options.clean,
+            Version::V311 => self.options.clean,
             Version::V5 if self.established => session_expiry == 0,
             Version::V5 => self.options.clean,
         };
@@ -266,7 +266,7 @@ impl Session {
             && self.version == Version::V5
             && self.options.version == VersionChoice::Auto
         {
-            self.version = Version::V4;
+            self.version = Version::V311;
             self.drop_connection(now);
             self.commands.push_back(Command::Close { force: false });
             return self.open(now);

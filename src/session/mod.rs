@@ -250,7 +250,8 @@ impl Session {
     /// `seed`: any number, for the jitter of delays and the client identifier of MQTT 3.1.1.
     pub fn new(options: Options, seed: u64) -> Result<Self, InvalidArgument> {
         options.check()?;
-        let version = if options.version == VersionChoice::V4 { Version::V4 } else { Version::V5 };
+        let version =
+            if options.version == VersionChoice::V311 { Version::V311 } else { Version::V5 };
         let client_id = options.client_id.as_deref().unwrap_or_default().into();
         Ok(Self {
             options,
@@ -741,7 +742,7 @@ impl Session {
         token: Token,
     ) -> Result<Accepted, Box<Error>> {
         self.check_open()?;
-        let draft = if self.version == Version::V4 { Draft::default() } else { draft };
+        let draft = if self.version == Version::V311 { Draft::default() } else { draft };
         let message = Box::new(Outgoing {
             token,
             order: self.order,
@@ -853,7 +854,7 @@ impl Session {
     /// MQTT 5 re-authentication [MQTT5 4.12.1].
     pub fn reauthenticate(&mut self, token: Token) -> Result<(), Box<Error>> {
         self.check_open()?;
-        if self.version == Version::V4 || self.options.authentication_method.is_none() {
+        if self.version == Version::V311 || self.options.authentication_method.is_none() {
             let what = "re-authentication needs MQTT 5 and the authentication option";
             return Err(Error::new(ErrorCode::NotSupported, what));
         }
@@ -931,7 +932,7 @@ impl Session {
     /// Acknowledges a message that was held, or refuses it with a reason code of 0x80 or more (MQTT 5). One that came on
     /// an earlier connection is left alone: the server sends it again.
     pub fn acknowledge(&mut self, sequence: u32, reason: ReasonCode) -> Result<(), Box<Error>> {
-        if self.version == Version::V4 && reason.is_error() {
+        if self.version == Version::V311 && reason.is_error() {
             let what = "MQTT 3.1.1 cannot refuse a message";
             return Err(Error::new(ErrorCode::NotSupported, what));
         }
@@ -1027,7 +1028,7 @@ impl Session {
 
     /// The caller has no memory for a packet that it was to put together.
     pub fn handle_too_large(&mut self, now: Instant) {
-        self.violated(now, codec::TOO_LARGE);
+        self.violated(now, DecodeError::TOO_LARGE);
     }
 
     /// The input that was handled last stopped behind a CONNACK: the rest waits until the application has heard of it.

@@ -537,7 +537,7 @@ impl Subscriptions {
     /// Keeps in the part what shares identifier and User Properties with its first filter; the others wait in a part of
     /// their own.
     fn divide(&mut self, mut part: Part, server: &Server) -> Part {
-        if server.version == Version::V4 || part.items.len() < 2 {
+        if server.version == Version::V311 || part.items.len() < 2 {
             return part;
         }
         let Some(request) = self.requests.get(part.request) else {
@@ -560,7 +560,7 @@ impl Subscriptions {
         for (at, &item) in part.items.iter().enumerate() {
             // MQTT 3.1.1 has one failure code, and none in an UNSUBACK.
             let code = match codes.get(at) {
-                Some(0x80) if version == Version::V4 => ReasonCode::UNSPECIFIED_ERROR,
+                Some(0x80) if version == Version::V311 => ReasonCode::UNSPECIFIED_ERROR,
                 Some(&code) => ReasonCode(code),
                 None => ReasonCode::SUCCESS,
             };

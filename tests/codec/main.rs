@@ -19,7 +19,7 @@ mod stream;
 mod topics;
 
 use support::notation::bytes;
-use wasmqtt::codec::Version::{V4, V5};
+use wasmqtt::codec::Version::{V5, V311};
 use wasmqtt::codec::*;
 
 /// A packet from its first byte and body.

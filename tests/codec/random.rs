@@ -76,7 +76,7 @@ impl Values {
     fn block(&mut self, version: Version, place: char) -> PropertiesBuf {
         let mut block = PropertiesBuf::default();
         for (_, property, example, places) in PROPERTIES {
-            if version == V4 || !places.contains(place) || self.random.below(3) > 0 {
+            if version == V311 || !places.contains(place) || self.random.below(3) > 0 {
                 continue;
             }
             let repeats = match (property, place) {
@@ -117,7 +117,7 @@ fn there_and_back(version: Version, packet: Packet) {
 fn random_values_of_every_packet() {
     for seed in 1..=1_000 {
         let mut values = Values::new(seed);
-        for version in [V4, V5] {
+        for version in [V311, V5] {
             connect(version, &mut values);
             publish(version, &mut values);
             acknowledgements(version, &mut values);
@@ -211,8 +211,8 @@ fn subscribe(version: Version, values: &mut Values) {
     for (first, place) in [(first::SUBACK, 's'), (first::UNSUBACK, 'u')] {
         let block = values.block(version, place);
         let codes: Vec<u8> = match (version, place) {
-            (V4, 'u') => vec![],
-            (V4, _) => asked.iter().map(|_| values.random.pick(&[0, 1, 2, 0x80])).collect(),
+            (V311, 'u') => vec![],
+            (V311, _) => asked.iter().map(|_| values.random.pick(&[0, 1, 2, 0x80])).collect(),
             _ => asked.iter().map(|_| values.reason(first).0).collect(),
         };
         let ack = SubAck { id, codes: &codes, properties: block.borrow() };
@@ -226,7 +226,7 @@ fn subscribe(version: Version, values: &mut Values) {
 fn rest(version: Version, values: &mut Values) {
     let (block, session_present) = (values.block(version, 'c'), values.flag());
     let reason = match version {
-        V4 => ReasonCode::from_return_code(values.random.below(6) as u8).unwrap(),
+        V311 => ReasonCode::from_return_code(values.random.below(6) as u8).unwrap(),
         V5 => values.reason(first::CONNACK),
     };
     there_and_back(

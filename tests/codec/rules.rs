@@ -23,7 +23,7 @@ fn every_first_byte() {
                 _ => first & 0x0F == 0,
             };
             if !allowed {
-                let reason = if first >= 0xF0 && version == V4 { PROTOCOL } else { MALFORMED };
+                let reason = if first >= 0xF0 && version == V311 { PROTOCOL } else { MALFORMED };
                 assert_eq!(result.map_err(|error| error.reason), Err(reason), "{first:02x}");
             }
         }
@@ -39,7 +39,7 @@ fn what_only_a_client_may_say() {
     };
     for (version, packet) in stories() {
         let client = matches!(packet[0], 0x10 | 0x82 | 0xA2 | 0xC0)
-            || (packet[0] == 0xE0 && version == V4)
+            || (packet[0] == 0xE0 && version == V311)
             || packet == bytes(DISCONNECT_5_REASON);
         let result = decode_from_server(version, &packet);
         if client {
@@ -155,7 +155,7 @@ fn reason_codes_of_each_packet() {
     }
     for code in 0..=255 {
         let packet = [0x90, 3, 0, 1, code];
-        assert_eq!(decode(V4, &packet).is_ok(), [0, 1, 2, 0x80].contains(&code));
+        assert_eq!(decode(V311, &packet).is_ok(), [0, 1, 2, 0x80].contains(&code));
         assert_eq!(ReasonCode(code).is_error(), code >= 0x80);
     }
 }
@@ -424,15 +424,15 @@ fn text_rules() {
         };
         let value = field(text);
         let head = |level: u8, flags: u8| [b"\0\x04MQTT", &[level, flags, 0, 0][..]].concat();
-        check(V4, &framed(0x10, &[head(4, 2), value.clone()].concat())); // client id
+        check(V311, &framed(0x10, &[head(4, 2), value.clone()].concat())); // client id
         let user = [head(4, 0x82), vec![0, 0], value.clone()];
-        check(V4, &framed(0x10, &user.concat())); // user name
+        check(V311, &framed(0x10, &user.concat())); // user name
         if !text.is_empty() {
             let will = [head(5, 6), vec![0, 0, 0, 0], value.clone(), vec![0, 0]];
             check(V5, &framed(0x10, &will.concat())); // will topic
-            check(V4, &framed(0x30, &value)); // topic
-            check(V4, &framed(0x82, &[&[0, 1], &value[..], &[0]].concat())); // filters
-            check(V4, &framed(0xA2, &[&[0, 1], &value[..]].concat()));
+            check(V311, &framed(0x30, &value)); // topic
+            check(V311, &framed(0x82, &[&[0, 1], &value[..], &[0]].concat())); // filters
+            check(V311, &framed(0xA2, &[&[0, 1], &value[..]].concat()));
         }
         for (letter, carry) in carriers() {
             for (_, property, example, places) in PROPERTIES {
@@ -502,7 +502,7 @@ fn remaining_lengths() {
     for (length, text) in table {
         let header = [&[0x30], &bytes(text)[..]].concat();
         // The decoder believes it, and keeps only what is there.
-        let mut decoder = Decoder::new(V4, u32::MAX);
+        let mut decoder = Decoder::new(V311, u32::MAX);
         let mut at = 0;
         let step = decoder.step(&header, &mut at, 0);
         if length == 0 {
@@ -523,7 +523,7 @@ fn remaining_lengths() {
                 payload: &[],
             };
             let mut out = Vec::new();
-            publish.encode_header(V4, None, length - 3, &mut out);
+            publish.encode_header(V311, None, length - 3, &mut out);
             assert_eq!(out, [header, bytes("00 01 't'")].concat());
         }
     }
@@ -531,13 +531,13 @@ fn remaining_lengths() {
     for topic in [100, 121, 122, 123, 200, 16_377, 16_378, 16_379, 65_535] {
         let filter = "x".repeat(topic);
         let mut out = b"before".to_vec();
-        encode_unsubscribe(V4, 1, NONE, [&*filter].into_iter(), &mut out);
+        encode_unsubscribe(V311, 1, NONE, [&*filter].into_iter(), &mut out);
         let expected = framed(0xA2, &[&[0, 1], &field(filter.as_bytes())[..]].concat());
         assert_eq!(out, [b"before", &expected[..]].concat());
     }
     for text in ["30 FF FF FF FF 7F", "30 80 80 80 80", "D0 80 00", "30 FF 00", "30 80 80 00"] {
         for piece in 1..=5 {
-            let found = split(V4, u32::MAX, &bytes(text), piece);
+            let found = split(V311, u32::MAX, &bytes(text), piece);
             assert_eq!(found.end.unwrap_err().reason, MALFORMED, "{text}");
         }
     }

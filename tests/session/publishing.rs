@@ -20,7 +20,7 @@ fn qos_0_is_sent_and_done() {
         let Arrival::Packet(version, bytes) = &pair.arrivals[0] else { panic!() };
         match version {
             Version::V5 => assert_eq!(bytes, b"\x30\x05\x00\x01a\x00x", "no DUP, no identifier"),
-            Version::V4 => assert_eq!(bytes, b"\x30\x04\x00\x01ax"),
+            Version::V311 => assert_eq!(bytes, b"\x30\x04\x00\x01ax"),
         }
         pair.tells([]);
         pair.publish("q0 retain a ''");

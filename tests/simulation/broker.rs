@@ -155,7 +155,7 @@ impl Broker {
             return;
         };
         let ends = match link.version {
-            Version::V4 => link.clean,
+            Version::V311 => link.clean,
             Version::V5 => link.session_expiry == 0,
         };
         if ends {
@@ -351,7 +351,7 @@ impl Broker {
     fn packet(&mut self, now: Instant, first: u8, body: &[u8], sent: &mut [Sent]) {
         let link = self.link.as_mut().expect("a packet without a connection");
         if first == first::CONNECT {
-            link.version = if body[6] == 5 { Version::V5 } else { Version::V4 };
+            link.version = if body[6] == 5 { Version::V5 } else { Version::V311 };
         }
         let packet = Packet::decode(link.version, first, body).unwrap_or_else(|error| {
             panic!("the client sent a malformed packet: {error:?}: {first:#x} {body:02x?}")
@@ -455,7 +455,7 @@ impl Broker {
         link.clean = connect.clean_start;
         link.receive_maximum = property(Property::ReceiveMaximum, 65_535) as usize;
         link.maximum_packet_size = property(Property::MaximumPacketSize, u32::MAX) as usize;
-        if link.version == Version::V4 {
+        if link.version == Version::V311 {
             // The client holds to its limit though it cannot say so.
             link.maximum_packet_size = self.config.maximum_packet_size.unwrap_or(u32::MAX) as usize;
         }
@@ -469,7 +469,7 @@ impl Broker {
         }
         if let Some(reason) = self.refusal.take() {
             let reasons: &[u8] = match link.version {
-                Version::V4 => &[0x84, 0x85, 0x86, 0x87, 0x88],
+                Version::V311 => &[0x84, 0x85, 0x86, 0x87, 0x88],
                 Version::V5 => {
                     &[0x80, 0x82, 0x83, 0x85, 0x86, 0x87, 0x88, 0x88, 0x89, 0x89, 0x97, 0x9C, 0x9F]
                 }

@@ -175,7 +175,7 @@ impl Wire {
     ) {
         if first == first::CONNECT {
             assert_eq!(self.phase, Phase::Open, "CONNECT twice");
-            self.version = if body[6] == 5 { Version::V5 } else { Version::V4 };
+            self.version = if body[6] == 5 { Version::V5 } else { Version::V311 };
         }
         let packet = Packet::decode(self.version, first, body).unwrap_or_else(|error| {
             panic!("the client sent a malformed packet: {error:?}: {first:#x} {body:02x?}")

@@ -541,7 +541,7 @@ impl Pair {
                     Step::Packet { first, start: body, len } => {
                         if first == first::CONNECT {
                             server.version =
-                                if frame[body + 6] == 4 { Version::V4 } else { Version::V5 };
+                                if frame[body + 6] == 4 { Version::V311 } else { Version::V5 };
                         }
                         let packet =
                             Arrival::Packet(server.version, frame[start..body + len].to_vec());

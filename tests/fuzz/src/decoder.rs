@@ -9,7 +9,7 @@ use super::memory;
 /// Version, limit, sizes of pieces and windows, then the stream.
 pub fn run(data: &[u8]) {
     let mut input = Input::new(data);
-    let version = input.pick(&[Version::V4, Version::V5]);
+    let version = input.pick(&[Version::V311, Version::V5]);
     let limit = input.pick(&[u32::MAX, 1_000, 40, 2]);
     let piece = 1 + input.below(64);
     let window = 1 + input.below(64);

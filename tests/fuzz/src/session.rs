@@ -755,7 +755,7 @@ impl Socket {
             let Some(version) = self.version else {
                 // [MQTT-3.1.0-1], and the level behind the protocol's name.
                 assert_eq!(first, first::CONNECT);
-                let version = if body[6] == 4 { Version::V4 } else { Version::V5 };
+                let version = if body[6] == 4 { Version::V311 } else { Version::V5 };
                 let Ok(Packet::Connect(connect)) = Packet::decode(version, first, body) else {
                     panic!("{body:02x?}")
                 };
@@ -863,7 +863,7 @@ impl Socket {
                     }
                     _ => unreachable!(),
                 };
-                let count = if first == first::UNSUBACK && self.version == Some(Version::V4) {
+                let count = if first == first::UNSUBACK && self.version == Some(Version::V311) {
                     0
                 } else {
                     count
