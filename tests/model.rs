@@ -9,7 +9,8 @@ use std::hash::{Hash, Hasher};
 use std::io::{Write as _, stderr};
 
 use wasmqtt::codec::{
-    self, Ack, ConnAck, DecodeError, Decoder, Packet, Properties, QoS, ReasonCode, Step, Version,
+    self, Ack, ConnAck, DecodeError, Decoder, Packet, PacketType, Properties, QoS, ReasonCode,
+    Step, Version,
 };
 use wasmqtt::options::{Options, Value};
 use wasmqtt::session::{Command, ErrorCode, Event, Input, Instant, Resolved, Session, State};
@@ -425,7 +426,7 @@ impl Server {
                 self.offered[at] = Offered::Open { id, released: true };
                 reply(Packet::PubRel(ack(id)));
             }
-            other => return Err(format!("the client sent {}", other.kind())),
+            other => return Err(format!("the client sent {}", other.packet_type().name())),
         }
         Ok(())
     }
@@ -579,7 +580,9 @@ impl Found {
                 _ => None,
             };
             let packet = packet.map_or(String::new(), |packet| {
-                format!("{} {packet:02x?}", codec::kind(packet[0]))
+                let kind =
+                    PacketType::from_first_byte(packet[0]).map_or("reserved", PacketType::name);
+                format!("{kind} {packet:02x?}")
             });
             text += &format!("  {action:?} {packet}\n");
             if let Err(fault) = world.apply(bounds, action) {

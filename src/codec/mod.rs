@@ -2,6 +2,7 @@
 
 mod decoder;
 mod packet;
+mod packet_type;
 mod properties;
 mod publish;
 mod reason;
@@ -12,9 +13,9 @@ mod wire;
 pub use decoder::{Decoder, Step};
 pub use packet::{
     Ack, Auth, ConnAck, Connect, Disconnect, FilterNames, Filters, Packet, SubAck, Subscribe,
-    SubscribeOptions, Unsubscribe, Will, encode_ack, encode_subscribe, encode_unsubscribe, first,
-    kind,
+    SubscribeOptions, Unsubscribe, Will, encode_ack, encode_subscribe, encode_unsubscribe,
 };
+pub use packet_type::{PacketSet, PacketType};
 pub use properties::{Properties, PropertiesBuf, Property, Value, check_text};
 pub use publish::{Publish, PublishHints};
 pub use reason::ReasonCode;
@@ -48,29 +49,6 @@ impl QoS {
             _ => None,
         }
     }
-}
-
-/// Where a property or a reason code may stand: a bit per packet type.
-pub mod place {
-    pub const CONNECT: u16 = 1 << 1;
-    pub const CONNACK: u16 = 1 << 2;
-    pub const PUBLISH: u16 = 1 << 3;
-    pub const PUBACK: u16 = 1 << 4;
-    pub const PUBREC: u16 = 1 << 5;
-    pub const PUBREL: u16 = 1 << 6;
-    pub const PUBCOMP: u16 = 1 << 7;
-    pub const SUBSCRIBE: u16 = 1 << 8;
-    pub const SUBACK: u16 = 1 << 9;
-    pub const UNSUBSCRIBE: u16 = 1 << 10;
-    pub const UNSUBACK: u16 = 1 << 11;
-    pub const DISCONNECT: u16 = CLIENT_DISCONNECT | SERVER_DISCONNECT;
-    pub const AUTH: u16 = 1 << 15;
-
-    /// The will's own block in CONNECT; no packet has type 0.
-    pub const WILL: u16 = 1 << 0;
-    /// In place of PINGREQ, which has neither properties nor a code.
-    pub const CLIENT_DISCONNECT: u16 = 1 << 12;
-    pub const SERVER_DISCONNECT: u16 = 1 << 14;
 }
 
 /// Why bytes are no packet: the reason code that the specification asks for in the DISCONNECT, and a text for the error message.

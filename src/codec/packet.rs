@@ -3,7 +3,7 @@
 use super::properties::{Properties, Property};
 use super::topic::{check_filter, check_topic, shared};
 use super::wire::{self, Reader, put_binary, put_u16};
-use super::{DecodeError, Publish, QoS, ReasonCode, Version, place};
+use super::{DecodeError, PacketSet, PacketType, Publish, QoS, ReasonCode, Version};
 
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Packet<'a> {
@@ -24,74 +24,40 @@ pub enum Packet<'a> {
     Auth(Auth<'a>),
 }
 
-/// First bytes of the fixed headers: packet type and flags. PUBLISH adds DUP, QoS and RETAIN.
-pub mod first {
-    pub const CONNECT: u8 = 0x10;
-    pub const CONNACK: u8 = 0x20;
-    pub const PUBLISH: u8 = 0x30;
-    pub const PUBACK: u8 = 0x40;
-    pub const PUBREC: u8 = 0x50;
-    pub const PUBREL: u8 = 0x62;
-    pub const PUBCOMP: u8 = 0x70;
-    pub const SUBSCRIBE: u8 = 0x82;
-    pub const SUBACK: u8 = 0x90;
-    pub const UNSUBSCRIBE: u8 = 0xA2;
-    pub const UNSUBACK: u8 = 0xB0;
-    pub const PINGREQ: u8 = 0xC0;
-    pub const PINGRESP: u8 = 0xD0;
-    pub const DISCONNECT: u8 = 0xE0;
-    pub const AUTH: u8 = 0xF0;
-}
-
-/// The name of the packet that begins with this byte.
-pub fn kind(first: u8) -> &'static str {
-    match first & 0xF0 {
-        0x10 => "connect",
-        0x20 => "connack",
-        0x30 => "publish",
-        0x40 => "puback",
-        0x50 => "pubrec",
-        0x60 => "pubrel",
-        0x70 => "pubcomp",
-        0x80 => "subscribe",
-        0x90 => "suback",
-        0xA0 => "unsubscribe",
-        0xB0 => "unsuback",
-        0xC0 => "pingreq",
-        0xD0 => "pingresp",
-        0xE0 => "disconnect",
-        0xF0 => "auth",
-        _ => "reserved",
-    }
-}
-
 impl<'a> Packet<'a> {
-    /// Reads a packet of either side from its first byte and its whole body.
+    /// Reads a packet of either side from the first byte of its fixed header and its whole body.
+    ///
+    /// # Errors
+    ///
+    /// The packet breaks a rule of the specification that needs no other packet to be checked.
     pub fn decode(version: Version, first: u8, body: &'a [u8]) -> Result<Self, DecodeError> {
         let body = Reader::new(body);
-        match first {
-            first::CONNECT => Connect::decode(version, body).map(Self::Connect),
-            first::SUBSCRIBE => Subscribe::decode(version, body).map(Self::Subscribe),
-            first::UNSUBSCRIBE => Unsubscribe::decode(version, body).map(Self::Unsubscribe),
-            first::PINGREQ => body.end().map(|_| Self::PingReq),
+        match PacketType::from_first_byte(first) {
+            Some(PacketType::Connect) => Connect::decode(version, body).map(Self::Connect),
+            Some(PacketType::Subscribe) => Subscribe::decode(version, body).map(Self::Subscribe),
+            Some(PacketType::Unsubscribe) => {
+                Unsubscribe::decode(version, body).map(Self::Unsubscribe)
+            }
+            Some(PacketType::PingReq) => body.end().map(|()| Self::PingReq),
             _ => Self::decode_reply(version, first, body),
         }
     }
 
-    /// Reads what a server sends. What only a client may say is an error here.
+    /// Reads a packet that a server sent. What only a client may send or say is a protocol error here.
+    ///
+    /// # Errors
+    ///
+    /// As [`Packet::decode`].
     pub fn decode_from_server(
         version: Version,
         first: u8,
         body: &'a [u8],
     ) -> Result<Self, DecodeError> {
-        if let first::CONNECT | first::SUBSCRIBE | first::UNSUBSCRIBE | first::PINGREQ = first {
-            return Err(DecodeError::protocol("packet of a client"));
-        }
         let packet = Self::decode_reply(version, first, Reader::new(body))?;
         let wrong = match &packet {
             Self::Disconnect(packet) => {
                 version == Version::V311
-                    || !packet.reason.stands_in(place::SERVER_DISCONNECT)
+                    || !packet.reason.stands_in(PacketSet::SERVER_DISCONNECT)
                     || packet.properties.get(Property::SessionExpiryInterval).is_some()
             }
             Self::Auth(packet) => packet.reason == ReasonCode::RE_AUTHENTICATE,
@@ -100,22 +66,32 @@ impl<'a> Packet<'a> {
         if wrong { Err(DecodeError::protocol("only a client may say this")) } else { Ok(packet) }
     }
 
+    /// Reads a packet that a server may send, whoever sent this one.
     fn decode_reply(version: Version, first: u8, body: Reader<'a>) -> Result<Self, DecodeError> {
-        match first {
-            first::CONNACK => ConnAck::decode(version, body).map(Self::ConnAck),
-            0x30..=0x3F => Publish::decode(version, first, body.rest()).map(Self::Publish),
-            first::PUBACK => Ack::decode(version, place::PUBACK, body).map(Self::PubAck),
-            first::PUBREC => Ack::decode(version, place::PUBREC, body).map(Self::PubRec),
-            first::PUBREL => Ack::decode(version, place::PUBREL, body).map(Self::PubRel),
-            first::PUBCOMP => Ack::decode(version, place::PUBCOMP, body).map(Self::PubComp),
-            first::SUBACK => SubAck::decode(version, place::SUBACK, body).map(Self::SubAck),
-            first::UNSUBACK => SubAck::decode(version, place::UNSUBACK, body).map(Self::UnsubAck),
-            first::PINGRESP => body.end().map(|_| Self::PingResp),
-            first::DISCONNECT => Disconnect::decode(version, body).map(Self::Disconnect),
-            0xF0..=0xFF if version == Version::V311 => Err(DecodeError::protocol("AUTH in 3.1.1")),
-            first::AUTH => Auth::decode(body).map(Self::Auth),
-            0x00..=0x0F => Err(DecodeError::malformed("packet type 0")),
-            _ => Err(DecodeError::malformed("reserved flags")),
+        let Some(packet) = PacketType::from_first_byte(first) else {
+            return Err(match first {
+                0x00..=0x0F => DecodeError::malformed("packet type 0"),
+                0xF0..=0xFF if version == Version::V311 => AUTH_IN_3_1_1,
+                _ => DecodeError::malformed("reserved flags"),
+            });
+        };
+        match packet {
+            PacketType::ConnAck => ConnAck::decode(version, body).map(Self::ConnAck),
+            PacketType::Publish => Publish::decode(version, first, body.rest()).map(Self::Publish),
+            PacketType::PubAck => Ack::decode(version, packet, body).map(Self::PubAck),
+            PacketType::PubRec => Ack::decode(version, packet, body).map(Self::PubRec),
+            PacketType::PubRel => Ack::decode(version, packet, body).map(Self::PubRel),
+            PacketType::PubComp => Ack::decode(version, packet, body).map(Self::PubComp),
+            PacketType::SubAck => SubAck::decode(version, packet, body).map(Self::SubAck),
+            PacketType::UnsubAck => SubAck::decode(version, packet, body).map(Self::UnsubAck),
+            PacketType::PingResp => body.end().map(|()| Self::PingResp),
+            PacketType::Disconnect => Disconnect::decode(version, body).map(Self::Disconnect),
+            PacketType::Auth if version == Version::V311 => Err(AUTH_IN_3_1_1),
+            PacketType::Auth => Auth::decode(body).map(Self::Auth),
+            PacketType::Connect
+            | PacketType::Subscribe
+            | PacketType::Unsubscribe
+            | PacketType::PingReq => Err(DecodeError::protocol("packet of a client")),
         }
     }
 
@@ -128,44 +104,44 @@ impl<'a> Packet<'a> {
                 packet.encode_header(version, None, packet.payload.len(), out);
                 out.extend_from_slice(packet.payload);
             }
-            Self::PubAck(packet) => packet.encode(first::PUBACK, version, out),
-            Self::PubRec(packet) => packet.encode(first::PUBREC, version, out),
-            Self::PubRel(packet) => packet.encode(first::PUBREL, version, out),
-            Self::PubComp(packet) => packet.encode(first::PUBCOMP, version, out),
+            Self::PubAck(packet) => packet.encode(PacketType::PubAck, version, out),
+            Self::PubRec(packet) => packet.encode(PacketType::PubRec, version, out),
+            Self::PubRel(packet) => packet.encode(PacketType::PubRel, version, out),
+            Self::PubComp(packet) => packet.encode(PacketType::PubComp, version, out),
             Self::Subscribe(Subscribe { id, properties, filters }) => {
                 encode_subscribe(version, *id, *properties, filters.clone(), out);
             }
-            Self::SubAck(packet) => packet.encode(first::SUBACK, version, out),
+            Self::SubAck(packet) => packet.encode(PacketType::SubAck, version, out),
             Self::Unsubscribe(Unsubscribe { id, properties, filters }) => {
                 encode_unsubscribe(version, *id, *properties, filters.clone(), out);
             }
-            Self::UnsubAck(packet) => packet.encode(first::UNSUBACK, version, out),
-            Self::PingReq => out.extend_from_slice(&[first::PINGREQ, 0]),
-            Self::PingResp => out.extend_from_slice(&[first::PINGRESP, 0]),
+            Self::UnsubAck(packet) => packet.encode(PacketType::UnsubAck, version, out),
+            Self::PingReq => out.extend_from_slice(&[PacketType::PingReq.first_byte(), 0]),
+            Self::PingResp => out.extend_from_slice(&[PacketType::PingResp.first_byte(), 0]),
             Self::Disconnect(packet) => packet.encode(version, out),
             Self::Auth(packet) => packet.encode(out),
         }
     }
 
-    /// The packet's name in lower case.
-    pub fn kind(&self) -> &'static str {
-        kind(match self {
-            Self::Connect(_) => first::CONNECT,
-            Self::ConnAck(_) => first::CONNACK,
-            Self::Publish(_) => first::PUBLISH,
-            Self::PubAck(_) => first::PUBACK,
-            Self::PubRec(_) => first::PUBREC,
-            Self::PubRel(_) => first::PUBREL,
-            Self::PubComp(_) => first::PUBCOMP,
-            Self::Subscribe(_) => first::SUBSCRIBE,
-            Self::SubAck(_) => first::SUBACK,
-            Self::Unsubscribe(_) => first::UNSUBSCRIBE,
-            Self::UnsubAck(_) => first::UNSUBACK,
-            Self::PingReq => first::PINGREQ,
-            Self::PingResp => first::PINGRESP,
-            Self::Disconnect(_) => first::DISCONNECT,
-            Self::Auth(_) => first::AUTH,
-        })
+    /// Returns the type of the packet.
+    pub fn packet_type(&self) -> PacketType {
+        match self {
+            Self::Connect(_) => PacketType::Connect,
+            Self::ConnAck(_) => PacketType::ConnAck,
+            Self::Publish(_) => PacketType::Publish,
+            Self::PubAck(_) => PacketType::PubAck,
+            Self::PubRec(_) => PacketType::PubRec,
+            Self::PubRel(_) => PacketType::PubRel,
+            Self::PubComp(_) => PacketType::PubComp,
+            Self::Subscribe(_) => PacketType::Subscribe,
+            Self::SubAck(_) => PacketType::SubAck,
+            Self::Unsubscribe(_) => PacketType::Unsubscribe,
+            Self::UnsubAck(_) => PacketType::UnsubAck,
+            Self::PingReq => PacketType::PingReq,
+            Self::PingResp => PacketType::PingResp,
+            Self::Disconnect(_) => PacketType::Disconnect,
+            Self::Auth(_) => PacketType::Auth,
+        }
     }
 }
 
@@ -216,14 +192,14 @@ impl<'a> Connect<'a> {
             return Err(DecodeError::malformed("password without user name"));
         }
         let keep_alive = body.u16()?;
-        let properties = decode_properties(version, place::CONNECT, &mut body)?;
+        let properties = decode_properties(version, PacketSet::CONNECT, &mut body)?;
         let client_id = body.text()?;
         let will_qos = flags >> Self::WILL_QOS_SHIFT & 3;
         let will = if has(Self::WILL) {
             Some(Will {
                 qos: decode_qos(will_qos)?,
                 retain: has(Self::WILL_RETAIN),
-                properties: decode_properties(version, place::WILL, &mut body)?,
+                properties: decode_properties(version, PacketSet::WILL, &mut body)?,
                 topic: decode_topic(body.binary()?)?,
                 payload: body.binary()?,
             })
@@ -240,7 +216,7 @@ impl<'a> Connect<'a> {
     }
 
     pub fn encode(&self, version: Version, out: &mut Vec<u8>) {
-        let start = wire::begin(first::CONNECT, out);
+        let start = wire::begin(PacketType::Connect, out);
         put_binary(b"MQTT", out);
         out.push(protocol_level(version));
         let mut flags = flag(self.clean_start, Self::CLEAN_START)
@@ -296,19 +272,19 @@ impl<'a> ConnAck<'a> {
         }
         let reason = match version {
             Version::V311 => ReasonCode::from_return_code(body.u8()?).ok_or(UNLISTED_REASON)?,
-            Version::V5 => decode_reason(place::CONNACK, &mut body)?,
+            Version::V5 => decode_reason(PacketSet::CONNACK, &mut body)?,
         };
         let session_present = flags == 1;
         if session_present && reason != ReasonCode::SUCCESS {
             return Err(DecodeError::protocol("session present in a refusal"));
         }
-        let properties = decode_properties(version, place::CONNACK, &mut body)?;
+        let properties = decode_properties(version, PacketSet::CONNACK, &mut body)?;
         body.end()?;
         Ok(Self { session_present, reason, properties })
     }
 
     pub fn encode(&self, version: Version, out: &mut Vec<u8>) {
-        let start = wire::begin(first::CONNACK, out);
+        let start = wire::begin(PacketType::ConnAck, out);
         out.push(self.session_present.into());
         out.push(match version {
             Version::V311 => self.reason.return_code(),
@@ -328,7 +304,12 @@ pub struct Ack<'a> {
 }
 
 impl<'a> Ack<'a> {
-    fn decode(version: Version, place: u16, mut body: Reader<'a>) -> Result<Self, DecodeError> {
+    fn decode(
+        version: Version,
+        packet: PacketType,
+        mut body: Reader<'a>,
+    ) -> Result<Self, DecodeError> {
+        let place = PacketSet::of(packet);
         let id = decode_id(&mut body)?;
         let mut ack = Self { id, reason: ReasonCode::SUCCESS, properties: Properties::EMPTY };
         if version == Version::V5 && !body.is_empty() {
@@ -341,12 +322,12 @@ impl<'a> Ack<'a> {
         Ok(ack)
     }
 
-    /// `first`: [`first::PUBACK`], [`first::PUBREC`], [`first::PUBREL`] or [`first::PUBCOMP`].
-    pub fn encode(&self, first: u8, version: Version, out: &mut Vec<u8>) {
+    /// Appends the packet. `packet` is PUBACK, PUBREC, PUBREL or PUBCOMP.
+    pub fn encode(&self, packet: PacketType, version: Version, out: &mut Vec<u8>) {
         if version == Version::V311 || self.properties.is_empty() {
-            return encode_ack(first, self.id, self.reason, version, out);
+            return encode_ack(packet, self.id, self.reason, version, out);
         }
-        let start = wire::begin(first, out);
+        let start = wire::begin(packet, out);
         put_u16(self.id, out);
         out.push(self.reason.0);
         put_properties(version, self.properties, out);
@@ -356,7 +337,14 @@ impl<'a> Ack<'a> {
 
 /// [`Ack::encode`] without properties.
 #[inline]
-pub fn encode_ack(first: u8, id: u16, reason: ReasonCode, version: Version, out: &mut Vec<u8>) {
+pub fn encode_ack(
+    packet: PacketType,
+    id: u16,
+    reason: ReasonCode,
+    version: Version,
+    out: &mut Vec<u8>,
+) {
+    let first = packet.first_byte();
     let [high, low] = id.to_be_bytes();
     if version == Version::V311 || reason == ReasonCode::SUCCESS {
         out.extend_from_slice(&[first, 2, high, low]);
@@ -416,7 +404,7 @@ impl SubscribeOptions {
 impl<'a> Subscribe<'a> {
     fn decode(version: Version, mut body: Reader<'a>) -> Result<Self, DecodeError> {
         let id = decode_id(&mut body)?;
-        let properties = decode_properties(version, place::SUBSCRIBE, &mut body)?;
+        let properties = decode_properties(version, PacketSet::SUBSCRIBE, &mut body)?;
         let filters = Filters(body);
         if body.is_empty() {
             return Err(NO_FILTER);
@@ -454,7 +442,7 @@ pub fn encode_subscribe<'a>(
     filters: impl Iterator<Item = (&'a str, SubscribeOptions)>,
     out: &mut Vec<u8>,
 ) {
-    let start = wire::begin(first::SUBSCRIBE, out);
+    let start = wire::begin(PacketType::Subscribe, out);
     put_u16(id, out);
     put_properties(version, properties, out);
     for (filter, options) in filters {
@@ -477,7 +465,7 @@ pub struct Unsubscribe<'a> {
 impl<'a> Unsubscribe<'a> {
     fn decode(version: Version, mut body: Reader<'a>) -> Result<Self, DecodeError> {
         let id = decode_id(&mut body)?;
-        let properties = decode_properties(version, place::UNSUBSCRIBE, &mut body)?;
+        let properties = decode_properties(version, PacketSet::UNSUBSCRIBE, &mut body)?;
         let filters = FilterNames(body);
         if body.is_empty() {
             return Err(NO_FILTER);
@@ -508,7 +496,7 @@ pub fn encode_unsubscribe<'a>(
     filters: impl Iterator<Item = &'a str>,
     out: &mut Vec<u8>,
 ) {
-    let start = wire::begin(first::UNSUBSCRIBE, out);
+    let start = wire::begin(PacketType::Unsubscribe, out);
     put_u16(id, out);
     put_properties(version, properties, out);
     for filter in filters {
@@ -527,11 +515,16 @@ pub struct SubAck<'a> {
 }
 
 impl<'a> SubAck<'a> {
-    fn decode(version: Version, place: u16, mut body: Reader<'a>) -> Result<Self, DecodeError> {
+    fn decode(
+        version: Version,
+        packet: PacketType,
+        mut body: Reader<'a>,
+    ) -> Result<Self, DecodeError> {
+        let place = PacketSet::of(packet);
         let id = decode_id(&mut body)?;
         let properties = decode_properties(version, place, &mut body)?;
         let codes = body.rest();
-        if version == Version::V311 && place == place::UNSUBACK {
+        if version == Version::V311 && packet == PacketType::UnsubAck {
             body.end()?;
         } else if codes.is_empty() {
             return Err(DecodeError::protocol("no reason code"));
@@ -547,12 +540,12 @@ impl<'a> SubAck<'a> {
         }
     }
 
-    /// `first`: [`first::SUBACK`] or [`first::UNSUBACK`].
-    pub fn encode(&self, first: u8, version: Version, out: &mut Vec<u8>) {
-        let start = wire::begin(first, out);
+    /// Appends the packet. `packet` is SUBACK or UNSUBACK.
+    pub fn encode(&self, packet: PacketType, version: Version, out: &mut Vec<u8>) {
+        let start = wire::begin(packet, out);
         put_u16(self.id, out);
         put_properties(version, self.properties, out);
-        if version == Version::V5 || first == first::SUBACK {
+        if version == Version::V5 || packet == PacketType::SubAck {
             out.extend_from_slice(self.codes);
         }
         wire::finish(start, out);
@@ -569,9 +562,9 @@ impl<'a> Disconnect<'a> {
     fn decode(version: Version, mut body: Reader<'a>) -> Result<Self, DecodeError> {
         let mut packet = Self { reason: ReasonCode::SUCCESS, properties: Properties::EMPTY };
         if version == Version::V5 && !body.is_empty() {
-            packet.reason = decode_reason(place::DISCONNECT, &mut body)?;
+            packet.reason = decode_reason(PacketSet::DISCONNECT, &mut body)?;
             if !body.is_empty() {
-                packet.properties = Properties::read(place::DISCONNECT, &mut body)?;
+                packet.properties = Properties::read(PacketSet::DISCONNECT, &mut body)?;
             }
         }
         body.end()?;
@@ -580,7 +573,7 @@ impl<'a> Disconnect<'a> {
 
     /// 3.1.1 has no reason: there it is the normal end, and the server drops the will.
     pub fn encode(&self, version: Version, out: &mut Vec<u8>) {
-        let start = wire::begin(first::DISCONNECT, out);
+        let start = wire::begin(PacketType::Disconnect, out);
         if version == Version::V5
             && (self.reason != ReasonCode::SUCCESS || !self.properties.is_empty())
         {
@@ -604,15 +597,15 @@ impl<'a> Auth<'a> {
     fn decode(mut body: Reader<'a>) -> Result<Self, DecodeError> {
         let mut packet = Self { reason: ReasonCode::SUCCESS, properties: Properties::EMPTY };
         if !body.is_empty() {
-            packet.reason = decode_reason(place::AUTH, &mut body)?;
-            packet.properties = Properties::read(place::AUTH, &mut body)?;
+            packet.reason = decode_reason(PacketSet::AUTH, &mut body)?;
+            packet.properties = Properties::read(PacketSet::AUTH, &mut body)?;
         }
         body.end()?;
         Ok(packet)
     }
 
     pub fn encode(&self, out: &mut Vec<u8>) {
-        let start = wire::begin(first::AUTH, out);
+        let start = wire::begin(PacketType::Auth, out);
         if self.reason != ReasonCode::SUCCESS || !self.properties.is_empty() {
             out.push(self.reason.0);
             put_properties(Version::V5, self.properties, out);
@@ -621,6 +614,7 @@ impl<'a> Auth<'a> {
     }
 }
 
+const AUTH_IN_3_1_1: DecodeError = DecodeError::protocol("AUTH in 3.1.1");
 const NO_FILTER: DecodeError = DecodeError::protocol("no topic filter");
 const UNLISTED_REASON: DecodeError = DecodeError::protocol("reason code not of this packet");
 
@@ -642,14 +636,14 @@ pub(super) fn decode_id(body: &mut Reader) -> Result<u16, DecodeError> {
     }
 }
 
-fn decode_reason(place: u16, body: &mut Reader) -> Result<ReasonCode, DecodeError> {
+fn decode_reason(place: PacketSet, body: &mut Reader) -> Result<ReasonCode, DecodeError> {
     let reason = ReasonCode(body.u8()?);
     if reason.stands_in(place) { Ok(reason) } else { Err(UNLISTED_REASON) }
 }
 
 fn decode_properties<'a>(
     version: Version,
-    place: u16,
+    place: PacketSet,
     body: &mut Reader<'a>,
 ) -> Result<Properties<'a>, DecodeError> {
     match version {

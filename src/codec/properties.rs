@@ -1,11 +1,10 @@
 //! The properties of MQTT 5, from one table (2.2.2.2).
 
-use super::place::*;
 use super::wire::{self, Reader};
-use super::{DecodeError, ReasonCode, topic};
+use super::{DecodeError, PacketSet, ReasonCode, topic};
 
 macro_rules! properties {
-    ($($id:literal $name:ident $kind:ident $places:expr;)*) => {
+    ($($id:literal $name:ident $kind:ident $($place:ident)|+;)*) => {
         #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
         #[repr(u8)]
         pub enum Property {
@@ -14,7 +13,7 @@ macro_rules! properties {
 
         const TABLE: [Option<Rule>; 0x2B] = {
             let mut table = [const { None }; 0x2B];
-            $(table[$id] = Some(Rule { property: Property::$name, kind: Kind::$kind, places: $places });)*
+            $(table[$id] = Some(Rule { property: Property::$name, kind: Kind::$kind, places: PacketSet::EMPTY$(.union(PacketSet::$place))+ });)*
             table
         };
     };
@@ -56,7 +55,7 @@ properties! {
 struct Rule {
     property: Property,
     kind: Kind,
-    places: u16,
+    places: PacketSet,
 }
 
 #[derive(Clone, Copy, PartialEq)]
@@ -88,13 +87,13 @@ pub struct Properties<'a>(&'a [u8]);
 impl<'a> Properties<'a> {
     pub const EMPTY: Self = Self(&[]);
 
-    /// Checks a block (without its length) that stands in `place`, a constant of [`place`](super::place).
-    pub fn decode(place: u16, block: &'a [u8]) -> Result<Self, DecodeError> {
+    /// Checks a block (without its length) that stands in `place`.
+    pub fn decode(place: PacketSet, block: &'a [u8]) -> Result<Self, DecodeError> {
         Self::walk(place, block).map(|_| Self(block))
     }
 
     /// Reads the block behind its length.
-    pub(super) fn read(place: u16, reader: &mut Reader<'a>) -> Result<Self, DecodeError> {
+    pub(super) fn read(place: PacketSet, reader: &mut Reader<'a>) -> Result<Self, DecodeError> {
         Self::decode(place, reader.sub()?.rest())
     }
 
@@ -102,20 +101,22 @@ impl<'a> Properties<'a> {
     #[inline]
     pub(super) fn read_publish(reader: &mut Reader<'a>) -> Result<(Self, Met), DecodeError> {
         let block = reader.sub()?.rest();
-        let met = if block.is_empty() { Met::default() } else { Self::walk(PUBLISH, block)? };
+        let met =
+            if block.is_empty() { Met::default() } else { Self::walk(PacketSet::PUBLISH, block)? };
         Ok((Self(block), met))
     }
 
-    fn walk(place: u16, block: &'a [u8]) -> Result<Met, DecodeError> {
+    fn walk(place: PacketSet, block: &'a [u8]) -> Result<Met, DecodeError> {
         let mut met = Met::default();
         let mut reader = Reader::new(block);
         while !reader.is_empty() {
             let rule = read_rule(&mut reader)?;
-            if rule.places & place == 0 {
+            if !rule.places.intersects(place) {
                 return Err(DecodeError::malformed("property in the wrong packet"));
             }
             let repeats = rule.property == Property::UserProperty
-                || (rule.property == Property::SubscriptionIdentifier && place == PUBLISH);
+                || (rule.property == Property::SubscriptionIdentifier
+                    && place == PacketSet::PUBLISH);
             if met.has(rule.property) && !repeats {
                 return Err(DecodeError::protocol("property twice"));
             }

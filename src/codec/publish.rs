@@ -3,7 +3,7 @@
 use super::packet::{decode_id, decode_qos, decode_topic, flag};
 use super::properties::{Properties, Property};
 use super::wire::{self, Reader, put_binary, put_u16};
-use super::{DecodeError, QoS, Version, first};
+use super::{DecodeError, PacketType, QoS, Version};
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Publish<'a> {
@@ -98,7 +98,7 @@ impl<'a> Publish<'a> {
             | (self.qos as u8) << Self::QOS_SHIFT
             | flag(self.retain, Self::RETAIN);
         out.reserve(1 + 4 + length - payload_len);
-        out.push(first::PUBLISH | flags);
+        out.push(PacketType::Publish.first_byte() | flags);
         wire::put_varint(length, out);
         put_binary(self.topic, out);
         if self.qos != QoS::AtMostOnce {
@@ -154,5 +154,5 @@ pub(super) fn header_is_whole(version: Version, first: u8, body: &[u8]) -> bool 
         }
         Ok::<_, DecodeError>(())
     };
-    first >> 4 == first::PUBLISH >> 4 && read().is_ok()
+    first >> 4 == PacketType::Publish as u8 && read().is_ok()
 }

@@ -1,21 +1,21 @@
 //! Reason codes, in the order of the specification (MQTT 5.0, 2.4), and the codes of 3.1.1 in their terms.
 
-use super::place::*;
+use super::PacketSet;
 
 /// Why something was done or refused. 3.1.1 has no such codes; where it has its own, they are mapped onto these.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub struct ReasonCode(pub u8);
 
 macro_rules! reasons {
-    ($($code:literal $name:ident: $places:expr;)*) => {
+    ($($code:literal $name:ident: $($place:ident)|+;)*) => {
         impl ReasonCode {
             $(pub const $name: Self = Self($code);)*
 
             /// The packets that may carry the code, a bit each.
-            fn places(self) -> u16 {
+            fn places(self) -> PacketSet {
                 match self.0 {
-                    $($code => $places,)*
-                    _ => 0,
+                    $($code => PacketSet::EMPTY$(.union(PacketSet::$place))+,)*
+                    _ => PacketSet::EMPTY,
                 }
             }
         }
@@ -74,9 +74,9 @@ impl ReasonCode {
         self.0 >= 0x80
     }
 
-    /// Whether the specification lists the code for one of these places (constants of [`place`](super::place)).
-    pub fn stands_in(self, places: u16) -> bool {
-        self.places() & places != 0
+    /// Whether the specification lists the code for one of these places.
+    pub fn stands_in(self, places: PacketSet) -> bool {
+        self.places().intersects(places)
     }
 
     /// The code that a return code in a CONNACK of 3.1.1 stands for.

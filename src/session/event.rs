@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::rc::Rc;
 
-use crate::codec::{Properties, PropertiesBuf, QoS, ReasonCode, Version};
+use crate::codec::{PacketType, Properties, PropertiesBuf, QoS, ReasonCode, Version};
 use crate::options::InvalidArgument;
 
 /// Names one request of the application until it completes. Picked by the caller, unique while pending; 0: nobody waits.
@@ -129,7 +129,7 @@ pub struct Span {
 #[derive(Clone, Hash, PartialEq, Eq, Debug)]
 pub struct Tap {
     pub outgoing: bool,
-    pub kind: &'static str,
+    pub kind: PacketType,
     pub bytes: u32,
     pub id: u16,
     pub topic: Option<Rc<str>>,

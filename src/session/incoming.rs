@@ -31,11 +31,11 @@ impl Session {
                 reason: ReasonCode::SUCCESS,
                 properties: Properties::EMPTY,
             };
-            match first {
-                first::PUBACK => return self.handle_puback(ack),
-                first::PUBREC => return self.handle_pubrec(ack),
-                first::PUBCOMP => return self.handle_pubcomp(ack),
-                first::PUBREL => {
+            match PacketType::from_first_byte(first) {
+                Some(PacketType::PubAck) => return self.handle_puback(ack),
+                Some(PacketType::PubRec) => return self.handle_pubrec(ack),
+                Some(PacketType::PubComp) => return self.handle_pubcomp(ack),
+                Some(PacketType::PubRel) => {
                     self.handle_pubrel(ack);
                     return Ok(());
                 }
@@ -60,12 +60,15 @@ impl Session {
             return Ok(());
         };
         let version = connection.version;
-        if connection.server.is_none() && first == first::CONNACK && version == Version::V5 {
+        if connection.server.is_none()
+            && first == PacketType::ConnAck.first_byte()
+            && version == Version::V5
+        {
             // A server that knows only 3.1.1 refuses in its own form.
             if let &[0, code] = body
                 && let Some(reason) = ReasonCode::from_return_code(code).filter(|_| code > 0)
             {
-                self.tap_incoming(first, len, 0, None, Some(reason));
+                self.tap_incoming(PacketType::ConnAck, len, 0, None, Some(reason));
                 self.refused(now, reason, Properties::EMPTY);
                 return Ok(());
             }
@@ -82,7 +85,7 @@ impl Session {
                 Packet::Auth(packet) => (0, Some(packet.reason)),
                 _ => (0, None),
             };
-            self.tap_incoming(first, len, id, None, reason);
+            self.tap_incoming(packet.packet_type(), len, id, None, reason);
         }
         let Some(connection) = &mut self.connection else {
             return Ok(());
@@ -138,7 +141,7 @@ impl Session {
 
     pub(super) fn tap_incoming(
         &mut self,
-        first: u8,
+        kind: PacketType,
         len: usize,
         id: u16,
         topic: Option<Rc<str>>,
@@ -146,8 +149,7 @@ impl Session {
     ) {
         if self.tapped {
             let bytes = 1 + codec::varint_size(len) + len;
-            let tap =
-                Tap { outgoing: false, kind: kind(first), bytes: bytes as u32, id, topic, reason };
+            let tap = Tap { outgoing: false, kind, bytes: bytes as u32, id, topic, reason };
             self.events.push(Event::Packet(tap));
         }
     }
@@ -218,7 +220,7 @@ impl Session {
         }
         if self.tapped {
             let topic = self.topics.topic(slot).clone();
-            self.tap_incoming(first, len, publish.id, Some(topic), None);
+            self.tap_incoming(PacketType::Publish, len, publish.id, Some(topic), None);
         }
         if repeated {
             self.acknowledge_ready();
@@ -255,9 +257,10 @@ impl Session {
     pub(super) fn acknowledge_ready(&mut self) {
         let Some(connection) = &mut self.connection else { return };
         while let Some((id, qos, reason)) = connection.owed.pop_ready() {
-            let first = if qos == QoS::AtLeastOnce { first::PUBACK } else { first::PUBREC };
+            let kind =
+                if qos == QoS::AtLeastOnce { PacketType::PubAck } else { PacketType::PubRec };
             let start = self.output.bytes.len();
-            encode_ack(first, id, reason, connection.version, &mut self.output.bytes);
+            encode_ack(kind, id, reason, connection.version, &mut self.output.bytes);
             if qos == QoS::AtLeastOnce || reason.is_error() {
                 connection.window = connection.window.saturating_sub(1);
                 if qos == QoS::ExactlyOnce {
@@ -267,14 +270,8 @@ impl Session {
             self.stats.packets_sent += 1;
             if self.tapped {
                 let bytes = (self.output.bytes.len() - start) as u32;
-                let tap = Tap {
-                    outgoing: true,
-                    kind: kind(first),
-                    bytes,
-                    id,
-                    topic: None,
-                    reason: Some(reason),
-                };
+                let tap =
+                    Tap { outgoing: true, kind, bytes, id, topic: None, reason: Some(reason) };
                 self.events.push(Event::Packet(tap));
             }
             self.output.end_packet();
@@ -320,7 +317,7 @@ impl Session {
             _ => return misplaced(),
         }
         if !ack.reason.is_error() {
-            self.write_ack(first::PUBREL, ack.id, reply);
+            self.write_ack(PacketType::PubRel, ack.id, reply);
         }
         Ok(())
     }
@@ -332,7 +329,7 @@ impl Session {
         }
         let reason =
             if known { ReasonCode::SUCCESS } else { ReasonCode::PACKET_IDENTIFIER_NOT_FOUND };
-        self.write_ack(first::PUBCOMP, ack.id, reason);
+        self.write_ack(PacketType::PubComp, ack.id, reason);
     }
 
     pub(super) fn handle_pubcomp(&mut self, ack: Ack<'_>) -> Result<(), DecodeError> {
@@ -423,10 +420,10 @@ impl Session {
         }
     }
 
-    pub(super) fn write_ack(&mut self, first: u8, id: u16, reason: ReasonCode) {
+    pub(super) fn write_ack(&mut self, kind: PacketType, id: u16, reason: ReasonCode) {
         let start = self.output.bytes.len();
-        encode_ack(first, id, reason, self.version, &mut self.output.bytes);
-        self.wrote(first, start, id, None, Some(reason));
+        encode_ack(kind, id, reason, self.version, &mut self.output.bytes);
+        self.wrote(kind, start, id, None, Some(reason));
     }
 }
 

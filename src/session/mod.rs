@@ -14,7 +14,7 @@ use std::collections::VecDeque;
 use std::hash::{Hash, Hasher};
 use std::rc::Rc;
 
-use crate::codec::{self, first, *};
+use crate::codec::{self, *};
 use crate::options::{Draft, InvalidArgument, Options, VersionChoice, Will};
 use connection::{Authentication, Beat, Connection, Naming, Owed, Stage};
 pub use event::*;
@@ -451,8 +451,8 @@ impl Session {
                     Beat::Rest => {}
                     Beat::Ping => {
                         let start = self.output.bytes.len();
-                        self.output.bytes.extend_from_slice(&[first::PINGREQ, 0]);
-                        self.wrote(first::PINGREQ, start, 0, None, None);
+                        self.output.bytes.extend_from_slice(&[PacketType::PingReq.first_byte(), 0]);
+                        self.wrote(PacketType::PingReq, start, 0, None, None);
                     }
                     Beat::Dead => {
                         let error = Error::new(
@@ -504,7 +504,7 @@ impl Session {
             self.output.bytes.truncate(start);
             return self.authentication_failed(now, too_large(size, limit));
         }
-        self.wrote(first::AUTH, start, 0, None, Some(reason));
+        self.wrote(PacketType::Auth, start, 0, None, Some(reason));
     }
 
     /// Our side of an authentication is at its end, and so is the connection [MQTT-4.12.1-2].
@@ -608,7 +608,7 @@ impl Session {
             let message = "must be 0 where the connection was made with 0";
             return Err(InvalidArgument::new("properties.sessionExpiryInterval", message).into());
         }
-        if !reason.stands_in(place::CLIENT_DISCONNECT) {
+        if !reason.stands_in(PacketSet::CLIENT_DISCONNECT) {
             let message = "must be a reason code that a client may send in DISCONNECT";
             return Err(InvalidArgument::new("reasonCode", message).into());
         }
@@ -936,7 +936,7 @@ impl Session {
             let what = "MQTT 3.1.1 cannot refuse a message";
             return Err(Error::new(ErrorCode::NotSupported, what));
         }
-        if !reason.stands_in(place::PUBACK) {
+        if !reason.stands_in(PacketSet::PUBACK) {
             let message = "must be a reason code of PUBACK and PUBREC";
             return Err(InvalidArgument::new("reasonCode", message).into());
         }

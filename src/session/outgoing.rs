@@ -27,13 +27,13 @@ impl Session {
                 break;
             }
         }
-        self.wrote(first::DISCONNECT, start, 0, None, Some(reason));
+        self.wrote(PacketType::Disconnect, start, 0, None, Some(reason));
     }
 
     #[inline]
     pub(super) fn wrote(
         &mut self,
-        first: u8,
+        kind: PacketType,
         start: usize,
         id: u16,
         topic: Option<&Rc<str>>,
@@ -42,8 +42,7 @@ impl Session {
         self.stats.packets_sent += 1;
         if self.tapped {
             let bytes = (self.output.bytes.len() - start) as u32;
-            let tap =
-                Tap { outgoing: true, kind: kind(first), bytes, id, topic: topic.cloned(), reason };
+            let tap = Tap { outgoing: true, kind, bytes, id, topic: topic.cloned(), reason };
             self.events.push(Event::Packet(tap));
         }
         self.output.end_packet();
@@ -52,7 +51,7 @@ impl Session {
     #[inline]
     pub(super) fn sent_message(&mut self, start: usize, id: u16, topic: &Rc<str>) {
         self.stats.messages_sent += 1;
-        self.wrote(first::PUBLISH, start, id, Some(topic), None);
+        self.wrote(PacketType::Publish, start, id, Some(topic), None);
     }
 
     /// Sends the SUBSCRIBE and UNSUBSCRIBE packets that wait, as far as packet identifiers go.
@@ -77,13 +76,13 @@ impl Session {
             let sent =
                 self.subscriptions.send(id, &server, &mut self.output.bytes, &mut self.events);
             let Some((subscribes, part)) = sent else { return };
-            let (first, entry) = if subscribes {
-                (first::SUBSCRIBE, Entry::Subscribe(part))
+            let (kind, entry) = if subscribes {
+                (PacketType::Subscribe, Entry::Subscribe(part))
             } else {
-                (first::UNSUBSCRIBE, Entry::Unsubscribe(part))
+                (PacketType::Unsubscribe, Entry::Unsubscribe(part))
             };
             self.identifiers.put(id, entry);
-            self.wrote(first, start, id, None, None);
+            self.wrote(kind, start, id, None, None);
         }
     }
 
@@ -143,13 +142,13 @@ impl Session {
                 *live = true;
                 connection.live += 1;
                 encode_ack(
-                    first::PUBREL,
+                    PacketType::PubRel,
                     id,
                     ReasonCode::SUCCESS,
                     connection.version,
                     &mut self.output.bytes,
                 );
-                self.wrote(first::PUBREL, start, id, None, None);
+                self.wrote(PacketType::PubRel, start, id, None, None);
             }
             Entry::Publish { .. } if full => return false,
             Entry::Publish { message, live } => {
@@ -164,7 +163,11 @@ impl Session {
                         self.order += 1;
                         *self.identifiers.get(id) = Entry::Release { token: 0, order, live: true };
                         connection.live += 1;
-                        self.write_ack(first::PUBREL, id, ReasonCode::PACKET_IDENTIFIER_NOT_FOUND);
+                        self.write_ack(
+                            PacketType::PubRel,
+                            id,
+                            ReasonCode::PACKET_IDENTIFIER_NOT_FOUND,
+                        );
                     }
                     self.fail_message(token, error);
                     return true;

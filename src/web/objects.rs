@@ -337,7 +337,7 @@ fn filter(code: &FilterCode, grant: bool) -> Object<'_> {
 fn packet(tap: &Tap) -> Object<'_> {
     let mut object = Object::default();
     object.text("direction", if tap.outgoing { "out" } else { "in" });
-    object.text("type", tap.kind);
+    object.text("type", tap.kind.name());
     object.count("bytes", tap.bytes);
     if tap.id != 0 {
         object.count("packetId", tap.id.into());

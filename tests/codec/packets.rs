@@ -435,18 +435,19 @@ fn publish_header_with_an_alias() {
 
 type Kind = fn(Ack) -> Packet;
 
-/// First byte and packet of each.
-pub const ACKS: [(u8, Kind); 4] = [
-    (first::PUBACK, |ack| Packet::PubAck(ack)),
-    (first::PUBREC, |ack| Packet::PubRec(ack)),
-    (first::PUBREL, |ack| Packet::PubRel(ack)),
-    (first::PUBCOMP, |ack| Packet::PubComp(ack)),
+/// Type and packet of each.
+pub const ACKS: [(PacketType, Kind); 4] = [
+    (PacketType::PubAck, |ack| Packet::PubAck(ack)),
+    (PacketType::PubRec, |ack| Packet::PubRec(ack)),
+    (PacketType::PubRel, |ack| Packet::PubRel(ack)),
+    (PacketType::PubComp, |ack| Packet::PubComp(ack)),
 ];
 
 #[test]
 fn acknowledgements() {
-    assert_eq!(ACKS.map(|(first, _)| first), [0x40, 0x50, 0x62, 0x70]);
-    for (first, packet) in ACKS {
+    assert_eq!(ACKS.map(|(kind, _)| kind.first_byte()), [0x40, 0x50, 0x62, 0x70]);
+    for (kind, packet) in ACKS {
+        let first = kind.first_byte();
         for (id, hex) in [(1, "00 01"), (255, "00 FF"), (256, "01 00"), (65535, "FF FF")] {
             let ack = Ack { id, reason: ReasonCode::SUCCESS, properties: NONE };
             for version in [V311, V5] {
@@ -457,8 +458,8 @@ fn acknowledgements() {
             }
             refused(V311, &framed(first, &[0, 1, 0]), MALFORMED);
         }
-        let failed = match first {
-            first::PUBACK | first::PUBREC => ReasonCode::QUOTA_EXCEEDED,
+        let failed = match kind {
+            PacketType::PubAck | PacketType::PubRec => ReasonCode::QUOTA_EXCEEDED,
             _ => ReasonCode::PACKET_IDENTIFIER_NOT_FOUND,
         };
         let code = failed.0;
@@ -480,9 +481,9 @@ fn acknowledgements() {
         assert_eq!(encode(V311, &packet(told)), [first, 2, 0, 7]);
 
         let mut out = Vec::new();
-        encode_ack(first, 7, failed, V5, &mut out);
-        encode_ack(first, 7, failed, V311, &mut out);
-        encode_ack(first, 7, ReasonCode::SUCCESS, V5, &mut out);
+        encode_ack(kind, 7, failed, V5, &mut out);
+        encode_ack(kind, 7, failed, V311, &mut out);
+        encode_ack(kind, 7, ReasonCode::SUCCESS, V5, &mut out);
         assert_eq!(out, [first, 3, 0, 7, code, first, 2, 0, 7, first, 2, 0, 7]);
     }
 }
@@ -721,6 +722,6 @@ fn every_story_survives_both_ways() {
     for (version, packet) in stories() {
         let decoded = decode(version, &packet).unwrap_or_else(|e| panic!("{packet:02x?}: {e:?}"));
         assert_eq!(encode(version, &decoded), packet);
-        assert_eq!(decoded.kind(), kind(packet[0]));
+        assert_eq!(Some(decoded.packet_type()), PacketType::from_first_byte(packet[0]));
     }
 }

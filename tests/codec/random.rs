@@ -67,8 +67,8 @@ impl Values {
         self.random.below(self.datas.len())
     }
 
-    fn reason(&mut self, first: u8) -> ReasonCode {
-        let listed = REASONS.iter().find(|(of, ..)| *of == first).unwrap().2;
+    fn reason(&mut self, kind: PacketType) -> ReasonCode {
+        let listed = REASONS.iter().find(|(first, ..)| *first == kind.first_byte()).unwrap().2;
         ReasonCode(self.random.pick(&bytes(listed)))
     }
 
@@ -173,9 +173,9 @@ fn publish(version: Version, values: &mut Values) {
 }
 
 fn acknowledgements(version: Version, values: &mut Values) {
-    for (first, packet) in ACKS {
+    for (kind, packet) in ACKS {
         let (id, block) = (values.id(), values.block(version, 'A'));
-        let reason = if version == V5 { values.reason(first) } else { ReasonCode::SUCCESS };
+        let reason = if version == V5 { values.reason(kind) } else { ReasonCode::SUCCESS };
         there_and_back(version, packet(Ack { id, reason, properties: block.borrow() }));
     }
 }
@@ -208,12 +208,12 @@ fn subscribe(version: Version, values: &mut Values) {
     assert_eq!((unsubscribe.id, unsubscribe.properties), (id, block.borrow()));
     assert!(unsubscribe.filters.eq(names()));
 
-    for (first, place) in [(first::SUBACK, 's'), (first::UNSUBACK, 'u')] {
+    for (kind, place) in [(PacketType::SubAck, 's'), (PacketType::UnsubAck, 'u')] {
         let block = values.block(version, place);
         let codes: Vec<u8> = match (version, place) {
             (V311, 'u') => vec![],
             (V311, _) => asked.iter().map(|_| values.random.pick(&[0, 1, 2, 0x80])).collect(),
-            _ => asked.iter().map(|_| values.reason(first).0).collect(),
+            _ => asked.iter().map(|_| values.reason(kind).0).collect(),
         };
         let ack = SubAck { id, codes: &codes, properties: block.borrow() };
         there_and_back(
@@ -227,7 +227,7 @@ fn rest(version: Version, values: &mut Values) {
     let (block, session_present) = (values.block(version, 'c'), values.flag());
     let reason = match version {
         V311 => ReasonCode::from_return_code(values.random.below(6) as u8).unwrap(),
-        V5 => values.reason(first::CONNACK),
+        V5 => values.reason(PacketType::ConnAck),
     };
     there_and_back(
         version,
@@ -240,11 +240,12 @@ fn rest(version: Version, values: &mut Values) {
     there_and_back(version, Packet::PingReq);
     there_and_back(version, Packet::PingResp);
     let block = values.block(version, 'D');
-    let reason = if version == V5 { values.reason(first::DISCONNECT) } else { ReasonCode::SUCCESS };
+    let reason =
+        if version == V5 { values.reason(PacketType::Disconnect) } else { ReasonCode::SUCCESS };
     there_and_back(version, Packet::Disconnect(Disconnect { reason, properties: block.borrow() }));
     if version == V5 {
         let block = values.block(version, 'X');
-        let reason = values.reason(first::AUTH);
+        let reason = values.reason(PacketType::Auth);
         there_and_back(version, Packet::Auth(Auth { reason, properties: block.borrow() }));
     }
 }

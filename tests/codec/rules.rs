@@ -31,6 +31,47 @@ fn every_first_byte() {
     }
 }
 
+#[test]
+fn packet_types() {
+    let types = [
+        (0x10, "connect"),
+        (0x20, "connack"),
+        (0x30, "publish"),
+        (0x40, "puback"),
+        (0x50, "pubrec"),
+        (0x62, "pubrel"),
+        (0x70, "pubcomp"),
+        (0x82, "subscribe"),
+        (0x90, "suback"),
+        (0xA2, "unsubscribe"),
+        (0xB0, "unsuback"),
+        (0xC0, "pingreq"),
+        (0xD0, "pingresp"),
+        (0xE0, "disconnect"),
+        (0xF0, "auth"),
+    ];
+    for first in 0..=255 {
+        let packet = PacketType::from_first_byte(first);
+        let of_publish = |(byte, _): &&(u8, &str)| *byte == 0x30 && first >> 4 == 3;
+        let named = types.iter().find(|(byte, _)| *byte == first);
+        let expected = named.or(types.iter().find(of_publish));
+        assert_eq!(packet.map(PacketType::name), expected.map(|(_, name)| *name), "{first:02x}");
+        if let (Some(packet), Some((byte, _))) = (packet, expected) {
+            assert_eq!(packet.first_byte(), *byte);
+            assert_eq!(packet as u8, byte >> 4);
+        }
+    }
+    // The places of CONNECT and of DISCONNECT are apart from each other and from those of all packets.
+    let own = [PacketSet::WILL, PacketSet::CLIENT_DISCONNECT, PacketSet::SERVER_DISCONNECT];
+    for (at, place) in own.into_iter().enumerate() {
+        assert!(own.iter().enumerate().all(|(other, set)| at == other || !set.intersects(place)));
+        for (byte, name) in types {
+            let set = PacketSet::of(PacketType::from_first_byte(byte).unwrap());
+            assert_eq!(set.intersects(place), name == "disconnect" && at > 0, "{name}");
+        }
+    }
+}
+
 /// Shows [MQTT5-packet-of-a-client] [MQTT5-3.14.2-1] [MQTT5-3.14.2-2] [MQTT3-packet-of-a-client]
 #[test]
 fn what_only_a_client_may_say() {
@@ -58,20 +99,20 @@ fn what_only_a_client_may_say() {
 }
 
 /// The codes of each packet, as its own section lists them.
-pub const REASONS: &[(u8, u16, &str)] = &[
-    (0x20, place::CONNACK, "00 80 81 82 83 84 85 86 87 88 89 8A 8C 90 95 97 99 9A 9B 9C 9D 9F"),
-    (0x40, place::PUBACK, "00 10 80 83 87 90 91 97 99"),
-    (0x50, place::PUBREC, "00 10 80 83 87 90 91 97 99"),
-    (0x62, place::PUBREL, "00 92"),
-    (0x70, place::PUBCOMP, "00 92"),
-    (0x90, place::SUBACK, "00 01 02 80 83 87 8F 91 97 9E A1 A2"),
-    (0xB0, place::UNSUBACK, "00 11 80 83 87 8F 91"),
+pub const REASONS: &[(u8, PacketSet, &str)] = &[
+    (0x20, PacketSet::CONNACK, "00 80 81 82 83 84 85 86 87 88 89 8A 8C 90 95 97 99 9A 9B 9C 9D 9F"),
+    (0x40, PacketSet::PUBACK, "00 10 80 83 87 90 91 97 99"),
+    (0x50, PacketSet::PUBREC, "00 10 80 83 87 90 91 97 99"),
+    (0x62, PacketSet::PUBREL, "00 92"),
+    (0x70, PacketSet::PUBCOMP, "00 92"),
+    (0x90, PacketSet::SUBACK, "00 01 02 80 83 87 8F 91 97 9E A1 A2"),
+    (0xB0, PacketSet::UNSUBACK, "00 11 80 83 87 8F 91"),
     (
         0xE0,
-        place::DISCONNECT,
+        PacketSet::DISCONNECT,
         "00 04 80 81 82 83 87 89 8B 8C 8D 8E 8F 90 93 94 95 96 97 98 99 9A 9B 9C 9D 9E 9F A0 A1 A2",
     ),
-    (0xF0, place::AUTH, "00 18 19"),
+    (0xF0, PacketSet::AUTH, "00 18 19"),
 ];
 
 /// Every code there is, as in the specification's table 2-6.
@@ -165,8 +206,8 @@ fn reason_codes_of_each_packet() {
 fn reason_codes_of_disconnect_by_sender() {
     let client = bytes("00 04 80 81 82 83 90 93 94 95 96 97 98 99");
     for code in 0..=255 {
-        let disconnect = ReasonCode(code).stands_in(place::DISCONNECT);
-        let by_client = ReasonCode(code).stands_in(place::CLIENT_DISCONNECT);
+        let disconnect = ReasonCode(code).stands_in(PacketSet::DISCONNECT);
+        let by_client = ReasonCode(code).stands_in(PacketSet::CLIENT_DISCONNECT);
         assert_eq!(by_client, client.contains(&code), "{code:02x}");
         let by_server = decode_from_server(V5, &[0xE0, 1, code]).is_ok();
         assert_eq!(by_server, disconnect && code != 4, "{code:02x}");
@@ -318,7 +359,7 @@ fn properties_by_type() {
     assert_eq!(properties.binary(Property::ContentType), None);
     assert_eq!(properties.identifiers().collect::<Vec<_>>(), [3, 300]);
     assert_eq!(properties.user_properties().collect::<Vec<_>>(), [("a", "1"), ("a", "2")]);
-    assert!(Properties::decode(place::PUBLISH, properties.as_bytes()) == Ok(properties));
+    assert!(Properties::decode(PacketSet::PUBLISH, properties.as_bytes()) == Ok(properties));
 
     owned.remove(Property::SubscriptionIdentifier);
     owned.remove(Property::TopicAlias);

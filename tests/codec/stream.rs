@@ -202,11 +202,11 @@ fn the_hot_path_allocates_nothing() {
         let (mut at, mut count) = (0, 0);
         while let Step::Packet { first, start, len } = decoder.step(&stream, &mut at, 0).unwrap() {
             count += 1;
-            if first & 0xF0 == first::PUBLISH {
+            if PacketType::from_first_byte(first) == Some(PacketType::Publish) {
                 let (publish, _) =
                     Publish::decode_header(V5, first, &stream[start..], len).unwrap();
                 publish.encode_header(V5, None, publish.payload.len(), &mut out);
-                encode_ack(first::PUBACK, publish.id, ReasonCode::SUCCESS, V5, &mut out);
+                encode_ack(PacketType::PubAck, publish.id, ReasonCode::SUCCESS, V5, &mut out);
             }
             Packet::decode(V5, first, &stream[start..][..len]).unwrap();
         }

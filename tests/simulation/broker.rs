@@ -4,8 +4,8 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use wasmqtt::codec::{
-    self, Ack, Auth, ConnAck, Connect, Decoder, Disconnect, Packet, Properties, PropertiesBuf,
-    Property, Publish, QoS, ReasonCode, Step, SubAck, Value, Version, first, matches,
+    Ack, Auth, ConnAck, Connect, Decoder, Disconnect, Packet, PacketType, Properties,
+    PropertiesBuf, Property, Publish, QoS, ReasonCode, Step, SubAck, Value, Version, matches,
 };
 use wasmqtt::session::Instant;
 
@@ -350,7 +350,7 @@ impl Broker {
 
     fn packet(&mut self, now: Instant, first: u8, body: &[u8], sent: &mut [Sent]) {
         let link = self.link.as_mut().expect("a packet without a connection");
-        if first == first::CONNECT {
+        if first == PacketType::Connect.first_byte() {
             link.version = if body[6] == 5 { Version::V5 } else { Version::V311 };
         }
         let packet = Packet::decode(link.version, first, body).unwrap_or_else(|error| {
@@ -358,7 +358,7 @@ impl Broker {
         });
         trace::line(now, || format!("        broker < {}", trace::brief(&packet)));
         if !matches!(packet, Packet::Connect(_) | Packet::Auth(_) | Packet::Disconnect(_)) {
-            assert!(link.connected, "{} before CONNACK", packet.kind());
+            assert!(link.connected, "{} before CONNACK", packet.packet_type().name());
             self.unheard_loss = false;
         }
         match packet {
@@ -444,7 +444,7 @@ impl Broker {
                 }));
             }
             Packet::ConnAck(_) | Packet::SubAck(_) | Packet::UnsubAck(_) | Packet::PingResp => {
-                panic!("the client sent {}", packet.kind())
+                panic!("the client sent {}", packet.packet_type().name())
             }
         }
     }
@@ -755,12 +755,12 @@ fn ack(id: u16, reason: ReasonCode) -> Ack<'static> {
 /// Bytes that break the protocol, whatever the version.
 pub fn garbage(which: u8) -> Vec<u8> {
     let all: [&[u8]; 6] = [
-        &[0x36, 3, 0, 1, b'a'],                             // QoS 3
-        &[0x00, 0],                                         // no packet type
-        &[0xD1, 0],                                         // reserved flags
-        &[0x30, 0xFF, 0xFF, 0xFF, 0xFF, 0x01],              // a length of five bytes
-        &[0x40, 2, 0, 0],                                   // packet identifier 0
-        &[codec::first::SUBSCRIBE, 6, 0, 1, 0, 1, b'a', 0], // a packet of a client
+        &[0x36, 3, 0, 1, b'a'],                                        // QoS 3
+        &[0x00, 0],                                                    // no packet type
+        &[0xD1, 0],                                                    // reserved flags
+        &[0x30, 0xFF, 0xFF, 0xFF, 0xFF, 0x01],                         // a length of five bytes
+        &[0x40, 2, 0, 0],                                              // packet identifier 0
+        &[PacketType::Subscribe.first_byte(), 6, 0, 1, 0, 1, b'a', 0], // a packet of a client
     ];
     all[usize::from(which) % all.len()].to_vec()
 }

@@ -40,7 +40,7 @@ pub fn payload(number: usize, size: u16) -> Vec<u8> {
 
 /// A packet in one line.
 pub fn brief(packet: &Packet) -> String {
-    let kind = packet.kind().to_uppercase();
+    let kind = packet.packet_type().name().to_uppercase();
     let more = match packet {
         Packet::Connect(p) => {
             format!("clean={} id={:?} keepalive={}", p.clean_start, p.client_id, p.keep_alive)

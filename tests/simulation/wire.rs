@@ -3,7 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use wasmqtt::codec::{
-    Ack, ConnAck, Decoder, Packet, Property, Publish, QoS, ReasonCode, Step, Version, first, shared,
+    Ack, ConnAck, Decoder, Packet, PacketType, Property, Publish, QoS, ReasonCode, Step, Version,
+    shared,
 };
 use wasmqtt::session::{ErrorCode, Instant};
 
@@ -173,7 +174,7 @@ impl Wire {
         size: usize,
         sent: &mut [Sent],
     ) {
-        if first == first::CONNECT {
+        if first == PacketType::Connect.first_byte() {
             assert_eq!(self.phase, Phase::Open, "CONNECT twice");
             self.version = if body[6] == 5 { Version::V5 } else { Version::V311 };
         }
@@ -181,7 +182,7 @@ impl Wire {
             panic!("the client sent a malformed packet: {error:?}: {first:#x} {body:02x?}")
         });
         trace::line(now, || format!("client > {}", trace::brief(&packet)));
-        let kind = packet.kind();
+        let kind = packet.packet_type().name();
         match (self.phase, &packet) {
             (Phase::Open, Packet::Connect(connect)) => {
                 self.phase = Phase::Connecting;

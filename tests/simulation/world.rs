@@ -5,7 +5,7 @@ use std::ops::AddAssign;
 use std::rc::Rc;
 
 use wasmqtt::codec::{
-    Properties, Property, QoS, ReasonCode, SubscribeOptions, Value, Version, place,
+    PacketSet, Properties, Property, QoS, ReasonCode, SubscribeOptions, Value, Version,
 };
 use wasmqtt::options::{Draft, Overflow};
 use wasmqtt::session::{
@@ -1013,7 +1013,7 @@ impl World {
             "the flags of copy {at}"
         );
         let properties =
-            Properties::decode(place::PUBLISH, part(message.properties)).expect("properties");
+            Properties::decode(PacketSet::PUBLISH, part(message.properties)).expect("properties");
         if copy.properties && self.wire.version == Version::V5 {
             assert_eq!(properties.text(Property::ContentType), Some(&*format!("c{at}")));
         }

@@ -539,7 +539,7 @@ impl Pair {
                 let start = at;
                 match server.decoder.step(frame, &mut at, 0).unwrap() {
                     Step::Packet { first, start: body, len } => {
-                        if first == first::CONNECT {
+                        if first == PacketType::Connect.first_byte() {
                             server.version =
                                 if frame[body + 6] == 4 { Version::V311 } else { Version::V5 };
                         }
@@ -618,7 +618,7 @@ impl Pair {
             dup: message.dup,
             routes,
             identifiers,
-            properties: Properties::decode(place::PUBLISH, span(message.properties))
+            properties: Properties::decode(PacketSet::PUBLISH, span(message.properties))
                 .unwrap()
                 .into(),
             sequence: message.sequence,

@@ -162,7 +162,7 @@ pub fn read(version: Version, text: &str) -> Vec<u8> {
 
 /// Any packet.
 pub fn show(packet: &Packet<'_>) -> String {
-    let mut out = packet.kind().to_uppercase();
+    let mut out = packet.packet_type().name().to_uppercase();
     match packet {
         Packet::Connect(connect) => show_connect(&mut out, connect),
         Packet::Publish(publish) => {

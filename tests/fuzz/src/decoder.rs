@@ -174,7 +174,7 @@ pub fn packet(version: Version, first: u8, body: &[u8]) {
         assert_eq!(Ok(packet), result.as_ref());
     }
     let Ok(packet) = result else { return };
-    assert_eq!(packet.kind(), kind(first));
+    assert_eq!(PacketType::from_first_byte(first), Some(packet.packet_type()));
     let mut encoded = Vec::new();
     packet.encode(version, &mut encoded);
     // In its shortest form now. Only the refusal of a 3.1.1 server grows: it gets a property length.

@@ -99,11 +99,11 @@ struct Socket {
     /// Acknowledged by guess: the message may still be in the client's buffer.
     guessed: BTreeSet<u16>,
     /// SUBSCRIBE and UNSUBSCRIBE without an answer: the answer's first byte, identifier, number of filters.
-    requests: VecDeque<(u8, u16, usize)>,
+    requests: VecDeque<(PacketType, u16, usize)>,
     /// What a good server would answer by now.
     answers: Vec<u8>,
     /// What the server has sent and the client may answer, by the answer's first byte.
-    owed: BTreeMap<(u8, u16), usize>,
+    owed: BTreeMap<(PacketType, u16), usize>,
 }
 
 #[derive(Clone)]
@@ -631,20 +631,20 @@ impl<'a> World<'a> {
                     .copied()
                     .unwrap_or(id as u16 + 1);
                 let first = self.input.pick(&[
-                    first::PUBACK,
-                    first::PUBREC,
-                    first::PUBCOMP,
-                    first::PUBCOMP,
+                    PacketType::PubAck,
+                    PacketType::PubRec,
+                    PacketType::PubComp,
+                    PacketType::PubComp,
                 ]);
                 let reason = ReasonCode(self.input.pick(&[0, 0, 0, 0x10, 0x92, 0x97]));
                 return encode_ack(first, id, reason, version, out);
             }
             9 => {
                 let id = 1 + self.input.below(8) as u16;
-                return encode_ack(first::PUBREL, id, ReasonCode::SUCCESS, version, out);
+                return encode_ack(PacketType::PubRel, id, ReasonCode::SUCCESS, version, out);
             }
             10 | 11 => {
-                let any = (first::SUBACK, 1, 1);
+                let any = (PacketType::SubAck, 1, 1);
                 let (first, id, count) =
                     socket.and_then(|socket| socket.requests.front()).copied().unwrap_or(any);
                 let codes: Vec<u8> =
@@ -754,7 +754,7 @@ impl Socket {
             let body = &frame[start..][..len];
             let Some(version) = self.version else {
                 // [MQTT-3.1.0-1], and the level behind the protocol's name.
-                assert_eq!(first, first::CONNECT);
+                assert_eq!(first, PacketType::Connect.first_byte());
                 let version = if body[6] == 4 { Version::V311 } else { Version::V5 };
                 let Ok(Packet::Connect(connect)) = Packet::decode(version, first, body) else {
                     panic!("{body:02x?}")
@@ -794,13 +794,15 @@ impl Socket {
         let mut acknowledge = |first, id| encode_ack(first, id, ReasonCode::SUCCESS, version, out);
         match packet {
             Packet::Publish(publish) if publish.qos == QoS::AtLeastOnce => {
-                acknowledge(first::PUBACK, publish.id)
+                acknowledge(PacketType::PubAck, publish.id)
             }
             Packet::Publish(publish) if publish.qos == QoS::ExactlyOnce => {
-                acknowledge(first::PUBREC, publish.id)
+                acknowledge(PacketType::PubRec, publish.id)
             }
-            Packet::PubRel(ack) => acknowledge(first::PUBCOMP, ack.id),
-            Packet::PubRec(ack) if !ack.reason.is_error() => acknowledge(first::PUBREL, ack.id),
+            Packet::PubRel(ack) => acknowledge(PacketType::PubComp, ack.id),
+            Packet::PubRec(ack) if !ack.reason.is_error() => {
+                acknowledge(PacketType::PubRel, ack.id)
+            }
             Packet::Subscribe(_) | Packet::Unsubscribe(_) => {
                 if let Some(&(first, id, count)) = self.requests.back() {
                     SubAck { id, codes: &vec![0; count], properties: Properties::EMPTY }
@@ -856,23 +858,24 @@ impl Socket {
                 assert!(self.requests.iter().all(|(_, other, _)| other != id));
                 let (first, count) = match packet {
                     Packet::Subscribe(subscribe) => {
-                        (first::SUBACK, subscribe.filters.clone().count())
+                        (PacketType::SubAck, subscribe.filters.clone().count())
                     }
                     Packet::Unsubscribe(unsubscribe) => {
-                        (first::UNSUBACK, unsubscribe.filters.clone().count())
+                        (PacketType::UnsubAck, unsubscribe.filters.clone().count())
                     }
                     _ => unreachable!(),
                 };
-                let count = if first == first::UNSUBACK && self.version == Some(Version::V311) {
+                let count = if first == PacketType::UnsubAck && self.version == Some(Version::V311)
+                {
                     0
                 } else {
                     count
                 };
                 self.requests.push_back((first, *id, count));
             }
-            Packet::PubAck(ack) => self.settle(first::PUBACK, ack.id),
-            Packet::PubRec(ack) => self.settle(first::PUBREC, ack.id),
-            Packet::PubComp(ack) => self.settle(first::PUBCOMP, ack.id),
+            Packet::PubAck(ack) => self.settle(PacketType::PubAck, ack.id),
+            Packet::PubRec(ack) => self.settle(PacketType::PubRec, ack.id),
+            Packet::PubComp(ack) => self.settle(PacketType::PubComp, ack.id),
             // Also for one that was sent on an earlier connection, and for a PUBREC out of nowhere.
             Packet::PubRel(_) => {}
             Packet::PingReq => {}
@@ -882,8 +885,8 @@ impl Socket {
         }
     }
 
-    fn settle(&mut self, first: u8, id: u16) {
-        let owed = self.owed.get_mut(&(first, id)).filter(|count| **count > 0);
+    fn settle(&mut self, kind: PacketType, id: u16) {
+        let owed = self.owed.get_mut(&(kind, id)).filter(|count| **count > 0);
         *owed.expect("an acknowledgement for something") -= 1;
     }
 
@@ -931,12 +934,14 @@ impl Socket {
             Packet::Publish(publish) => {
                 let first = match publish.qos {
                     QoS::AtMostOnce => return,
-                    QoS::AtLeastOnce => first::PUBACK,
-                    QoS::ExactlyOnce => first::PUBREC,
+                    QoS::AtLeastOnce => PacketType::PubAck,
+                    QoS::ExactlyOnce => PacketType::PubRec,
                 };
                 *self.owed.entry((first, publish.id)).or_default() += 1;
             }
-            Packet::PubRel(ack) => *self.owed.entry((first::PUBCOMP, ack.id)).or_default() += 1,
+            Packet::PubRel(ack) => {
+                *self.owed.entry((PacketType::PubComp, ack.id)).or_default() += 1
+            }
             Packet::PubRec(ack) if !ack.reason.is_error() => {}
             Packet::PubAck(ack) | Packet::PubRec(ack) | Packet::PubComp(ack) => {
                 if !self.live.remove(&ack.id) {
