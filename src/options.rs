@@ -2,7 +2,7 @@
 
 use std::rc::Rc;
 
-use crate::codec::{self, PropertiesBuf, Property, QoS, check_text, check_topic};
+use crate::codec::{self, PropertiesBuf, Property, QoS, SubscriptionId, check_text, check_topic};
 
 /// One leaf of an options object, as it crosses the boundary.
 #[derive(Clone, Debug, PartialEq)]
@@ -124,7 +124,7 @@ pub struct Draft {
     /// Seconds.
     pub message_expiry: Option<u32>,
     pub topic_alias: Option<u16>,
-    pub subscription_identifier: Option<u32>,
+    pub subscription_identifier: Option<SubscriptionId>,
     /// Seconds, `u32::MAX`: for ever.
     pub session_expiry: Option<u32>,
 }
@@ -389,7 +389,8 @@ impl Draft {
             }
             (Subscribe, "subscriptionIdentifier") => {
                 const IDENTIFIER: &str = "must be a whole number from 1 to 268435455";
-                self.subscription_identifier = Some(value.whole(1, 0x0FFF_FFFF, IDENTIFIER)?);
+                let id = value.whole(1, SubscriptionId::MAX, IDENTIFIER)?;
+                self.subscription_identifier = SubscriptionId::new(id);
             }
             (Disconnect, "sessionExpiryInterval") => {
                 self.session_expiry = Some(value.seconds_or_forever()?);
@@ -1026,7 +1027,7 @@ mod tests {
             DraftKind::Subscribe,
             &[pair.clone(), ("subscriptionIdentifier", Number(268_435_455.0))],
         );
-        assert_eq!(subscribe.subscription_identifier, Some(268_435_455));
+        assert_eq!(subscribe.subscription_identifier, SubscriptionId::new(268_435_455));
         assert_eq!(list(&subscribe.properties), pairs);
 
         assert_eq!(list(&draft(DraftKind::Unsubscribe, slice::from_ref(&pair)).properties), pairs);

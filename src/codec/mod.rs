@@ -12,11 +12,12 @@ mod wire;
 
 pub use decoder::{Decoder, Step};
 pub use packet::{
-    Ack, Auth, ConnAck, Connect, Disconnect, FilterNames, Filters, Packet, SubAck, Subscribe,
-    SubscribeOptions, Unsubscribe, Will, encode_ack, encode_subscribe, encode_unsubscribe,
+    Ack, Auth, ConnAck, Connect, Disconnect, FilterNames, Filters, Packet, PacketId, SubAck,
+    Subscribe, SubscribeOptions, Unsubscribe, Will, encode_ack, encode_subscribe,
+    encode_unsubscribe,
 };
 pub use packet_type::{PacketSet, PacketType};
-pub use properties::{Properties, PropertiesBuf, Property, Value, check_text};
+pub use properties::{Properties, PropertiesBuf, Property, SubscriptionId, Value, check_text};
 pub use publish::{Publish, PublishHints};
 pub use reason::ReasonCode;
 pub use topic::{TopicError, check_filter, check_topic, matches, overlaps, shared};

@@ -1,9 +1,39 @@
 //! The control packets. One set for both versions: MQTT 5 is 3.1.1 plus a reason code and a property block.
 
+use std::fmt;
+use std::num::NonZeroU16;
+
 use super::properties::{Properties, Property};
 use super::topic::{check_filter, check_topic, shared};
 use super::wire::{self, Reader, put_binary, put_u16};
 use super::{DecodeError, PacketSet, PacketType, Publish, QoS, ReasonCode, Version};
+
+/// A packet identifier (2.2.1): it ties an acknowledgement to what is acknowledged. It is never 0.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub struct PacketId(NonZeroU16);
+
+impl PacketId {
+    /// Makes a packet identifier of a number. Returns `None` for 0.
+    #[inline]
+    pub const fn new(id: u16) -> Option<Self> {
+        match NonZeroU16::new(id) {
+            Some(id) => Some(Self(id)),
+            None => None,
+        }
+    }
+
+    /// Returns the number.
+    #[inline]
+    pub const fn get(self) -> u16 {
+        self.0.get()
+    }
+}
+
+impl fmt::Display for PacketId {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
 
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Packet<'a> {
@@ -298,7 +328,7 @@ impl<'a> ConnAck<'a> {
 /// PUBACK, PUBREC, PUBREL and PUBCOMP.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Ack<'a> {
-    pub id: u16,
+    pub id: PacketId,
     pub reason: ReasonCode,
     pub properties: Properties<'a>,
 }
@@ -328,7 +358,7 @@ impl<'a> Ack<'a> {
             return encode_ack(packet, self.id, self.reason, version, out);
         }
         let start = wire::begin(packet, out);
-        put_u16(self.id, out);
+        put_u16(self.id.get(), out);
         out.push(self.reason.0);
         put_properties(version, self.properties, out);
         wire::finish(start, out);
@@ -339,13 +369,13 @@ impl<'a> Ack<'a> {
 #[inline]
 pub fn encode_ack(
     packet: PacketType,
-    id: u16,
+    id: PacketId,
     reason: ReasonCode,
     version: Version,
     out: &mut Vec<u8>,
 ) {
     let first = packet.first_byte();
-    let [high, low] = id.to_be_bytes();
+    let [high, low] = id.get().to_be_bytes();
     if version == Version::V311 || reason == ReasonCode::SUCCESS {
         out.extend_from_slice(&[first, 2, high, low]);
     } else {
@@ -355,7 +385,7 @@ pub fn encode_ack(
 
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Subscribe<'a> {
-    pub id: u16,
+    pub id: PacketId,
     pub properties: Properties<'a>,
     pub filters: Filters<'a>,
 }
@@ -437,13 +467,13 @@ impl<'a> Iterator for Filters<'a> {
 /// Appends a SUBSCRIBE. In 3.1.1 only the QoS is asked for.
 pub fn encode_subscribe<'a>(
     version: Version,
-    id: u16,
+    id: PacketId,
     properties: Properties,
     filters: impl Iterator<Item = (&'a str, SubscribeOptions)>,
     out: &mut Vec<u8>,
 ) {
     let start = wire::begin(PacketType::Subscribe, out);
-    put_u16(id, out);
+    put_u16(id.get(), out);
     put_properties(version, properties, out);
     for (filter, options) in filters {
         put_binary(filter.as_bytes(), out);
@@ -457,7 +487,7 @@ pub fn encode_subscribe<'a>(
 
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Unsubscribe<'a> {
-    pub id: u16,
+    pub id: PacketId,
     pub properties: Properties<'a>,
     pub filters: FilterNames<'a>,
 }
@@ -491,13 +521,13 @@ impl<'a> Iterator for FilterNames<'a> {
 
 pub fn encode_unsubscribe<'a>(
     version: Version,
-    id: u16,
+    id: PacketId,
     properties: Properties,
     filters: impl Iterator<Item = &'a str>,
     out: &mut Vec<u8>,
 ) {
     let start = wire::begin(PacketType::Unsubscribe, out);
-    put_u16(id, out);
+    put_u16(id.get(), out);
     put_properties(version, properties, out);
     for filter in filters {
         put_binary(filter.as_bytes(), out);
@@ -508,7 +538,7 @@ pub fn encode_unsubscribe<'a>(
 /// SUBACK and UNSUBACK.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct SubAck<'a> {
-    pub id: u16,
+    pub id: PacketId,
     /// A reason code per filter. 3.1.1 knows 0, 1, 2 and 0x80 in SUBACK, and none in UNSUBACK.
     pub codes: &'a [u8],
     pub properties: Properties<'a>,
@@ -543,7 +573,7 @@ impl<'a> SubAck<'a> {
     /// Appends the packet. `packet` is SUBACK or UNSUBACK.
     pub fn encode(&self, packet: PacketType, version: Version, out: &mut Vec<u8>) {
         let start = wire::begin(packet, out);
-        put_u16(self.id, out);
+        put_u16(self.id.get(), out);
         put_properties(version, self.properties, out);
         if version == Version::V5 || packet == PacketType::SubAck {
             out.extend_from_slice(self.codes);
@@ -629,11 +659,8 @@ pub(super) fn decode_qos(bits: u8) -> Result<QoS, DecodeError> {
 }
 
 #[inline]
-pub(super) fn decode_id(body: &mut Reader) -> Result<u16, DecodeError> {
-    match body.u16()? {
-        0 => Err(DecodeError::protocol("packet identifier 0")),
-        id => Ok(id),
-    }
+pub(super) fn decode_id(body: &mut Reader) -> Result<PacketId, DecodeError> {
+    PacketId::new(body.u16()?).ok_or(DecodeError::protocol("packet identifier 0"))
 }
 
 fn decode_reason(place: PacketSet, body: &mut Reader) -> Result<ReasonCode, DecodeError> {

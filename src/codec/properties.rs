@@ -1,5 +1,7 @@
 //! The properties of MQTT 5, from one table (2.2.2.2).
 
+use std::num::NonZeroU32;
+
 use super::wire::{self, Reader};
 use super::{DecodeError, PacketSet, ReasonCode, topic};
 
@@ -80,6 +82,31 @@ pub enum Value<'a> {
     Pair(&'a str, &'a str),
 }
 
+/// A Subscription Identifier (3.8.2.1.2): a number from 1 to 268,435,455 that the client gives with a
+/// SUBSCRIBE and that the server sends with each message it sends because of it.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub struct SubscriptionId(NonZeroU32);
+
+impl SubscriptionId {
+    /// The largest Subscription Identifier.
+    pub const MAX: u32 = 268_435_455;
+
+    /// Makes a Subscription Identifier of a number. Returns `None` for 0 and above [`SubscriptionId::MAX`].
+    #[inline]
+    pub const fn new(id: u32) -> Option<Self> {
+        match NonZeroU32::new(id) {
+            Some(number) if id <= Self::MAX => Some(Self(number)),
+            _ => None,
+        }
+    }
+
+    /// Returns the number.
+    #[inline]
+    pub const fn get(self) -> u32 {
+        self.0.get()
+    }
+}
+
 /// The property block of one packet, without its length: well formed by construction, in the order of the wire.
 #[derive(Clone, Copy, Default, PartialEq, Eq, Debug)]
 pub struct Properties<'a>(&'a [u8]);
@@ -131,7 +158,7 @@ impl<'a> Properties<'a> {
                 | (Property::SubscriptionIdentifier, Value::Varint(0)) => {
                     return Err(DecodeError::protocol("property is 0"));
                 }
-                (Property::SubscriptionIdentifier, _) => met.identifiers += 1,
+                (Property::SubscriptionIdentifier, _) => met.subscription_ids += 1,
                 (Property::TopicAlias, Value::Two(alias)) => met.topic_alias = alias,
                 (Property::ResponseTopic, Value::Text(name))
                     if topic::check_topic(name.as_bytes()).is_err() =>
@@ -203,10 +230,10 @@ impl<'a> Properties<'a> {
         })
     }
 
-    /// The Subscription Identifiers.
-    pub fn identifiers(&self) -> impl Iterator<Item = u32> + use<'a> {
+    /// Returns the Subscription Identifiers, in their order.
+    pub fn subscription_ids(&self) -> impl Iterator<Item = SubscriptionId> + use<'a> {
         self.iter().filter_map(|(_, value)| match value {
-            Value::Varint(identifier) => Some(identifier),
+            Value::Varint(id) => SubscriptionId::new(id),
             _ => None,
         })
     }
@@ -217,7 +244,7 @@ impl<'a> Properties<'a> {
 pub(super) struct Met {
     properties: u64,
     topic_alias: u16,
-    pub identifiers: usize,
+    pub subscription_ids: usize,
 }
 
 impl Met {

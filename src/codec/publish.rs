@@ -3,7 +3,7 @@
 use super::packet::{decode_id, decode_qos, decode_topic, flag};
 use super::properties::{Properties, Property};
 use super::wire::{self, Reader, put_binary, put_u16};
-use super::{DecodeError, PacketType, QoS, Version};
+use super::{DecodeError, PacketId, PacketType, QoS, Version};
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Publish<'a> {
@@ -12,8 +12,8 @@ pub struct Publish<'a> {
     pub retain: bool,
     /// Empty only in MQTT 5, with a Topic Alias.
     pub topic: &'a [u8],
-    /// 0 at QoS 0.
-    pub id: u16,
+    /// Present if and only if the QoS is not 0.
+    pub id: Option<PacketId>,
     pub properties: Properties<'a>,
     pub payload: &'a [u8],
 }
@@ -29,7 +29,7 @@ pub struct PublishHints {
     /// No property but Subscription Identifiers and a Topic Alias.
     pub only_identifiers: bool,
     /// How many Subscription Identifiers there are.
-    pub identifiers: usize,
+    pub subscription_ids: usize,
 }
 
 impl<'a> Publish<'a> {
@@ -62,7 +62,7 @@ impl<'a> Publish<'a> {
             return Err(DecodeError::malformed("DUP at QoS 0"));
         }
         let topic = reader.binary()?;
-        let id = if qos == QoS::AtMostOnce { 0 } else { decode_id(&mut reader)? };
+        let id = if qos == QoS::AtMostOnce { None } else { Some(decode_id(&mut reader)?) };
         let (properties, met) = match version {
             Version::V311 => Default::default(),
             Version::V5 => Properties::read_publish(&mut reader)?,
@@ -78,7 +78,7 @@ impl<'a> Publish<'a> {
             payload_start,
             topic_alias,
             only_identifiers: met.only_identifiers(),
-            identifiers: met.identifiers,
+            subscription_ids: met.subscription_ids,
         };
         let retain = first & Self::RETAIN != 0;
         Ok((Self { dup, qos, retain, topic, id, properties, payload }, hints))
@@ -102,7 +102,8 @@ impl<'a> Publish<'a> {
         wire::put_varint(length, out);
         put_binary(self.topic, out);
         if self.qos != QoS::AtMostOnce {
-            put_u16(self.id, out);
+            let id = self.id.expect("a PUBLISH with QoS 1 or 2 has a packet identifier");
+            put_u16(id.get(), out);
         }
         if version == Version::V5 {
             wire::put_varint(self.properties_len(alias), out);

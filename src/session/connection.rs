@@ -6,7 +6,7 @@ use std::rc::Rc;
 use super::Instant;
 use super::event::{Server, Token};
 use super::topics::{Found, Topics, malformed};
-use crate::codec::{DecodeError, Decoder, QoS, ReasonCode, Version, check_topic};
+use crate::codec::{DecodeError, Decoder, PacketId, QoS, ReasonCode, Version, check_topic};
 
 /// Outgoing aliases at most; a server may offer up to 65,535.
 const ALIASES: u16 = 4096;
@@ -157,7 +157,7 @@ pub struct Owed {
 
 #[derive(Clone, Copy, Hash, Debug)]
 pub struct Acknowledgement {
-    pub id: u16,
+    pub id: PacketId,
     pub qos: QoS,
     pub stage: Stage,
 }
@@ -177,7 +177,7 @@ impl Owed {
     }
 
     #[inline]
-    pub fn push(&mut self, id: u16, qos: QoS, stage: Stage) -> u32 {
+    pub fn push(&mut self, id: PacketId, qos: QoS, stage: Stage) -> u32 {
         self.queue.push_back(Acknowledgement { id, qos, stage });
         self.first.wrapping_add(self.queue.len() as u32 - 1)
     }
@@ -209,7 +209,7 @@ impl Owed {
     }
 
     #[inline]
-    pub fn pop_ready(&mut self) -> Option<(u16, QoS, ReasonCode)> {
+    pub fn pop_ready(&mut self) -> Option<(PacketId, QoS, ReasonCode)> {
         let front = self.queue.front()?;
         let Stage::Ready(reason) = front.stage else { return None };
         let (id, qos) = (front.id, front.qos);

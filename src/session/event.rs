@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::rc::Rc;
 
-use crate::codec::{PacketType, Properties, PropertiesBuf, QoS, ReasonCode, Version};
+use crate::codec::{PacketId, PacketType, Properties, PropertiesBuf, QoS, ReasonCode, Version};
 use crate::options::InvalidArgument;
 
 /// Names one request of the application until it completes. Picked by the caller, unique while pending; 0: nobody waits.
@@ -131,7 +131,7 @@ pub struct Tap {
     pub outgoing: bool,
     pub kind: PacketType,
     pub bytes: u32,
-    pub id: u16,
+    pub id: Option<PacketId>,
     pub topic: Option<Rc<str>>,
     pub reason: Option<ReasonCode>,
 }

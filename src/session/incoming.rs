@@ -21,16 +21,12 @@ impl Session {
             return Ok(());
         };
         if let &[high, low] = body
-            && (high, low) != (0, 0)
+            && let Some(id) = PacketId::new(u16::from_be_bytes([high, low]))
             && connection.server.is_some()
             && !self.tapped
         {
             // Beside messages, most of what comes is an acknowledgement in its short form: nothing in it can be wrong.
-            let ack = Ack {
-                id: u16::from_be_bytes([high, low]),
-                reason: ReasonCode::SUCCESS,
-                properties: Properties::EMPTY,
-            };
+            let ack = Ack { id, reason: ReasonCode::SUCCESS, properties: Properties::EMPTY };
             match PacketType::from_first_byte(first) {
                 Some(PacketType::PubAck) => return self.handle_puback(ack),
                 Some(PacketType::PubRec) => return self.handle_pubrec(ack),
@@ -68,7 +64,7 @@ impl Session {
             if let &[0, code] = body
                 && let Some(reason) = ReasonCode::from_return_code(code).filter(|_| code > 0)
             {
-                self.tap_incoming(PacketType::ConnAck, len, 0, None, Some(reason));
+                self.tap_incoming(PacketType::ConnAck, len, None, None, Some(reason));
                 self.refused(now, reason, Properties::EMPTY);
                 return Ok(());
             }
@@ -76,14 +72,14 @@ impl Session {
         let packet = Packet::decode_from_server(version, first, body)?;
         if self.tapped {
             let (id, reason) = match &packet {
-                Packet::ConnAck(packet) => (0, Some(packet.reason)),
+                Packet::ConnAck(packet) => (None, Some(packet.reason)),
                 Packet::PubAck(a) | Packet::PubRec(a) | Packet::PubRel(a) | Packet::PubComp(a) => {
-                    (a.id, Some(a.reason))
+                    (Some(a.id), Some(a.reason))
                 }
-                Packet::SubAck(packet) | Packet::UnsubAck(packet) => (packet.id, None),
-                Packet::Disconnect(packet) => (0, Some(packet.reason)),
-                Packet::Auth(packet) => (0, Some(packet.reason)),
-                _ => (0, None),
+                Packet::SubAck(packet) | Packet::UnsubAck(packet) => (Some(packet.id), None),
+                Packet::Disconnect(packet) => (None, Some(packet.reason)),
+                Packet::Auth(packet) => (None, Some(packet.reason)),
+                _ => (None, None),
             };
             self.tap_incoming(packet.packet_type(), len, id, None, reason);
         }
@@ -143,7 +139,7 @@ impl Session {
         &mut self,
         kind: PacketType,
         len: usize,
-        id: u16,
+        id: Option<PacketId>,
         topic: Option<Rc<str>>,
         reason: Option<ReasonCode>,
     ) {
@@ -170,8 +166,9 @@ impl Session {
             return fault(ReasonCode::PROTOCOL_ERROR, "a packet before CONNACK");
         }
         self.identifiers_seen.clear();
-        if hints.identifiers > 0 {
-            self.identifiers_seen.extend(publish.properties.identifiers());
+        if hints.subscription_ids > 0 {
+            let ids = publish.properties.subscription_ids();
+            self.identifiers_seen.extend(ids.map(SubscriptionId::get));
         }
         let seen = &self.identifiers_seen;
         let epoch = self.subscriptions.epoch();
@@ -199,7 +196,8 @@ impl Session {
             announce(slot, &self.topics, &mut self.subscriptions, &mut self.events);
         }
         let mut sequence = 0;
-        let repeated = publish.qos == QoS::ExactlyOnce && self.received.contains(publish.id);
+        let repeated = publish.qos == QoS::ExactlyOnce
+            && publish.id.is_some_and(|id| self.received.contains(id));
         // What is repeated counts while its acknowledgement is owed: it may have to wait for one that is held.
         let under_way = if repeated { connection.owed.len() } else { connection.window };
         if publish.qos != QoS::AtMostOnce && under_way >= receive_maximum {
@@ -208,15 +206,17 @@ impl Session {
                 "more messages than Receive Maximum",
             );
         }
-        if repeated {
-            // Sent again before its release: acknowledged, not shown [MQTT-4.3.3-10].
-            connection.owed.push(publish.id, publish.qos, Stage::Ready(ReasonCode::SUCCESS));
-        } else if publish.qos != QoS::AtMostOnce {
-            connection.window += 1;
-            if publish.qos == QoS::ExactlyOnce {
-                self.received.insert(publish.id);
+        if let Some(id) = publish.id {
+            if repeated {
+                // Sent again before its release: acknowledged, not shown [MQTT-4.3.3-10].
+                connection.owed.push(id, publish.qos, Stage::Ready(ReasonCode::SUCCESS));
+            } else {
+                connection.window += 1;
+                if publish.qos == QoS::ExactlyOnce {
+                    self.received.insert(id);
+                }
+                sequence = connection.owed.push(id, publish.qos, Stage::Delivering);
             }
-            sequence = connection.owed.push(publish.id, publish.qos, Stage::Delivering);
         }
         if self.tapped {
             let topic = self.topics.topic(slot).clone();
@@ -270,8 +270,14 @@ impl Session {
             self.stats.packets_sent += 1;
             if self.tapped {
                 let bytes = (self.output.bytes.len() - start) as u32;
-                let tap =
-                    Tap { outgoing: true, kind, bytes, id, topic: None, reason: Some(reason) };
+                let tap = Tap {
+                    outgoing: true,
+                    kind,
+                    bytes,
+                    id: Some(id),
+                    topic: None,
+                    reason: Some(reason),
+                };
                 self.events.push(Event::Packet(tap));
             }
             self.output.end_packet();
@@ -420,10 +426,10 @@ impl Session {
         }
     }
 
-    pub(super) fn write_ack(&mut self, kind: PacketType, id: u16, reason: ReasonCode) {
+    pub(super) fn write_ack(&mut self, kind: PacketType, id: PacketId, reason: ReasonCode) {
         let start = self.output.bytes.len();
         encode_ack(kind, id, reason, self.version, &mut self.output.bytes);
-        self.wrote(kind, start, id, None, Some(reason));
+        self.wrote(kind, start, Some(id), None, Some(reason));
     }
 }
 

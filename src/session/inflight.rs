@@ -7,7 +7,7 @@ use std::rc::Rc;
 use super::Instant;
 use super::event::Token;
 use super::subscriptions::Part;
-use crate::codec::{PropertiesBuf, Publish, QoS};
+use crate::codec::{PacketId, PropertiesBuf, Publish, QoS};
 use crate::options::{Overflow, Queue};
 
 /// A message of the application on its way to the server.
@@ -38,7 +38,7 @@ impl Outgoing {
     }
 
     /// The packet, but for its payload.
-    pub fn packet(&self, id: u16, dup: bool) -> Publish<'_> {
+    pub fn packet(&self, id: Option<PacketId>, dup: bool) -> Publish<'_> {
         Publish {
             dup,
             qos: self.qos,
@@ -124,7 +124,7 @@ impl Identifiers {
     }
 
     /// An identifier to [`Identifiers::put`] something under; None: all are in use.
-    pub fn vacant(&mut self) -> Option<u16> {
+    pub fn vacant(&mut self) -> Option<PacketId> {
         let mut room = self.entries.len() - 1;
         if self.used * 2 >= room && room < Self::ALL {
             room = (room * 2).clamp(Self::FEW, Self::ALL);
@@ -136,13 +136,13 @@ impl Identifiers {
         loop {
             self.cursor = self.cursor % room + 1;
             if matches!(self.entries[self.cursor], Entry::Free) {
-                return Some(self.cursor as u16);
+                return PacketId::new(self.cursor as u16);
             }
         }
     }
 
-    pub fn put(&mut self, id: u16, entry: Entry) {
-        self.entries[usize::from(id)] = entry;
+    pub fn put(&mut self, id: PacketId, entry: Entry) {
+        self.entries[usize::from(id.get())] = entry;
         self.used += 1;
     }
 
@@ -151,14 +151,14 @@ impl Identifiers {
     }
 
     #[inline]
-    pub fn get(&mut self, id: u16) -> &mut Entry {
+    pub fn get(&mut self, id: PacketId) -> &mut Entry {
         // Out of range is free, and stays so: only a taken identifier is ever written to.
-        let at = usize::from(id);
+        let at = usize::from(id.get());
         if at < self.entries.len() { &mut self.entries[at] } else { &mut self.entries[0] }
     }
 
     #[inline]
-    pub fn free(&mut self, id: u16) -> Entry {
+    pub fn free(&mut self, id: PacketId) -> Entry {
         let entry = std::mem::replace(self.get(id), Entry::Free);
         if !matches!(entry, Entry::Free) {
             self.used -= 1;
@@ -171,11 +171,11 @@ impl Identifiers {
     }
 
     /// The identifiers of what `which` picks, in the order of the application's publishes.
-    pub fn in_order(&self, which: fn(&Entry) -> bool) -> Vec<u16> {
+    pub fn in_order(&self, which: fn(&Entry) -> bool) -> Vec<PacketId> {
         let mut heap = Vec::new();
         for (id, entry) in self.entries.iter().enumerate() {
-            if which(entry) {
-                heap.push((entry.order(), id as u16));
+            if let Some(id) = PacketId::new(id as u16).filter(|_| which(entry)) {
+                heap.push((entry.order(), id));
             }
         }
         let mut ids = Vec::new();
@@ -369,24 +369,26 @@ pub struct Received {
 
 impl Received {
     #[inline]
-    pub fn contains(&self, id: u16) -> bool {
-        self.bits.get(usize::from(id / 64)).is_some_and(|word| word >> (id % 64) & 1 == 1)
+    pub fn contains(&self, id: PacketId) -> bool {
+        self.bits
+            .get(usize::from(id.get() / 64))
+            .is_some_and(|word| word >> (id.get() % 64) & 1 == 1)
     }
 
     #[inline]
-    pub fn insert(&mut self, id: u16) {
-        let at = usize::from(id / 64);
+    pub fn insert(&mut self, id: PacketId) {
+        let at = usize::from(id.get() / 64);
         if at >= self.bits.len() {
             self.bits.resize(at + 1, 0);
         }
-        self.bits[at] |= 1 << (id % 64);
+        self.bits[at] |= 1 << (id.get() % 64);
     }
 
     #[inline]
-    pub fn remove(&mut self, id: u16) -> bool {
+    pub fn remove(&mut self, id: PacketId) -> bool {
         let had = self.contains(id);
         if had {
-            self.bits[usize::from(id / 64)] &= !(1 << (id % 64));
+            self.bits[usize::from(id.get() / 64)] &= !(1 << (id.get() % 64));
         }
         had
     }

@@ -144,7 +144,7 @@ impl Session {
         };
         let start = self.output.bytes.len();
         connect.encode(self.version, &mut self.output.bytes);
-        self.wrote(PacketType::Connect, start, 0, None, None);
+        self.wrote(PacketType::Connect, start, None, None, None);
         if let Some(connection) = &mut self.connection {
             connection.clean_start = clean_start;
             connection.connect_sent = true;

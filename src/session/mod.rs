@@ -219,7 +219,7 @@ pub struct Session {
     ceiling: Option<usize>,
     identifiers: Identifiers,
     /// Identifiers of messages that an earlier connection left unacknowledged, to be sent again: the last one first.
-    resend: Vec<u16>,
+    resend: Vec<PacketId>,
     waiting: Waiting,
     received: Received,
     subscriptions: Subscriptions,
@@ -452,7 +452,7 @@ impl Session {
                     Beat::Ping => {
                         let start = self.output.bytes.len();
                         self.output.bytes.extend_from_slice(&[PacketType::PingReq.first_byte(), 0]);
-                        self.wrote(PacketType::PingReq, start, 0, None, None);
+                        self.wrote(PacketType::PingReq, start, None, None, None);
                     }
                     Beat::Dead => {
                         let error = Error::new(
@@ -504,7 +504,7 @@ impl Session {
             self.output.bytes.truncate(start);
             return self.authentication_failed(now, too_large(size, limit));
         }
-        self.wrote(PacketType::Auth, start, 0, None, Some(reason));
+        self.wrote(PacketType::Auth, start, None, None, Some(reason));
     }
 
     /// Our side of an authentication is at its end, and so is the connection [MQTT-4.12.1-2].
@@ -706,7 +706,7 @@ impl Session {
                 qos,
                 retain,
                 topic: topic.as_bytes(),
-                id: 0,
+                id: None,
                 properties: Properties::EMPTY,
                 payload: &[],
             };
@@ -722,7 +722,7 @@ impl Session {
             )
             .is_ok()
             {
-                self.sent_message(start, 0, &topic);
+                self.sent_message(start, None, &topic);
                 return Ok(Accepted::Written);
             }
         }
@@ -822,7 +822,7 @@ impl Session {
             token,
             handle,
             filters,
-            draft.subscription_identifier,
+            draft.subscription_identifier.map(SubscriptionId::get),
             &draft.properties,
         );
         self.send_requests();

@@ -27,7 +27,7 @@ impl Session {
                 break;
             }
         }
-        self.wrote(PacketType::Disconnect, start, 0, None, Some(reason));
+        self.wrote(PacketType::Disconnect, start, None, None, Some(reason));
     }
 
     #[inline]
@@ -35,7 +35,7 @@ impl Session {
         &mut self,
         kind: PacketType,
         start: usize,
-        id: u16,
+        id: Option<PacketId>,
         topic: Option<&Rc<str>>,
         reason: Option<ReasonCode>,
     ) {
@@ -49,7 +49,7 @@ impl Session {
     }
 
     #[inline]
-    pub(super) fn sent_message(&mut self, start: usize, id: u16, topic: &Rc<str>) {
+    pub(super) fn sent_message(&mut self, start: usize, id: Option<PacketId>, topic: &Rc<str>) {
         self.stats.messages_sent += 1;
         self.wrote(PacketType::Publish, start, id, Some(topic), None);
     }
@@ -82,7 +82,7 @@ impl Session {
                 (PacketType::Unsubscribe, Entry::Unsubscribe(part))
             };
             self.identifiers.put(id, entry);
-            self.wrote(kind, start, id, None, None);
+            self.wrote(kind, start, Some(id), None, None);
         }
     }
 
@@ -130,7 +130,7 @@ impl Session {
     }
 
     /// One message or release that an earlier connection left. False: the quota is used up.
-    pub(super) fn send_again(&mut self, id: u16) -> bool {
+    pub(super) fn send_again(&mut self, id: PacketId) -> bool {
         let Some(connection) = &mut self.connection else {
             return false;
         };
@@ -148,7 +148,7 @@ impl Session {
                     connection.version,
                     &mut self.output.bytes,
                 );
-                self.wrote(PacketType::PubRel, start, id, None, None);
+                self.wrote(PacketType::PubRel, start, Some(id), None, None);
             }
             Entry::Publish { .. } if full => return false,
             Entry::Publish { message, live } => {
@@ -172,7 +172,7 @@ impl Session {
                     self.fail_message(token, error);
                     return true;
                 }
-                let publish = message.packet(id, true);
+                let publish = message.packet(Some(id), true);
                 publish.encode_header(
                     connection.version,
                     None,
@@ -183,7 +183,7 @@ impl Session {
                 *live = true;
                 connection.live += 1;
                 let topic = message.topic.clone();
-                self.sent_message(start, id, &topic);
+                self.sent_message(start, Some(id), &topic);
             }
             _ => {}
         }
@@ -209,7 +209,7 @@ impl Session {
             connection.leave_aliases();
         }
         if message.qos == QoS::AtMostOnce {
-            let publish = message.packet(0, false);
+            let publish = message.packet(None, false);
             let out = &mut self.output.bytes;
             match encode_publish(
                 connection,
@@ -221,7 +221,7 @@ impl Session {
                 out,
             ) {
                 Ok(()) => {
-                    self.sent_message(start, 0, &message.topic);
+                    self.sent_message(start, None, &message.topic);
                     self.complete(message.token, None, ReasonCode::SUCCESS, Properties::EMPTY);
                 }
                 Err(error) => self.fail_message(message.token, error.with_topic(&message.topic)),
@@ -233,14 +233,14 @@ impl Session {
         let Some(id) = self.identifiers.vacant() else {
             return self.waiting.push_front([message].into());
         };
-        let publish = message.packet(id, false);
+        let publish = message.packet(Some(id), false);
         let out = &mut self.output.bytes;
         match encode_publish(connection, publish, &topic, &message.payload, alias, limit, out) {
             Ok(()) => {
                 connection.live += 1;
                 message.sent = true;
                 self.identifiers.put(id, Entry::Publish { message, live: true });
-                self.sent_message(start, id, &topic);
+                self.sent_message(start, Some(id), &topic);
             }
             Err(error) => self.fail_message(message.token, error.with_topic(&topic)),
         }
@@ -306,7 +306,8 @@ pub(super) fn check_message(message: &Outgoing, server: &Server) -> Result<(), B
     }
     let extra = if message.expiry.is_some() { 5 } else { 0 };
     let size =
-        message.packet(1, false).size(server.version, message.alias, message.payload.len()) + extra;
+        message.packet(None, false).size(server.version, message.alias, message.payload.len())
+            + extra;
     if size > server.maximum_packet_size as usize {
         return Err(too_large(size, server.maximum_packet_size).with_topic(&message.topic));
     }

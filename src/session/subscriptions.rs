@@ -13,7 +13,7 @@ use std::rc::Rc;
 
 use super::event::keep;
 use super::event::{Error, ErrorCode, Event, Events, FilterCode, Handle, Server, Token};
-use crate::codec::{PropertiesBuf, Property, Value};
+use crate::codec::{PacketId, PropertiesBuf, Property, Value};
 use crate::codec::{QoS, ReasonCode, Version};
 use crate::codec::{SubscribeOptions, encode_subscribe, encode_unsubscribe};
 use crate::codec::{Trie, overlaps, shared};
@@ -352,7 +352,7 @@ impl Subscriptions {
     /// fail on the way.
     pub fn send(
         &mut self,
-        id: u16,
+        id: PacketId,
         server: &Server,
         out: &mut Vec<u8>,
         events: &mut Events,
@@ -451,7 +451,14 @@ impl Subscriptions {
         }
     }
 
-    fn encode(&self, request: &Request, part: &Part, id: u16, version: Version, out: &mut Vec<u8>) {
+    fn encode(
+        &self,
+        request: &Request,
+        part: &Part,
+        id: PacketId,
+        version: Version,
+        out: &mut Vec<u8>,
+    ) {
         let first =
             part.items.first().and_then(|&item| self.wanted(request.filters[item as usize].number));
         let mut properties = PropertiesBuf::default();

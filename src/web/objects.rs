@@ -72,7 +72,7 @@ impl<'a> Object<'a> {
             self.put("userProperties", Item::List(pairs));
         }
         let identifiers: Vec<_> =
-            properties.identifiers().map(|number| Item::Number(number.into())).collect();
+            properties.subscription_ids().map(|id| Item::Number(id.get().into())).collect();
         if !identifiers.is_empty() {
             self.put("subscriptionIdentifiers", Item::List(identifiers));
         }
@@ -339,8 +339,8 @@ fn packet(tap: &Tap) -> Object<'_> {
     object.text("direction", if tap.outgoing { "out" } else { "in" });
     object.text("type", tap.kind.name());
     object.count("bytes", tap.bytes);
-    if tap.id != 0 {
-        object.count("packetId", tap.id.into());
+    if let Some(id) = tap.id {
+        object.count("packetId", id.get().into());
     }
     if let Some(topic) = &tap.topic {
         object.text("topic", topic);

@@ -45,6 +45,10 @@ fn field(bytes: &[u8]) -> Vec<u8> {
     [&(bytes.len() as u16).to_be_bytes(), bytes].concat()
 }
 
+fn id(id: u16) -> PacketId {
+    PacketId::new(id).unwrap()
+}
+
 /// One whole packet, by way of the decoder.
 fn decode(version: Version, packet: &[u8]) -> Result<Packet<'_>, DecodeError> {
     let (first, body) = cut(version, packet)?;

@@ -289,7 +289,7 @@ fn publish() {
         qos: QoS::AtMostOnce,
         retain: false,
         topic: b"a/b",
-        id: 0,
+        id: None,
         properties: NONE,
         payload: b"hi",
     };
@@ -299,7 +299,7 @@ fn publish() {
         qos: QoS::AtLeastOnce,
         retain: true,
         topic: b"t",
-        id: 0x1234,
+        id: Some(id(0x1234)),
         properties: NONE,
         payload: &[0, 0xFF],
     };
@@ -321,7 +321,7 @@ fn publish() {
     let full = Publish {
         qos: QoS::ExactlyOnce,
         retain: false,
-        id: 65535,
+        id: Some(id(65535)),
         properties: properties.borrow(),
         ..retained
     };
@@ -375,7 +375,7 @@ fn publish_header_without_the_payload() {
             payload_start,
             topic_alias: Some(7),
             only_identifiers: false,
-            identifiers: 2
+            subscription_ids: 2
         }
     );
     assert_eq!(&body[properties_start..payload_start], whole.0.properties.as_bytes());
@@ -390,7 +390,7 @@ fn publish_header_without_the_payload() {
         Publish::decode_header(V5, 0x30, &body, body.len()).unwrap().1
     };
     let routed = hints("00 01 'a' 05  0B 01  23 00 02");
-    assert_eq!((routed.only_identifiers, routed.identifiers), (true, 1));
+    assert_eq!((routed.only_identifiers, routed.subscription_ids), (true, 1));
     assert_eq!(routed.topic_alias, Some(2));
     assert!(hints("00 01 'a' 00").only_identifiers);
     assert!(!hints("00 01 'a' 02 01 01").only_identifiers);
@@ -404,7 +404,7 @@ fn publish_header_with_an_alias() {
         qos: QoS::AtLeastOnce,
         retain: false,
         topic: b"a/b",
-        id: 9,
+        id: Some(id(9)),
         properties: properties.borrow(),
         payload: &[],
     };
@@ -448,8 +448,8 @@ fn acknowledgements() {
     assert_eq!(ACKS.map(|(kind, _)| kind.first_byte()), [0x40, 0x50, 0x62, 0x70]);
     for (kind, packet) in ACKS {
         let first = kind.first_byte();
-        for (id, hex) in [(1, "00 01"), (255, "00 FF"), (256, "01 00"), (65535, "FF FF")] {
-            let ack = Ack { id, reason: ReasonCode::SUCCESS, properties: NONE };
+        for (number, hex) in [(1, "00 01"), (255, "00 FF"), (256, "01 00"), (65535, "FF FF")] {
+            let ack = Ack { id: id(number), reason: ReasonCode::SUCCESS, properties: NONE };
             for version in [V311, V5] {
                 same(version, &format!("{first:02x} 02 {hex}"), packet(ack));
                 refused(version, &framed(first, &[]), MALFORMED);
@@ -463,7 +463,7 @@ fn acknowledgements() {
             _ => ReasonCode::PACKET_IDENTIFIER_NOT_FOUND,
         };
         let code = failed.0;
-        let ack = Ack { id: 7, reason: failed, properties: NONE };
+        let ack = Ack { id: id(7), reason: failed, properties: NONE };
         same(V5, &format!("{first:02x} 03 00 07 {code:02x}"), packet(ack));
         let properties = block(&[(Property::ReasonString, Text("why"))]);
         let told = Ack { properties: properties.borrow(), ..ack };
@@ -473,7 +473,7 @@ fn acknowledgements() {
         same(V5, &format!("{first:02x} 0A 00 07 00 06 1F 00 03 'why'"), packet(told));
 
         // Longer than need be, and still well formed.
-        let fine = Ack { id: 7, reason: ReasonCode::SUCCESS, properties: NONE };
+        let fine = Ack { id: id(7), reason: ReasonCode::SUCCESS, properties: NONE };
         assert_eq!(decode(V5, &framed(first, &[0, 7, 0])), Ok(packet(fine)));
         assert_eq!(decode(V5, &framed(first, &[0, 7, 0, 0])), Ok(packet(fine)));
         refused(V5, &framed(first, &[0, 7, 0, 0, 0]), MALFORMED);
@@ -481,9 +481,9 @@ fn acknowledgements() {
         assert_eq!(encode(V311, &packet(told)), [first, 2, 0, 7]);
 
         let mut out = Vec::new();
-        encode_ack(kind, 7, failed, V5, &mut out);
-        encode_ack(kind, 7, failed, V311, &mut out);
-        encode_ack(kind, 7, ReasonCode::SUCCESS, V5, &mut out);
+        encode_ack(kind, id(7), failed, V5, &mut out);
+        encode_ack(kind, id(7), failed, V311, &mut out);
+        encode_ack(kind, id(7), ReasonCode::SUCCESS, V5, &mut out);
         assert_eq!(out, [first, 3, 0, 7, code, first, 2, 0, 7, first, 2, 0, 7]);
     }
 }
@@ -525,17 +525,17 @@ fn subscribe() {
     ];
     for (version, text, properties, filters) in cases {
         let mut out = Vec::new();
-        encode_subscribe(version, 10, properties, filters.iter().copied(), &mut out);
+        encode_subscribe(version, id(10), properties, filters.iter().copied(), &mut out);
         assert_eq!(out, bytes(text));
         let packet = decode(version, &out).unwrap();
         assert_eq!(encode(version, &packet), out);
         let Packet::Subscribe(subscribe) = packet else { panic!() };
-        assert_eq!((subscribe.id, subscribe.properties), (10, properties));
+        assert_eq!((subscribe.id, subscribe.properties), (id(10), properties));
         assert_eq!(subscribe.filters.collect::<Vec<_>>(), filters);
     }
     // Only the QoS is left in 3.1.1.
     let mut out = Vec::new();
-    encode_subscribe(V311, 1, NONE, [("a", all)].into_iter(), &mut out);
+    encode_subscribe(V311, id(1), NONE, [("a", all)].into_iter(), &mut out);
     assert_eq!(out, bytes("82 06 00 01 00 01 'a' 02"));
 }
 
@@ -576,12 +576,12 @@ fn unsubscribe() {
         [(V311, UNSUBSCRIBE_4, NONE, &["a/b", "#"]), (V5, UNSUBSCRIBE_5, user.borrow(), &["+"])];
     for (version, text, properties, filters) in cases {
         let mut out = Vec::new();
-        encode_unsubscribe(version, 11, properties, filters.iter().copied(), &mut out);
+        encode_unsubscribe(version, id(11), properties, filters.iter().copied(), &mut out);
         assert_eq!(out, bytes(text));
         let packet = decode(version, &out).unwrap();
         assert_eq!(encode(version, &packet), out);
         let Packet::Unsubscribe(unsubscribe) = packet else { panic!() };
-        assert_eq!((unsubscribe.id, unsubscribe.properties), (11, properties));
+        assert_eq!((unsubscribe.id, unsubscribe.properties), (id(11), properties));
         assert_eq!(unsubscribe.filters.collect::<Vec<_>>(), filters);
     }
     refused(V311, &bytes("A2 02 00 01"), PROTOCOL); // no filter
@@ -598,12 +598,12 @@ const UNSUBACK_5: &str = "B0 05  00 0B  00  00 11";
 
 #[test]
 fn suback_and_unsuback() {
-    let suback = SubAck { id: 10, codes: &[0, 1, 2, 0x80], properties: NONE };
+    let suback = SubAck { id: id(10), codes: &[0, 1, 2, 0x80], properties: NONE };
     same(V311, SUBACK_4, Packet::SubAck(suback));
     let properties = block(&[(Property::ReasonString, Text("r"))]);
     let suback = SubAck { codes: &[1, 0x87, 0x8F], properties: properties.borrow(), ..suback };
     same(V5, SUBACK_5, Packet::SubAck(suback));
-    let unsuback = SubAck { id: 11, codes: &[], properties: NONE };
+    let unsuback = SubAck { id: id(11), codes: &[], properties: NONE };
     same(V311, UNSUBACK_4, Packet::UnsubAck(unsuback));
     same(V5, UNSUBACK_5, Packet::UnsubAck(SubAck { codes: &[0, 0x11], ..unsuback }));
 

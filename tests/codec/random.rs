@@ -41,8 +41,8 @@ impl Values {
         (below & ((1 << bits) - 1)) as u32
     }
 
-    fn id(&mut self) -> u16 {
-        (self.number() as u16).max(1)
+    fn id(&mut self) -> PacketId {
+        id((self.number() as u16).max(1))
     }
 
     fn qos(&mut self) -> QoS {
@@ -161,7 +161,7 @@ fn publish(version: Version, values: &mut Values) {
         qos,
         retain,
         topic: values.texts[topic].as_bytes(),
-        id: if qos > QoS::AtMostOnce { id } else { 0 },
+        id: (qos > QoS::AtMostOnce).then_some(id),
         properties: block.borrow(),
         payload: &values.datas[payload],
     };

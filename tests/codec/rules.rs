@@ -72,6 +72,22 @@ fn packet_types() {
     }
 }
 
+#[test]
+fn identifiers() {
+    assert_eq!(PacketId::new(0), None);
+    assert_eq!(SubscriptionId::new(0), None);
+    assert_eq!(SubscriptionId::new(268_435_456), None);
+    for number in [1, 65_535] {
+        assert_eq!(PacketId::new(number).unwrap().get(), number);
+        assert_eq!(PacketId::new(number).unwrap().to_string(), number.to_string());
+    }
+    for number in [1, 268_435_455] {
+        assert_eq!(SubscriptionId::new(number).unwrap().get(), number);
+    }
+    assert_eq!(size_of::<Option<PacketId>>(), 2);
+    assert_eq!(size_of::<Option<SubscriptionId>>(), 4);
+}
+
 /// Shows [MQTT5-packet-of-a-client] [MQTT5-3.14.2-1] [MQTT5-3.14.2-2] [MQTT3-packet-of-a-client]
 #[test]
 fn what_only_a_client_may_say() {
@@ -357,14 +373,15 @@ fn properties_by_type() {
     assert_eq!(properties.text(Property::CorrelationData), None);
     assert_eq!(properties.binary(Property::CorrelationData), Some(&[9][..]));
     assert_eq!(properties.binary(Property::ContentType), None);
-    assert_eq!(properties.identifiers().collect::<Vec<_>>(), [3, 300]);
+    let ids: Vec<_> = properties.subscription_ids().map(SubscriptionId::get).collect();
+    assert_eq!(ids, [3, 300]);
     assert_eq!(properties.user_properties().collect::<Vec<_>>(), [("a", "1"), ("a", "2")]);
     assert!(Properties::decode(PacketSet::PUBLISH, properties.as_bytes()) == Ok(properties));
 
     owned.remove(Property::SubscriptionIdentifier);
     owned.remove(Property::TopicAlias);
     owned.remove(Property::ReceiveMaximum);
-    assert_eq!(owned.borrow().identifiers().count(), 0);
+    assert_eq!(owned.borrow().subscription_ids().count(), 0);
     assert_eq!(owned.borrow().iter().count(), 6);
     assert_eq!(PropertiesBuf::from(owned.borrow()), owned);
     owned.clear();
@@ -559,7 +576,7 @@ fn remaining_lengths() {
                 qos: QoS::AtMostOnce,
                 retain: false,
                 topic: b"t",
-                id: 0,
+                id: None,
                 properties: NONE,
                 payload: &[],
             };
@@ -572,7 +589,7 @@ fn remaining_lengths() {
     for topic in [100, 121, 122, 123, 200, 16_377, 16_378, 16_379, 65_535] {
         let filter = "x".repeat(topic);
         let mut out = b"before".to_vec();
-        encode_unsubscribe(V311, 1, NONE, [&*filter].into_iter(), &mut out);
+        encode_unsubscribe(V311, id(1), NONE, [&*filter].into_iter(), &mut out);
         let expected = framed(0xA2, &[&[0, 1], &field(filter.as_bytes())[..]].concat());
         assert_eq!(out, [b"before", &expected[..]].concat());
     }

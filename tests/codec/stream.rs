@@ -206,7 +206,8 @@ fn the_hot_path_allocates_nothing() {
                 let (publish, _) =
                     Publish::decode_header(V5, first, &stream[start..], len).unwrap();
                 publish.encode_header(V5, None, publish.payload.len(), &mut out);
-                encode_ack(PacketType::PubAck, publish.id, ReasonCode::SUCCESS, V5, &mut out);
+                let id = publish.id.unwrap_or(id(1));
+                encode_ack(PacketType::PubAck, id, ReasonCode::SUCCESS, V5, &mut out);
             }
             Packet::decode(V5, first, &stream[start..][..len]).unwrap();
         }

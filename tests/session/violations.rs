@@ -167,7 +167,10 @@ fn identifier_0() {
     for version in [Version::V5, Version::V311] {
         let number = if version == Version::V5 { 5 } else { 4 };
         for packet in PACKETS.iter().filter(|packet| packet.contains('#')) {
-            is_refused(number, &notation::read(version, &packet.replace("#1", "#0")), 0x82);
+            let mut bytes = notation::read(version, &packet.replace("#1", "#43981"));
+            let at = bytes.windows(2).position(|two| two == 43_981u16.to_be_bytes()).unwrap();
+            bytes[at..at + 2].fill(0);
+            is_refused(number, &bytes, 0x82);
         }
     }
 }

@@ -74,8 +74,8 @@ fn show_event(out: &mut String, event: &Event) {
         Event::Packet(tap) => {
             let direction = if tap.outgoing { "out" } else { "in" };
             write!(out, "{direction} {} {} bytes", tap.kind.name(), tap.bytes).unwrap();
-            if tap.id > 0 {
-                write!(out, " #{}", tap.id).unwrap();
+            if let Some(id) = tap.id {
+                write!(out, " #{id}").unwrap();
             }
             if let Some(topic) = &tap.topic {
                 write!(out, " {topic}").unwrap();

@@ -211,7 +211,7 @@ pub fn packet(version: Version, first: u8, body: &[u8]) {
         Packet::Publish(publish) => {
             assert_eq!(publish.size(version, None, publish.payload.len()), encoded.len());
             assert!(publish.topic.is_empty() || check_topic(publish.topic).is_ok());
-            assert_eq!(publish.id == 0, publish.qos == QoS::AtMostOnce);
+            assert_eq!(publish.id.is_none(), publish.qos == QoS::AtMostOnce);
             properties(publish.properties);
         }
         Packet::Subscribe(subscribe) => {
@@ -235,7 +235,7 @@ fn properties(block: Properties) {
     }
     assert_eq!(built.borrow(), block);
     assert_eq!(PropertiesBuf::from(block), built);
-    let pairs = block.user_properties().count() + block.identifiers().count();
+    let pairs = block.user_properties().count() + block.subscription_ids().count();
     assert!(pairs <= block.iter().count());
 }
 
