@@ -20,7 +20,9 @@ pub use packet_type::{PacketSet, PacketType};
 pub use properties::{Properties, PropertiesBuf, Property, SubscriptionId, Value, check_text};
 pub use publish::{Publish, PublishHints};
 pub use reason::ReasonCode;
-pub use topic::{TopicError, check_filter, check_topic, matches, overlaps, shared};
+pub use topic::{
+    TopicError, TopicFilter, TopicName, check_filter, check_topic, matches, overlaps, shared,
+};
 pub use trie::Trie;
 pub use wire::varint_size;
 
@@ -64,11 +66,11 @@ impl DecodeError {
     pub const TOO_LARGE: Self =
         Self { reason: ReasonCode::PACKET_TOO_LARGE, what: "packet too large" };
 
-    const fn malformed(what: &'static str) -> Self {
+    pub const fn malformed(what: &'static str) -> Self {
         Self { reason: ReasonCode::MALFORMED_PACKET, what }
     }
 
-    const fn protocol(what: &'static str) -> Self {
+    pub const fn protocol(what: &'static str) -> Self {
         Self { reason: ReasonCode::PROTOCOL_ERROR, what }
     }
 }

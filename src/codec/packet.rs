@@ -4,7 +4,7 @@ use std::fmt;
 use std::num::NonZeroU16;
 
 use super::properties::{Properties, Property};
-use super::topic::{check_filter, check_topic, shared};
+use super::topic::{FilterParts, check_topic, parse_filter};
 use super::wire::{self, Reader, put_binary, put_u16};
 use super::{DecodeError, PacketSet, PacketType, Publish, QoS, ReasonCode, Version};
 
@@ -440,9 +440,9 @@ impl<'a> Subscribe<'a> {
             return Err(NO_FILTER);
         }
         while !body.is_empty() {
-            let filter = decode_filter(&mut body)?;
+            let parts = decode_filter(&mut body)?;
             let options = SubscribeOptions::decode(version, body.u8()?)?;
-            if options.no_local && shared(filter).is_some() {
+            if options.no_local && parts.share.is_some() {
                 return Err(DecodeError::protocol("no local on a shared subscription"));
             }
         }
@@ -687,11 +687,9 @@ fn put_properties(version: Version, properties: Properties, out: &mut Vec<u8>) {
 }
 
 pub(super) fn decode_topic(topic: &[u8]) -> Result<&str, DecodeError> {
-    check_topic(topic).map_err(|error| DecodeError::malformed(error.what()))
+    Ok(check_topic(topic)?)
 }
 
-fn decode_filter<'a>(body: &mut Reader<'a>) -> Result<&'a str, DecodeError> {
-    let filter = body.text()?;
-    check_filter(filter).map_err(|error| DecodeError::malformed(error.what()))?;
-    Ok(filter)
+fn decode_filter<'a>(body: &mut Reader<'a>) -> Result<FilterParts<'a>, DecodeError> {
+    Ok(parse_filter(body.text()?)?)
 }

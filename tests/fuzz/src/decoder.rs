@@ -243,28 +243,33 @@ fn properties(block: Properties) {
 fn filters(filters: Vec<&str>) {
     assert!(!filters.is_empty());
     let mut trie = Trie::default();
-    let path =
-        |filter: &'_ str| shared(filter).map_or(filter.to_owned(), |(_, filter)| filter.to_owned());
-    for (id, filter) in filters.iter().enumerate() {
-        check_filter(filter).unwrap();
-        assert!(overlaps(filter, filter));
-        trie.insert(&path(filter), id as u32);
+    let parsed: Vec<_> = filters.iter().map(|text| TopicFilter::new(*text).unwrap()).collect();
+    for (id, filter) in parsed.iter().enumerate() {
+        assert!(filter.overlaps(filter));
+        assert_eq!(filter.has_wildcard(), filter.matched().contains(['+', '#']));
+        match filter.share() {
+            Some(share) => {
+                assert_eq!(filter.as_str(), format!("$share/{share}/{}", filter.matched()))
+            }
+            None => assert_eq!(filter.as_str(), filter.matched()),
+        }
+        trie.insert(filter.matched(), id as u32);
     }
     for topic in filters.iter().filter(|topic| check_topic(topic.as_bytes()).is_ok()) {
         let mut found = Vec::new();
         trie.matching(topic, &mut found);
-        for (id, filter) in filters.iter().enumerate() {
-            // The last of several to one path has it.
-            let holds = trie.get(&path(filter)) == Some(id as u32);
+        for (id, filter) in parsed.iter().enumerate() {
+            // If several have the same path, it holds the number of the last.
+            let holds = trie.get(filter.matched()) == Some(id as u32);
             assert_eq!(
                 found.contains(&(id as u32)),
-                holds && matches(filter, topic),
-                "{filter} {topic}"
+                holds && filter.matches(topic),
+                "{filter:?} {topic}"
             );
         }
     }
-    for filter in &filters {
-        trie.remove(&path(filter));
+    for filter in &parsed {
+        trie.remove(filter.matched());
     }
     assert_eq!(format!("{trie:?}"), format!("{:?}", Trie::default()));
 }
