@@ -292,8 +292,9 @@ pub struct ConnAck<'a> {
 
 impl<'a> ConnAck<'a> {
     fn decode(mut version: Version, mut body: Reader<'a>) -> Result<Self, DecodeError> {
-        // A server that only knows 3.1.1 refuses a CONNECT of version 5 in its own words.
-        if body.rest() == [0, 1] {
+        // A server that knows only 3.1.1 refuses a CONNECT of version 5 in its own form, which has two
+        // bytes. In version 5 the length of the properties would follow.
+        if let [0, 1..=5] = body.rest() {
             version = Version::V311;
         }
         let flags = body.u8()?;

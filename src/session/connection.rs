@@ -5,7 +5,7 @@ use std::rc::Rc;
 
 use super::Instant;
 use super::event::{Server, Token};
-use super::topics::{Found, Topics, malformed};
+use super::topics::{Found, Topics};
 use crate::codec::{DecodeError, Decoder, PacketId, QoS, ReasonCode, Version, check_topic};
 
 /// Outgoing aliases at most; a server may offer up to 65,535.
@@ -126,18 +126,20 @@ impl Connection {
         topic: &[u8],
         maximum: u16,
     ) -> Result<Rc<str>, DecodeError> {
-        let fault = |reason, what| Err(DecodeError { reason, what });
         if alias == 0 || alias > maximum {
-            return fault(ReasonCode::TOPIC_ALIAS_INVALID, "a topic alias that was not offered");
+            return Err(DecodeError {
+                reason: ReasonCode::TOPIC_ALIAS_INVALID,
+                what: "a topic alias that was not offered",
+            });
         }
         let at = usize::from(alias) - 1;
         if topic.is_empty() {
             return match self.aliases_in.get(at) {
                 Some(Some(topic)) => Ok(topic.clone()),
-                _ => fault(ReasonCode::PROTOCOL_ERROR, "a topic alias that was never set"),
+                _ => Err(DecodeError::protocol("a topic alias that was never set")),
             };
         }
-        let topic: Rc<str> = check_topic(topic).map_err(malformed)?.into();
+        let topic: Rc<str> = check_topic(topic)?.into();
         if at >= self.aliases_in.len() {
             self.aliases_in.resize(at + 1, None);
         }

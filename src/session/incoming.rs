@@ -51,25 +51,10 @@ impl Session {
         body: &[u8],
         len: usize,
     ) -> Result<(), DecodeError> {
-        let protocol = |what| Err(DecodeError { reason: ReasonCode::PROTOCOL_ERROR, what });
         let Some(connection) = &mut self.connection else {
             return Ok(());
         };
-        let version = connection.version;
-        if connection.server.is_none()
-            && first == PacketType::ConnAck.first_byte()
-            && version == Version::V5
-        {
-            // A server that knows only 3.1.1 refuses in its own form.
-            if let &[0, code] = body
-                && let Some(reason) = ReasonCode::from_return_code(code).filter(|_| code > 0)
-            {
-                self.tap_incoming(PacketType::ConnAck, len, None, None, Some(reason));
-                self.refused(now, reason, Properties::EMPTY);
-                return Ok(());
-            }
-        }
-        let packet = Packet::decode_from_server(version, first, body)?;
+        let packet = Packet::decode_from_server(connection.version, first, body)?;
         if self.tapped {
             let (id, reason) = match &packet {
                 Packet::ConnAck(packet) => (None, Some(packet.reason)),
@@ -87,7 +72,7 @@ impl Session {
             return Ok(());
         };
         if connection.server.is_none() && !matches!(packet, Packet::ConnAck(_) | Packet::Auth(_)) {
-            return protocol("a packet before CONNACK");
+            return Err(DecodeError::protocol("a packet before CONNACK"));
         }
         if !self.options.properties.request_problem_information
             && let Packet::PubAck(Ack { properties, .. })
@@ -101,7 +86,7 @@ impl Session {
                 || properties.user_properties().next().is_some())
         {
             // [MQTT-3.1.2-29]
-            return protocol("problem information that was not asked for");
+            return Err(DecodeError::protocol("problem information that was not asked for"));
         }
         match packet {
             Packet::ConnAck(connack) => self.handle_connack(now, connack)?,
@@ -130,7 +115,9 @@ impl Session {
             | Packet::Connect(_)
             | Packet::Subscribe(_)
             | Packet::Unsubscribe(_)
-            | Packet::PingReq => return protocol("a packet that only a client sends"),
+            | Packet::PingReq => {
+                return Err(DecodeError::protocol("a packet that only a client sends"));
+            }
         }
         Ok(())
     }
@@ -157,13 +144,12 @@ impl Session {
         len: usize,
         at: Option<usize>,
     ) -> Result<(), DecodeError> {
-        let fault = |reason, what| Err(DecodeError { reason, what });
         let Some(connection) = &mut self.connection else {
             return Ok(());
         };
         let (publish, hints) = Publish::decode_header(connection.version, first, body, len)?;
         if connection.server.is_none() {
-            return fault(ReasonCode::PROTOCOL_ERROR, "a packet before CONNACK");
+            return Err(DecodeError::protocol("a packet before CONNACK"));
         }
         self.identifiers_seen.clear();
         if hints.subscription_ids > 0 {
@@ -201,10 +187,10 @@ impl Session {
         // What is repeated counts while its acknowledgement is owed: it may have to wait for one that is held.
         let under_way = if repeated { connection.owed.len() } else { connection.window };
         if publish.qos != QoS::AtMostOnce && under_way >= receive_maximum {
-            return fault(
-                ReasonCode::RECEIVE_MAXIMUM_EXCEEDED,
-                "more messages than Receive Maximum",
-            );
+            return Err(DecodeError {
+                reason: ReasonCode::RECEIVE_MAXIMUM_EXCEEDED,
+                what: "more messages than Receive Maximum",
+            });
         }
         if let Some(id) = publish.id {
             if repeated {
@@ -384,7 +370,7 @@ impl Session {
                 {
                     let what =
                         "an acknowledgement with another number of reason codes than filters";
-                    return Err(DecodeError { reason: ReasonCode::PROTOCOL_ERROR, what });
+                    return Err(DecodeError::protocol(what));
                 }
                 if let Entry::Subscribe(part) | Entry::Unsubscribe(part) =
                     self.identifiers.free(ack.id)
@@ -399,13 +385,12 @@ impl Session {
     }
 
     pub(super) fn handle_auth_packet(&mut self, auth: Auth<'_>) -> Result<(), DecodeError> {
-        let protocol = |what| Err(DecodeError { reason: ReasonCode::PROTOCOL_ERROR, what });
         let Some(connection) = &mut self.connection else {
             return Ok(());
         };
         let method = auth.properties.text(Property::AuthenticationMethod);
         if method.is_none() || method != self.options.authentication_method.as_deref() {
-            return protocol("an authentication method that was not asked for");
+            return Err(DecodeError::protocol("an authentication method that was not asked for"));
         }
         match (connection.authentication, auth.reason) {
             (Authentication::Connecting, ReasonCode::CONTINUE_AUTHENTICATION)
@@ -422,7 +407,7 @@ impl Session {
                 }
                 Ok(())
             }
-            _ => protocol("an AUTH that was not asked for"),
+            _ => Err(DecodeError::protocol("an AUTH that was not asked for")),
         }
     }
 
@@ -435,10 +420,7 @@ impl Session {
 
 #[cold]
 fn misplaced() -> Result<(), DecodeError> {
-    Err(DecodeError {
-        reason: ReasonCode::PROTOCOL_ERROR,
-        what: "an acknowledgement that does not fit what was sent",
-    })
+    Err(DecodeError::protocol("an acknowledgement that does not fit what was sent"))
 }
 
 /// Says what a slot stands for from here on.

@@ -169,12 +169,11 @@ impl Session {
         now: Instant,
         connack: ConnAck<'_>,
     ) -> Result<(), DecodeError> {
-        let protocol = |what| Err(DecodeError { reason: ReasonCode::PROTOCOL_ERROR, what });
         let Some(connection) = &mut self.connection else {
             return Ok(());
         };
         if connection.server.is_some() {
-            return protocol("a second CONNACK");
+            return Err(DecodeError::protocol("a second CONNACK"));
         }
         let properties = connack.properties;
         if connack.reason != ReasonCode::SUCCESS {
@@ -184,13 +183,13 @@ impl Session {
         if connack.session_present && connection.clean_start {
             // Where the session was not to be forgotten, it may exist although no CONNACK told so: the one that would
             // have may have been lost. Only after Clean Start 1 it is the server's fault [MQTT-3.2.2-2].
-            return protocol("a session that was to be forgotten");
+            return Err(DecodeError::protocol("a session that was to be forgotten"));
         }
         let method = properties.text(Property::AuthenticationMethod);
         if connection.version == Version::V5
             && method != self.options.authentication_method.as_deref()
         {
-            return protocol("an authentication method that was not asked for");
+            return Err(DecodeError::protocol("an authentication method that was not asked for"));
         }
         connection.authentication = Authentication::None;
         let number = |property, default| properties.u32(property).unwrap_or(default);

@@ -346,7 +346,7 @@ impl Session {
         connection.pulse.hear(now);
         if !connection.connect_sent {
             let what = "input before CONNECT";
-            self.violated(now, DecodeError { reason: ReasonCode::PROTOCOL_ERROR, what });
+            self.violated(now, DecodeError::protocol(what));
         }
         self.paused = false;
         self.missing = 0;
@@ -395,7 +395,7 @@ impl Session {
     pub fn handle_text(&mut self, now: Instant) {
         if self.connection.is_some() {
             let what = "a WebSocket frame that is not binary";
-            self.violated(now, DecodeError { reason: ReasonCode::PROTOCOL_ERROR, what });
+            self.violated(now, DecodeError::protocol(what));
         }
     }
 

@@ -232,10 +232,14 @@ fn connack_rules() {
     refused(V5, &bytes("20 04 00 00 00 00"), MALFORMED);
     refused(V5, &bytes("20 06 00 00 80 FF FF 0A"), MALFORMED); // properties past the end
 
-    // What a server that only knows 3.1.1 answers to a CONNECT of version 5.
-    let reason = ReasonCode::UNSUPPORTED_PROTOCOL_VERSION;
-    let refusal = Packet::ConnAck(ConnAck { session_present: false, reason, properties: NONE });
-    assert_eq!(decode(V5, &bytes("20 02 00 01")), Ok(refusal));
+    // A server that knows only 3.1.1 refuses a CONNECT of version 5 in its own form.
+    for code in 1..=5 {
+        let reason = ReasonCode::from_return_code(code).unwrap();
+        let refusal = Packet::ConnAck(ConnAck { session_present: false, reason, properties: NONE });
+        assert_eq!(decode(V5, &[0x20, 2, 0, code]), Ok(refusal));
+        refused(V5, &[0x20, 2, 1, code], PROTOCOL);
+    }
+    refused(V5, &bytes("20 02 00 80"), MALFORMED);
 }
 
 const PUBLISH_0: &str = "

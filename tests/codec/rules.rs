@@ -180,9 +180,15 @@ const CODES: &[(u8, ReasonCode)] = &[
 
 #[test]
 fn reason_codes_by_name() {
-    for (code, name) in CODES {
-        assert_eq!(ReasonCode(*code), *name);
+    for (code, constant) in CODES {
+        assert_eq!(ReasonCode(*code), *constant);
     }
+    for code in 0..=255 {
+        let known = CODES.iter().any(|(known, _)| *known == code);
+        assert_eq!(ReasonCode(code).name().is_some(), known, "{code:02x}");
+    }
+    assert_eq!(ReasonCode::NOT_AUTHORIZED.name(), Some("not authorized"));
+    assert_eq!(ReasonCode::QOS_NOT_SUPPORTED.name(), Some("QoS not supported"));
     let everywhere = REASONS.iter().flat_map(|(.., listed)| bytes(listed)).collect::<BTreeSet<_>>();
     assert!(everywhere.into_iter().eq(CODES.iter().map(|(code, _)| *code)));
 }
