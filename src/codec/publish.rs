@@ -26,8 +26,8 @@ pub struct PublishHints {
     /// In the body.
     pub payload_start: usize,
     pub topic_alias: Option<u16>,
-    /// No property but Subscription Identifiers and a Topic Alias.
-    pub only_identifiers: bool,
+    /// Whether there are no properties besides Subscription Identifiers and a Topic Alias.
+    pub only_for_routing: bool,
     /// How many Subscription Identifiers there are.
     pub subscription_ids: usize,
 }
@@ -63,13 +63,13 @@ impl<'a> Publish<'a> {
         }
         let topic = reader.binary()?;
         let id = if qos == QoS::AtMostOnce { None } else { Some(decode_id(&mut reader)?) };
-        let (properties, met) = match version {
+        let (properties, summary) = match version {
             Version::V311 => Default::default(),
             Version::V5 => Properties::read_publish(&mut reader)?,
         };
         let payload = reader.rest();
         let payload_start = body.len() - payload.len();
-        let topic_alias = met.topic_alias();
+        let topic_alias = summary.topic_alias;
         if topic.is_empty() && topic_alias.is_none() {
             return Err(DecodeError::protocol("neither topic nor topic alias"));
         }
@@ -77,8 +77,8 @@ impl<'a> Publish<'a> {
             properties_start: payload_start - properties.as_bytes().len(),
             payload_start,
             topic_alias,
-            only_identifiers: met.only_identifiers(),
-            subscription_ids: met.subscription_ids,
+            only_for_routing: summary.is_for_routing_only(),
+            subscription_ids: summary.subscription_ids,
         };
         let retain = first & Self::RETAIN != 0;
         Ok((Self { dup, qos, retain, topic, id, properties, payload }, hints))

@@ -214,7 +214,7 @@ impl Session {
         }
         self.stats.messages_received += 1;
         let base = at.unwrap_or(0);
-        let properties = if publish.properties.is_empty() || hints.only_identifiers {
+        let properties = if publish.properties.is_empty() || hints.only_for_routing {
             Span::default()
         } else {
             Span {

@@ -378,7 +378,7 @@ fn publish_header_without_the_payload() {
             properties_start,
             payload_start,
             topic_alias: Some(7),
-            only_identifiers: false,
+            only_for_routing: false,
             subscription_ids: 2
         }
     );
@@ -394,10 +394,10 @@ fn publish_header_without_the_payload() {
         Publish::decode_header(V5, 0x30, &body, body.len()).unwrap().1
     };
     let routed = hints("00 01 'a' 05  0B 01  23 00 02");
-    assert_eq!((routed.only_identifiers, routed.subscription_ids), (true, 1));
+    assert_eq!((routed.only_for_routing, routed.subscription_ids), (true, 1));
     assert_eq!(routed.topic_alias, Some(2));
-    assert!(hints("00 01 'a' 00").only_identifiers);
-    assert!(!hints("00 01 'a' 02 01 01").only_identifiers);
+    assert!(hints("00 01 'a' 00").only_for_routing);
+    assert!(!hints("00 01 'a' 02 01 01").only_for_routing);
 }
 
 #[test]

@@ -343,6 +343,14 @@ fn property_values() {
     for (text, property, value, _) in PROPERTIES {
         assert_eq!(block(&[(*property, *value)]).borrow().as_bytes(), bytes(text));
         assert_eq!(*property as u8, bytes(text)[0]);
+        // The name in the API is the specification's, but for plurals and QoS.
+        let name = property.api_name();
+        assert_eq!(Property::from_api_name(name), Some(*property));
+        let plain = name.replace("ies", "y").replace("Identifiers", "Identifier");
+        assert_eq!(plain.to_lowercase(), format!("{property:?}").to_lowercase());
+    }
+    for name in ["", "TopicAlias", "topicalias", "topicAlias "] {
+        assert_eq!(Property::from_api_name(name), None);
     }
     // Read back from one long block, none lost, in order.
     let all: Vec<_> =
