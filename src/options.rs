@@ -2,7 +2,7 @@
 
 use std::rc::Rc;
 
-use crate::codec::{self, PropertiesBuf, Property, QoS, check_text, check_topic};
+use crate::codec::{self, PropertiesBuf, Property, QoS, SubscriptionId, check_text, check_topic};
 
 /// One leaf of an options object, as it crosses the boundary.
 #[derive(Clone, Debug, PartialEq)]
@@ -56,7 +56,7 @@ pub struct Options {
 pub enum VersionChoice {
     Auto,
     V5,
-    V4,
+    V311,
 }
 
 /// MQTT 5 properties of CONNECT.
@@ -124,7 +124,7 @@ pub struct Draft {
     /// Seconds.
     pub message_expiry: Option<u32>,
     pub topic_alias: Option<u16>,
-    pub subscription_identifier: Option<u32>,
+    pub subscription_identifier: Option<SubscriptionId>,
     /// Seconds, `u32::MAX`: for ever.
     pub session_expiry: Option<u32>,
 }
@@ -257,7 +257,7 @@ impl Options {
     /// What no single leaf can show.
     pub fn check(&self) -> Result<(), InvalidArgument> {
         let anonymous = self.client_id.as_ref().is_none_or(String::is_empty);
-        if self.version == VersionChoice::V4 && !self.clean && anonymous {
+        if self.version == VersionChoice::V311 && !self.clean && anonymous {
             return Err(InvalidArgument::new(
                 "clientId",
                 "must be set on MQTT 3.1.1 where clean is false",
@@ -389,7 +389,8 @@ impl Draft {
             }
             (Subscribe, "subscriptionIdentifier") => {
                 const IDENTIFIER: &str = "must be a whole number from 1 to 268435455";
-                self.subscription_identifier = Some(value.whole(1, 0x0FFF_FFFF, IDENTIFIER)?);
+                let id = value.whole(1, SubscriptionId::MAX, IDENTIFIER)?;
+                self.subscription_identifier = SubscriptionId::new(id);
             }
             (Disconnect, "sessionExpiryInterval") => {
                 self.session_expiry = Some(value.seconds_or_forever()?);
@@ -482,7 +483,7 @@ impl Value {
     fn version(&self) -> Checked<VersionChoice> {
         match self {
             Value::Number(5.0) => Ok(VersionChoice::V5),
-            Value::Number(4.0) => Ok(VersionChoice::V4),
+            Value::Number(4.0) => Ok(VersionChoice::V311),
             Value::Text(text) if text == "auto" => Ok(VersionChoice::Auto),
             _ => Err("must be 5, 4 or 'auto'"),
         }
@@ -696,7 +697,7 @@ mod tests {
     fn protocol_version() {
         let version = |value| options(&[("protocolVersion", value)]).version;
         assert_eq!(version(Number(5.0)), VersionChoice::V5);
-        assert_eq!(version(Number(4.0)), VersionChoice::V4);
+        assert_eq!(version(Number(4.0)), VersionChoice::V311);
         assert_eq!(version(text("auto")), VersionChoice::Auto);
         refuses("protocolVersion", &[Number(3.0), Number(4.5), text("5"), Bool(true), Other]);
     }
@@ -1026,7 +1027,7 @@ mod tests {
             DraftKind::Subscribe,
             &[pair.clone(), ("subscriptionIdentifier", Number(268_435_455.0))],
         );
-        assert_eq!(subscribe.subscription_identifier, Some(268_435_455));
+        assert_eq!(subscribe.subscription_identifier, SubscriptionId::new(268_435_455));
         assert_eq!(list(&subscribe.properties), pairs);
 
         assert_eq!(list(&draft(DraftKind::Unsubscribe, slice::from_ref(&pair)).properties), pairs);

@@ -38,7 +38,8 @@ fn message(topic: &str, id: u16, identifiers: std::ops::Range<u32>) -> Vec<u8> {
     for identifier in identifiers {
         properties.push(Property::SubscriptionIdentifier, Value::Varint(identifier + 1));
     }
-    let qos = if id > 0 { QoS::ExactlyOnce } else { QoS::AtMostOnce };
+    let id = PacketId::new(id);
+    let qos = if id.is_some() { QoS::ExactlyOnce } else { QoS::AtMostOnce };
     let publish = Publish {
         dup: false,
         qos,

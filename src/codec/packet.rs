@@ -1,9 +1,39 @@
 //! The control packets. One set for both versions: MQTT 5 is 3.1.1 plus a reason code and a property block.
 
+use std::fmt;
+use std::num::NonZeroU16;
+
 use super::properties::{Properties, Property};
-use super::topic::{check_filter, check_topic, shared};
+use super::topic::{FilterParts, check_topic, parse_filter};
 use super::wire::{self, Reader, put_binary, put_u16};
-use super::{DecodeError, QoS, ReasonCode, Version, place};
+use super::{DecodeError, PacketSet, PacketType, Publish, QoS, ReasonCode, Version};
+
+/// A packet identifier (2.2.1): it ties an acknowledgement to what is acknowledged. It is never 0.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub struct PacketId(NonZeroU16);
+
+impl PacketId {
+    /// Makes a packet identifier of a number. Returns `None` for 0.
+    #[inline]
+    pub const fn new(id: u16) -> Option<Self> {
+        match NonZeroU16::new(id) {
+            Some(id) => Some(Self(id)),
+            None => None,
+        }
+    }
+
+    /// Returns the number.
+    #[inline]
+    pub const fn get(self) -> u16 {
+        self.0.get()
+    }
+}
+
+impl fmt::Display for PacketId {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
 
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Packet<'a> {
@@ -24,74 +54,40 @@ pub enum Packet<'a> {
     Auth(Auth<'a>),
 }
 
-/// First bytes of the fixed headers: packet type and flags. PUBLISH adds DUP, QoS and RETAIN.
-pub mod first {
-    pub const CONNECT: u8 = 0x10;
-    pub const CONNACK: u8 = 0x20;
-    pub const PUBLISH: u8 = 0x30;
-    pub const PUBACK: u8 = 0x40;
-    pub const PUBREC: u8 = 0x50;
-    pub const PUBREL: u8 = 0x62;
-    pub const PUBCOMP: u8 = 0x70;
-    pub const SUBSCRIBE: u8 = 0x82;
-    pub const SUBACK: u8 = 0x90;
-    pub const UNSUBSCRIBE: u8 = 0xA2;
-    pub const UNSUBACK: u8 = 0xB0;
-    pub const PINGREQ: u8 = 0xC0;
-    pub const PINGRESP: u8 = 0xD0;
-    pub const DISCONNECT: u8 = 0xE0;
-    pub const AUTH: u8 = 0xF0;
-}
-
-/// The name of the packet that begins with this byte.
-pub fn kind(first: u8) -> &'static str {
-    match first & 0xF0 {
-        0x10 => "connect",
-        0x20 => "connack",
-        0x30 => "publish",
-        0x40 => "puback",
-        0x50 => "pubrec",
-        0x60 => "pubrel",
-        0x70 => "pubcomp",
-        0x80 => "subscribe",
-        0x90 => "suback",
-        0xA0 => "unsubscribe",
-        0xB0 => "unsuback",
-        0xC0 => "pingreq",
-        0xD0 => "pingresp",
-        0xE0 => "disconnect",
-        0xF0 => "auth",
-        _ => "reserved",
-    }
-}
-
 impl<'a> Packet<'a> {
-    /// Reads a packet of either side from its first byte and its whole body.
+    /// Reads a packet of either side from the first byte of its fixed header and its whole body.
+    ///
+    /// # Errors
+    ///
+    /// The packet breaks a rule of the specification that needs no other packet to be checked.
     pub fn decode(version: Version, first: u8, body: &'a [u8]) -> Result<Self, DecodeError> {
         let body = Reader::new(body);
-        match first {
-            first::CONNECT => Connect::decode(version, body).map(Self::Connect),
-            first::SUBSCRIBE => Subscribe::decode(version, body).map(Self::Subscribe),
-            first::UNSUBSCRIBE => Unsubscribe::decode(version, body).map(Self::Unsubscribe),
-            first::PINGREQ => body.end().map(|_| Self::PingReq),
+        match PacketType::from_first_byte(first) {
+            Some(PacketType::Connect) => Connect::decode(version, body).map(Self::Connect),
+            Some(PacketType::Subscribe) => Subscribe::decode(version, body).map(Self::Subscribe),
+            Some(PacketType::Unsubscribe) => {
+                Unsubscribe::decode(version, body).map(Self::Unsubscribe)
+            }
+            Some(PacketType::PingReq) => body.end().map(|()| Self::PingReq),
             _ => Self::decode_reply(version, first, body),
         }
     }
 
-    /// Reads what a server sends. What only a client may say is an error here.
+    /// Reads a packet that a server sent. What only a client may send or say is a protocol error here.
+    ///
+    /// # Errors
+    ///
+    /// As [`Packet::decode`].
     pub fn decode_from_server(
         version: Version,
         first: u8,
         body: &'a [u8],
     ) -> Result<Self, DecodeError> {
-        if let first::CONNECT | first::SUBSCRIBE | first::UNSUBSCRIBE | first::PINGREQ = first {
-            return Err(DecodeError::protocol("packet of a client"));
-        }
         let packet = Self::decode_reply(version, first, Reader::new(body))?;
         let wrong = match &packet {
             Self::Disconnect(packet) => {
-                version == Version::V4
-                    || !packet.reason.stands_in(place::SERVER_DISCONNECT)
+                version == Version::V311
+                    || !packet.reason.stands_in(PacketSet::SERVER_DISCONNECT)
                     || packet.properties.get(Property::SessionExpiryInterval).is_some()
             }
             Self::Auth(packet) => packet.reason == ReasonCode::RE_AUTHENTICATE,
@@ -100,22 +96,32 @@ impl<'a> Packet<'a> {
         if wrong { Err(DecodeError::protocol("only a client may say this")) } else { Ok(packet) }
     }
 
+    /// Reads a packet that a server may send, whoever sent this one.
     fn decode_reply(version: Version, first: u8, body: Reader<'a>) -> Result<Self, DecodeError> {
-        match first {
-            first::CONNACK => ConnAck::decode(version, body).map(Self::ConnAck),
-            0x30..=0x3F => Publish::decode(version, first, body.rest()).map(Self::Publish),
-            first::PUBACK => Ack::decode(version, place::PUBACK, body).map(Self::PubAck),
-            first::PUBREC => Ack::decode(version, place::PUBREC, body).map(Self::PubRec),
-            first::PUBREL => Ack::decode(version, place::PUBREL, body).map(Self::PubRel),
-            first::PUBCOMP => Ack::decode(version, place::PUBCOMP, body).map(Self::PubComp),
-            first::SUBACK => SubAck::decode(version, place::SUBACK, body).map(Self::SubAck),
-            first::UNSUBACK => SubAck::decode(version, place::UNSUBACK, body).map(Self::UnsubAck),
-            first::PINGRESP => body.end().map(|_| Self::PingResp),
-            first::DISCONNECT => Disconnect::decode(version, body).map(Self::Disconnect),
-            0xF0..=0xFF if version == Version::V4 => Err(DecodeError::protocol("AUTH in 3.1.1")),
-            first::AUTH => Auth::decode(body).map(Self::Auth),
-            0x00..=0x0F => Err(DecodeError::malformed("packet type 0")),
-            _ => Err(DecodeError::malformed("reserved flags")),
+        let Some(packet) = PacketType::from_first_byte(first) else {
+            return Err(match first {
+                0x00..=0x0F => DecodeError::malformed("packet type 0"),
+                0xF0..=0xFF if version == Version::V311 => AUTH_IN_3_1_1,
+                _ => DecodeError::malformed("reserved flags"),
+            });
+        };
+        match packet {
+            PacketType::ConnAck => ConnAck::decode(version, body).map(Self::ConnAck),
+            PacketType::Publish => Publish::decode(version, first, body.rest()).map(Self::Publish),
+            PacketType::PubAck => Ack::decode(version, packet, body).map(Self::PubAck),
+            PacketType::PubRec => Ack::decode(version, packet, body).map(Self::PubRec),
+            PacketType::PubRel => Ack::decode(version, packet, body).map(Self::PubRel),
+            PacketType::PubComp => Ack::decode(version, packet, body).map(Self::PubComp),
+            PacketType::SubAck => SubAck::decode(version, packet, body).map(Self::SubAck),
+            PacketType::UnsubAck => SubAck::decode(version, packet, body).map(Self::UnsubAck),
+            PacketType::PingResp => body.end().map(|()| Self::PingResp),
+            PacketType::Disconnect => Disconnect::decode(version, body).map(Self::Disconnect),
+            PacketType::Auth if version == Version::V311 => Err(AUTH_IN_3_1_1),
+            PacketType::Auth => Auth::decode(body).map(Self::Auth),
+            PacketType::Connect
+            | PacketType::Subscribe
+            | PacketType::Unsubscribe
+            | PacketType::PingReq => Err(DecodeError::protocol("packet of a client")),
         }
     }
 
@@ -128,44 +134,44 @@ impl<'a> Packet<'a> {
                 packet.encode_header(version, None, packet.payload.len(), out);
                 out.extend_from_slice(packet.payload);
             }
-            Self::PubAck(packet) => packet.encode(first::PUBACK, version, out),
-            Self::PubRec(packet) => packet.encode(first::PUBREC, version, out),
-            Self::PubRel(packet) => packet.encode(first::PUBREL, version, out),
-            Self::PubComp(packet) => packet.encode(first::PUBCOMP, version, out),
+            Self::PubAck(packet) => packet.encode(PacketType::PubAck, version, out),
+            Self::PubRec(packet) => packet.encode(PacketType::PubRec, version, out),
+            Self::PubRel(packet) => packet.encode(PacketType::PubRel, version, out),
+            Self::PubComp(packet) => packet.encode(PacketType::PubComp, version, out),
             Self::Subscribe(Subscribe { id, properties, filters }) => {
                 encode_subscribe(version, *id, *properties, filters.clone(), out);
             }
-            Self::SubAck(packet) => packet.encode(first::SUBACK, version, out),
+            Self::SubAck(packet) => packet.encode(PacketType::SubAck, version, out),
             Self::Unsubscribe(Unsubscribe { id, properties, filters }) => {
                 encode_unsubscribe(version, *id, *properties, filters.clone(), out);
             }
-            Self::UnsubAck(packet) => packet.encode(first::UNSUBACK, version, out),
-            Self::PingReq => out.extend_from_slice(&[first::PINGREQ, 0]),
-            Self::PingResp => out.extend_from_slice(&[first::PINGRESP, 0]),
+            Self::UnsubAck(packet) => packet.encode(PacketType::UnsubAck, version, out),
+            Self::PingReq => out.extend_from_slice(&[PacketType::PingReq.first_byte(), 0]),
+            Self::PingResp => out.extend_from_slice(&[PacketType::PingResp.first_byte(), 0]),
             Self::Disconnect(packet) => packet.encode(version, out),
             Self::Auth(packet) => packet.encode(out),
         }
     }
 
-    /// The packet's name in lower case.
-    pub fn kind(&self) -> &'static str {
-        kind(match self {
-            Self::Connect(_) => first::CONNECT,
-            Self::ConnAck(_) => first::CONNACK,
-            Self::Publish(_) => first::PUBLISH,
-            Self::PubAck(_) => first::PUBACK,
-            Self::PubRec(_) => first::PUBREC,
-            Self::PubRel(_) => first::PUBREL,
-            Self::PubComp(_) => first::PUBCOMP,
-            Self::Subscribe(_) => first::SUBSCRIBE,
-            Self::SubAck(_) => first::SUBACK,
-            Self::Unsubscribe(_) => first::UNSUBSCRIBE,
-            Self::UnsubAck(_) => first::UNSUBACK,
-            Self::PingReq => first::PINGREQ,
-            Self::PingResp => first::PINGRESP,
-            Self::Disconnect(_) => first::DISCONNECT,
-            Self::Auth(_) => first::AUTH,
-        })
+    /// Returns the type of the packet.
+    pub fn packet_type(&self) -> PacketType {
+        match self {
+            Self::Connect(_) => PacketType::Connect,
+            Self::ConnAck(_) => PacketType::ConnAck,
+            Self::Publish(_) => PacketType::Publish,
+            Self::PubAck(_) => PacketType::PubAck,
+            Self::PubRec(_) => PacketType::PubRec,
+            Self::PubRel(_) => PacketType::PubRel,
+            Self::PubComp(_) => PacketType::PubComp,
+            Self::Subscribe(_) => PacketType::Subscribe,
+            Self::SubAck(_) => PacketType::SubAck,
+            Self::Unsubscribe(_) => PacketType::Unsubscribe,
+            Self::UnsubAck(_) => PacketType::UnsubAck,
+            Self::PingReq => PacketType::PingReq,
+            Self::PingResp => PacketType::PingResp,
+            Self::Disconnect(_) => PacketType::Disconnect,
+            Self::Auth(_) => PacketType::Auth,
+        }
     }
 }
 
@@ -212,18 +218,18 @@ impl<'a> Connect<'a> {
         if has(0x01) {
             return Err(DecodeError::malformed("reserved flags"));
         }
-        if version == Version::V4 && has(Self::PASSWORD) && !has(Self::USERNAME) {
+        if version == Version::V311 && has(Self::PASSWORD) && !has(Self::USERNAME) {
             return Err(DecodeError::malformed("password without user name"));
         }
         let keep_alive = body.u16()?;
-        let properties = decode_properties(version, place::CONNECT, &mut body)?;
+        let properties = decode_properties(version, PacketSet::CONNECT, &mut body)?;
         let client_id = body.text()?;
         let will_qos = flags >> Self::WILL_QOS_SHIFT & 3;
         let will = if has(Self::WILL) {
             Some(Will {
                 qos: decode_qos(will_qos)?,
                 retain: has(Self::WILL_RETAIN),
-                properties: decode_properties(version, place::WILL, &mut body)?,
+                properties: decode_properties(version, PacketSet::WILL, &mut body)?,
                 topic: decode_topic(body.binary()?)?,
                 payload: body.binary()?,
             })
@@ -240,7 +246,7 @@ impl<'a> Connect<'a> {
     }
 
     pub fn encode(&self, version: Version, out: &mut Vec<u8>) {
-        let start = wire::begin(first::CONNECT, out);
+        let start = wire::begin(PacketType::Connect, out);
         put_binary(b"MQTT", out);
         out.push(protocol_level(version));
         let mut flags = flag(self.clean_start, Self::CLEAN_START)
@@ -272,7 +278,7 @@ impl<'a> Connect<'a> {
 
 fn protocol_level(version: Version) -> u8 {
     match version {
-        Version::V4 => 4,
+        Version::V311 => 4,
         Version::V5 => 5,
     }
 }
@@ -286,32 +292,33 @@ pub struct ConnAck<'a> {
 
 impl<'a> ConnAck<'a> {
     fn decode(mut version: Version, mut body: Reader<'a>) -> Result<Self, DecodeError> {
-        // A server that only knows 3.1.1 refuses a CONNECT of version 5 in its own words.
-        if body.rest() == [0, 1] {
-            version = Version::V4;
+        // A server that knows only 3.1.1 refuses a CONNECT of version 5 in its own form, which has two
+        // bytes. In version 5 the length of the properties would follow.
+        if let [0, 1..=5] = body.rest() {
+            version = Version::V311;
         }
         let flags = body.u8()?;
         if flags > 1 {
             return Err(DecodeError::malformed("reserved flags"));
         }
         let reason = match version {
-            Version::V4 => ReasonCode::from_return_code(body.u8()?).ok_or(UNLISTED_REASON)?,
-            Version::V5 => decode_reason(place::CONNACK, &mut body)?,
+            Version::V311 => ReasonCode::from_return_code(body.u8()?).ok_or(UNLISTED_REASON)?,
+            Version::V5 => decode_reason(PacketSet::CONNACK, &mut body)?,
         };
         let session_present = flags == 1;
         if session_present && reason != ReasonCode::SUCCESS {
             return Err(DecodeError::protocol("session present in a refusal"));
         }
-        let properties = decode_properties(version, place::CONNACK, &mut body)?;
+        let properties = decode_properties(version, PacketSet::CONNACK, &mut body)?;
         body.end()?;
         Ok(Self { session_present, reason, properties })
     }
 
     pub fn encode(&self, version: Version, out: &mut Vec<u8>) {
-        let start = wire::begin(first::CONNACK, out);
+        let start = wire::begin(PacketType::ConnAck, out);
         out.push(self.session_present.into());
         out.push(match version {
-            Version::V4 => self.reason.return_code(),
+            Version::V311 => self.reason.return_code(),
             Version::V5 => self.reason.0,
         });
         put_properties(version, self.properties, out);
@@ -319,168 +326,21 @@ impl<'a> ConnAck<'a> {
     }
 }
 
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Publish<'a> {
-    pub dup: bool,
-    pub qos: QoS,
-    pub retain: bool,
-    /// Empty only in MQTT 5, with a Topic Alias.
-    pub topic: &'a [u8],
-    /// 0 at QoS 0.
-    pub id: u16,
-    pub properties: Properties<'a>,
-    pub payload: &'a [u8],
-}
-
-/// What reading a PUBLISH came by.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct PublishHints {
-    /// In the body.
-    pub properties_start: usize,
-    /// In the body.
-    pub payload_start: usize,
-    pub topic_alias: Option<u16>,
-    /// No property but Subscription Identifiers and a Topic Alias.
-    pub only_identifiers: bool,
-    /// How many Subscription Identifiers there are.
-    pub identifiers: usize,
-}
-
-impl<'a> Publish<'a> {
-    const RETAIN: u8 = 0x01;
-    const QOS_SHIFT: u8 = 1;
-    const DUP: u8 = 0x08;
-
-    fn decode(version: Version, first: u8, body: &'a [u8]) -> Result<Self, DecodeError> {
-        let (publish, _) = Self::decode_header(version, first, body, body.len())?;
-        if !publish.topic.is_empty() {
-            decode_topic(publish.topic)?;
-        }
-        Ok(publish)
-    }
-
-    /// Reads a PUBLISH, all but the topic's text, which is left to [`check_topic`]. `body` may end inside the payload, or go on behind
-    /// the packet: `len` is the length of the body.
-    #[inline]
-    pub fn decode_header(
-        version: Version,
-        first: u8,
-        body: &'a [u8],
-        len: usize,
-    ) -> Result<(Self, PublishHints), DecodeError> {
-        let body = body.get(..len).unwrap_or(body);
-        let mut reader = Reader::new(body);
-        let qos = decode_qos(first >> Self::QOS_SHIFT & 3)?;
-        let dup = first & Self::DUP != 0;
-        if dup && qos == QoS::AtMostOnce {
-            return Err(DecodeError::malformed("DUP at QoS 0"));
-        }
-        let topic = reader.binary()?;
-        let id = if qos == QoS::AtMostOnce { 0 } else { decode_id(&mut reader)? };
-        let (properties, met) = match version {
-            Version::V4 => Default::default(),
-            Version::V5 => Properties::read_publish(&mut reader)?,
-        };
-        let payload = reader.rest();
-        let payload_start = body.len() - payload.len();
-        let topic_alias = met.topic_alias();
-        if topic.is_empty() && topic_alias.is_none() {
-            return Err(DecodeError::protocol("neither topic nor topic alias"));
-        }
-        let hints = PublishHints {
-            properties_start: payload_start - properties.as_bytes().len(),
-            payload_start,
-            topic_alias,
-            only_identifiers: met.only_identifiers(),
-            identifiers: met.identifiers,
-        };
-        let retain = first & Self::RETAIN != 0;
-        Ok((Self { dup, qos, retain, topic, id, properties, payload }, hints))
-    }
-
-    /// Appends everything before the payload, whose length is announced. `alias` is a Topic Alias in addition to `properties`.
-    #[inline]
-    pub fn encode_header(
-        &self,
-        version: Version,
-        alias: Option<u16>,
-        payload_len: usize,
-        out: &mut Vec<u8>,
-    ) {
-        let length = self.length(version, alias, payload_len);
-        let flags = flag(self.dup, Self::DUP)
-            | (self.qos as u8) << Self::QOS_SHIFT
-            | flag(self.retain, Self::RETAIN);
-        out.reserve(1 + 4 + length - payload_len);
-        out.push(first::PUBLISH | flags);
-        wire::put_varint(length, out);
-        put_binary(self.topic, out);
-        if self.qos != QoS::AtMostOnce {
-            put_u16(self.id, out);
-        }
-        if version == Version::V5 {
-            wire::put_varint(self.properties_len(alias), out);
-            out.extend_from_slice(self.properties.as_bytes());
-            if let Some(alias) = alias {
-                let [high, low] = alias.to_be_bytes();
-                out.extend_from_slice(&[Property::TopicAlias as u8, high, low]);
-            }
-        }
-    }
-
-    /// The size of the whole packet.
-    #[inline]
-    pub fn size(&self, version: Version, alias: Option<u16>, payload_len: usize) -> usize {
-        let length = self.length(version, alias, payload_len);
-        1 + wire::varint_size(length) + length
-    }
-
-    #[inline]
-    fn length(&self, version: Version, alias: Option<u16>, payload_len: usize) -> usize {
-        let id = if self.qos == QoS::AtMostOnce { 0 } else { 2 };
-        let properties = match version {
-            Version::V4 => 0,
-            Version::V5 => {
-                let len = self.properties_len(alias);
-                wire::varint_size(len) + len
-            }
-        };
-        2 + self.topic.len() + id + properties + payload_len
-    }
-
-    #[inline]
-    fn properties_len(&self, alias: Option<u16>) -> usize {
-        self.properties.as_bytes().len() + if alias.is_some() { 3 } else { 0 }
-    }
-}
-
-/// Whether the packet is a PUBLISH and its body is there up to the payload.
-#[inline]
-pub(super) fn publish_header_is_whole(version: Version, first: u8, body: &[u8]) -> bool {
-    let read = || {
-        let mut reader = Reader::new(body);
-        reader.binary()?;
-        if first >> Publish::QOS_SHIFT & 3 != 0 {
-            reader.u16()?;
-        }
-        if version == Version::V5 {
-            reader.sub()?;
-        }
-        Ok::<_, DecodeError>(())
-    };
-    first >> 4 == first::PUBLISH >> 4 && read().is_ok()
-}
-
 /// PUBACK, PUBREC, PUBREL and PUBCOMP.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Ack<'a> {
-    pub id: u16,
+    pub id: PacketId,
     pub reason: ReasonCode,
     pub properties: Properties<'a>,
 }
 
 impl<'a> Ack<'a> {
-    fn decode(version: Version, place: u16, mut body: Reader<'a>) -> Result<Self, DecodeError> {
+    fn decode(
+        version: Version,
+        packet: PacketType,
+        mut body: Reader<'a>,
+    ) -> Result<Self, DecodeError> {
+        let place = PacketSet::of(packet);
         let id = decode_id(&mut body)?;
         let mut ack = Self { id, reason: ReasonCode::SUCCESS, properties: Properties::EMPTY };
         if version == Version::V5 && !body.is_empty() {
@@ -493,13 +353,13 @@ impl<'a> Ack<'a> {
         Ok(ack)
     }
 
-    /// `first`: [`first::PUBACK`], [`first::PUBREC`], [`first::PUBREL`] or [`first::PUBCOMP`].
-    pub fn encode(&self, first: u8, version: Version, out: &mut Vec<u8>) {
-        if version == Version::V4 || self.properties.is_empty() {
-            return encode_ack(first, self.id, self.reason, version, out);
+    /// Appends the packet. `packet` is PUBACK, PUBREC, PUBREL or PUBCOMP.
+    pub fn encode(&self, packet: PacketType, version: Version, out: &mut Vec<u8>) {
+        if version == Version::V311 || self.properties.is_empty() {
+            return encode_ack(packet, self.id, self.reason, version, out);
         }
-        let start = wire::begin(first, out);
-        put_u16(self.id, out);
+        let start = wire::begin(packet, out);
+        put_u16(self.id.get(), out);
         out.push(self.reason.0);
         put_properties(version, self.properties, out);
         wire::finish(start, out);
@@ -508,9 +368,16 @@ impl<'a> Ack<'a> {
 
 /// [`Ack::encode`] without properties.
 #[inline]
-pub fn encode_ack(first: u8, id: u16, reason: ReasonCode, version: Version, out: &mut Vec<u8>) {
-    let [high, low] = id.to_be_bytes();
-    if version == Version::V4 || reason == ReasonCode::SUCCESS {
+pub fn encode_ack(
+    packet: PacketType,
+    id: PacketId,
+    reason: ReasonCode,
+    version: Version,
+    out: &mut Vec<u8>,
+) {
+    let first = packet.first_byte();
+    let [high, low] = id.get().to_be_bytes();
+    if version == Version::V311 || reason == ReasonCode::SUCCESS {
         out.extend_from_slice(&[first, 2, high, low]);
     } else {
         out.extend_from_slice(&[first, 3, high, low, reason.0]);
@@ -519,7 +386,7 @@ pub fn encode_ack(first: u8, id: u16, reason: ReasonCode, version: Version, out:
 
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Subscribe<'a> {
-    pub id: u16,
+    pub id: PacketId,
     pub properties: Properties<'a>,
     pub filters: Filters<'a>,
 }
@@ -541,7 +408,7 @@ impl SubscribeOptions {
     /// Reads the byte that follows a filter in SUBSCRIBE.
     pub fn decode(version: Version, bits: u8) -> Result<Self, DecodeError> {
         let reserved = match version {
-            Version::V4 => 0xFC,
+            Version::V311 => 0xFC,
             Version::V5 => 0xC0,
         };
         let retain_handling = bits >> Self::RETAIN_HANDLING_SHIFT & 3;
@@ -568,15 +435,15 @@ impl SubscribeOptions {
 impl<'a> Subscribe<'a> {
     fn decode(version: Version, mut body: Reader<'a>) -> Result<Self, DecodeError> {
         let id = decode_id(&mut body)?;
-        let properties = decode_properties(version, place::SUBSCRIBE, &mut body)?;
+        let properties = decode_properties(version, PacketSet::SUBSCRIBE, &mut body)?;
         let filters = Filters(body);
         if body.is_empty() {
             return Err(NO_FILTER);
         }
         while !body.is_empty() {
-            let filter = decode_filter(&mut body)?;
+            let parts = decode_filter(&mut body)?;
             let options = SubscribeOptions::decode(version, body.u8()?)?;
-            if options.no_local && shared(filter).is_some() {
+            if options.no_local && parts.share.is_some() {
                 return Err(DecodeError::protocol("no local on a shared subscription"));
             }
         }
@@ -601,18 +468,18 @@ impl<'a> Iterator for Filters<'a> {
 /// Appends a SUBSCRIBE. In 3.1.1 only the QoS is asked for.
 pub fn encode_subscribe<'a>(
     version: Version,
-    id: u16,
+    id: PacketId,
     properties: Properties,
     filters: impl Iterator<Item = (&'a str, SubscribeOptions)>,
     out: &mut Vec<u8>,
 ) {
-    let start = wire::begin(first::SUBSCRIBE, out);
-    put_u16(id, out);
+    let start = wire::begin(PacketType::Subscribe, out);
+    put_u16(id.get(), out);
     put_properties(version, properties, out);
     for (filter, options) in filters {
         put_binary(filter.as_bytes(), out);
         out.push(match version {
-            Version::V4 => options.qos as u8,
+            Version::V311 => options.qos as u8,
             Version::V5 => options.bits(),
         });
     }
@@ -621,7 +488,7 @@ pub fn encode_subscribe<'a>(
 
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Unsubscribe<'a> {
-    pub id: u16,
+    pub id: PacketId,
     pub properties: Properties<'a>,
     pub filters: FilterNames<'a>,
 }
@@ -629,7 +496,7 @@ pub struct Unsubscribe<'a> {
 impl<'a> Unsubscribe<'a> {
     fn decode(version: Version, mut body: Reader<'a>) -> Result<Self, DecodeError> {
         let id = decode_id(&mut body)?;
-        let properties = decode_properties(version, place::UNSUBSCRIBE, &mut body)?;
+        let properties = decode_properties(version, PacketSet::UNSUBSCRIBE, &mut body)?;
         let filters = FilterNames(body);
         if body.is_empty() {
             return Err(NO_FILTER);
@@ -655,13 +522,13 @@ impl<'a> Iterator for FilterNames<'a> {
 
 pub fn encode_unsubscribe<'a>(
     version: Version,
-    id: u16,
+    id: PacketId,
     properties: Properties,
     filters: impl Iterator<Item = &'a str>,
     out: &mut Vec<u8>,
 ) {
-    let start = wire::begin(first::UNSUBSCRIBE, out);
-    put_u16(id, out);
+    let start = wire::begin(PacketType::Unsubscribe, out);
+    put_u16(id.get(), out);
     put_properties(version, properties, out);
     for filter in filters {
         put_binary(filter.as_bytes(), out);
@@ -672,24 +539,29 @@ pub fn encode_unsubscribe<'a>(
 /// SUBACK and UNSUBACK.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct SubAck<'a> {
-    pub id: u16,
+    pub id: PacketId,
     /// A reason code per filter. 3.1.1 knows 0, 1, 2 and 0x80 in SUBACK, and none in UNSUBACK.
     pub codes: &'a [u8],
     pub properties: Properties<'a>,
 }
 
 impl<'a> SubAck<'a> {
-    fn decode(version: Version, place: u16, mut body: Reader<'a>) -> Result<Self, DecodeError> {
+    fn decode(
+        version: Version,
+        packet: PacketType,
+        mut body: Reader<'a>,
+    ) -> Result<Self, DecodeError> {
+        let place = PacketSet::of(packet);
         let id = decode_id(&mut body)?;
         let properties = decode_properties(version, place, &mut body)?;
         let codes = body.rest();
-        if version == Version::V4 && place == place::UNSUBACK {
+        if version == Version::V311 && packet == PacketType::UnsubAck {
             body.end()?;
         } else if codes.is_empty() {
             return Err(DecodeError::protocol("no reason code"));
         }
         let listed = |code: &u8| match version {
-            Version::V4 => matches!(code, 0..=2 | 0x80),
+            Version::V311 => matches!(code, 0..=2 | 0x80),
             Version::V5 => ReasonCode(*code).stands_in(place),
         };
         if codes.iter().all(listed) {
@@ -699,12 +571,12 @@ impl<'a> SubAck<'a> {
         }
     }
 
-    /// `first`: [`first::SUBACK`] or [`first::UNSUBACK`].
-    pub fn encode(&self, first: u8, version: Version, out: &mut Vec<u8>) {
-        let start = wire::begin(first, out);
-        put_u16(self.id, out);
+    /// Appends the packet. `packet` is SUBACK or UNSUBACK.
+    pub fn encode(&self, packet: PacketType, version: Version, out: &mut Vec<u8>) {
+        let start = wire::begin(packet, out);
+        put_u16(self.id.get(), out);
         put_properties(version, self.properties, out);
-        if version == Version::V5 || first == first::SUBACK {
+        if version == Version::V5 || packet == PacketType::SubAck {
             out.extend_from_slice(self.codes);
         }
         wire::finish(start, out);
@@ -721,9 +593,9 @@ impl<'a> Disconnect<'a> {
     fn decode(version: Version, mut body: Reader<'a>) -> Result<Self, DecodeError> {
         let mut packet = Self { reason: ReasonCode::SUCCESS, properties: Properties::EMPTY };
         if version == Version::V5 && !body.is_empty() {
-            packet.reason = decode_reason(place::DISCONNECT, &mut body)?;
+            packet.reason = decode_reason(PacketSet::DISCONNECT, &mut body)?;
             if !body.is_empty() {
-                packet.properties = Properties::read(place::DISCONNECT, &mut body)?;
+                packet.properties = Properties::read(PacketSet::DISCONNECT, &mut body)?;
             }
         }
         body.end()?;
@@ -732,7 +604,7 @@ impl<'a> Disconnect<'a> {
 
     /// 3.1.1 has no reason: there it is the normal end, and the server drops the will.
     pub fn encode(&self, version: Version, out: &mut Vec<u8>) {
-        let start = wire::begin(first::DISCONNECT, out);
+        let start = wire::begin(PacketType::Disconnect, out);
         if version == Version::V5
             && (self.reason != ReasonCode::SUCCESS || !self.properties.is_empty())
         {
@@ -756,15 +628,15 @@ impl<'a> Auth<'a> {
     fn decode(mut body: Reader<'a>) -> Result<Self, DecodeError> {
         let mut packet = Self { reason: ReasonCode::SUCCESS, properties: Properties::EMPTY };
         if !body.is_empty() {
-            packet.reason = decode_reason(place::AUTH, &mut body)?;
-            packet.properties = Properties::read(place::AUTH, &mut body)?;
+            packet.reason = decode_reason(PacketSet::AUTH, &mut body)?;
+            packet.properties = Properties::read(PacketSet::AUTH, &mut body)?;
         }
         body.end()?;
         Ok(packet)
     }
 
     pub fn encode(&self, out: &mut Vec<u8>) {
-        let start = wire::begin(first::AUTH, out);
+        let start = wire::begin(PacketType::Auth, out);
         if self.reason != ReasonCode::SUCCESS || !self.properties.is_empty() {
             out.push(self.reason.0);
             put_properties(Version::V5, self.properties, out);
@@ -773,39 +645,37 @@ impl<'a> Auth<'a> {
     }
 }
 
+const AUTH_IN_3_1_1: DecodeError = DecodeError::protocol("AUTH in 3.1.1");
 const NO_FILTER: DecodeError = DecodeError::protocol("no topic filter");
 const UNLISTED_REASON: DecodeError = DecodeError::protocol("reason code not of this packet");
 
 #[inline]
-fn flag(set: bool, flag: u8) -> u8 {
+pub(super) fn flag(set: bool, flag: u8) -> u8 {
     if set { flag } else { 0 }
 }
 
 #[inline]
-fn decode_qos(bits: u8) -> Result<QoS, DecodeError> {
+pub(super) fn decode_qos(bits: u8) -> Result<QoS, DecodeError> {
     QoS::from_bits(bits).ok_or(DecodeError::malformed("QoS 3"))
 }
 
 #[inline]
-fn decode_id(body: &mut Reader) -> Result<u16, DecodeError> {
-    match body.u16()? {
-        0 => Err(DecodeError::protocol("packet identifier 0")),
-        id => Ok(id),
-    }
+pub(super) fn decode_id(body: &mut Reader) -> Result<PacketId, DecodeError> {
+    PacketId::new(body.u16()?).ok_or(DecodeError::protocol("packet identifier 0"))
 }
 
-fn decode_reason(place: u16, body: &mut Reader) -> Result<ReasonCode, DecodeError> {
+fn decode_reason(place: PacketSet, body: &mut Reader) -> Result<ReasonCode, DecodeError> {
     let reason = ReasonCode(body.u8()?);
     if reason.stands_in(place) { Ok(reason) } else { Err(UNLISTED_REASON) }
 }
 
 fn decode_properties<'a>(
     version: Version,
-    place: u16,
+    place: PacketSet,
     body: &mut Reader<'a>,
 ) -> Result<Properties<'a>, DecodeError> {
     match version {
-        Version::V4 => Ok(Properties::EMPTY),
+        Version::V311 => Ok(Properties::EMPTY),
         Version::V5 => Properties::read(place, body),
     }
 }
@@ -817,12 +687,10 @@ fn put_properties(version: Version, properties: Properties, out: &mut Vec<u8>) {
     }
 }
 
-fn decode_topic(topic: &[u8]) -> Result<&str, DecodeError> {
-    check_topic(topic).map_err(|error| DecodeError::malformed(error.what()))
+pub(super) fn decode_topic(topic: &[u8]) -> Result<&str, DecodeError> {
+    Ok(check_topic(topic)?)
 }
 
-fn decode_filter<'a>(body: &mut Reader<'a>) -> Result<&'a str, DecodeError> {
-    let filter = body.text()?;
-    check_filter(filter).map_err(|error| DecodeError::malformed(error.what()))?;
-    Ok(filter)
+fn decode_filter<'a>(body: &mut Reader<'a>) -> Result<FilterParts<'a>, DecodeError> {
+    Ok(parse_filter(body.text()?)?)
 }

@@ -1,60 +1,227 @@
-//! Topic names and filters (4.7, 4.8.2), and the trie that finds the filters of a topic.
+//! Topic names and topic filters (4.7, 4.8.2).
 
-/// Why text is no topic name or no topic filter.
+use std::rc::Rc;
+
+use super::{DecodeError, wire};
+
+/// The rule that a text breaks which should be a topic name or a topic filter.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum TopicError {
+    /// The text is empty.
     Empty,
+    /// The text has more than 65,535 bytes.
     TooLong,
+    /// The text is not UTF-8, or it contains U+0000.
     NotText,
+    /// A topic name contains `+` or `#`.
     Wildcard,
+    /// A topic filter has a wildcard that is not a whole level, or a `#` that is not the last level.
     WildcardPlace,
+    /// A topic filter begins with `$share/` and goes on without a share name or without a filter.
     ShareName,
 }
 
 impl TopicError {
+    /// Returns what the text must be: a predicate that follows the name of the argument.
     pub fn what(self) -> &'static str {
         match self {
-            Self::Empty => "topic is empty",
-            Self::TooLong => "topic of more than 65,535 bytes",
-            Self::NotText => "topic is not UTF-8 or holds U+0000",
-            Self::Wildcard => "topic holds a wildcard",
-            Self::WildcardPlace => "wildcard is not a whole level, or # not the last",
-            Self::ShareName => "$share/ without a name and a filter",
+            Self::Empty => "must not be empty",
+            Self::TooLong => "must have at most 65535 bytes in UTF-8",
+            Self::NotText => "must be UTF-8 without U+0000",
+            Self::Wildcard => "must not contain the wildcards + and #",
+            Self::WildcardPlace => "must have + and # only as whole levels, and # only as the last",
+            Self::ShareName => "must have a share name and a filter after $share/",
         }
     }
 }
 
-/// A topic name: text without wildcards.
-pub fn check_topic(topic: &[u8]) -> Result<&str, TopicError> {
-    let text = super::wire::text(topic).map_err(|_| TopicError::NotText)?;
-    check_length(text)?;
-    if has_wildcard(topic) { Err(TopicError::Wildcard) } else { Ok(text) }
+impl From<TopicError> for DecodeError {
+    fn from(_: TopicError) -> Self {
+        DecodeError::malformed("a topic name or filter that is not well formed")
+    }
 }
 
-pub fn check_filter(filter: &str) -> Result<(), TopicError> {
+/// A topic name: text of 1 to 65,535 bytes in UTF-8, without wildcards and without U+0000 (4.7.1, 4.7.3).
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+pub struct TopicName(Rc<str>);
+
+impl TopicName {
+    /// Checks a text that should be a topic name.
+    ///
+    /// # Errors
+    ///
+    /// The text breaks the rule that the error names.
+    pub fn new(text: impl Into<Rc<str>>) -> Result<Self, TopicError> {
+        let text = text.into();
+        check_topic(text.as_bytes())?;
+        Ok(Self(text))
+    }
+
+    /// Returns the text.
+    #[inline]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// Returns the text as an owner of it.
+    #[inline]
+    pub fn text(&self) -> &Rc<str> {
+        &self.0
+    }
+}
+
+/// A topic filter, which may be that of a shared subscription (4.7.1, 4.8.2).
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+pub struct TopicFilter {
+    text: Rc<str>,
+    /// Where in `text` the part begins that topics are matched with. It is 0 unless the filter is shared.
+    matched: u16,
+    has_wildcard: bool,
+}
+
+impl TopicFilter {
+    /// Checks a text that should be a topic filter.
+    ///
+    /// # Errors
+    ///
+    /// The text breaks the rule that the error names.
+    pub fn new(text: impl Into<Rc<str>>) -> Result<Self, TopicError> {
+        let text = text.into();
+        let parts = parse_filter(&text)?;
+        // The length was checked: it fits.
+        let matched = (text.len() - parts.matched.len()) as u16;
+        Ok(Self { has_wildcard: parts.has_wildcard, matched, text })
+    }
+
+    /// Returns the whole text, as it goes into SUBSCRIBE.
+    #[inline]
+    pub fn as_str(&self) -> &str {
+        &self.text
+    }
+
+    /// Returns the whole text as an owner of it.
+    #[inline]
+    pub fn text(&self) -> &Rc<str> {
+        &self.text
+    }
+
+    /// Returns the part that topics are matched with: all of the text, or what follows `$share/name/`.
+    #[inline]
+    pub fn matched(&self) -> &str {
+        &self.text[usize::from(self.matched)..]
+    }
+
+    /// Returns the share name if this is the filter of a shared subscription (4.8.2).
+    pub fn share(&self) -> Option<&str> {
+        self.text[..usize::from(self.matched)].strip_prefix(SHARE)?.strip_suffix('/')
+    }
+
+    /// Whether a level of the filter is `+` or `#`.
+    #[inline]
+    pub fn has_wildcard(&self) -> bool {
+        self.has_wildcard
+    }
+
+    /// Whether the filter matches a topic name.
+    pub fn matches(&self, topic: &str) -> bool {
+        meet(self.matched(), topic)
+    }
+
+    /// Whether some topic name matches both filters.
+    pub fn overlaps(&self, other: &Self) -> bool {
+        both_match_something(self.matched(), other.matched())
+    }
+}
+
+/// What every filter of a shared subscription begins with.
+const SHARE: &str = "$share/";
+
+/// The parts of a well-formed topic filter.
+pub(super) struct FilterParts<'a> {
+    /// The share name of a shared subscription.
+    pub share: Option<&'a str>,
+    /// The part that topics are matched with.
+    pub matched: &'a str,
+    /// Whether a level is `+` or `#`.
+    pub has_wildcard: bool,
+}
+
+/// Checks a topic filter and tells its parts.
+pub(super) fn parse_filter(filter: &str) -> Result<FilterParts<'_>, TopicError> {
     check_length(filter)?;
     if filter.as_bytes().contains(&0) {
         return Err(TopicError::NotText);
     }
-    let filter = match filter.strip_prefix("$share/") {
-        None => filter,
-        Some(_) => shared(filter).ok_or(TopicError::ShareName)?.1,
-    };
-    let mut levels = Levels::new(filter);
+    let (share, matched) = split_share(filter)?;
+    let mut has_wildcard = false;
+    let mut levels = Levels::new(matched);
     while let Some(level) = levels.next() {
-        let misplaced = match level {
-            b"+" => false,
-            b"#" => levels.0.is_some(),
-            _ => has_wildcard(level),
-        };
-        if misplaced {
-            return Err(TopicError::WildcardPlace);
+        match level {
+            b"+" => has_wildcard = true,
+            b"#" if levels.0.is_none() => has_wildcard = true,
+            level if contains_wildcard(level) => return Err(TopicError::WildcardPlace),
+            _ => {}
         }
     }
-    Ok(())
+    Ok(FilterParts { share, matched, has_wildcard })
 }
 
-fn has_wildcard(bytes: &[u8]) -> bool {
+/// Splits a filter into the share name and the part that topics are matched with.
+fn split_share(filter: &str) -> Result<(Option<&str>, &str), TopicError> {
+    let Some(rest) = filter.strip_prefix(SHARE) else { return Ok((None, filter)) };
+    match rest.split_once('/') {
+        Some((name, matched))
+            if !name.is_empty() && !contains_wildcard(name.as_bytes()) && !matched.is_empty() =>
+        {
+            Ok((Some(name), matched))
+        }
+        _ => Err(TopicError::ShareName),
+    }
+}
+
+/// Checks bytes that should be a topic name, and returns them as text.
+///
+/// # Errors
+///
+/// The bytes break the rule that the error names.
+pub fn check_topic(topic: &[u8]) -> Result<&str, TopicError> {
+    let text = wire::text(topic).map_err(|_| TopicError::NotText)?;
+    check_length(text)?;
+    if contains_wildcard(topic) { Err(TopicError::Wildcard) } else { Ok(text) }
+}
+
+/// Checks a text that should be a topic filter, as [`TopicFilter::new`] does, without keeping it.
+///
+/// # Errors
+///
+/// The text breaks the rule that the error names.
+pub fn check_filter(filter: &str) -> Result<(), TopicError> {
+    parse_filter(filter).map(|_| ())
+}
+
+/// Returns the share name and the part that topics are matched with, if `filter` is the filter of a
+/// shared subscription.
+pub fn shared(filter: &str) -> Option<(&str, &str)> {
+    let (share, matched) = split_share(filter).ok()?;
+    Some((share?, matched))
+}
+
+/// Whether a valid topic filter matches a topic name. A shared subscription is matched by the part behind
+/// `$share/name/`.
+pub fn matches(filter: &str, topic: &str) -> bool {
+    meet(unshared(filter), topic)
+}
+
+/// Whether some topic name matches both filters. Both are valid, and may be those of shared subscriptions.
+pub fn overlaps(a: &str, b: &str) -> bool {
+    both_match_something(unshared(a), unshared(b))
+}
+
+fn unshared(filter: &str) -> &str {
+    split_share(filter).map_or(filter, |(_, matched)| matched)
+}
+
+fn contains_wildcard(bytes: &[u8]) -> bool {
     bytes.iter().any(|byte| matches!(byte, b'+' | b'#'))
 }
 
@@ -66,34 +233,17 @@ fn check_length(text: &str) -> Result<(), TopicError> {
     }
 }
 
-/// The group of a shared subscription and the filter behind it: `$share/group/filter`.
-pub fn shared(filter: &str) -> Option<(&str, &str)> {
-    let rest = filter.strip_prefix("$share/")?;
-    let slash = rest.bytes().position(|byte| byte == b'/')?;
-    let (group, filter) = (rest.get(..slash)?, rest.get(slash + 1..)?);
-    let valid = !group.is_empty() && !has_wildcard(group.as_bytes()) && !filter.is_empty();
-    valid.then_some((group, filter))
-}
-
-/// Whether a valid filter, shared or not, matches a topic name.
-pub fn matches(filter: &str, topic: &str) -> bool {
-    meet(unshared(filter), topic)
-}
-
-/// Whether some topic name matches both filters, shared or not.
-pub fn overlaps(a: &str, b: &str) -> bool {
-    match (unshared(a), unshared(b)) {
-        // Only the empty text matches both, and it is no topic.
+/// Whether some topic name matches two filters, neither of which has `$share/name/`.
+fn both_match_something(a: &str, b: &str) -> bool {
+    match (a, b) {
+        // Only the empty text matches both, and it is not a topic name.
         ("+", "/#") | ("/#", "+") => false,
         (a, b) => meet(a, b),
     }
 }
 
-fn unshared(filter: &str) -> &str {
-    shared(filter).map_or(filter, |(_, filter)| filter)
-}
-
-/// Level by level. A topic name is the filter that only matches itself.
+/// Compares two filters, or a filter and a topic name, level by level. A topic name is a filter that
+/// matches only itself.
 fn meet(a: &str, b: &str) -> bool {
     if (hides_system(a) && b.starts_with('$')) || (hides_system(b) && a.starts_with('$')) {
         return false;
@@ -109,16 +259,17 @@ fn meet(a: &str, b: &str) -> bool {
     }
 }
 
-/// A wildcard at the beginning does not match topics that begin with `$`.
+/// Whether the filter begins with a wildcard: then it does not match topics that begin with `$` (4.7.2).
 fn hides_system(filter: &str) -> bool {
     filter.starts_with(['+', '#'])
 }
 
-/// The levels of a topic or filter; inside, what is left of it.
-struct Levels<'a>(Option<&'a [u8]>);
+/// The levels of a topic name or filter, from the first to the last.
+#[derive(Clone)]
+pub(super) struct Levels<'a>(Option<&'a [u8]>);
 
 impl<'a> Levels<'a> {
-    fn new(text: &'a str) -> Self {
+    pub fn new(text: &'a str) -> Self {
         Self(Some(text.as_bytes()))
     }
 }
@@ -133,242 +284,4 @@ impl<'a> Iterator for Levels<'a> {
         self.0 = rest.get(1..);
         Some(level)
     }
-}
-
-/// Finds the filters that match a topic, at a cost that depends on the topic's levels and not on the number of filters.
-///
-/// A node per level; one hash table for the plain children of all nodes, so that a node with a hundred thousand of them costs
-/// no more than a node with one.
-#[derive(Clone, Default, Hash, Debug)]
-pub struct Trie {
-    /// The first is the root; empty while there are no filters.
-    nodes: Vec<Node>,
-    /// Places in `nodes` to use again.
-    free: Vec<u32>,
-    /// Open addressing, a power of two in size: nodes by parent and level, [`NONE`] where nothing is.
-    table: Vec<u32>,
-    /// How many nodes the table holds.
-    hashed: usize,
-}
-
-const ROOT: u32 = 0;
-/// No node.
-const NONE: u32 = u32::MAX;
-
-#[derive(Clone, Hash, Debug)]
-struct Node {
-    parent: u32,
-    level: Box<[u8]>,
-    /// The child for `+`.
-    plus: u32,
-    /// How many children there are.
-    children: u32,
-    /// The filter that ends here.
-    id: Option<u32>,
-    /// The filter that ends here with a `#`.
-    rest: Option<u32>,
-}
-
-impl Node {
-    /// Nothing ends here or below.
-    fn is_bare(&self) -> bool {
-        self.children == 0 && self.id.is_none() && self.rest.is_none()
-    }
-}
-
-impl Trie {
-    /// Adds a valid filter without `$share/`. The result is the id it had before.
-    pub fn insert(&mut self, filter: &str, id: u32) -> Option<u32> {
-        if self.nodes.is_empty() {
-            self.add(NONE, b"");
-        }
-        let mut node = ROOT;
-        for level in Levels::new(filter) {
-            if level == b"#" {
-                return self.node_mut(node).rest.replace(id);
-            }
-            node = match self.child(node, level) {
-                NONE => self.add(node, level),
-                child => child,
-            };
-        }
-        self.node_mut(node).id.replace(id)
-    }
-
-    /// Takes a filter out. The result is its id.
-    pub fn remove(&mut self, filter: &str) -> Option<u32> {
-        let (mut at, rest) = self.find(filter)?;
-        let node = self.node_mut(at);
-        let id = if rest { node.rest.take() } else { node.id.take() }?;
-        while self.node(at).is_bare() {
-            if at == ROOT {
-                *self = Self::default();
-                break;
-            }
-            at = self.cut(at);
-        }
-        Some(id)
-    }
-
-    /// The id of a filter.
-    pub fn get(&self, filter: &str) -> Option<u32> {
-        let (at, rest) = self.find(filter)?;
-        let node = self.node(at);
-        if rest { node.rest } else { node.id }
-    }
-
-    /// Appends the ids of the filters that match a topic name, in no particular order.
-    pub fn matching(&self, topic: &str, out: &mut Vec<u32>) {
-        if self.nodes.is_empty() {
-            return;
-        }
-        let mut open = vec![(ROOT, Levels::new(topic))];
-        while let Some((at, mut levels)) = open.pop() {
-            let node = self.node(at);
-            let wildcards = at != ROOT || !topic.starts_with('$');
-            if wildcards {
-                out.extend(node.rest);
-            }
-            let Some(level) = levels.next() else {
-                out.extend(node.id);
-                continue;
-            };
-            if wildcards && node.plus != NONE {
-                open.push((node.plus, Levels(levels.0)));
-            }
-            let child = self.plain_child(at, level);
-            if child != NONE {
-                open.push((child, levels));
-            }
-        }
-    }
-
-    /// The node where a filter ends, and whether it ends with a `#`.
-    fn find(&self, filter: &str) -> Option<(u32, bool)> {
-        if self.nodes.is_empty() {
-            return None;
-        }
-        let mut node = ROOT;
-        for level in Levels::new(filter) {
-            if level == b"#" {
-                return Some((node, true));
-            }
-            node = self.child(node, level);
-            if node == NONE {
-                return None;
-            }
-        }
-        Some((node, false))
-    }
-
-    fn child(&self, parent: u32, level: &[u8]) -> u32 {
-        if level == b"+" { self.node(parent).plus } else { self.plain_child(parent, level) }
-    }
-
-    fn plain_child(&self, parent: u32, level: &[u8]) -> u32 {
-        if self.table.is_empty() { NONE } else { self.table[self.slot(parent, level)] }
-    }
-
-    fn add(&mut self, parent: u32, level: &[u8]) -> u32 {
-        let node =
-            Node { parent, level: level.into(), plus: NONE, children: 0, id: None, rest: None };
-        let at = match self.free.pop() {
-            Some(at) => {
-                *self.node_mut(at) = node;
-                at
-            }
-            None => {
-                self.nodes.push(node);
-                self.nodes.len() as u32 - 1
-            }
-        };
-        if parent == NONE {
-            return at;
-        }
-        self.node_mut(parent).children += 1;
-        if level == b"+" {
-            self.node_mut(parent).plus = at;
-            return at;
-        }
-        // At most three quarters full.
-        if (self.hashed + 1) * 4 > self.table.len() * 3 {
-            let size = (self.table.len() * 2).max(8);
-            for at in std::mem::replace(&mut self.table, vec![NONE; size]) {
-                self.hash_in(at);
-            }
-        }
-        self.hash_in(at);
-        self.hashed += 1;
-        at
-    }
-
-    /// Takes a bare node out. The result is its parent.
-    fn cut(&mut self, at: u32) -> u32 {
-        let parent = self.node(at).parent;
-        self.node_mut(parent).children -= 1;
-        if self.node(parent).plus == at {
-            self.node_mut(parent).plus = NONE;
-        } else {
-            self.hash_out(at);
-        }
-        self.node_mut(at).level = Box::default();
-        self.free.push(at);
-        parent
-    }
-
-    fn hash_in(&mut self, at: u32) {
-        if at != NONE {
-            let node = self.node(at);
-            let slot = self.slot(node.parent, &node.level);
-            self.table[slot] = at;
-        }
-    }
-
-    /// Empties a slot, and puts what follows it without a gap where it is found again.
-    fn hash_out(&mut self, at: u32) {
-        let node = self.node(at);
-        let mut slot = self.slot(node.parent, &node.level);
-        self.hashed -= 1;
-        self.table[slot] = NONE;
-        loop {
-            slot = (slot + 1) & (self.table.len() - 1);
-            let at = std::mem::replace(&mut self.table[slot], NONE);
-            if at == NONE {
-                return;
-            }
-            self.hash_in(at);
-        }
-    }
-
-    /// The slot of a child, or the free one where it would stand.
-    fn slot(&self, parent: u32, level: &[u8]) -> usize {
-        let mask = self.table.len() - 1;
-        let mut slot = hash(parent, level) as usize & mask;
-        loop {
-            match self.table[slot] {
-                NONE => return slot,
-                at if self.node(at).parent == parent && *self.node(at).level == *level => {
-                    return slot;
-                }
-                _ => slot = (slot + 1) & mask,
-            }
-        }
-    }
-
-    fn node(&self, at: u32) -> &Node {
-        &self.nodes[at as usize]
-    }
-
-    fn node_mut(&mut self, at: u32) -> &mut Node {
-        &mut self.nodes[at as usize]
-    }
-}
-
-/// FNV-1a over the level, begun with the parent, and mixed so that the low bits depend on all.
-fn hash(parent: u32, level: &[u8]) -> u32 {
-    const PRIME: u32 = 0x0100_0193;
-    let seed = (parent ^ 0x811C_9DC5).wrapping_mul(PRIME);
-    let mix = |hash: u32, byte: &u8| (hash ^ u32::from(*byte)).wrapping_mul(PRIME);
-    let hash = level.iter().fold(seed, mix);
-    hash ^ hash >> 15
 }

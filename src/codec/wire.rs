@@ -1,6 +1,9 @@
 //! The data types of the specification (1.5): reading with a slice that shrinks, writing with lengths patched in.
 
-use super::{DecodeError, MAXIMUM_LENGTH};
+use super::{DecodeError, PacketType};
+
+/// The longest body a fixed header can announce.
+const MAXIMUM_LENGTH: usize = 0x0FFF_FFFF;
 
 /// Reads from the front of a slice. Nothing can be read past its end.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -160,8 +163,8 @@ fn varint_bytes(value: usize) -> ([u8; 4], usize) {
 }
 
 /// Begins a packet whose length is not known yet. The result goes to [`finish`].
-pub fn begin(first: u8, out: &mut Vec<u8>) -> usize {
-    out.extend_from_slice(&[first, 0]);
+pub fn begin(packet: PacketType, out: &mut Vec<u8>) -> usize {
+    out.extend_from_slice(&[packet.first_byte(), 0]);
     out.len()
 }
 

@@ -131,13 +131,13 @@ pub struct Attempts {
 impl Attempts {
     /// Attempts that are about to begin.
     pub fn new(options: &Options) -> Self {
-        let is_v4 = options.version == VersionChoice::V4;
+        let is_v4 = options.version == VersionChoice::V311;
         Self {
             id: AttemptId::default(),
             servers: Vec::new(),
             dynamic: false,
             current: 0,
-            version: if is_v4 { Version::V4 } else { Version::V5 },
+            version: if is_v4 { Version::V311 } else { Version::V5 },
             client_id: options.client_id.as_deref().unwrap_or_default().into(),
             established: false,
             tried: 0,
@@ -167,7 +167,7 @@ impl Attempts {
 
     /// The server refuses MQTT 5: the next CONNECT is of 3.1.1.
     pub fn fall_back(&mut self) {
-        self.version = Version::V4;
+        self.version = Version::V311;
     }
 
     /// The client identifier in use; empty: the server assigns one.

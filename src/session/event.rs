@@ -8,7 +8,7 @@ use std::rc::Rc;
 
 use super::error::Error;
 use super::time::Instant;
-use crate::codec::{PropertiesBuf, QoS, ReasonCode, Version};
+use crate::codec::{PacketId, PacketType, PropertiesBuf, QoS, ReasonCode, Version};
 
 /// Names one request of the application until it completes. The caller picks it; it is unique
 /// while the request is pending.
@@ -269,12 +269,12 @@ pub struct Span {
 pub struct Tap {
     /// Whether the client sent it.
     pub outgoing: bool,
-    /// The name of its type, in lower case.
-    pub kind: &'static str,
+    /// Its type.
+    pub kind: PacketType,
     /// Bytes of the whole packet.
     pub bytes: u32,
-    /// Its packet identifier; 0: it has none.
-    pub id: u16,
+    /// Its packet identifier.
+    pub id: Option<PacketId>,
     /// The topic of a PUBLISH.
     pub topic: Option<Rc<str>>,
     /// Its reason code.

@@ -11,7 +11,8 @@ use super::outlet::Outlet;
 use super::subscriptions::Subscriptions;
 use super::topic_table::{Found, Slots};
 use crate::codec::{
-    Ack, DecodeError, Publish, PublishHints, QoS, ReasonCode, Version, encode_ack, first,
+    Ack, DecodeError, PacketId, PacketType, Publish, PublishHints, QoS, ReasonCode, SubscriptionId,
+    Version, encode_ack,
 };
 use crate::options::ConnectProperties;
 
@@ -50,8 +51,6 @@ enum Admitted {
 
 /// A PUBLISH whose header was read.
 pub struct Incoming<'a> {
-    /// The first byte of the packet.
-    pub first: u8,
     /// Bytes of the packet's body.
     pub len: usize,
     /// Where in the chunk the body begins; `None`: the body is [`Inbox::assembled`].
@@ -100,10 +99,10 @@ impl Inbox {
         subscriptions: &mut Subscriptions,
         out: &mut Outlet,
     ) -> Result<(), DecodeError> {
-        let Incoming { first, len, at, publish, hints } = incoming;
+        let Incoming { len, at, publish, hints } = incoming;
         self.identifiers.clear();
-        if hints.identifiers > 0 {
-            self.identifiers.extend(publish.properties.identifiers());
+        if hints.subscription_ids > 0 {
+            self.identifiers.extend(publish.properties.subscription_ids().map(SubscriptionId::get));
         }
         let epoch = subscriptions.epoch();
         let aliased;
@@ -125,7 +124,7 @@ impl Inbox {
         let admitted = self.admit(&publish, up, own)?;
         if out.events.tapped {
             let topic = self.slots.topic(slot).clone();
-            out.tap_incoming(first, len, publish.id, Some(topic), None);
+            out.tap_incoming(PacketType::Publish, len, publish.id, Some(topic), None);
         }
         let sequence = match admitted {
             Admitted::Once => None,
@@ -137,7 +136,7 @@ impl Inbox {
         };
         out.stats.messages_received += 1;
         let base = at.unwrap_or(0);
-        let properties = if publish.properties.is_empty() || hints.only_identifiers {
+        let properties = if publish.properties.is_empty() || hints.only_for_routing {
             Span::default()
         } else {
             Span {
@@ -169,15 +168,15 @@ impl Inbox {
         up: &mut Up,
         own: &ConnectProperties,
     ) -> Result<Admitted, DecodeError> {
-        if publish.qos == QoS::AtMostOnce {
+        let Some(id) = publish.id else {
             return Ok(Admitted::Once);
-        }
+        };
         let receive_maximum = match up.server.version {
-            Version::V4 => 65_535,
+            Version::V311 => 65_535,
             Version::V5 => u32::from(own.receive_maximum),
         };
         let receiving = &mut up.receiving;
-        let repeated = publish.qos == QoS::ExactlyOnce && self.received.contains(publish.id);
+        let repeated = publish.qos == QoS::ExactlyOnce && self.received.contains(id);
         // What is repeated counts while its acknowledgement is owed: it may have to wait for one
         // that is held.
         let under_way = if repeated { receiving.owed.len() } else { receiving.window };
@@ -187,15 +186,15 @@ impl Inbox {
         }
         if repeated {
             let stage = Stage::Ready(ReasonCode::SUCCESS);
-            receiving.owed.push(publish.id, publish.qos, stage);
+            receiving.owed.push(id, publish.qos, stage);
             return Ok(Admitted::Again);
         }
         receiving.window += 1;
         if publish.qos == QoS::ExactlyOnce {
-            self.received.insert(publish.id);
+            self.received.insert(id);
         }
         let stage = Stage::Delivering;
-        Ok(Admitted::Owed(receiving.owed.push(publish.id, publish.qos, stage)))
+        Ok(Admitted::Owed(receiving.owed.push(id, publish.qos, stage)))
     }
 
     /// A PUBREL releases the identifier of a QoS 2 message and is answered with PUBCOMP.
@@ -206,7 +205,7 @@ impl Inbox {
         }
         let reason =
             if known { ReasonCode::SUCCESS } else { ReasonCode::PACKET_IDENTIFIER_NOT_FOUND };
-        out.write_ack(first::PUBCOMP, ack.id, reason, up.server.version);
+        out.write_ack(PacketType::PubComp, ack.id, reason, up.server.version);
     }
 
     /// Sends the acknowledgements that are next in order.
@@ -215,16 +214,17 @@ impl Inbox {
         let version = up.server.version;
         let receiving = &mut up.receiving;
         while let Some((id, qos, reason)) = receiving.owed.pop_ready() {
-            let first = if qos == QoS::AtLeastOnce { first::PUBACK } else { first::PUBREC };
+            let kind =
+                if qos == QoS::AtLeastOnce { PacketType::PubAck } else { PacketType::PubRec };
             let start = out.output.bytes.len();
-            encode_ack(first, id, reason, version, &mut out.output.bytes);
+            encode_ack(kind, id, reason, version, &mut out.output.bytes);
             if qos == QoS::AtLeastOnce || reason.is_error() {
                 receiving.window = receiving.window.saturating_sub(1);
                 if qos == QoS::ExactlyOnce {
                     self.received.remove(id);
                 }
             }
-            out.wrote(first, start, id, None, Some(reason));
+            out.wrote(kind, start, Some(id), None, Some(reason));
         }
     }
 }
@@ -273,7 +273,7 @@ struct Owed {
 
 #[derive(Clone, Copy, Hash, Debug)]
 struct Acknowledgement {
-    id: u16,
+    id: PacketId,
     qos: QoS,
     stage: Stage,
 }
@@ -290,7 +290,7 @@ enum Stage {
 
 impl Owed {
     #[inline]
-    fn push(&mut self, id: u16, qos: QoS, stage: Stage) -> Sequence {
+    fn push(&mut self, id: PacketId, qos: QoS, stage: Stage) -> Sequence {
         let sequence = self.next();
         self.queue.push_back(Acknowledgement { id, qos, stage });
         sequence
@@ -323,7 +323,7 @@ impl Owed {
     }
 
     #[inline]
-    fn pop_ready(&mut self) -> Option<(u16, QoS, ReasonCode)> {
+    fn pop_ready(&mut self) -> Option<(PacketId, QoS, ReasonCode)> {
         let front = self.queue.front()?;
         let Stage::Ready(reason) = front.stage else { return None };
         let (id, qos) = (front.id, front.qos);
@@ -342,12 +342,14 @@ struct ReceivedIds {
 
 impl ReceivedIds {
     #[inline]
-    fn contains(&self, id: u16) -> bool {
+    fn contains(&self, id: PacketId) -> bool {
+        let id = id.get();
         self.bits.get(usize::from(id / 64)).is_some_and(|word| word >> (id % 64) & 1 == 1)
     }
 
     #[inline]
-    fn insert(&mut self, id: u16) {
+    fn insert(&mut self, id: PacketId) {
+        let id = id.get();
         let at = usize::from(id / 64);
         if at >= self.bits.len() {
             self.bits.resize(at + 1, 0);
@@ -356,8 +358,9 @@ impl ReceivedIds {
     }
 
     #[inline]
-    fn remove(&mut self, id: u16) -> bool {
+    fn remove(&mut self, id: PacketId) -> bool {
         let had = self.contains(id);
+        let id = id.get();
         if had {
             self.bits[usize::from(id / 64)] &= !(1 << (id % 64));
         }

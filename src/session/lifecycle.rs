@@ -12,8 +12,8 @@ use super::outbox::Sending;
 use super::time::Instant;
 use super::{Random, Session};
 use crate::codec::{
-    self, Auth, ConnAck, Connect, DecodeError, Decoder, Disconnect, Properties, PropertiesBuf,
-    Property, QoS, ReasonCode, Value, Version, first,
+    self, Auth, ConnAck, Connect, DecodeError, Decoder, Disconnect, PacketType, Properties,
+    PropertiesBuf, Property, QoS, ReasonCode, Value, Version,
 };
 use crate::options::{Options, VersionChoice};
 
@@ -46,7 +46,7 @@ impl Session {
             unreachable!("CONNECT is sent when the socket is open")
         };
         let credentials = self.attempts.credentials();
-        if self.attempts.version() == Version::V4 {
+        if self.attempts.version() == Version::V311 {
             if let Some(what) = self.what_v4_lacks(&credentials) {
                 let error = Error::new(ErrorCode::NotSupported, what);
                 return self.fail(now, error.at(Phase::Mqtt, &self.attempts.url()), true);
@@ -64,7 +64,7 @@ impl Session {
             Version::V5 if self.attempts.is_established() => {
                 self.options.session_expiry().unwrap_or(0) == 0
             }
-            Version::V4 | Version::V5 => self.options.clean,
+            Version::V311 | Version::V5 => self.options.clean,
         };
         let connect = Connect {
             clean_start,
@@ -83,7 +83,7 @@ impl Session {
         };
         let start = self.out.output.bytes.len();
         connect.encode(version, &mut self.out.output.bytes);
-        self.out.wrote(first::CONNECT, start, 0, None, None);
+        self.out.wrote(PacketType::Connect, start, None, None, None);
         let limit = self.options.properties.maximum_packet_size.unwrap_or(u32::MAX);
         let mut decoder = Decoder::new(version, limit);
         decoder.defers = true;
@@ -410,7 +410,7 @@ impl Session {
                 break;
             }
         }
-        self.out.wrote(first::DISCONNECT, start, 0, None, Some(reason));
+        self.out.wrote(PacketType::Disconnect, start, None, None, Some(reason));
     }
 }
 
@@ -483,7 +483,7 @@ impl Session {
             buffer.truncate(start);
             return self.authentication_failed(now, Error::too_large(size, limit));
         }
-        self.out.wrote(first::AUTH, start, 0, None, Some(reason));
+        self.out.wrote(PacketType::Auth, start, None, None, Some(reason));
     }
 
     /// Our side of an authentication is at its end, and so is the connection [MQTT-4.12.1-2].
@@ -538,8 +538,8 @@ fn server_info(
         Version::V5 => {
             number(Property::SessionExpiryInterval, options.session_expiry().unwrap_or(0))
         }
-        Version::V4 if clean_start => 0,
-        Version::V4 => u32::MAX,
+        Version::V311 if clean_start => 0,
+        Version::V311 => u32::MAX,
     };
     ServerInfo {
         version,

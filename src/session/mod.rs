@@ -30,8 +30,8 @@ mod topic_table;
 use std::rc::Rc;
 
 use crate::codec::{
-    DecodeError, Properties, Publish, QoS, ReasonCode, Step, SubscribeOptions, TOO_LARGE, Version,
-    check_filter, check_topic, first, place, shared,
+    DecodeError, PacketSet, PacketType, Properties, Publish, QoS, ReasonCode, Step,
+    SubscribeOptions, SubscriptionId, Version, check_filter, check_topic, shared,
 };
 use crate::options::{Draft, InvalidArgument, Options, Will};
 use attempts::Attempts;
@@ -231,7 +231,7 @@ impl Session {
 
     /// The caller has no memory for a packet that it was to put together.
     pub fn handle_too_large(&mut self, now: Instant) {
-        self.violated(now, TOO_LARGE);
+        self.violated(now, DecodeError::TOO_LARGE);
     }
 
     /// The transport has so many bytes in its buffer.
@@ -270,8 +270,8 @@ impl Session {
                 Beat::Rest => {}
                 Beat::Ping => {
                     let start = self.out.output.bytes.len();
-                    self.out.output.bytes.extend_from_slice(&[first::PINGREQ, 0]);
-                    self.out.wrote(first::PINGREQ, start, 0, None, None);
+                    self.out.output.bytes.extend_from_slice(&[PacketType::PingReq.first_byte(), 0]);
+                    self.out.wrote(PacketType::PingReq, start, None, None, None);
                 }
                 Beat::Dead => {
                     let what = "the server did not answer a PINGREQ";
@@ -398,7 +398,7 @@ impl Session {
             let message = "must be 0 where the connection was made with 0";
             return Err(InvalidArgument::new("properties.sessionExpiryInterval", message));
         }
-        if !reason.stands_in(place::CLIENT_DISCONNECT) {
+        if !reason.stands_in(PacketSet::CLIENT_DISCONNECT) {
             let message = "must be a reason code that a client may send in DISCONNECT";
             return Err(InvalidArgument::new("reasonCode", message));
         }
@@ -474,20 +474,20 @@ impl Session {
                 qos,
                 retain,
                 topic: topic.as_bytes(),
-                id: 0,
+                id: None,
                 properties: Properties::EMPTY,
                 payload: &[],
             };
             let buffer = &mut self.out.output.bytes;
             let start = buffer.len();
             if up.write_publish(publish, &topic, payload, None, buffer).is_ok() {
-                self.out.wrote_message(start, 0, &topic);
+                self.out.wrote_message(start, None, &topic);
                 return Ok(Accepted::Written);
             }
         }
         self.check_open()?;
         let draft = match self.attempts.version() {
-            Version::V4 => Draft::default(),
+            Version::V311 => Draft::default(),
             Version::V5 => draft.unwrap_or_default(),
         };
         let Self { stage, outbox, options, out, .. } = self;
@@ -520,7 +520,8 @@ impl Session {
             }
         }
         let Draft { subscription_identifier, properties, .. } = draft;
-        self.subscriptions.subscribe(token, handle, filters, subscription_identifier, &properties);
+        let identifier = subscription_identifier.map(SubscriptionId::get);
+        self.subscriptions.subscribe(token, handle, filters, identifier, &properties);
         self.send_requests();
         Ok(())
     }
@@ -555,7 +556,8 @@ impl Session {
     /// Re-authenticates the connection that is up [MQTT5 4.12.1].
     pub fn reauthenticate(&mut self, token: Option<Token>) -> Result<(), Box<Error>> {
         self.check_open()?;
-        if self.attempts.version() == Version::V4 || self.options.authentication_method.is_none() {
+        if self.attempts.version() == Version::V311 || self.options.authentication_method.is_none()
+        {
             let what = "re-authentication needs MQTT 5 and the authentication option";
             return Err(Error::new(ErrorCode::NotSupported, what));
         }
@@ -629,11 +631,11 @@ impl Session {
         sequence: Sequence,
         reason: ReasonCode,
     ) -> Result<(), Box<Error>> {
-        if self.attempts.version() == Version::V4 && reason.is_error() {
+        if self.attempts.version() == Version::V311 && reason.is_error() {
             let what = "MQTT 3.1.1 cannot refuse a message";
             return Err(Error::new(ErrorCode::NotSupported, what));
         }
-        if !reason.stands_in(place::PUBACK) {
+        if !reason.stands_in(PacketSet::PUBACK) {
             let message = "must be a reason code of PUBACK and PUBREC";
             return Err(InvalidArgument::new("reasonCode", message).into());
         }

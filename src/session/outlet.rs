@@ -7,7 +7,9 @@ use std::rc::Rc;
 use super::error::{Error, ErrorCode};
 use super::event::{Command, Event, Events, Stats, Tap, Token, keep};
 use super::output::Output;
-use crate::codec::{Properties, ReasonCode, Version, encode_ack, first, kind, varint_size};
+use crate::codec::{
+    PacketId, PacketType, Properties, ReasonCode, Version, encode_ack, varint_size,
+};
 
 /// Where the rules of the session leave what comes of them.
 #[derive(Clone, Default, Hash, Debug)]
@@ -23,9 +25,9 @@ impl Outlet {
     #[inline]
     pub fn wrote(
         &mut self,
-        first: u8,
+        kind: PacketType,
         start: usize,
-        id: u16,
+        id: Option<PacketId>,
         topic: Option<&Rc<str>>,
         reason: Option<ReasonCode>,
     ) {
@@ -33,45 +35,43 @@ impl Outlet {
         if self.events.tapped {
             let bytes = (self.output.bytes.len() - start) as u32;
             let topic = topic.cloned();
-            self.events.push(Event::Packet(Tap {
-                outgoing: true,
-                kind: kind(first),
-                bytes,
-                id,
-                topic,
-                reason,
-            }));
+            self.events.push(Event::Packet(Tap { outgoing: true, kind, bytes, id, topic, reason }));
         }
         self.output.end_packet();
     }
 
     /// A PUBLISH was written from `start` on.
     #[inline]
-    pub fn wrote_message(&mut self, start: usize, id: u16, topic: &Rc<str>) {
+    pub fn wrote_message(&mut self, start: usize, id: Option<PacketId>, topic: &Rc<str>) {
         self.stats.messages_sent += 1;
-        self.wrote(first::PUBLISH, start, id, Some(topic), None);
+        self.wrote(PacketType::Publish, start, id, Some(topic), None);
     }
 
     /// Writes a PUBACK, PUBREC, PUBREL or PUBCOMP.
     #[inline]
-    pub fn write_ack(&mut self, first: u8, id: u16, reason: ReasonCode, version: Version) {
+    pub fn write_ack(
+        &mut self,
+        kind: PacketType,
+        id: PacketId,
+        reason: ReasonCode,
+        version: Version,
+    ) {
         let start = self.output.bytes.len();
-        encode_ack(first, id, reason, version, &mut self.output.bytes);
-        self.wrote(first, start, id, None, Some(reason));
+        encode_ack(kind, id, reason, version, &mut self.output.bytes);
+        self.wrote(kind, start, Some(id), None, Some(reason));
     }
 
     /// A packet came whose body has `len` bytes.
     pub fn tap_incoming(
         &mut self,
-        first: u8,
+        kind: PacketType,
         len: usize,
-        id: u16,
+        id: Option<PacketId>,
         topic: Option<Rc<str>>,
         reason: Option<ReasonCode>,
     ) {
         if self.events.tapped {
             let bytes = (1 + varint_size(len) + len) as u32;
-            let kind = kind(first);
             let tap = Tap { outgoing: false, kind, bytes, id, topic, reason };
             self.events.push(Event::Packet(tap));
         }

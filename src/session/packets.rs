@@ -6,8 +6,8 @@ use super::error::{Error, ErrorCode};
 use super::inbox::Incoming;
 use super::time::Instant;
 use crate::codec::{
-    Ack, Auth, DecodeError, Packet, Properties, Property, Publish, ReasonCode, SubAck, Version,
-    first,
+    Ack, Auth, DecodeError, Packet, PacketId, PacketType, Properties, Property, Publish,
+    ReasonCode, SubAck, Version,
 };
 
 impl Session {
@@ -27,20 +27,23 @@ impl Session {
             return self.process_publish(first, body, len, at);
         }
         if let &[high, low] = body
-            && (high, low) != (0, 0)
+            && let Some(id) = PacketId::new(u16::from_be_bytes([high, low]))
             && !self.out.events.tapped
             && let Some(up) = self.stage.up_mut()
         {
             // Beside messages, most of what comes is an acknowledgement in its short form: nothing
             // in it can be wrong.
-            let id = u16::from_be_bytes([high, low]);
             let ack = Ack { id, reason: ReasonCode::SUCCESS, properties: Properties::EMPTY };
             let out = &mut self.out;
-            match first {
-                first::PUBACK => return self.outbox.process_puback(ack, &mut up.sending, out),
-                first::PUBREC => return self.outbox.process_pubrec(ack, up, out),
-                first::PUBCOMP => return self.outbox.process_pubcomp(ack, &mut up.sending, out),
-                first::PUBREL => {
+            match PacketType::from_first_byte(first) {
+                Some(PacketType::PubAck) => {
+                    return self.outbox.process_puback(ack, &mut up.sending, out);
+                }
+                Some(PacketType::PubRec) => return self.outbox.process_pubrec(ack, up, out),
+                Some(PacketType::PubComp) => {
+                    return self.outbox.process_pubcomp(ack, &mut up.sending, out);
+                }
+                Some(PacketType::PubRel) => {
                     self.inbox.process_pubrel(ack, up, out);
                     return Ok(());
                 }
@@ -62,7 +65,7 @@ impl Session {
         let Some(up) = self.stage.up_mut() else {
             return Err(DecodeError::protocol("a packet before CONNACK"));
         };
-        let incoming = Incoming { first, len, at, publish, hints };
+        let incoming = Incoming { len, at, publish, hints };
         let own = &self.options.properties;
         self.inbox.process_publish(incoming, up, own, &mut self.subscriptions, &mut self.out)
     }
@@ -82,14 +85,14 @@ impl Session {
         if let Stage::Handshaking(_) = self.stage
             && let Some(reason) = refusal_of_v4(version, first, body)
         {
-            self.out.tap_incoming(first, len, 0, None, Some(reason));
+            self.out.tap_incoming(PacketType::ConnAck, len, None, None, Some(reason));
             self.refused(now, reason, Properties::EMPTY);
             return Ok(());
         }
         let packet = Packet::decode_from_server(version, first, body)?;
         if self.out.events.tapped {
             let (id, reason) = id_and_reason(&packet);
-            self.out.tap_incoming(first, len, id, None, reason);
+            self.out.tap_incoming(packet.packet_type(), len, id, None, reason);
         }
         let is_first = matches!(packet, Packet::ConnAck(_) | Packet::Auth(_));
         if self.stage.up().is_none() && !is_first {
@@ -184,24 +187,26 @@ impl Session {
 /// A server that knows only 3.1.1 refuses a CONNECT of MQTT 5 in its own form.
 fn refusal_of_v4(version: Version, first: u8, body: &[u8]) -> Option<ReasonCode> {
     match *body {
-        [0, code] if code > 0 && version == Version::V5 && first == first::CONNACK => {
+        [0, code]
+            if code > 0 && version == Version::V5 && first == PacketType::ConnAck.first_byte() =>
+        {
             ReasonCode::from_return_code(code)
         }
         _ => None,
     }
 }
 
-/// The packet identifier and the reason code, for tracing; 0: it has no identifier.
-fn id_and_reason(packet: &Packet<'_>) -> (u16, Option<ReasonCode>) {
+/// The packet identifier and the reason code, for tracing.
+fn id_and_reason(packet: &Packet<'_>) -> (Option<PacketId>, Option<ReasonCode>) {
     match packet {
-        Packet::ConnAck(packet) => (0, Some(packet.reason)),
+        Packet::ConnAck(packet) => (None, Some(packet.reason)),
         Packet::PubAck(ack) | Packet::PubRec(ack) | Packet::PubRel(ack) | Packet::PubComp(ack) => {
-            (ack.id, Some(ack.reason))
+            (Some(ack.id), Some(ack.reason))
         }
-        Packet::SubAck(packet) | Packet::UnsubAck(packet) => (packet.id, None),
-        Packet::Disconnect(packet) => (0, Some(packet.reason)),
-        Packet::Auth(packet) => (0, Some(packet.reason)),
-        _ => (0, None),
+        Packet::SubAck(packet) | Packet::UnsubAck(packet) => (Some(packet.id), None),
+        Packet::Disconnect(packet) => (None, Some(packet.reason)),
+        Packet::Auth(packet) => (None, Some(packet.reason)),
+        _ => (None, None),
     }
 }
 

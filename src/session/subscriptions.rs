@@ -14,7 +14,7 @@ use std::rc::Rc;
 use super::error::{Error, ErrorCode};
 use super::event::keep;
 use super::event::{Event, Events, FilterCode, Handle, ServerInfo, Token};
-use crate::codec::{PropertiesBuf, Property, Value};
+use crate::codec::{PacketId, PropertiesBuf, Property, Value};
 use crate::codec::{QoS, ReasonCode, Version};
 use crate::codec::{SubscribeOptions, encode_subscribe, encode_unsubscribe};
 use crate::codec::{Trie, overlaps, shared};
@@ -356,7 +356,7 @@ impl Subscriptions {
     /// fail on the way.
     pub fn send(
         &mut self,
-        id: u16,
+        id: PacketId,
         server: &ServerInfo,
         out: &mut Vec<u8>,
         events: &mut Events,
@@ -455,7 +455,14 @@ impl Subscriptions {
         }
     }
 
-    fn encode(&self, request: &Request, part: &Part, id: u16, version: Version, out: &mut Vec<u8>) {
+    fn encode(
+        &self,
+        request: &Request,
+        part: &Part,
+        id: PacketId,
+        version: Version,
+        out: &mut Vec<u8>,
+    ) {
         let first =
             part.items.first().and_then(|&item| self.wanted(request.filters[item as usize].number));
         let mut properties = PropertiesBuf::default();
@@ -541,7 +548,7 @@ impl Subscriptions {
     /// Keeps in the part what shares identifier and User Properties with its first filter; the others wait in a part of
     /// their own.
     fn divide(&mut self, mut part: Part, server: &ServerInfo) -> Part {
-        if server.version == Version::V4 || part.items.len() < 2 {
+        if server.version == Version::V311 || part.items.len() < 2 {
             return part;
         }
         let Some(request) = self.requests.get(part.request) else {
@@ -564,7 +571,7 @@ impl Subscriptions {
         for (at, &item) in part.items.iter().enumerate() {
             // MQTT 3.1.1 has one failure code, and none in an UNSUBACK.
             let code = match codes.get(at) {
-                Some(0x80) if version == Version::V4 => ReasonCode::UNSPECIFIED_ERROR,
+                Some(0x80) if version == Version::V311 => ReasonCode::UNSPECIFIED_ERROR,
                 Some(&code) => ReasonCode(code),
                 None => ReasonCode::SUCCESS,
             };

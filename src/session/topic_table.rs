@@ -4,7 +4,7 @@
 
 use std::rc::Rc;
 
-use crate::codec::{DecodeError, ReasonCode, TopicError, check_topic};
+use crate::codec::{DecodeError, check_topic};
 
 const EMPTY: u16 = u16::MAX;
 
@@ -169,7 +169,7 @@ impl Topics {
             slot.epoch = epoch;
             return Ok(Found::Fresh(number as u32));
         }
-        let text = check_topic(topic).map_err(malformed)?;
+        let text = check_topic(topic)?;
         let slot =
             Slot { hash, used: true, epoch, topic: text.into(), identifiers: identifiers.into() };
         let number = self.place(slot);
@@ -245,10 +245,6 @@ impl Topics {
         }
         self.index[hole] = EMPTY;
     }
-}
-
-pub fn malformed(error: TopicError) -> DecodeError {
-    DecodeError { reason: ReasonCode::MALFORMED_PACKET, what: error.what() }
 }
 
 /// Words of eight bytes, multiplied and folded: topics are short and differ near their end. The multiplier is odd and

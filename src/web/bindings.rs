@@ -12,7 +12,8 @@ use wasm_bindgen::prelude::*;
 use super::link::{Host, Link, now, strings};
 use super::objects;
 use crate::codec::{
-    self, Properties, QoS, ReasonCode, SubscribeOptions, Version, check_filter, check_topic, place,
+    self, PacketSet, Properties, QoS, ReasonCode, SubscribeOptions, Version, check_filter,
+    check_topic,
 };
 use crate::options::{Draft, DraftKind, InvalidArgument, Options, Value, Will};
 use crate::session::{Accepted, Error, FRAME, Session};
@@ -331,7 +332,7 @@ pub fn matches(filter: &str, topic: &str) -> Thrown<bool> {
 /// The properties of a message, from the bytes that came with it.
 #[wasm_bindgen(js_name = decodeProperties)]
 pub fn decode_properties(block: &[u8]) -> JsValue {
-    objects::properties(Properties::decode(place::PUBLISH, block).unwrap_or_default())
+    objects::properties(Properties::decode(PacketSet::PUBLISH, block).unwrap_or_default())
 }
 
 fn from_js(value: JsValue) -> Value {

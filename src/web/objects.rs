@@ -55,7 +55,7 @@ impl<'a> Object<'a> {
 
     fn properties(&mut self, properties: Properties<'a>) {
         for (property, value) in properties.iter() {
-            let name = name(property);
+            let name = property.api_name();
             match value {
                 Value::Byte(byte) if is_flag(property) => self.flag(name, byte == 1),
                 Value::Byte(number) => self.count(name, number.into()),
@@ -72,7 +72,7 @@ impl<'a> Object<'a> {
             self.put("userProperties", Item::List(pairs));
         }
         let identifiers: Vec<_> =
-            properties.identifiers().map(|number| Item::Number(number.into())).collect();
+            properties.subscription_ids().map(|id| Item::Number(id.get().into())).collect();
         if !identifiers.is_empty() {
             self.put("subscriptionIdentifiers", Item::List(identifiers));
         }
@@ -308,7 +308,7 @@ fn server<'a>(server: &Server, properties: Properties<'a>) -> Object<'a> {
         [Property::ResponseInformation, Property::ServerReference, Property::ReasonString]
     {
         if let Some(text) = properties.text(property) {
-            object.text(name(property), text);
+            object.text(property.api_name(), text);
         }
     }
     object.put("userProperties", Item::List(user_properties(properties)));
@@ -337,10 +337,10 @@ fn filter(code: &FilterCode, grant: bool) -> Object<'_> {
 fn packet(tap: &Tap) -> Object<'_> {
     let mut object = Object::default();
     object.text("direction", if tap.outgoing { "out" } else { "in" });
-    object.text("type", tap.kind);
+    object.text("type", tap.kind.name());
     object.count("bytes", tap.bytes);
-    if tap.id != 0 {
-        object.count("packetId", tap.id.into());
+    if let Some(id) = tap.id {
+        object.count("packetId", id.get().into());
     }
     if let Some(topic) = &tap.topic {
         object.text("topic", topic);
@@ -369,37 +369,4 @@ fn is_flag(property: Property) -> bool {
             | SubscriptionIdentifierAvailable
             | SharedSubscriptionAvailable
     )
-}
-
-/// The names of the public API, in the order of the specification.
-fn name(property: Property) -> &'static str {
-    match property {
-        Property::PayloadFormatIndicator => "payloadFormatIndicator",
-        Property::MessageExpiryInterval => "messageExpiryInterval",
-        Property::ContentType => "contentType",
-        Property::ResponseTopic => "responseTopic",
-        Property::CorrelationData => "correlationData",
-        Property::SubscriptionIdentifier => "subscriptionIdentifiers",
-        Property::SessionExpiryInterval => "sessionExpiryInterval",
-        Property::AssignedClientIdentifier => "assignedClientIdentifier",
-        Property::ServerKeepAlive => "serverKeepAlive",
-        Property::AuthenticationMethod => "authenticationMethod",
-        Property::AuthenticationData => "authenticationData",
-        Property::RequestProblemInformation => "requestProblemInformation",
-        Property::WillDelayInterval => "willDelayInterval",
-        Property::RequestResponseInformation => "requestResponseInformation",
-        Property::ResponseInformation => "responseInformation",
-        Property::ServerReference => "serverReference",
-        Property::ReasonString => "reasonString",
-        Property::ReceiveMaximum => "receiveMaximum",
-        Property::TopicAliasMaximum => "topicAliasMaximum",
-        Property::TopicAlias => "topicAlias",
-        Property::MaximumQos => "maximumQoS",
-        Property::RetainAvailable => "retainAvailable",
-        Property::UserProperty => "userProperties",
-        Property::MaximumPacketSize => "maximumPacketSize",
-        Property::WildcardSubscriptionAvailable => "wildcardSubscriptionAvailable",
-        Property::SubscriptionIdentifierAvailable => "subscriptionIdentifiersAvailable",
-        Property::SharedSubscriptionAvailable => "sharedSubscriptionAvailable",
-    }
 }

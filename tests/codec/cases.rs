@@ -148,7 +148,7 @@ fn shapes(version: Version) -> Vec<Shape> {
     add("PUBLISH at QoS 2", 0x3C, vec![Topic("a/b"), Id, Block("01 01"), Payload("'hi'")]);
     for (name, first) in [("PUBACK", 0x40), ("PUBREC", 0x50), ("PUBREL", 0x62), ("PUBCOMP", 0x70)] {
         match version {
-            V4 => add(name, first, vec![Id]),
+            V311 => add(name, first, vec![Id]),
             V5 => add(name, first, vec![Id, MayEnd, Reason(0), MayEnd, Block("1F 00 01 'r'")]),
         }
     }
@@ -158,7 +158,7 @@ fn shapes(version: Version) -> Vec<Shape> {
     add("PINGREQ", 0xC0, vec![]);
     add("PINGRESP", 0xD0, vec![]);
     match version {
-        V4 => {
+        V311 => {
             add("UNSUBACK", 0xB0, vec![Id]);
             add("DISCONNECT", 0xE0, vec![]);
         }
@@ -228,7 +228,7 @@ impl Shape {
 
 fn cases() -> Vec<Case> {
     let mut cases = Cases::default();
-    for version in [V4, V5] {
+    for version in [V311, V5] {
         for shape in shapes(version) {
             cases.add(shape.name, version, shape.packet(), Ok(()));
             first_bytes(&mut cases, version, &shape);
@@ -239,7 +239,7 @@ fn cases() -> Vec<Case> {
         }
         for flags in 0..16 {
             cases.add("packet type 0", version, vec![flags, 0], Err(MALFORMED));
-            if version == V4 {
+            if version == V311 {
                 cases.add("AUTH in 3.1.1", version, vec![0xF0 | flags, 0], Err(PROTOCOL));
             }
         }
@@ -401,7 +401,7 @@ fn fields(cases: &mut Cases, version: Version, shape: &Shape, at: usize) {
                 );
             }
         }
-        Part::Reason(_) if version == V4 => {
+        Part::Reason(_) if version == V311 => {
             for code in 0..=255 {
                 add("return code", &[code], if code <= 5 { Ok(()) } else { Err(PROTOCOL) });
             }
@@ -409,7 +409,7 @@ fn fields(cases: &mut Cases, version: Version, shape: &Shape, at: usize) {
         Part::Reason(_) | Part::Codes(_) => {
             for code in 0..=255 {
                 let listed = match version {
-                    V4 => [0, 1, 2, 0x80].contains(&code),
+                    V311 => [0, 1, 2, 0x80].contains(&code),
                     V5 => reasons(shape.first).contains(&code),
                 };
                 let verdict = if listed { Ok(()) } else { Err(PROTOCOL) };
@@ -457,7 +457,7 @@ fn connect(cases: &mut Cases, version: Version) {
         }
         let wrong = has(0x01)
             || if has(0x04) { flags >> 3 & 3 == 3 } else { has(0x38) }
-            || version == V4 && has(0x40) && !has(0x80);
+            || version == V311 && has(0x40) && !has(0x80);
         let verdict = if wrong { Err(MALFORMED) } else { Ok(()) };
         cases.add(
             &format!("CONNECT with flags {flags:02x}"),
@@ -854,7 +854,7 @@ fn judge(pair: &mut support::Pair, case: &Case) {
 /// Shows [MQTT5-3.2.0-1] [MQTT3-3.2.0-1] [MQTT5-3.14.0-1]
 #[test]
 fn before_connack() {
-    for version in [V4, V5] {
+    for version in [V311, V5] {
         for shape in shapes(version).iter().filter(|shape| !matches!(shape.first, 0x20 | 0xF0)) {
             let what = format!("{} before CONNACK", shape.name);
             let packet = shape.packet();
@@ -873,7 +873,7 @@ fn before_connack() {
 /// Shows [MQTT5-3.1.2-24]
 #[test]
 fn above_the_maximum_packet_size() {
-    for version in [V4, V5] {
+    for version in [V311, V5] {
         for shape in
             shapes(version).iter().filter(|shape| !of_client(shape.first) && shape.first != 0xF0)
         {

@@ -19,7 +19,7 @@ mod stream;
 mod topics;
 
 use support::notation::bytes;
-use wasmqtt::codec::Version::{V4, V5};
+use wasmqtt::codec::Version::{V5, V311};
 use wasmqtt::codec::*;
 
 /// A packet from its first byte and body.
@@ -43,6 +43,10 @@ fn varint(mut value: usize) -> Vec<u8> {
 /// Text or binary data behind its length.
 fn field(bytes: &[u8]) -> Vec<u8> {
     [&(bytes.len() as u16).to_be_bytes(), bytes].concat()
+}
+
+fn id(id: u16) -> PacketId {
+    PacketId::new(id).unwrap()
 }
 
 /// One whole packet, by way of the decoder.

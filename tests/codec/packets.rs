@@ -71,7 +71,7 @@ fn connect() {
         password: None,
         properties: NONE,
     };
-    same(V4, CONNECT_4, Packet::Connect(plain));
+    same(V311, CONNECT_4, Packet::Connect(plain));
     let will = Will {
         topic: "a/b",
         payload: &[0, 0xFF, 0x7F],
@@ -87,7 +87,7 @@ fn connect() {
         password: Some(&[0, 0xFF]),
         ..plain
     };
-    same(V4, CONNECT_4_FULL, Packet::Connect(full));
+    same(V311, CONNECT_4_FULL, Packet::Connect(full));
 
     let bare = Connect { clean_start: false, keep_alive: 0, client_id: "", ..plain };
     same(V5, CONNECT_5, Packet::Connect(bare));
@@ -129,7 +129,7 @@ fn connect_rules() {
         let head = [b"\0\x04MQTT", &[version, flags, 0, 0][..], properties].concat();
         framed(0x10, &[head, bytes(rest)].concat())
     };
-    for (version, level) in [(V4, 4), (V5, 5)] {
+    for (version, level) in [(V311, 4), (V5, 5)] {
         refused(version, &connect(level, 0x01, "00 00"), MALFORMED); // reserved flag
         refused(version, &connect(level, 0x08, "00 00"), MALFORMED); // will QoS without a will
         refused(version, &connect(level, 0x20, "00 00"), MALFORMED); // will retain without a will
@@ -143,12 +143,12 @@ fn connect_rules() {
         refused(version, &connect(level, 0x04, &will("00 01 '#'")), MALFORMED);
         refused(version, &connect(level, 0x04, &will("00 00")), MALFORMED); // will without a topic
     }
-    refused(V4, &connect(4, 0x40, "00 00 00 00"), MALFORMED); // password without user name
+    refused(V311, &connect(4, 0x40, "00 00 00 00"), MALFORMED); // password without user name
     let other = ReasonCode::UNSUPPORTED_PROTOCOL_VERSION;
     refused(V5, &bytes(CONNECT_4), other);
-    refused(V4, &bytes(CONNECT_5), other);
-    refused(V4, &bytes("10 0C 00 04 'MQTt' 04 02 00 00 00 00"), other);
-    refused(V4, &bytes("10 0E 00 06 'MQIsdp' 03 02 00 00 00 00"), other);
+    refused(V311, &bytes(CONNECT_5), other);
+    refused(V311, &bytes("10 0C 00 04 'MQTt' 04 02 00 00 00 00"), other);
+    refused(V311, &bytes("10 0E 00 06 'MQIsdp' 03 02 00 00 00 00"), other);
 }
 
 const CONNACK_4: &str = "20 02  01 00  ; session present, accepted";
@@ -171,7 +171,7 @@ const CONNACK_5_FULL: &str = "
 #[test]
 fn connack() {
     let fine = ConnAck { session_present: true, reason: ReasonCode::SUCCESS, properties: NONE };
-    same(V4, CONNACK_4, Packet::ConnAck(fine));
+    same(V311, CONNACK_4, Packet::ConnAck(fine));
     same(V5, CONNACK_5, Packet::ConnAck(ConnAck { session_present: false, ..fine }));
     let properties = block(&[
         (Property::ReasonString, Text("no")),
@@ -203,39 +203,43 @@ fn connack_return_codes_of_3_1_1() {
     for code in 0..=255 {
         let packet = [0x20, 2, 0, code];
         match meanings.get(usize::from(code)) {
-            None => refused(V4, &packet, PROTOCOL),
+            None => refused(V311, &packet, PROTOCOL),
             Some(&reason) => {
                 let refusal = ConnAck { session_present: false, reason, properties: NONE };
-                assert_eq!(decode(V4, &packet), Ok(Packet::ConnAck(refusal)));
-                assert_eq!(encode(V4, &Packet::ConnAck(refusal)), packet);
+                assert_eq!(decode(V311, &packet), Ok(Packet::ConnAck(refusal)));
+                assert_eq!(encode(V311, &Packet::ConnAck(refusal)), packet);
             }
         }
     }
     let reason = ReasonCode::QUOTA_EXCEEDED; // has no word in 3.1.1
     let refusal = Packet::ConnAck(ConnAck { session_present: false, reason, properties: NONE });
-    assert_eq!(encode(V4, &refusal), bytes("20 02 00 03"));
+    assert_eq!(encode(V311, &refusal), bytes("20 02 00 03"));
 }
 
 /// Shows [MQTT5-3.2.2-1] [MQTT5-3.2.2-6] [MQTT3-3.2.2-4]
 #[test]
 fn connack_rules() {
-    for version in [V4, V5] {
+    for version in [V311, V5] {
         refused(version, &bytes("20 00"), MALFORMED);
         refused(version, &bytes("20 01 00"), MALFORMED);
         refused(version, &bytes("20 03 02 00 00"), MALFORMED); // reserved flags
         refused(version, &bytes("20 03 80 00 00"), MALFORMED);
     }
-    refused(V4, &bytes("20 03 00 00 00"), MALFORMED);
-    refused(V4, &bytes("20 02 01 05"), PROTOCOL); // session present in a refusal
+    refused(V311, &bytes("20 03 00 00 00"), MALFORMED);
+    refused(V311, &bytes("20 02 01 05"), PROTOCOL); // session present in a refusal
     refused(V5, &bytes("20 03 01 87 00"), PROTOCOL);
     refused(V5, &bytes("20 02 00 00"), MALFORMED); // no property length
     refused(V5, &bytes("20 04 00 00 00 00"), MALFORMED);
     refused(V5, &bytes("20 06 00 00 80 FF FF 0A"), MALFORMED); // properties past the end
 
-    // What a server that only knows 3.1.1 answers to a CONNECT of version 5.
-    let reason = ReasonCode::UNSUPPORTED_PROTOCOL_VERSION;
-    let refusal = Packet::ConnAck(ConnAck { session_present: false, reason, properties: NONE });
-    assert_eq!(decode(V5, &bytes("20 02 00 01")), Ok(refusal));
+    // A server that knows only 3.1.1 refuses a CONNECT of version 5 in its own form.
+    for code in 1..=5 {
+        let reason = ReasonCode::from_return_code(code).unwrap();
+        let refusal = Packet::ConnAck(ConnAck { session_present: false, reason, properties: NONE });
+        assert_eq!(decode(V5, &[0x20, 2, 0, code]), Ok(refusal));
+        refused(V5, &[0x20, 2, 1, code], PROTOCOL);
+    }
+    refused(V5, &bytes("20 02 00 80"), MALFORMED);
 }
 
 const PUBLISH_0: &str = "
@@ -289,21 +293,21 @@ fn publish() {
         qos: QoS::AtMostOnce,
         retain: false,
         topic: b"a/b",
-        id: 0,
+        id: None,
         properties: NONE,
         payload: b"hi",
     };
-    same(V4, PUBLISH_0, Packet::Publish(hello));
+    same(V311, PUBLISH_0, Packet::Publish(hello));
     let again = Publish {
         dup: true,
         qos: QoS::AtLeastOnce,
         retain: true,
         topic: b"t",
-        id: 0x1234,
+        id: Some(id(0x1234)),
         properties: NONE,
         payload: &[0, 0xFF],
     };
-    same(V4, PUBLISH_1, Packet::Publish(again));
+    same(V311, PUBLISH_1, Packet::Publish(again));
     let retained = Publish { retain: true, topic: b"t", payload: b"x", ..hello };
     same(V5, PUBLISH_5_0, Packet::Publish(retained));
     let properties = block(&[
@@ -321,7 +325,7 @@ fn publish() {
     let full = Publish {
         qos: QoS::ExactlyOnce,
         retain: false,
-        id: 65535,
+        id: Some(id(65535)),
         properties: properties.borrow(),
         ..retained
     };
@@ -333,7 +337,7 @@ fn publish() {
 
 #[test]
 fn publish_rules() {
-    for version in [V4, V5] {
+    for version in [V311, V5] {
         let p: &[u8] = if version == V5 { &[0] } else { &[] };
         let publish = |first: u8, head: &str| framed(first, &[&bytes(head), p].concat());
         refused(version, &bytes("30 00"), MALFORMED);
@@ -374,8 +378,8 @@ fn publish_header_without_the_payload() {
             properties_start,
             payload_start,
             topic_alias: Some(7),
-            only_identifiers: false,
-            identifiers: 2
+            only_for_routing: false,
+            subscription_ids: 2
         }
     );
     assert_eq!(&body[properties_start..payload_start], whole.0.properties.as_bytes());
@@ -390,10 +394,10 @@ fn publish_header_without_the_payload() {
         Publish::decode_header(V5, 0x30, &body, body.len()).unwrap().1
     };
     let routed = hints("00 01 'a' 05  0B 01  23 00 02");
-    assert_eq!((routed.only_identifiers, routed.identifiers), (true, 1));
+    assert_eq!((routed.only_for_routing, routed.subscription_ids), (true, 1));
     assert_eq!(routed.topic_alias, Some(2));
-    assert!(hints("00 01 'a' 00").only_identifiers);
-    assert!(!hints("00 01 'a' 02 01 01").only_identifiers);
+    assert!(hints("00 01 'a' 00").only_for_routing);
+    assert!(!hints("00 01 'a' 02 01 01").only_for_routing);
 }
 
 #[test]
@@ -404,7 +408,7 @@ fn publish_header_with_an_alias() {
         qos: QoS::AtLeastOnce,
         retain: false,
         topic: b"a/b",
-        id: 9,
+        id: Some(id(9)),
         properties: properties.borrow(),
         payload: &[],
     };
@@ -422,7 +426,7 @@ fn publish_header_with_an_alias() {
     // The size is right wherever a length grows a byte.
     let long = vec![b'x'; 16400];
     for topic in [1, 2, 100, 116, 117, 118, 119, 120, 121, 122, 123, 124, 125, 126, 16378, 16400] {
-        for (version, alias) in [(V4, None), (V5, None), (V5, Some(1))] {
+        for (version, alias) in [(V311, None), (V5, None), (V5, Some(1))] {
             for payload_len in [0, 1, 127, 16253, 2_097_000, 2_097_151] {
                 let publish = Publish { topic: &long[..topic], ..publish };
                 out.clear();
@@ -435,34 +439,35 @@ fn publish_header_with_an_alias() {
 
 type Kind = fn(Ack) -> Packet;
 
-/// First byte and packet of each.
-pub const ACKS: [(u8, Kind); 4] = [
-    (first::PUBACK, |ack| Packet::PubAck(ack)),
-    (first::PUBREC, |ack| Packet::PubRec(ack)),
-    (first::PUBREL, |ack| Packet::PubRel(ack)),
-    (first::PUBCOMP, |ack| Packet::PubComp(ack)),
+/// Type and packet of each.
+pub const ACKS: [(PacketType, Kind); 4] = [
+    (PacketType::PubAck, |ack| Packet::PubAck(ack)),
+    (PacketType::PubRec, |ack| Packet::PubRec(ack)),
+    (PacketType::PubRel, |ack| Packet::PubRel(ack)),
+    (PacketType::PubComp, |ack| Packet::PubComp(ack)),
 ];
 
 #[test]
 fn acknowledgements() {
-    assert_eq!(ACKS.map(|(first, _)| first), [0x40, 0x50, 0x62, 0x70]);
-    for (first, packet) in ACKS {
-        for (id, hex) in [(1, "00 01"), (255, "00 FF"), (256, "01 00"), (65535, "FF FF")] {
-            let ack = Ack { id, reason: ReasonCode::SUCCESS, properties: NONE };
-            for version in [V4, V5] {
+    assert_eq!(ACKS.map(|(kind, _)| kind.first_byte()), [0x40, 0x50, 0x62, 0x70]);
+    for (kind, packet) in ACKS {
+        let first = kind.first_byte();
+        for (number, hex) in [(1, "00 01"), (255, "00 FF"), (256, "01 00"), (65535, "FF FF")] {
+            let ack = Ack { id: id(number), reason: ReasonCode::SUCCESS, properties: NONE };
+            for version in [V311, V5] {
                 same(version, &format!("{first:02x} 02 {hex}"), packet(ack));
                 refused(version, &framed(first, &[]), MALFORMED);
                 refused(version, &framed(first, &[1]), MALFORMED);
                 refused(version, &framed(first, &[0, 0]), PROTOCOL); // id 0
             }
-            refused(V4, &framed(first, &[0, 1, 0]), MALFORMED);
+            refused(V311, &framed(first, &[0, 1, 0]), MALFORMED);
         }
-        let failed = match first {
-            first::PUBACK | first::PUBREC => ReasonCode::QUOTA_EXCEEDED,
+        let failed = match kind {
+            PacketType::PubAck | PacketType::PubRec => ReasonCode::QUOTA_EXCEEDED,
             _ => ReasonCode::PACKET_IDENTIFIER_NOT_FOUND,
         };
         let code = failed.0;
-        let ack = Ack { id: 7, reason: failed, properties: NONE };
+        let ack = Ack { id: id(7), reason: failed, properties: NONE };
         same(V5, &format!("{first:02x} 03 00 07 {code:02x}"), packet(ack));
         let properties = block(&[(Property::ReasonString, Text("why"))]);
         let told = Ack { properties: properties.borrow(), ..ack };
@@ -472,17 +477,17 @@ fn acknowledgements() {
         same(V5, &format!("{first:02x} 0A 00 07 00 06 1F 00 03 'why'"), packet(told));
 
         // Longer than need be, and still well formed.
-        let fine = Ack { id: 7, reason: ReasonCode::SUCCESS, properties: NONE };
+        let fine = Ack { id: id(7), reason: ReasonCode::SUCCESS, properties: NONE };
         assert_eq!(decode(V5, &framed(first, &[0, 7, 0])), Ok(packet(fine)));
         assert_eq!(decode(V5, &framed(first, &[0, 7, 0, 0])), Ok(packet(fine)));
         refused(V5, &framed(first, &[0, 7, 0, 0, 0]), MALFORMED);
         // 3.1.1 has no reasons to tell.
-        assert_eq!(encode(V4, &packet(told)), [first, 2, 0, 7]);
+        assert_eq!(encode(V311, &packet(told)), [first, 2, 0, 7]);
 
         let mut out = Vec::new();
-        encode_ack(first, 7, failed, V5, &mut out);
-        encode_ack(first, 7, failed, V4, &mut out);
-        encode_ack(first, 7, ReasonCode::SUCCESS, V5, &mut out);
+        encode_ack(kind, id(7), failed, V5, &mut out);
+        encode_ack(kind, id(7), failed, V311, &mut out);
+        encode_ack(kind, id(7), ReasonCode::SUCCESS, V5, &mut out);
         assert_eq!(out, [first, 3, 0, 7, code, first, 2, 0, 7, first, 2, 0, 7]);
     }
 }
@@ -519,29 +524,29 @@ fn subscribe() {
     let new = SubscribeOptions { retain_handling: 1, ..qos(QoS::AtLeastOnce) };
     let identifier = block(&[(Property::SubscriptionIdentifier, Varint(5))]);
     let cases: [(_, _, _, &[_]); 2] = [
-        (V4, SUBSCRIBE_4, NONE, &[("a/+", qos(QoS::AtLeastOnce)), ("#", qos(QoS::AtMostOnce))]),
+        (V311, SUBSCRIBE_4, NONE, &[("a/+", qos(QoS::AtLeastOnce)), ("#", qos(QoS::AtMostOnce))]),
         (V5, SUBSCRIBE_5, identifier.borrow(), &[("a/+", all), ("$share/g/a", new)]),
     ];
     for (version, text, properties, filters) in cases {
         let mut out = Vec::new();
-        encode_subscribe(version, 10, properties, filters.iter().copied(), &mut out);
+        encode_subscribe(version, id(10), properties, filters.iter().copied(), &mut out);
         assert_eq!(out, bytes(text));
         let packet = decode(version, &out).unwrap();
         assert_eq!(encode(version, &packet), out);
         let Packet::Subscribe(subscribe) = packet else { panic!() };
-        assert_eq!((subscribe.id, subscribe.properties), (10, properties));
+        assert_eq!((subscribe.id, subscribe.properties), (id(10), properties));
         assert_eq!(subscribe.filters.collect::<Vec<_>>(), filters);
     }
     // Only the QoS is left in 3.1.1.
     let mut out = Vec::new();
-    encode_subscribe(V4, 1, NONE, [("a", all)].into_iter(), &mut out);
+    encode_subscribe(V311, id(1), NONE, [("a", all)].into_iter(), &mut out);
     assert_eq!(out, bytes("82 06 00 01 00 01 'a' 02"));
 }
 
 /// Shows [MQTT5-3.8.3-2] [MQTT5-3.8.3-4] [MQTT3-3.8.3-3]
 #[test]
 fn subscribe_rules() {
-    for (version, p) in [(V4, ""), (V5, "00")] {
+    for (version, p) in [(V311, ""), (V5, "00")] {
         let subscribe = |rest: &str| framed(0x82, &bytes(&format!("00 01 {p} {rest}")));
         refused(version, &subscribe(""), PROTOCOL); // no filter
         refused(version, &subscribe("00 01 'a'"), MALFORMED); // no options
@@ -555,7 +560,7 @@ fn subscribe_rules() {
     }
     for bits in 0..=255 {
         let packet = [&bytes("82 06 00 01 00 01 'a'")[..], &[bits]].concat();
-        assert_eq!(decode(V4, &packet).is_ok(), bits < 3, "{bits:02x}");
+        assert_eq!(decode(V311, &packet).is_ok(), bits < 3, "{bits:02x}");
         let packet = [&bytes("82 07 00 01 00 00 01 'a'")[..], &[bits]].concat();
         let valid = bits & 3 < 3 && bits >> 4 & 3 < 3 && bits < 0x40;
         assert_eq!(decode(V5, &packet).is_ok(), valid, "{bits:02x}");
@@ -572,22 +577,22 @@ const UNSUBSCRIBE_5: &str = "A2 0D  00 0B  07 26 00 01 'k' 00 01 'v'  00 01 '+'"
 fn unsubscribe() {
     let user = block(&[(Property::UserProperty, Pair("k", "v"))]);
     let cases: [(_, _, _, &[_]); 2] =
-        [(V4, UNSUBSCRIBE_4, NONE, &["a/b", "#"]), (V5, UNSUBSCRIBE_5, user.borrow(), &["+"])];
+        [(V311, UNSUBSCRIBE_4, NONE, &["a/b", "#"]), (V5, UNSUBSCRIBE_5, user.borrow(), &["+"])];
     for (version, text, properties, filters) in cases {
         let mut out = Vec::new();
-        encode_unsubscribe(version, 11, properties, filters.iter().copied(), &mut out);
+        encode_unsubscribe(version, id(11), properties, filters.iter().copied(), &mut out);
         assert_eq!(out, bytes(text));
         let packet = decode(version, &out).unwrap();
         assert_eq!(encode(version, &packet), out);
         let Packet::Unsubscribe(unsubscribe) = packet else { panic!() };
-        assert_eq!((unsubscribe.id, unsubscribe.properties), (11, properties));
+        assert_eq!((unsubscribe.id, unsubscribe.properties), (id(11), properties));
         assert_eq!(unsubscribe.filters.collect::<Vec<_>>(), filters);
     }
-    refused(V4, &bytes("A2 02 00 01"), PROTOCOL); // no filter
+    refused(V311, &bytes("A2 02 00 01"), PROTOCOL); // no filter
     refused(V5, &bytes("A2 03 00 01 00"), PROTOCOL);
-    refused(V4, &bytes("A2 05 00 00 00 01 'a'"), PROTOCOL);
-    refused(V4, &bytes("A2 06 00 01 00 02 'a#'"), MALFORMED);
-    refused(V4, &bytes("A2 06 00 01 00 01 'a' 00"), MALFORMED);
+    refused(V311, &bytes("A2 05 00 00 00 01 'a'"), PROTOCOL);
+    refused(V311, &bytes("A2 06 00 01 00 02 'a#'"), MALFORMED);
+    refused(V311, &bytes("A2 06 00 01 00 01 'a' 00"), MALFORMED);
 }
 
 const SUBACK_4: &str = "90 06  00 0A  00 01 02 80  ; granted QoS 0, 1, 2; refused";
@@ -597,28 +602,28 @@ const UNSUBACK_5: &str = "B0 05  00 0B  00  00 11";
 
 #[test]
 fn suback_and_unsuback() {
-    let suback = SubAck { id: 10, codes: &[0, 1, 2, 0x80], properties: NONE };
-    same(V4, SUBACK_4, Packet::SubAck(suback));
+    let suback = SubAck { id: id(10), codes: &[0, 1, 2, 0x80], properties: NONE };
+    same(V311, SUBACK_4, Packet::SubAck(suback));
     let properties = block(&[(Property::ReasonString, Text("r"))]);
     let suback = SubAck { codes: &[1, 0x87, 0x8F], properties: properties.borrow(), ..suback };
     same(V5, SUBACK_5, Packet::SubAck(suback));
-    let unsuback = SubAck { id: 11, codes: &[], properties: NONE };
-    same(V4, UNSUBACK_4, Packet::UnsubAck(unsuback));
+    let unsuback = SubAck { id: id(11), codes: &[], properties: NONE };
+    same(V311, UNSUBACK_4, Packet::UnsubAck(unsuback));
     same(V5, UNSUBACK_5, Packet::UnsubAck(SubAck { codes: &[0, 0x11], ..unsuback }));
 
-    refused(V4, &bytes("90 02 00 01"), PROTOCOL); // no code
+    refused(V311, &bytes("90 02 00 01"), PROTOCOL); // no code
     refused(V5, &bytes("90 03 00 01 00"), PROTOCOL);
     refused(V5, &bytes("B0 03 00 01 00"), PROTOCOL);
     refused(V5, &bytes("B0 02 00 01"), MALFORMED); // no property length
-    refused(V4, &bytes("B0 03 00 01 00"), MALFORMED); // codes are new in 5.0
-    refused(V4, &bytes("90 03 00 00 00"), PROTOCOL); // id 0
+    refused(V311, &bytes("B0 03 00 01 00"), MALFORMED); // codes are new in 5.0
+    refused(V311, &bytes("90 03 00 00 00"), PROTOCOL); // id 0
     refused(V5, &bytes("B0 04 00 00 00 00"), PROTOCOL);
     refused(V5, &bytes("90 04 00 01 01 00"), MALFORMED); // properties end in the middle
 }
 
 #[test]
 fn ping() {
-    for version in [V4, V5] {
+    for version in [V311, V5] {
         same(version, "C0 00", Packet::PingReq);
         same(version, "D0 00", Packet::PingResp);
         refused(version, &bytes("C0 01 00"), MALFORMED);
@@ -633,11 +638,11 @@ const DISCONNECT_5_FULL: &str = "E0 07  9C  05 1C 00 02 'b2'  ; use another serv
 #[test]
 fn disconnect() {
     let normal = Disconnect { reason: ReasonCode::SUCCESS, properties: NONE };
-    same(V4, DISCONNECT, Packet::Disconnect(normal));
+    same(V311, DISCONNECT, Packet::Disconnect(normal));
     same(V5, DISCONNECT, Packet::Disconnect(normal));
     let with_will = Disconnect { reason: ReasonCode::DISCONNECT_WITH_WILL_MESSAGE, ..normal };
     same(V5, DISCONNECT_5_REASON, Packet::Disconnect(with_will));
-    assert_eq!(encode(V4, &Packet::Disconnect(with_will)), bytes(DISCONNECT));
+    assert_eq!(encode(V311, &Packet::Disconnect(with_will)), bytes(DISCONNECT));
     let properties = block(&[(Property::ServerReference, Text("b2"))]);
     let moved =
         Disconnect { reason: ReasonCode::USE_ANOTHER_SERVER, properties: properties.borrow() };
@@ -647,7 +652,7 @@ fn disconnect() {
 
     assert_eq!(decode(V5, &bytes("E0 01 00")), Ok(Packet::Disconnect(normal)));
     assert_eq!(decode(V5, &bytes("E0 02 00 00")), Ok(Packet::Disconnect(normal)));
-    refused(V4, &bytes("E0 01 00"), MALFORMED);
+    refused(V311, &bytes("E0 01 00"), MALFORMED);
     refused(V5, &bytes("E0 03 00 00 00"), MALFORMED);
     refused(V5, &bytes("E0 06 00 80 FF FF FF 7F"), MALFORMED);
 }
@@ -668,43 +673,43 @@ fn auth() {
     same(V5, AUTH_FULL, Packet::Auth(challenge));
     refused(V5, &bytes("F0 01 18"), MALFORMED); // no property length
     refused(V5, &bytes("F0 06 18 04 16 00 01 FF"), PROTOCOL); // data without a method
-    refused(V4, &bytes("F0 00"), PROTOCOL);
+    refused(V311, &bytes("F0 00"), PROTOCOL);
 }
 
 /// Every story, for the sweeps below.
 const STORIES: &[(Version, &str)] = &[
-    (V4, CONNECT_4),
-    (V4, CONNECT_4_FULL),
+    (V311, CONNECT_4),
+    (V311, CONNECT_4_FULL),
     (V5, CONNECT_5),
     (V5, CONNECT_5_FULL),
     (V5, CONNECT_5_PASSWORD),
-    (V4, CONNACK_4),
+    (V311, CONNACK_4),
     (V5, CONNACK_5),
     (V5, CONNACK_5_FULL),
-    (V4, PUBLISH_0),
-    (V4, PUBLISH_1),
+    (V311, PUBLISH_0),
+    (V311, PUBLISH_1),
     (V5, PUBLISH_5_0),
     (V5, PUBLISH_5_2),
     (V5, PUBLISH_5_ALIAS),
-    (V4, "40 02 00 01"),
+    (V311, "40 02 00 01"),
     (V5, "40 03 00 01 10"),
     (V5, "50 0A 00 07 87 06 1F 00 03 'why'"),
-    (V4, "62 02 00 01"),
+    (V311, "62 02 00 01"),
     (V5, "62 03 00 01 92"),
     (V5, "70 0B 00 01 00 07 26 00 01 'k' 00 01 'v'"),
-    (V4, SUBSCRIBE_4),
+    (V311, SUBSCRIBE_4),
     (V5, SUBSCRIBE_5),
-    (V4, UNSUBSCRIBE_4),
+    (V311, UNSUBSCRIBE_4),
     (V5, UNSUBSCRIBE_5),
-    (V4, SUBACK_4),
+    (V311, SUBACK_4),
     (V5, SUBACK_5),
-    (V4, UNSUBACK_4),
+    (V311, UNSUBACK_4),
     (V5, UNSUBACK_5),
-    (V4, "C0 00"),
+    (V311, "C0 00"),
     (V5, "C0 00"),
-    (V4, "D0 00"),
+    (V311, "D0 00"),
     (V5, "D0 00"),
-    (V4, DISCONNECT),
+    (V311, DISCONNECT),
     (V5, DISCONNECT),
     (V5, DISCONNECT_5_REASON),
     (V5, DISCONNECT_5_FULL),
@@ -721,6 +726,6 @@ fn every_story_survives_both_ways() {
     for (version, packet) in stories() {
         let decoded = decode(version, &packet).unwrap_or_else(|e| panic!("{packet:02x?}: {e:?}"));
         assert_eq!(encode(version, &decoded), packet);
-        assert_eq!(decoded.kind(), kind(packet[0]));
+        assert_eq!(Some(decoded.packet_type()), PacketType::from_first_byte(packet[0]));
     }
 }

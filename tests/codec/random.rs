@@ -41,8 +41,8 @@ impl Values {
         (below & ((1 << bits) - 1)) as u32
     }
 
-    fn id(&mut self) -> u16 {
-        (self.number() as u16).max(1)
+    fn id(&mut self) -> PacketId {
+        id((self.number() as u16).max(1))
     }
 
     fn qos(&mut self) -> QoS {
@@ -67,8 +67,8 @@ impl Values {
         self.random.below(self.datas.len())
     }
 
-    fn reason(&mut self, first: u8) -> ReasonCode {
-        let listed = REASONS.iter().find(|(of, ..)| *of == first).unwrap().2;
+    fn reason(&mut self, kind: PacketType) -> ReasonCode {
+        let listed = REASONS.iter().find(|(first, ..)| *first == kind.first_byte()).unwrap().2;
         ReasonCode(self.random.pick(&bytes(listed)))
     }
 
@@ -76,7 +76,7 @@ impl Values {
     fn block(&mut self, version: Version, place: char) -> PropertiesBuf {
         let mut block = PropertiesBuf::default();
         for (_, property, example, places) in PROPERTIES {
-            if version == V4 || !places.contains(place) || self.random.below(3) > 0 {
+            if version == V311 || !places.contains(place) || self.random.below(3) > 0 {
                 continue;
             }
             let repeats = match (property, place) {
@@ -117,7 +117,7 @@ fn there_and_back(version: Version, packet: Packet) {
 fn random_values_of_every_packet() {
     for seed in 1..=1_000 {
         let mut values = Values::new(seed);
-        for version in [V4, V5] {
+        for version in [V311, V5] {
             connect(version, &mut values);
             publish(version, &mut values);
             acknowledgements(version, &mut values);
@@ -161,7 +161,7 @@ fn publish(version: Version, values: &mut Values) {
         qos,
         retain,
         topic: values.texts[topic].as_bytes(),
-        id: if qos > QoS::AtMostOnce { id } else { 0 },
+        id: (qos > QoS::AtMostOnce).then_some(id),
         properties: block.borrow(),
         payload: &values.datas[payload],
     };
@@ -173,9 +173,9 @@ fn publish(version: Version, values: &mut Values) {
 }
 
 fn acknowledgements(version: Version, values: &mut Values) {
-    for (first, packet) in ACKS {
+    for (kind, packet) in ACKS {
         let (id, block) = (values.id(), values.block(version, 'A'));
-        let reason = if version == V5 { values.reason(first) } else { ReasonCode::SUCCESS };
+        let reason = if version == V5 { values.reason(kind) } else { ReasonCode::SUCCESS };
         there_and_back(version, packet(Ack { id, reason, properties: block.borrow() }));
     }
 }
@@ -208,12 +208,12 @@ fn subscribe(version: Version, values: &mut Values) {
     assert_eq!((unsubscribe.id, unsubscribe.properties), (id, block.borrow()));
     assert!(unsubscribe.filters.eq(names()));
 
-    for (first, place) in [(first::SUBACK, 's'), (first::UNSUBACK, 'u')] {
+    for (kind, place) in [(PacketType::SubAck, 's'), (PacketType::UnsubAck, 'u')] {
         let block = values.block(version, place);
         let codes: Vec<u8> = match (version, place) {
-            (V4, 'u') => vec![],
-            (V4, _) => asked.iter().map(|_| values.random.pick(&[0, 1, 2, 0x80])).collect(),
-            _ => asked.iter().map(|_| values.reason(first).0).collect(),
+            (V311, 'u') => vec![],
+            (V311, _) => asked.iter().map(|_| values.random.pick(&[0, 1, 2, 0x80])).collect(),
+            _ => asked.iter().map(|_| values.reason(kind).0).collect(),
         };
         let ack = SubAck { id, codes: &codes, properties: block.borrow() };
         there_and_back(
@@ -226,8 +226,8 @@ fn subscribe(version: Version, values: &mut Values) {
 fn rest(version: Version, values: &mut Values) {
     let (block, session_present) = (values.block(version, 'c'), values.flag());
     let reason = match version {
-        V4 => ReasonCode::from_return_code(values.random.below(6) as u8).unwrap(),
-        V5 => values.reason(first::CONNACK),
+        V311 => ReasonCode::from_return_code(values.random.below(6) as u8).unwrap(),
+        V5 => values.reason(PacketType::ConnAck),
     };
     there_and_back(
         version,
@@ -240,11 +240,12 @@ fn rest(version: Version, values: &mut Values) {
     there_and_back(version, Packet::PingReq);
     there_and_back(version, Packet::PingResp);
     let block = values.block(version, 'D');
-    let reason = if version == V5 { values.reason(first::DISCONNECT) } else { ReasonCode::SUCCESS };
+    let reason =
+        if version == V5 { values.reason(PacketType::Disconnect) } else { ReasonCode::SUCCESS };
     there_and_back(version, Packet::Disconnect(Disconnect { reason, properties: block.borrow() }));
     if version == V5 {
         let block = values.block(version, 'X');
-        let reason = values.reason(first::AUTH);
+        let reason = values.reason(PacketType::Auth);
         there_and_back(version, Packet::Auth(Auth { reason, properties: block.borrow() }));
     }
 }

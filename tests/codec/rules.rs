@@ -23,12 +23,69 @@ fn every_first_byte() {
                 _ => first & 0x0F == 0,
             };
             if !allowed {
-                let reason = if first >= 0xF0 && version == V4 { PROTOCOL } else { MALFORMED };
+                let reason = if first >= 0xF0 && version == V311 { PROTOCOL } else { MALFORMED };
                 assert_eq!(result.map_err(|error| error.reason), Err(reason), "{first:02x}");
             }
         }
         assert!(Packet::decode(version, packet[0], body).is_ok());
     }
+}
+
+#[test]
+fn packet_types() {
+    let types = [
+        (0x10, "connect"),
+        (0x20, "connack"),
+        (0x30, "publish"),
+        (0x40, "puback"),
+        (0x50, "pubrec"),
+        (0x62, "pubrel"),
+        (0x70, "pubcomp"),
+        (0x82, "subscribe"),
+        (0x90, "suback"),
+        (0xA2, "unsubscribe"),
+        (0xB0, "unsuback"),
+        (0xC0, "pingreq"),
+        (0xD0, "pingresp"),
+        (0xE0, "disconnect"),
+        (0xF0, "auth"),
+    ];
+    for first in 0..=255 {
+        let packet = PacketType::from_first_byte(first);
+        let of_publish = |(byte, _): &&(u8, &str)| *byte == 0x30 && first >> 4 == 3;
+        let named = types.iter().find(|(byte, _)| *byte == first);
+        let expected = named.or(types.iter().find(of_publish));
+        assert_eq!(packet.map(PacketType::name), expected.map(|(_, name)| *name), "{first:02x}");
+        if let (Some(packet), Some((byte, _))) = (packet, expected) {
+            assert_eq!(packet.first_byte(), *byte);
+            assert_eq!(packet as u8, byte >> 4);
+        }
+    }
+    // The places of CONNECT and of DISCONNECT are apart from each other and from those of all packets.
+    let own = [PacketSet::WILL, PacketSet::CLIENT_DISCONNECT, PacketSet::SERVER_DISCONNECT];
+    for (at, place) in own.into_iter().enumerate() {
+        assert!(own.iter().enumerate().all(|(other, set)| at == other || !set.intersects(place)));
+        for (byte, name) in types {
+            let set = PacketSet::of(PacketType::from_first_byte(byte).unwrap());
+            assert_eq!(set.intersects(place), name == "disconnect" && at > 0, "{name}");
+        }
+    }
+}
+
+#[test]
+fn identifiers() {
+    assert_eq!(PacketId::new(0), None);
+    assert_eq!(SubscriptionId::new(0), None);
+    assert_eq!(SubscriptionId::new(268_435_456), None);
+    for number in [1, 65_535] {
+        assert_eq!(PacketId::new(number).unwrap().get(), number);
+        assert_eq!(PacketId::new(number).unwrap().to_string(), number.to_string());
+    }
+    for number in [1, 268_435_455] {
+        assert_eq!(SubscriptionId::new(number).unwrap().get(), number);
+    }
+    assert_eq!(size_of::<Option<PacketId>>(), 2);
+    assert_eq!(size_of::<Option<SubscriptionId>>(), 4);
 }
 
 /// Shows [MQTT5-packet-of-a-client] [MQTT5-3.14.2-1] [MQTT5-3.14.2-2] [MQTT3-packet-of-a-client]
@@ -39,7 +96,7 @@ fn what_only_a_client_may_say() {
     };
     for (version, packet) in stories() {
         let client = matches!(packet[0], 0x10 | 0x82 | 0xA2 | 0xC0)
-            || (packet[0] == 0xE0 && version == V4)
+            || (packet[0] == 0xE0 && version == V311)
             || packet == bytes(DISCONNECT_5_REASON);
         let result = decode_from_server(version, &packet);
         if client {
@@ -58,20 +115,20 @@ fn what_only_a_client_may_say() {
 }
 
 /// The codes of each packet, as its own section lists them.
-pub const REASONS: &[(u8, u16, &str)] = &[
-    (0x20, place::CONNACK, "00 80 81 82 83 84 85 86 87 88 89 8A 8C 90 95 97 99 9A 9B 9C 9D 9F"),
-    (0x40, place::PUBACK, "00 10 80 83 87 90 91 97 99"),
-    (0x50, place::PUBREC, "00 10 80 83 87 90 91 97 99"),
-    (0x62, place::PUBREL, "00 92"),
-    (0x70, place::PUBCOMP, "00 92"),
-    (0x90, place::SUBACK, "00 01 02 80 83 87 8F 91 97 9E A1 A2"),
-    (0xB0, place::UNSUBACK, "00 11 80 83 87 8F 91"),
+pub const REASONS: &[(u8, PacketSet, &str)] = &[
+    (0x20, PacketSet::CONNACK, "00 80 81 82 83 84 85 86 87 88 89 8A 8C 90 95 97 99 9A 9B 9C 9D 9F"),
+    (0x40, PacketSet::PUBACK, "00 10 80 83 87 90 91 97 99"),
+    (0x50, PacketSet::PUBREC, "00 10 80 83 87 90 91 97 99"),
+    (0x62, PacketSet::PUBREL, "00 92"),
+    (0x70, PacketSet::PUBCOMP, "00 92"),
+    (0x90, PacketSet::SUBACK, "00 01 02 80 83 87 8F 91 97 9E A1 A2"),
+    (0xB0, PacketSet::UNSUBACK, "00 11 80 83 87 8F 91"),
     (
         0xE0,
-        place::DISCONNECT,
+        PacketSet::DISCONNECT,
         "00 04 80 81 82 83 87 89 8B 8C 8D 8E 8F 90 93 94 95 96 97 98 99 9A 9B 9C 9D 9E 9F A0 A1 A2",
     ),
-    (0xF0, place::AUTH, "00 18 19"),
+    (0xF0, PacketSet::AUTH, "00 18 19"),
 ];
 
 /// Every code there is, as in the specification's table 2-6.
@@ -123,9 +180,15 @@ const CODES: &[(u8, ReasonCode)] = &[
 
 #[test]
 fn reason_codes_by_name() {
-    for (code, name) in CODES {
-        assert_eq!(ReasonCode(*code), *name);
+    for (code, constant) in CODES {
+        assert_eq!(ReasonCode(*code), *constant);
     }
+    for code in 0..=255 {
+        let known = CODES.iter().any(|(known, _)| *known == code);
+        assert_eq!(ReasonCode(code).name().is_some(), known, "{code:02x}");
+    }
+    assert_eq!(ReasonCode::NOT_AUTHORIZED.name(), Some("not authorized"));
+    assert_eq!(ReasonCode::QOS_NOT_SUPPORTED.name(), Some("QoS not supported"));
     let everywhere = REASONS.iter().flat_map(|(.., listed)| bytes(listed)).collect::<BTreeSet<_>>();
     assert!(everywhere.into_iter().eq(CODES.iter().map(|(code, _)| *code)));
 }
@@ -155,7 +218,7 @@ fn reason_codes_of_each_packet() {
     }
     for code in 0..=255 {
         let packet = [0x90, 3, 0, 1, code];
-        assert_eq!(decode(V4, &packet).is_ok(), [0, 1, 2, 0x80].contains(&code));
+        assert_eq!(decode(V311, &packet).is_ok(), [0, 1, 2, 0x80].contains(&code));
         assert_eq!(ReasonCode(code).is_error(), code >= 0x80);
     }
 }
@@ -165,8 +228,8 @@ fn reason_codes_of_each_packet() {
 fn reason_codes_of_disconnect_by_sender() {
     let client = bytes("00 04 80 81 82 83 90 93 94 95 96 97 98 99");
     for code in 0..=255 {
-        let disconnect = ReasonCode(code).stands_in(place::DISCONNECT);
-        let by_client = ReasonCode(code).stands_in(place::CLIENT_DISCONNECT);
+        let disconnect = ReasonCode(code).stands_in(PacketSet::DISCONNECT);
+        let by_client = ReasonCode(code).stands_in(PacketSet::CLIENT_DISCONNECT);
         assert_eq!(by_client, client.contains(&code), "{code:02x}");
         let by_server = decode_from_server(V5, &[0xE0, 1, code]).is_ok();
         assert_eq!(by_server, disconnect && code != 4, "{code:02x}");
@@ -280,6 +343,14 @@ fn property_values() {
     for (text, property, value, _) in PROPERTIES {
         assert_eq!(block(&[(*property, *value)]).borrow().as_bytes(), bytes(text));
         assert_eq!(*property as u8, bytes(text)[0]);
+        // The name in the API is the specification's, but for plurals and QoS.
+        let name = property.api_name();
+        assert_eq!(Property::from_api_name(name), Some(*property));
+        let plain = name.replace("ies", "y").replace("Identifiers", "Identifier");
+        assert_eq!(plain.to_lowercase(), format!("{property:?}").to_lowercase());
+    }
+    for name in ["", "TopicAlias", "topicalias", "topicAlias "] {
+        assert_eq!(Property::from_api_name(name), None);
     }
     // Read back from one long block, none lost, in order.
     let all: Vec<_> =
@@ -316,14 +387,15 @@ fn properties_by_type() {
     assert_eq!(properties.text(Property::CorrelationData), None);
     assert_eq!(properties.binary(Property::CorrelationData), Some(&[9][..]));
     assert_eq!(properties.binary(Property::ContentType), None);
-    assert_eq!(properties.identifiers().collect::<Vec<_>>(), [3, 300]);
+    let ids: Vec<_> = properties.subscription_ids().map(SubscriptionId::get).collect();
+    assert_eq!(ids, [3, 300]);
     assert_eq!(properties.user_properties().collect::<Vec<_>>(), [("a", "1"), ("a", "2")]);
-    assert!(Properties::decode(place::PUBLISH, properties.as_bytes()) == Ok(properties));
+    assert!(Properties::decode(PacketSet::PUBLISH, properties.as_bytes()) == Ok(properties));
 
     owned.remove(Property::SubscriptionIdentifier);
     owned.remove(Property::TopicAlias);
     owned.remove(Property::ReceiveMaximum);
-    assert_eq!(owned.borrow().identifiers().count(), 0);
+    assert_eq!(owned.borrow().subscription_ids().count(), 0);
     assert_eq!(owned.borrow().iter().count(), 6);
     assert_eq!(PropertiesBuf::from(owned.borrow()), owned);
     owned.clear();
@@ -424,15 +496,15 @@ fn text_rules() {
         };
         let value = field(text);
         let head = |level: u8, flags: u8| [b"\0\x04MQTT", &[level, flags, 0, 0][..]].concat();
-        check(V4, &framed(0x10, &[head(4, 2), value.clone()].concat())); // client id
+        check(V311, &framed(0x10, &[head(4, 2), value.clone()].concat())); // client id
         let user = [head(4, 0x82), vec![0, 0], value.clone()];
-        check(V4, &framed(0x10, &user.concat())); // user name
+        check(V311, &framed(0x10, &user.concat())); // user name
         if !text.is_empty() {
             let will = [head(5, 6), vec![0, 0, 0, 0], value.clone(), vec![0, 0]];
             check(V5, &framed(0x10, &will.concat())); // will topic
-            check(V4, &framed(0x30, &value)); // topic
-            check(V4, &framed(0x82, &[&[0, 1], &value[..], &[0]].concat())); // filters
-            check(V4, &framed(0xA2, &[&[0, 1], &value[..]].concat()));
+            check(V311, &framed(0x30, &value)); // topic
+            check(V311, &framed(0x82, &[&[0, 1], &value[..], &[0]].concat())); // filters
+            check(V311, &framed(0xA2, &[&[0, 1], &value[..]].concat()));
         }
         for (letter, carry) in carriers() {
             for (_, property, example, places) in PROPERTIES {
@@ -502,7 +574,7 @@ fn remaining_lengths() {
     for (length, text) in table {
         let header = [&[0x30], &bytes(text)[..]].concat();
         // The decoder believes it, and keeps only what is there.
-        let mut decoder = Decoder::new(V4, u32::MAX);
+        let mut decoder = Decoder::new(V311, u32::MAX);
         let mut at = 0;
         let step = decoder.step(&header, &mut at, 0);
         if length == 0 {
@@ -518,12 +590,12 @@ fn remaining_lengths() {
                 qos: QoS::AtMostOnce,
                 retain: false,
                 topic: b"t",
-                id: 0,
+                id: None,
                 properties: NONE,
                 payload: &[],
             };
             let mut out = Vec::new();
-            publish.encode_header(V4, None, length - 3, &mut out);
+            publish.encode_header(V311, None, length - 3, &mut out);
             assert_eq!(out, [header, bytes("00 01 't'")].concat());
         }
     }
@@ -531,13 +603,13 @@ fn remaining_lengths() {
     for topic in [100, 121, 122, 123, 200, 16_377, 16_378, 16_379, 65_535] {
         let filter = "x".repeat(topic);
         let mut out = b"before".to_vec();
-        encode_unsubscribe(V4, 1, NONE, [&*filter].into_iter(), &mut out);
+        encode_unsubscribe(V311, id(1), NONE, [&*filter].into_iter(), &mut out);
         let expected = framed(0xA2, &[&[0, 1], &field(filter.as_bytes())[..]].concat());
         assert_eq!(out, [b"before", &expected[..]].concat());
     }
     for text in ["30 FF FF FF FF 7F", "30 80 80 80 80", "D0 80 00", "30 FF 00", "30 80 80 00"] {
         for piece in 1..=5 {
-            let found = split(V4, u32::MAX, &bytes(text), piece);
+            let found = split(V311, u32::MAX, &bytes(text), piece);
             assert_eq!(found.end.unwrap_err().reason, MALFORMED, "{text}");
         }
     }

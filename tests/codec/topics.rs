@@ -12,6 +12,7 @@ fn topic_names() {
         ["a", "/", "//", "a/b", "/a", "a/", " ", "$SYS/x", "$share/g/a", "ä/\u{FEFF}", "\u{1}"]
     {
         assert_eq!(check_topic(topic.as_bytes()), Ok(topic));
+        assert_eq!(TopicName::new(topic).unwrap().as_str(), topic);
     }
     let errors: &[(&[u8], _)] = &[
         (b"", TopicError::Empty),
@@ -24,6 +25,9 @@ fn topic_names() {
     ];
     for (topic, error) in errors {
         assert_eq!(check_topic(topic), Err(*error));
+        if let Ok(text) = str::from_utf8(topic) {
+            assert_eq!(TopicName::new(text), Err(*error));
+        }
         assert!(!error.what().is_empty());
     }
     assert!(check_topic(&[b'x'; 65535]).is_ok());
@@ -38,11 +42,17 @@ fn topic_filters() {
         $share/g/a $share/g// $share/g/# $share/g/+/b $share/$x/$SYS/#";
     for filter in valid.split_whitespace().filter(|filter| *filter != "$SHARE/a#") {
         assert_eq!(check_filter(filter), Ok(()), "{filter}");
+        let parsed = TopicFilter::new(filter).unwrap();
+        assert_eq!((parsed.as_str(), &**parsed.text()), (filter, filter));
+        assert_eq!(parsed.has_wildcard(), filter.contains(['+', '#']));
+        let (share, matched) = shared(filter).map_or((None, filter), |(share, m)| (Some(share), m));
+        assert_eq!((parsed.share(), parsed.matched()), (share, matched));
     }
     let misplaced = "a# #a a/b# #/ #/a a/#/b ## a+ +a a/+b a/b+ ++ +# a/+# $SHARE/a# \
         $share/g/a# $share/g/#/b $share/g/a+";
     for filter in misplaced.split_whitespace() {
         assert_eq!(check_filter(filter), Err(TopicError::WildcardPlace), "{filter}");
+        assert_eq!(TopicFilter::new(filter), Err(TopicError::WildcardPlace), "{filter}");
     }
     for filter in
         ["$share/", "$share/g", "$share/g/", "$share//a", "$share/+/a", "$share/#", "$share/g+/a"]
@@ -59,6 +69,9 @@ fn topic_filters() {
     assert_eq!(shared("$share/g/"), None);
     assert_eq!(shared("a/b"), None);
     assert_eq!(shared("share/g/a"), None);
+
+    let parsed = TopicFilter::new("$share/ä/a/+").unwrap();
+    assert_eq!((parsed.share(), parsed.matched()), (Some("ä"), "a/+"));
 }
 
 #[test]
@@ -98,6 +111,8 @@ fn matching_by_the_examples_of_the_specification() {
     ];
     for (filter, topic, expected) in table {
         assert_eq!(matches(filter, topic), expected, "{filter} {topic}");
+        let parsed = TopicFilter::new(filter).unwrap();
+        assert_eq!(parsed.matches(topic), expected, "{filter} {topic}");
     }
 }
 
@@ -157,7 +172,11 @@ fn overlaps_by_brute_force() {
         for (b, of_b) in filters.iter().zip(&matching) {
             let expected = of_a.iter().zip(of_b).any(|(a, b)| *a && *b);
             assert_eq!(overlaps(a, b), expected, "{a} {b}");
-            assert_eq!(overlaps(&format!("$share/g/{a}"), b), expected, "$share/g/{a} {b}");
+            let shared = format!("$share/g/{a}");
+            assert_eq!(overlaps(&shared, b), expected, "{shared} {b}");
+            let [a, b, shared] = [a, b, &shared].map(|text| TopicFilter::new(&**text).unwrap());
+            assert_eq!(a.overlaps(&b), expected, "{a:?} {b:?}");
+            assert_eq!(shared.overlaps(&b), expected, "{shared:?} {b:?}");
         }
     }
 }

@@ -22,7 +22,7 @@ fn qos_0_is_sent_and_done() {
         let version = pair.version();
         match version {
             Version::V5 => assert_eq!(bytes, b"\x30\x05\x00\x01a\x00x", "no DUP, no identifier"),
-            Version::V4 => assert_eq!(bytes, b"\x30\x04\x00\x01ax"),
+            Version::V311 => assert_eq!(bytes, b"\x30\x04\x00\x01ax"),
         }
         pair.tells([]);
         pair.publish("q0 retain a ''");

@@ -4,8 +4,8 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use wasmqtt::codec::{
-    self, Ack, Auth, ConnAck, Connect, Decoder, Disconnect, Packet, Properties, PropertiesBuf,
-    Property, Publish, QoS, ReasonCode, Step, SubAck, Value, Version, first, matches,
+    Ack, Auth, ConnAck, Connect, Decoder, Disconnect, Packet, PacketId, PacketType, Properties,
+    PropertiesBuf, Property, Publish, QoS, ReasonCode, Step, SubAck, Value, Version, matches,
 };
 use wasmqtt::session::Instant;
 
@@ -69,7 +69,7 @@ pub struct Link {
 pub struct Kept {
     client_id: String,
     /// QoS 2 messages of the client that it has not released: identifier and number.
-    received: BTreeMap<u16, usize>,
+    received: BTreeMap<PacketId, usize>,
     pub subscriptions: BTreeMap<&'static str, Grant>,
     outbox: VecDeque<Item>,
     cursor: u16,
@@ -85,8 +85,8 @@ pub struct Grant {
 
 struct Item {
     copy: usize,
-    /// 0: not sent yet.
-    id: u16,
+    /// None: not sent yet.
+    id: Option<PacketId>,
     released: bool,
 }
 
@@ -155,7 +155,7 @@ impl Broker {
             return;
         };
         let ends = match link.version {
-            Version::V4 => link.clean,
+            Version::V311 => link.clean,
             Version::V5 => link.session_expiry == 0,
         };
         if ends {
@@ -276,7 +276,11 @@ impl Broker {
                 deliveries: 0,
                 refused: false,
             });
-            session.outbox.push_back(Item { copy: self.copies.len() - 1, id: 0, released: false });
+            session.outbox.push_back(Item {
+                copy: self.copies.len() - 1,
+                id: None,
+                released: false,
+            });
         }
         self.send(false);
         all
@@ -290,15 +294,15 @@ impl Broker {
         if !link.connected || link.over {
             return;
         }
-        let mut used: BTreeSet<u16> =
-            session.outbox.iter().map(|item| item.id).filter(|&id| id > 0).collect();
+        let mut used: BTreeSet<PacketId> =
+            session.outbox.iter().filter_map(|item| item.id).collect();
         let copies = &mut self.copies;
         session.outbox.retain_mut(|item| {
-            let fresh = item.id == 0;
+            let fresh = item.id.is_none();
             let copy = &mut copies[item.copy];
             if item.released {
-                if again {
-                    link.reply(&Packet::PubRel(ack(item.id, ReasonCode::SUCCESS)));
+                if let Some(id) = item.id.filter(|_| again) {
+                    link.reply(&Packet::PubRel(ack(id, ReasonCode::SUCCESS)));
                 }
                 return true;
             }
@@ -309,9 +313,9 @@ impl Broker {
             }
             if fresh && copy.qos > QoS::AtMostOnce {
                 let from = if self.config.low_identifiers { 0 } else { session.cursor };
-                let all = (1..=u16::MAX).map(|n| from.wrapping_add(n)).filter(|&id| id != 0);
-                item.id = all.into_iter().find(|id| !used.contains(id)).unwrap_or_default();
-                session.cursor = item.id;
+                let all = (1..=u16::MAX).filter_map(|n| PacketId::new(from.wrapping_add(n)));
+                item.id = all.into_iter().find(|id| !used.contains(id));
+                session.cursor = item.id.map_or(0, PacketId::get);
             }
             let bytes = link.publish(copy, item.copy, item.id, !fresh);
             if bytes.len() > link.maximum_packet_size {
@@ -323,7 +327,7 @@ impl Broker {
                 copy.state = CopyState::Sent;
                 return false;
             }
-            used.insert(item.id);
+            used.extend(item.id);
             true
         });
     }
@@ -350,15 +354,15 @@ impl Broker {
 
     fn packet(&mut self, now: Instant, first: u8, body: &[u8], sent: &mut [Sent]) {
         let link = self.link.as_mut().expect("a packet without a connection");
-        if first == first::CONNECT {
-            link.version = if body[6] == 5 { Version::V5 } else { Version::V4 };
+        if first == PacketType::Connect.first_byte() {
+            link.version = if body[6] == 5 { Version::V5 } else { Version::V311 };
         }
         let packet = Packet::decode(link.version, first, body).unwrap_or_else(|error| {
             panic!("the client sent a malformed packet: {error:?}: {first:#x} {body:02x?}")
         });
         trace::line(now, || format!("        broker < {}", trace::brief(&packet)));
         if !matches!(packet, Packet::Connect(_) | Packet::Auth(_) | Packet::Disconnect(_)) {
-            assert!(link.connected, "{} before CONNACK", packet.kind());
+            assert!(link.connected, "{} before CONNACK", packet.packet_type().name());
             self.unheard_loss = false;
         }
         match packet {
@@ -392,7 +396,8 @@ impl Broker {
             Packet::PubRec(ack) => self.acknowledged(ack, QoS::ExactlyOnce),
             Packet::PubComp(ack) => {
                 let session = self.session.as_mut().expect("a connection without a session");
-                let at = session.outbox.iter().position(|item| item.id == ack.id && item.released);
+                let at =
+                    session.outbox.iter().position(|item| item.id == Some(ack.id) && item.released);
                 let item = session.outbox.remove(at.expect("a PUBCOMP for what was not released"));
                 self.copies[item.expect("the item").copy].state = CopyState::Acknowledged;
                 self.send(false);
@@ -444,7 +449,7 @@ impl Broker {
                 }));
             }
             Packet::ConnAck(_) | Packet::SubAck(_) | Packet::UnsubAck(_) | Packet::PingResp => {
-                panic!("the client sent {}", packet.kind())
+                panic!("the client sent {}", packet.packet_type().name())
             }
         }
     }
@@ -455,7 +460,7 @@ impl Broker {
         link.clean = connect.clean_start;
         link.receive_maximum = property(Property::ReceiveMaximum, 65_535) as usize;
         link.maximum_packet_size = property(Property::MaximumPacketSize, u32::MAX) as usize;
-        if link.version == Version::V4 {
+        if link.version == Version::V311 {
             // The client holds to its limit though it cannot say so.
             link.maximum_packet_size = self.config.maximum_packet_size.unwrap_or(u32::MAX) as usize;
         }
@@ -469,7 +474,7 @@ impl Broker {
         }
         if let Some(reason) = self.refusal.take() {
             let reasons: &[u8] = match link.version {
-                Version::V4 => &[0x84, 0x85, 0x86, 0x87, 0x88],
+                Version::V311 => &[0x84, 0x85, 0x86, 0x87, 0x88],
                 Version::V5 => {
                     &[0x80, 0x82, 0x83, 0x85, 0x86, 0x87, 0x88, 0x88, 0x89, 0x89, 0x97, 0x9C, 0x9F]
                 }
@@ -623,12 +628,9 @@ impl Broker {
         message.refused |= refused;
         let mut taken = !refused;
         if publish.qos == QoS::ExactlyOnce && !refused {
-            let before = session.received.insert(publish.id, n);
-            assert!(
-                before.is_none_or(|before| before == n),
-                "packet identifier {} is in use",
-                publish.id
-            );
+            let id = publish.id.expect("a packet identifier");
+            let before = session.received.insert(id, n);
+            assert!(before.is_none_or(|before| before == n), "packet identifier {id} is in use");
             assert!(before.is_none() || publish.dup, "message {n} is sent again without DUP");
             taken = before.is_none();
         }
@@ -646,10 +648,10 @@ impl Broker {
                 );
             }
         }
-        match publish.qos {
-            QoS::AtMostOnce => {}
-            QoS::AtLeastOnce => link.reply(&Packet::PubAck(ack(publish.id, reason))),
-            QoS::ExactlyOnce => link.reply(&Packet::PubRec(ack(publish.id, reason))),
+        match publish.id.map(|id| ack(id, reason)) {
+            None => {}
+            Some(ack) if publish.qos == QoS::AtLeastOnce => link.reply(&Packet::PubAck(ack)),
+            Some(ack) => link.reply(&Packet::PubRec(ack)),
         }
     }
 
@@ -660,7 +662,7 @@ impl Broker {
         let at = session
             .outbox
             .iter()
-            .position(|item| item.id == ack_.id && self.copies[item.copy].qos == qos);
+            .position(|item| item.id == Some(ack_.id) && self.copies[item.copy].qos == qos);
         let at = at.expect("an acknowledgement for nothing");
         let copy = &mut self.copies[session.outbox[at].copy];
         assert!(
@@ -710,7 +712,7 @@ impl Link {
         self.send(&Packet::Auth(Auth { reason, properties }));
     }
 
-    fn publish(&mut self, copy: &Copy, number: usize, id: u16, dup: bool) -> Vec<u8> {
+    fn publish(&mut self, copy: &Copy, number: usize, id: Option<PacketId>, dup: bool) -> Vec<u8> {
         let mut properties = PropertiesBuf::default();
         let mut topic = TOPICS[copy.topic];
         let mut alias = None;
@@ -748,19 +750,19 @@ impl Link {
     }
 }
 
-fn ack(id: u16, reason: ReasonCode) -> Ack<'static> {
+fn ack(id: PacketId, reason: ReasonCode) -> Ack<'static> {
     Ack { id, reason, properties: Properties::EMPTY }
 }
 
 /// Bytes that break the protocol, whatever the version.
 pub fn garbage(which: u8) -> Vec<u8> {
     let all: [&[u8]; 6] = [
-        &[0x36, 3, 0, 1, b'a'],                             // QoS 3
-        &[0x00, 0],                                         // no packet type
-        &[0xD1, 0],                                         // reserved flags
-        &[0x30, 0xFF, 0xFF, 0xFF, 0xFF, 0x01],              // a length of five bytes
-        &[0x40, 2, 0, 0],                                   // packet identifier 0
-        &[codec::first::SUBSCRIBE, 6, 0, 1, 0, 1, b'a', 0], // a packet of a client
+        &[0x36, 3, 0, 1, b'a'],                                        // QoS 3
+        &[0x00, 0],                                                    // no packet type
+        &[0xD1, 0],                                                    // reserved flags
+        &[0x30, 0xFF, 0xFF, 0xFF, 0xFF, 0x01],                         // a length of five bytes
+        &[0x40, 2, 0, 0],                                              // packet identifier 0
+        &[PacketType::Subscribe.first_byte(), 6, 0, 1, 0, 1, b'a', 0], // a packet of a client
     ];
     all[usize::from(which) % all.len()].to_vec()
 }

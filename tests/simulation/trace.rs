@@ -2,7 +2,7 @@
 
 use std::cell::RefCell;
 
-use wasmqtt::codec::{Packet, Property, Publish, QoS};
+use wasmqtt::codec::{Packet, Property, Publish};
 use wasmqtt::session::Instant;
 
 thread_local! {
@@ -40,7 +40,7 @@ pub fn payload(number: usize, size: u16) -> Vec<u8> {
 
 /// A packet in one line.
 pub fn brief(packet: &Packet) -> String {
-    let kind = packet.kind().to_uppercase();
+    let kind = packet.packet_type().name().to_uppercase();
     let more = match packet {
         Packet::Connect(p) => {
             format!("clean={} id={:?} keepalive={}", p.clean_start, p.client_id, p.keep_alive)
@@ -80,8 +80,8 @@ pub fn brief(packet: &Packet) -> String {
 fn brief_publish(p: &Publish) -> String {
     let topic = String::from_utf8_lossy(p.topic);
     let mut text = format!("#{} qos={}", number(p.payload), p.qos as u8);
-    if p.qos != QoS::AtMostOnce {
-        text += &format!(" id={}", p.id);
+    if let Some(id) = p.id {
+        text += &format!(" id={id}");
     }
     text += &format!(" {topic:?} {} bytes", p.payload.len());
     for (set, name) in [(p.dup, " DUP"), (p.retain, " RETAIN")] {

@@ -3,7 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use wasmqtt::codec::{
-    Ack, ConnAck, Decoder, Packet, Property, Publish, QoS, ReasonCode, Step, Version, first, shared,
+    Ack, ConnAck, Decoder, Packet, PacketId, PacketType, Property, Publish, QoS, ReasonCode, Step,
+    Version, shared,
 };
 use wasmqtt::session::{ErrorCode, Instant};
 
@@ -13,7 +14,7 @@ use crate::trace::{self, number};
 /// What the listener knows. The first fields survive the connection.
 pub struct Wire {
     /// What the client's packet identifiers stand for.
-    used: BTreeMap<u16, Use>,
+    used: BTreeMap<PacketId, Use>,
     /// Counts connections.
     connection: u32,
     /// Counts releases.
@@ -28,13 +29,13 @@ pub struct Wire {
     to_client: Decoder,
     limits: ServerLimits,
     /// Messages sent on this connection and not completed.
-    live: BTreeSet<u16>,
+    live: BTreeSet<PacketId>,
     /// Messages that came and were not acknowledged.
-    owed: VecDeque<(u16, QoS)>,
+    owed: VecDeque<(PacketId, QoS)>,
     /// PUBRECs that came and were not answered.
-    released: VecDeque<u16>,
+    released: VecDeque<PacketId>,
     /// PUBRELs that came and were not answered.
-    completed: VecDeque<u16>,
+    completed: VecDeque<PacketId>,
     pub keep_alive: u16,
     pub last_sent: Instant,
     pub clean_start: bool,
@@ -140,7 +141,7 @@ impl Wire {
 
     /// A QoS 1 message that does not fit the limits of a new connection is not sent again; where nobody waits for it,
     /// that shows by its identifier only.
-    fn drop_given_up(&mut self, id: u16, sent: &[Sent]) {
+    fn drop_given_up(&mut self, id: PacketId, sent: &[Sent]) {
         if let Some(Use::Message { number, sent_on, .. }) = self.used.get(&id)
             && *sent_on < self.connection
             && sent[*number].qos == QoS::AtLeastOnce
@@ -173,15 +174,15 @@ impl Wire {
         size: usize,
         sent: &mut [Sent],
     ) {
-        if first == first::CONNECT {
+        if first == PacketType::Connect.first_byte() {
             assert_eq!(self.phase, Phase::Open, "CONNECT twice");
-            self.version = if body[6] == 5 { Version::V5 } else { Version::V4 };
+            self.version = if body[6] == 5 { Version::V5 } else { Version::V311 };
         }
         let packet = Packet::decode(self.version, first, body).unwrap_or_else(|error| {
             panic!("the client sent a malformed packet: {error:?}: {first:#x} {body:02x?}")
         });
         trace::line(now, || format!("client > {}", trace::brief(&packet)));
-        let kind = packet.kind();
+        let kind = packet.packet_type().name();
         match (self.phase, &packet) {
             (Phase::Open, Packet::Connect(connect)) => {
                 self.phase = Phase::Connecting;
@@ -240,7 +241,7 @@ impl Wire {
         }
     }
 
-    fn take(&mut self, id: u16, sent: &[Sent]) {
+    fn take(&mut self, id: PacketId, sent: &[Sent]) {
         self.drop_given_up(id, sent);
         let before = self.used.insert(id, Use::Request);
         assert!(before.is_none(), "packet identifier {id} is in use: {before:?}");
@@ -276,14 +277,14 @@ impl Wire {
         message.left = Some(expiry);
         let again = message.first_sent.is_some();
         message.first_sent.get_or_insert(now);
-        if publish.qos == QoS::AtMostOnce {
+        let Some(id) = publish.id else {
             return assert!(!again, "message {n} of QoS 0 is sent again");
-        }
+        };
         let connection = self.connection;
         if !again {
-            self.drop_given_up(publish.id, sent);
+            self.drop_given_up(id, sent);
         }
-        let (other, same) = match self.used.get(&publish.id) {
+        let (other, same) = match self.used.get(&id) {
             Some(Use::Message { number, sent_on, released }) if *number == n => {
                 assert!(released.is_none(), "message {n} is sent again after its PUBREC");
                 assert!(*sent_on < connection, "message {n} is sent twice on one connection");
@@ -292,7 +293,7 @@ impl Wire {
             }
             other => (other, false),
         };
-        assert!(other.is_none(), "packet identifier {} is in use: {other:?}", publish.id);
+        assert!(other.is_none(), "packet identifier {id} is in use: {other:?}");
         let elsewhere = self
             .used
             .values()
@@ -303,8 +304,8 @@ impl Wire {
             self.resent(0, n as u32);
         }
         let used = Use::Message { number: n, sent_on: connection, released: None };
-        self.used.insert(publish.id, used);
-        self.live.insert(publish.id);
+        self.used.insert(id, used);
+        self.live.insert(id);
         let (live, maximum) = (self.live.len(), self.limits.receive_maximum);
         assert!(live <= maximum, "{live} messages are under way where {maximum} are allowed");
     }
@@ -377,9 +378,7 @@ impl Wire {
                     self.used.clear();
                 }
             }
-            Packet::Publish(publish) if publish.qos > QoS::AtMostOnce => {
-                self.owed.push_back((publish.id, publish.qos))
-            }
+            Packet::Publish(Publish { id: Some(id), qos, .. }) => self.owed.push_back((*id, *qos)),
             Packet::PubRel(ack) => self.completed.push_back(ack.id),
             Packet::PubRec(ack) if !ack.reason.is_error() => {
                 self.releases += 1;

@@ -5,7 +5,8 @@ use std::ops::AddAssign;
 use std::rc::Rc;
 
 use wasmqtt::codec::{
-    Properties, Property, QoS, ReasonCode, SubscribeOptions, Value, Version, place,
+    PacketSet, Properties, Property, QoS, ReasonCode, SubscribeOptions, SubscriptionId, Value,
+    Version,
 };
 use wasmqtt::options::{Draft, Overflow};
 use wasmqtt::session::{
@@ -699,8 +700,10 @@ impl World {
                 (filter.into(), options)
             })
             .collect();
-        let mut draft =
-            Draft { subscription_identifier: identifier.map(Into::into), ..Draft::default() };
+        let mut draft = Draft {
+            subscription_identifier: identifier.and_then(|id| SubscriptionId::new(id.into())),
+            ..Draft::default()
+        };
         if properties {
             draft.properties.push(Property::UserProperty, Value::Pair("a", "b"));
         }
@@ -1013,7 +1016,7 @@ impl World {
             "the flags of copy {at}"
         );
         let properties =
-            Properties::decode(place::PUBLISH, part(message.properties)).expect("properties");
+            Properties::decode(PacketSet::PUBLISH, part(message.properties)).expect("properties");
         if copy.properties && self.wire.version == Version::V5 {
             assert_eq!(properties.text(Property::ContentType), Some(&*format!("c{at}")));
         }

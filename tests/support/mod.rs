@@ -810,9 +810,9 @@ impl Ends {
             let start = at;
             match server.decoder.step(frame, &mut at, 0).unwrap() {
                 Step::Packet { first, start: body, len } => {
-                    if first == first::CONNECT {
+                    if first == PacketType::Connect.first_byte() {
                         server.version =
-                            if frame[body + 6] == 4 { Version::V4 } else { Version::V5 };
+                            if frame[body + 6] == 4 { Version::V311 } else { Version::V5 };
                     }
                     let packet = frame[start..body + len].to_vec();
                     self.arrivals.push(Arrival::Packet(server.version, packet));
@@ -848,7 +848,7 @@ impl Ends {
             dup: message.dup,
             routes,
             identifiers,
-            properties: Properties::decode(place::PUBLISH, span(message.properties))
+            properties: Properties::decode(PacketSet::PUBLISH, span(message.properties))
                 .unwrap()
                 .into(),
             sequence: message.sequence,

@@ -106,11 +106,11 @@ fn push(properties: &mut PropertiesBuf, name: &str, text: &str) {
 pub fn read(version: Version, text: &str) -> Vec<u8> {
     let mut words = words(text).into_iter();
     let kind = words.next().expect("a packet");
-    let (mut id, mut qos, mut dup, mut flag, mut topic) = (0, QoS::AtMostOnce, false, false, "");
+    let (mut id, mut qos, mut dup, mut flag, mut topic) = (None, QoS::AtMostOnce, false, false, "");
     let (mut codes, mut payload, mut properties) = (Vec::new(), "", PropertiesBuf::default());
     for word in words {
         if let Some(digits) = word.strip_prefix('#') {
-            id = digits.parse().expect(word);
+            id = PacketId::new(digits.parse().expect(word));
         } else if let Some(text) = unquoted(word) {
             payload = text;
         } else if let Some((name, value)) = word.split_once('=') {
@@ -131,8 +131,8 @@ pub fn read(version: Version, text: &str) -> Vec<u8> {
     }
     let reason = ReasonCode(codes.first().copied().unwrap_or(0));
     let properties = properties.borrow();
-    let ack = Ack { id, reason, properties };
-    let codes = SubAck { id, codes: &codes, properties };
+    let ack = || Ack { id: id.expect(text), reason, properties };
+    let answer = || SubAck { id: id.expect(text), codes: &codes, properties };
     let packet = match kind {
         "CONNACK" => Packet::ConnAck(ConnAck { session_present: flag, reason, properties }),
         "PUBLISH" => Packet::Publish(Publish {
@@ -144,12 +144,12 @@ pub fn read(version: Version, text: &str) -> Vec<u8> {
             properties,
             payload: payload.as_bytes(),
         }),
-        "PUBACK" => Packet::PubAck(ack),
-        "PUBREC" => Packet::PubRec(ack),
-        "PUBREL" => Packet::PubRel(ack),
-        "PUBCOMP" => Packet::PubComp(ack),
-        "SUBACK" => Packet::SubAck(codes),
-        "UNSUBACK" => Packet::UnsubAck(codes),
+        "PUBACK" => Packet::PubAck(ack()),
+        "PUBREC" => Packet::PubRec(ack()),
+        "PUBREL" => Packet::PubRel(ack()),
+        "PUBCOMP" => Packet::PubComp(ack()),
+        "SUBACK" => Packet::SubAck(answer()),
+        "UNSUBACK" => Packet::UnsubAck(answer()),
         "PINGRESP" => Packet::PingResp,
         "DISCONNECT" => Packet::Disconnect(Disconnect { reason, properties }),
         "AUTH" => Packet::Auth(Auth { reason, properties }),
@@ -162,18 +162,17 @@ pub fn read(version: Version, text: &str) -> Vec<u8> {
 
 /// Any packet.
 pub fn show(packet: &Packet<'_>) -> String {
-    let mut out = packet.kind().to_uppercase();
+    let mut out = packet.packet_type().name().to_uppercase();
     match packet {
         Packet::Connect(connect) => show_connect(&mut out, connect),
         Packet::Publish(publish) => {
             let topic = str::from_utf8(publish.topic).unwrap();
-            let id = Some(publish.id).filter(|id| *id > 0);
             show_message(
                 &mut out,
                 publish.qos,
                 publish.dup,
                 publish.retain,
-                id,
+                publish.id,
                 topic,
                 publish.payload,
             );
@@ -240,7 +239,7 @@ pub fn show_message(
     qos: QoS,
     dup: bool,
     retain: bool,
-    id: Option<u16>,
+    id: Option<PacketId>,
     topic: &str,
     payload: &[u8],
 ) {

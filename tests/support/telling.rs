@@ -73,9 +73,9 @@ fn show_event(out: &mut String, event: &Event) {
         Event::Failed { token, error } => write!(out, "failed {token} {}", show_error(error)),
         Event::Packet(tap) => {
             let direction = if tap.outgoing { "out" } else { "in" };
-            write!(out, "{direction} {} {} bytes", tap.kind, tap.bytes).unwrap();
-            if tap.id > 0 {
-                write!(out, " #{}", tap.id).unwrap();
+            write!(out, "{direction} {} {} bytes", tap.kind.name(), tap.bytes).unwrap();
+            if let Some(id) = tap.id {
+                write!(out, " #{id}").unwrap();
             }
             if let Some(topic) = &tap.topic {
                 write!(out, " {topic}").unwrap();

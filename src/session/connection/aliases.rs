@@ -3,7 +3,7 @@
 use std::rc::Rc;
 
 use crate::codec::{DecodeError, ReasonCode, check_topic};
-use crate::session::topic_table::{Found, Topics, malformed};
+use crate::session::topic_table::{Found, Topics};
 
 /// Outgoing aliases at most; a server may offer up to 65,535.
 const ALIASES: u16 = 4096;
@@ -91,7 +91,7 @@ impl IncomingAliases {
                 _ => fault(ReasonCode::PROTOCOL_ERROR, "a topic alias that was never set"),
             };
         }
-        let topic: Rc<str> = check_topic(topic).map_err(malformed)?.into();
+        let topic: Rc<str> = check_topic(topic)?.into();
         if at >= self.topics.len() {
             self.topics.resize(at + 1, None);
         }

@@ -15,8 +15,8 @@ use super::outlet::Outlet;
 use super::subscriptions::{Part, Subscriptions};
 use super::time::Instant;
 use crate::codec::{
-    Ack, DecodeError, Properties, Property, Publish, QoS, ReasonCode, Value, Version, encode_ack,
-    first,
+    Ack, DecodeError, PacketId, PacketType, Properties, Property, Publish, QoS, ReasonCode, Value,
+    Version, encode_ack,
 };
 use crate::options::{Draft, InvalidArgument, Queue};
 use packet_ids::{Entry, PacketIds};
@@ -52,7 +52,7 @@ pub struct Sending {
     /// connection and are not completed.
     live: u32,
     /// What an earlier connection left unacknowledged and is to be sent again: the last one first.
-    resend: Vec<u16>,
+    resend: Vec<PacketId>,
     /// An acknowledgement has come.
     progressed: bool,
     /// The server acknowledged a packet identifier that is not in use. Reported once per
@@ -62,7 +62,7 @@ pub struct Sending {
 
 impl Sending {
     /// `resend`: what [`Outbox::unacknowledged`] gave for a session that is resumed.
-    pub fn new(resend: Vec<u16>) -> Self {
+    pub fn new(resend: Vec<PacketId>) -> Self {
         Self { resend, ..Self::default() }
     }
 
@@ -200,7 +200,7 @@ impl Outbox {
     /// What the server has not acknowledged, in the order in which it is sent again, the last one
     /// first [MQTT-4.4.0-1]. Releases come before messages, for they wait for no quota
     /// [MQTT-3.3.4-8].
-    pub fn unacknowledged(&self) -> Vec<u16> {
+    pub fn unacknowledged(&self) -> Vec<PacketId> {
         let mut ids = self.ids.in_order(|entry| matches!(entry, Entry::Release { .. }));
         ids.append(&mut self.ids.in_order(|entry| matches!(entry, Entry::Publish { .. })));
         ids.reverse();
@@ -317,13 +317,13 @@ impl Outbox {
             let start = out.output.bytes.len();
             let sent = subscriptions.send(id, &up.server, &mut out.output.bytes, &mut out.events);
             let Some((subscribes, part)) = sent else { return };
-            let (first, entry) = if subscribes {
-                (first::SUBSCRIBE, Entry::Subscribe(part))
+            let (kind, entry) = if subscribes {
+                (PacketType::Subscribe, Entry::Subscribe(part))
             } else {
-                (first::UNSUBSCRIBE, Entry::Unsubscribe(part))
+                (PacketType::Unsubscribe, Entry::Unsubscribe(part))
             };
             self.ids.put(id, entry);
-            out.wrote(first, start, id, None, None);
+            out.wrote(kind, start, Some(id), None, None);
         }
     }
 
@@ -364,7 +364,7 @@ impl Outbox {
     }
 
     /// Sends one message or release that an earlier connection left. False: the quota is used up.
-    fn send_again(&mut self, id: u16, up: &mut Up, out: &mut Outlet) -> bool {
+    fn send_again(&mut self, id: PacketId, up: &mut Up, out: &mut Outlet) -> bool {
         let version = up.server.version;
         let full = up.sending.live >= u32::from(up.server.receive_maximum);
         let start = out.output.bytes.len();
@@ -373,8 +373,8 @@ impl Outbox {
                 *live = true;
                 up.sending.live += 1;
                 let buffer = &mut out.output.bytes;
-                encode_ack(first::PUBREL, id, ReasonCode::SUCCESS, version, buffer);
-                out.wrote(first::PUBREL, start, id, None, None);
+                encode_ack(PacketType::PubRel, id, ReasonCode::SUCCESS, version, buffer);
+                out.wrote(PacketType::PubRel, start, Some(id), None, None);
             }
             Entry::Publish { .. } if full => return false,
             Entry::Publish { message, live } => {
@@ -382,12 +382,12 @@ impl Outbox {
                     self.give_up(id, error, up, out);
                     return true;
                 }
-                let publish = message.packet(id, true);
+                let publish = message.packet(Some(id), true);
                 publish.encode_header(version, None, message.payload.len(), &mut out.output.bytes);
                 out.output.bytes.extend_from_slice(&message.payload);
                 *live = true;
                 up.sending.live += 1;
-                out.wrote_message(start, id, &message.topic);
+                out.wrote_message(start, Some(id), &message.topic);
             }
             Entry::Free | Entry::Subscribe(_) | Entry::Unsubscribe(_) => {
                 unreachable!("only messages are sent again")
@@ -398,7 +398,7 @@ impl Outbox {
 
     /// Fails a message that was sent on an earlier connection: the server has come back with other
     /// limits.
-    fn give_up(&mut self, id: u16, error: Box<Error>, up: &mut Up, out: &mut Outlet) {
+    fn give_up(&mut self, id: PacketId, error: Box<Error>, up: &mut Up, out: &mut Outlet) {
         let Entry::Publish { message, .. } = self.ids.free(id) else {
             unreachable!("only messages are given up")
         };
@@ -409,7 +409,7 @@ impl Outbox {
             self.ids.put(id, Entry::Release { token: None, order, live: true });
             up.sending.live += 1;
             let reason = ReasonCode::PACKET_IDENTIFIER_NOT_FOUND;
-            out.write_ack(first::PUBREL, id, reason, up.server.version);
+            out.write_ack(PacketType::PubRel, id, reason, up.server.version);
         }
         out.fail(message.token, error);
     }
@@ -436,11 +436,11 @@ impl Outbox {
         let start = out.output.bytes.len();
         let alias = message.alias.take();
         if message.qos == QoS::AtMostOnce {
-            let publish = message.packet(0, false);
+            let publish = message.packet(None, false);
             let buffer = &mut out.output.bytes;
             match up.write_publish(publish, &message.topic, &message.payload, alias, buffer) {
                 Ok(()) => {
-                    out.wrote_message(start, 0, &message.topic);
+                    out.wrote_message(start, None, &message.topic);
                     out.complete(message.token, None, ReasonCode::SUCCESS, Properties::EMPTY);
                 }
                 Err(error) => out.fail(message.token, error.with_topic(&message.topic)),
@@ -448,7 +448,7 @@ impl Outbox {
             return;
         }
         let id = self.ids.vacant().expect("has_quota() has seen to it");
-        let publish = message.packet(id, false);
+        let publish = message.packet(Some(id), false);
         let buffer = &mut out.output.bytes;
         match up.write_publish(publish, &message.topic, &message.payload, alias, buffer) {
             Ok(()) => {
@@ -456,7 +456,7 @@ impl Outbox {
                 message.sent = true;
                 let topic = message.topic.clone();
                 self.ids.put(id, Entry::Publish { message, live: true });
-                out.wrote_message(start, id, &topic);
+                out.wrote_message(start, Some(id), &topic);
             }
             Err(error) => out.fail(message.token, error.with_topic(&message.topic)),
         }
@@ -519,7 +519,7 @@ impl Outbox {
             _ => return misplaced(),
         }
         if !ack.reason.is_error() {
-            out.write_ack(first::PUBREL, ack.id, reply, up.server.version);
+            out.write_ack(PacketType::PubRel, ack.id, reply, up.server.version);
         }
         Ok(())
     }
@@ -549,7 +549,7 @@ impl Outbox {
     /// is what was asked; `None`: nothing was.
     pub fn process_suback(
         &mut self,
-        id: u16,
+        id: PacketId,
         subscribe: bool,
         codes: usize,
         up: &mut Up,
@@ -561,7 +561,7 @@ impl Outbox {
             _ => return misplaced(),
         };
         // The UNSUBACK of 3.1.1 has no codes.
-        let without = !subscribe && up.server.version == Version::V4 && codes == 0;
+        let without = !subscribe && up.server.version == Version::V311 && codes == 0;
         if part.len() != codes && !without {
             let what = "an acknowledgement with another number of reason codes than filters";
             return Err(DecodeError::protocol(what));
@@ -633,7 +633,8 @@ fn check_message(message: &Outgoing, server: &ServerInfo) -> Result<(), Box<Erro
         return refuse(what, ReasonCode::TOPIC_ALIAS_INVALID);
     }
     let extra = if message.expiry.is_some() { 5 } else { 0 };
-    let size = message.packet(1, false).size(server.version, message.alias, message.payload.len());
+    let size =
+        message.packet(None, false).size(server.version, message.alias, message.payload.len());
     let size = size + extra;
     if size > server.maximum_packet_size as usize {
         let error = Error::too_large(size, server.maximum_packet_size);

@@ -3,6 +3,7 @@
 use std::collections::BinaryHeap;
 
 use super::waiting::Outgoing;
+use crate::codec::PacketId;
 use crate::session::event::Token;
 use crate::session::subscriptions::Part;
 
@@ -75,7 +76,7 @@ impl PacketIds {
     }
 
     /// An identifier to [`PacketIds::put`] something under; `None`: all are in use.
-    pub fn vacant(&mut self) -> Option<u16> {
+    pub fn vacant(&mut self) -> Option<PacketId> {
         let mut room = self.entries.len() - 1;
         if self.used * 2 >= room && room < Self::ALL {
             room = (room * 2).clamp(Self::FEW, Self::ALL);
@@ -87,14 +88,14 @@ impl PacketIds {
         loop {
             self.cursor = self.cursor % room + 1;
             if matches!(self.entries[self.cursor], Entry::Free) {
-                return Some(self.cursor as u16);
+                return PacketId::new(self.cursor as u16);
             }
         }
     }
 
     /// Fills an identifier that [`PacketIds::vacant`] gave.
-    pub fn put(&mut self, id: u16, entry: Entry) {
-        self.entries[usize::from(id)] = entry;
+    pub fn put(&mut self, id: PacketId, entry: Entry) {
+        self.entries[usize::from(id.get())] = entry;
         self.used += 1;
     }
 
@@ -105,15 +106,15 @@ impl PacketIds {
 
     /// What an identifier stands for.
     #[inline]
-    pub fn get(&mut self, id: u16) -> &mut Entry {
+    pub fn get(&mut self, id: PacketId) -> &mut Entry {
         // Out of range is free, and stays so: only a taken identifier is ever written to.
-        let at = usize::from(id);
+        let at = usize::from(id.get());
         if at < self.entries.len() { &mut self.entries[at] } else { &mut self.entries[0] }
     }
 
     /// Frees an identifier. The result is what it stood for.
     #[inline]
-    pub fn free(&mut self, id: u16) -> Entry {
+    pub fn free(&mut self, id: PacketId) -> Entry {
         let entry = std::mem::replace(self.get(id), Entry::Free);
         if !matches!(entry, Entry::Free) {
             self.used -= 1;
@@ -127,11 +128,11 @@ impl PacketIds {
     }
 
     /// The identifiers of what `which` picks, in the order of the application's calls.
-    pub fn in_order(&self, which: fn(&Entry) -> bool) -> Vec<u16> {
+    pub fn in_order(&self, which: fn(&Entry) -> bool) -> Vec<PacketId> {
         let mut heap = Vec::new();
         for (id, entry) in self.entries.iter().enumerate() {
-            if which(entry) {
-                heap.push((entry.order(), id as u16));
+            if let Some(id) = PacketId::new(id as u16).filter(|_| which(entry)) {
+                heap.push((entry.order(), id));
             }
         }
         let mut ids = Vec::new();

@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::rc::Rc;
 
-use crate::codec::{PropertiesBuf, Publish, QoS};
+use crate::codec::{PacketId, PropertiesBuf, Publish, QoS};
 use crate::options::{Overflow, Queue};
 use crate::session::event::Token;
 use crate::session::time::Instant;
@@ -39,7 +39,7 @@ impl Outgoing {
     }
 
     /// The packet, but for its payload.
-    pub fn packet(&self, id: u16, dup: bool) -> Publish<'_> {
+    pub fn packet(&self, id: Option<PacketId>, dup: bool) -> Publish<'_> {
         Publish {
             dup,
             qos: self.qos,

@@ -160,7 +160,7 @@ fn talk(
     let bytes = session.poll_transmit(NOW).unwrap().to_vec();
     // Behind the protocol's name.
     let level = cut(&bytes).1[6];
-    let version = if level == 4 { Version::V4 } else { Version::V5 };
+    let version = if level == 4 { Version::V311 } else { Version::V5 };
     let (first, body) = cut(&bytes);
     let Packet::Connect(connect) = Packet::decode(version, first, body).unwrap() else { panic!() };
     assert_eq!(connect.keep_alive, options.keep_alive);

@@ -67,7 +67,7 @@ struct World<'a> {
     /// In the transport's buffer.
     buffered: usize,
     /// Identifiers that the client must not give to something new.
-    taken: BTreeSet<u16>,
+    taken: BTreeSet<PacketId>,
 }
 
 /// What happens when the input is used up.
@@ -95,15 +95,15 @@ struct Socket {
     goodbye: bool,
     aliases: BTreeMap<u16, Vec<u8>>,
     /// QoS 1 and 2 under way to the server.
-    live: BTreeSet<u16>,
+    live: BTreeSet<PacketId>,
     /// Acknowledged by guess: the message may still be in the client's buffer.
-    guessed: BTreeSet<u16>,
+    guessed: BTreeSet<PacketId>,
     /// SUBSCRIBE and UNSUBSCRIBE without an answer: the answer's first byte, identifier, number of filters.
-    requests: VecDeque<(u8, u16, usize)>,
+    requests: VecDeque<(PacketType, PacketId, usize)>,
     /// What a good server would answer by now.
     answers: Vec<u8>,
     /// What the server has sent and the client may answer, by the answer's first byte.
-    owed: BTreeMap<(u8, u16), usize>,
+    owed: BTreeMap<(PacketType, PacketId), usize>,
 }
 
 #[derive(Clone)]
@@ -609,7 +609,7 @@ impl<'a> World<'a> {
         let welcome = socket.is_some_and(|socket| socket.limits.is_some());
         let packet = match self.input.below(16) {
             1 if welcome => Packet::PubComp(Ack {
-                id: socket.and_then(|socket| socket.live.first()).copied().unwrap_or(1),
+                id: socket.and_then(|socket| socket.live.first()).copied().unwrap_or(packet_id(0)),
                 reason: ReasonCode::SUCCESS,
                 properties: Properties::EMPTY,
             }),
@@ -629,22 +629,22 @@ impl<'a> World<'a> {
                 let id = socket
                     .and_then(|socket| socket.live.iter().nth(id))
                     .copied()
-                    .unwrap_or(id as u16 + 1);
+                    .unwrap_or(packet_id(id));
                 let first = self.input.pick(&[
-                    first::PUBACK,
-                    first::PUBREC,
-                    first::PUBCOMP,
-                    first::PUBCOMP,
+                    PacketType::PubAck,
+                    PacketType::PubRec,
+                    PacketType::PubComp,
+                    PacketType::PubComp,
                 ]);
                 let reason = ReasonCode(self.input.pick(&[0, 0, 0, 0x10, 0x92, 0x97]));
                 return encode_ack(first, id, reason, version, out);
             }
             9 => {
-                let id = 1 + self.input.below(8) as u16;
-                return encode_ack(first::PUBREL, id, ReasonCode::SUCCESS, version, out);
+                let id = packet_id(self.input.below(8));
+                return encode_ack(PacketType::PubRel, id, ReasonCode::SUCCESS, version, out);
             }
             10 | 11 => {
-                let any = (first::SUBACK, 1, 1);
+                let any = (PacketType::SubAck, packet_id(0), 1);
                 let (first, id, count) =
                     socket.and_then(|socket| socket.requests.front()).copied().unwrap_or(any);
                 let codes: Vec<u8> =
@@ -717,7 +717,7 @@ impl<'a> World<'a> {
             qos,
             retain: flags & 4 != 0,
             topic: topic.as_bytes(),
-            id: 1 + self.input.below(8) as u16,
+            id: Some(packet_id(self.input.below(8))),
             properties: properties.borrow(),
             payload: &payload,
         };
@@ -746,7 +746,7 @@ impl Socket {
     }
 
     /// A frame of the client: whole packets, each one allowed.
-    fn receive(&mut self, frame: &[u8], taken: &mut BTreeSet<u16>) {
+    fn receive(&mut self, frame: &[u8], taken: &mut BTreeSet<PacketId>) {
         assert!(self.open, "nothing is sent before the socket is open");
         let mut decoder = Decoder::new(Version::V5, u32::MAX);
         let mut at = 0;
@@ -754,8 +754,8 @@ impl Socket {
             let body = &frame[start..][..len];
             let Some(version) = self.version else {
                 // [MQTT-3.1.0-1], and the level behind the protocol's name.
-                assert_eq!(first, first::CONNECT);
-                let version = if body[6] == 4 { Version::V4 } else { Version::V5 };
+                assert_eq!(first, PacketType::Connect.first_byte());
+                let version = if body[6] == 4 { Version::V311 } else { Version::V5 };
                 let Ok(Packet::Connect(connect)) = Packet::decode(version, first, body) else {
                     panic!("{body:02x?}")
                 };
@@ -793,14 +793,14 @@ impl Socket {
         let out = &mut self.answers;
         let mut acknowledge = |first, id| encode_ack(first, id, ReasonCode::SUCCESS, version, out);
         match packet {
-            Packet::Publish(publish) if publish.qos == QoS::AtLeastOnce => {
-                acknowledge(first::PUBACK, publish.id)
+            Packet::Publish(Publish { id: Some(id), qos: QoS::AtLeastOnce, .. }) => {
+                acknowledge(PacketType::PubAck, *id)
             }
-            Packet::Publish(publish) if publish.qos == QoS::ExactlyOnce => {
-                acknowledge(first::PUBREC, publish.id)
+            Packet::Publish(Publish { id: Some(id), .. }) => acknowledge(PacketType::PubRec, *id),
+            Packet::PubRel(ack) => acknowledge(PacketType::PubComp, ack.id),
+            Packet::PubRec(ack) if !ack.reason.is_error() => {
+                acknowledge(PacketType::PubRel, ack.id)
             }
-            Packet::PubRel(ack) => acknowledge(first::PUBCOMP, ack.id),
-            Packet::PubRec(ack) if !ack.reason.is_error() => acknowledge(first::PUBREL, ack.id),
             Packet::Subscribe(_) | Packet::Unsubscribe(_) => {
                 if let Some(&(first, id, count)) = self.requests.back() {
                     SubAck { id, codes: &vec![0; count], properties: Properties::EMPTY }
@@ -817,7 +817,7 @@ impl Socket {
         }
     }
 
-    fn check(&mut self, packet: &Packet, size: usize, taken: &mut BTreeSet<u16>) {
+    fn check(&mut self, packet: &Packet, size: usize, taken: &mut BTreeSet<PacketId>) {
         assert!(!self.goodbye, "{packet:?} behind DISCONNECT");
         let Some(limits) = self.limits.clone() else {
             match packet {
@@ -840,14 +840,12 @@ impl Socket {
                         self.aliases.insert(alias, publish.topic.to_vec());
                     }
                 }
-                assert!(publish.properties.identifiers().next().is_none());
-                if publish.qos == QoS::AtMostOnce || self.guessed.remove(&publish.id) {
-                    return;
-                }
-                let fresh = taken.insert(publish.id);
-                assert!(fresh || publish.dup, "identifier {} is taken", publish.id);
-                assert!(self.requests.iter().all(|(_, id, _)| *id != publish.id));
-                assert!(self.live.insert(publish.id), "sent once on a connection");
+                assert!(publish.properties.subscription_ids().next().is_none());
+                let Some(id) = publish.id.filter(|id| !self.guessed.remove(id)) else { return };
+                let fresh = taken.insert(id);
+                assert!(fresh || publish.dup, "identifier {id} is taken");
+                assert!(self.requests.iter().all(|(_, other, _)| *other != id));
+                assert!(self.live.insert(id), "sent once on a connection");
                 assert!(self.live.len() <= limits.receive_maximum);
             }
             Packet::Subscribe(Subscribe { id, .. })
@@ -856,23 +854,24 @@ impl Socket {
                 assert!(self.requests.iter().all(|(_, other, _)| other != id));
                 let (first, count) = match packet {
                     Packet::Subscribe(subscribe) => {
-                        (first::SUBACK, subscribe.filters.clone().count())
+                        (PacketType::SubAck, subscribe.filters.clone().count())
                     }
                     Packet::Unsubscribe(unsubscribe) => {
-                        (first::UNSUBACK, unsubscribe.filters.clone().count())
+                        (PacketType::UnsubAck, unsubscribe.filters.clone().count())
                     }
                     _ => unreachable!(),
                 };
-                let count = if first == first::UNSUBACK && self.version == Some(Version::V4) {
+                let count = if first == PacketType::UnsubAck && self.version == Some(Version::V311)
+                {
                     0
                 } else {
                     count
                 };
                 self.requests.push_back((first, *id, count));
             }
-            Packet::PubAck(ack) => self.settle(first::PUBACK, ack.id),
-            Packet::PubRec(ack) => self.settle(first::PUBREC, ack.id),
-            Packet::PubComp(ack) => self.settle(first::PUBCOMP, ack.id),
+            Packet::PubAck(ack) => self.settle(PacketType::PubAck, ack.id),
+            Packet::PubRec(ack) => self.settle(PacketType::PubRec, ack.id),
+            Packet::PubComp(ack) => self.settle(PacketType::PubComp, ack.id),
             // Also for one that was sent on an earlier connection, and for a PUBREC out of nowhere.
             Packet::PubRel(_) => {}
             Packet::PingReq => {}
@@ -882,13 +881,13 @@ impl Socket {
         }
     }
 
-    fn settle(&mut self, first: u8, id: u16) {
-        let owed = self.owed.get_mut(&(first, id)).filter(|count| **count > 0);
+    fn settle(&mut self, kind: PacketType, id: PacketId) {
+        let owed = self.owed.get_mut(&(kind, id)).filter(|count| **count > 0);
         *owed.expect("an acknowledgement for something") -= 1;
     }
 
     /// Notes what the server says, up to what no server says.
-    fn say(&mut self, bytes: &[u8], taken: &mut BTreeSet<u16>) {
+    fn say(&mut self, bytes: &[u8], taken: &mut BTreeSet<PacketId>) {
         let Some(version) = self.version.filter(|_| !self.gone) else {
             self.gone = true;
             return;
@@ -910,7 +909,7 @@ impl Socket {
         self.gone = true;
     }
 
-    fn said(&mut self, packet: Packet, taken: &mut BTreeSet<u16>) {
+    fn said(&mut self, packet: Packet, taken: &mut BTreeSet<PacketId>) {
         match packet {
             Packet::ConnAck(connack)
                 if self.limits.is_none() && connack.reason == ReasonCode::SUCCESS =>
@@ -929,14 +928,16 @@ impl Socket {
                 }
             }
             Packet::Publish(publish) => {
-                let first = match publish.qos {
-                    QoS::AtMostOnce => return,
-                    QoS::AtLeastOnce => first::PUBACK,
-                    QoS::ExactlyOnce => first::PUBREC,
+                let Some(id) = publish.id else { return };
+                let kind = match publish.qos {
+                    QoS::ExactlyOnce => PacketType::PubRec,
+                    _ => PacketType::PubAck,
                 };
-                *self.owed.entry((first, publish.id)).or_default() += 1;
+                *self.owed.entry((kind, id)).or_default() += 1;
             }
-            Packet::PubRel(ack) => *self.owed.entry((first::PUBCOMP, ack.id)).or_default() += 1,
+            Packet::PubRel(ack) => {
+                *self.owed.entry((PacketType::PubComp, ack.id)).or_default() += 1
+            }
             Packet::PubRec(ack) if !ack.reason.is_error() => {}
             Packet::PubAck(ack) | Packet::PubRec(ack) | Packet::PubComp(ack) => {
                 if !self.live.remove(&ack.id) {
@@ -950,6 +951,11 @@ impl Socket {
             _ => {}
         }
     }
+}
+
+/// One of the packet identifiers, counted from 0.
+fn packet_id(at: usize) -> PacketId {
+    PacketId::new(at as u16 + 1).expect("not 0")
 }
 
 /// The options that matter to a session, each with a few values.
