@@ -5,7 +5,7 @@ use std::ops::RangeBounds;
 use std::rc::Rc;
 
 use wasmqtt::codec::{QoS, matches};
-use wasmqtt::session::{ErrorCode, FilterCode, Handle, Instant, Token};
+use wasmqtt::session::{ErrorCode, FilterCode, Handle, Instant, Sequence, Token};
 
 pub const TOPICS: [&str; 6] = ["a", "b", "a/b", "a/b/c", "$x/a", "/"];
 pub const FILTERS: [&str; 12] =
@@ -89,14 +89,14 @@ pub type Slot = (Rc<str>, Rc<[Handle]>, Rc<[u32]>);
 pub struct App {
     pub sent: Vec<Sent>,
     pub pending: BTreeMap<Token, Request>,
-    last_token: Token,
+    last_token: u32,
     /// By handle.
     pub subscriptions: Vec<Subscription>,
     /// Changes with the subscriptions.
     pub version: u32,
     pub offers: Vec<Offer>,
     /// Sequence numbers of messages that are held, with the copy each is.
-    pub held: Vec<(u32, usize)>,
+    pub held: Vec<(Sequence, usize)>,
     pub holds: bool,
     pub slots: BTreeMap<u32, Slot>,
     /// Copies that were delivered last, by topic and QoS.
@@ -106,7 +106,7 @@ pub struct App {
 impl App {
     pub fn token(&mut self) -> Token {
         self.last_token += 1;
-        self.last_token
+        Token::new(self.last_token).unwrap()
     }
 
     pub fn expect(&mut self, token: Token, request: Request) {
@@ -124,9 +124,7 @@ impl App {
         let wants = |subscription: &Subscription| {
             subscription.filters.iter().any(|(filter, _)| matches(filter, topic))
         };
-        (0..self.subscriptions.len() as Handle)
-            .filter(|&handle| wants(&self.subscriptions[handle as usize]))
-            .collect()
+        self.handles().filter(|handle| wants(&self.subscriptions[handle.0 as usize])).collect()
     }
 
     /// All filters in force, with the highest QoS asked for each.
@@ -142,14 +140,16 @@ impl App {
     }
 
     pub fn active(&self) -> Vec<Handle> {
-        (0..self.subscriptions.len() as Handle)
-            .filter(|&handle| self.subscriptions[handle as usize].active)
-            .collect()
+        self.handles().filter(|handle| self.subscriptions[handle.0 as usize].active).collect()
+    }
+
+    fn handles(&self) -> impl Iterator<Item = Handle> {
+        (0..self.subscriptions.len() as u32).map(Handle)
     }
 
     pub fn end(&mut self, handle: Handle) {
         self.version += 1;
-        let subscription = &mut self.subscriptions[handle as usize];
+        let subscription = &mut self.subscriptions[handle.0 as usize];
         subscription.active = false;
         subscription.filters.clear();
     }

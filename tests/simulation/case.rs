@@ -77,8 +77,6 @@ pub struct Config {
     pub refused_messages: Option<u8>,
     /// The broker sends a copy for each subscription that matches.
     pub copies: bool,
-    /// Large packets that come in pieces are put together outside of the session.
-    pub gathers: bool,
     /// The broker uses the lowest packet identifier that is free.
     pub low_identifiers: bool,
 }
@@ -113,7 +111,6 @@ impl Config {
             lossy_close: r.one_in(3),
             refused_messages: r.rarely(6, &[2, 3, 7]),
             copies: r.one_in(3),
-            gathers: r.one_in(2),
             low_identifiers: r.one_in(2),
         }
     }
@@ -170,7 +167,7 @@ impl Config {
         reset!(version old_broker anonymous resumes_first keep_alive never_reconnects initial min_delay max_attempts
             session_expiry receive_maximum maximum_packet_size alias_maximum queue_messages queue_bytes overflow
             no_offline_qos0 no_resubscribe no_aliases authentication dynamic_credentials asks_verdict tapped lossy_close
-            refused_messages copies gathers low_identifiers);
+            refused_messages copies low_identifiers);
         simpler
     }
 }

@@ -7,6 +7,8 @@
 mod app;
 mod broker;
 mod case;
+#[path = "../support/gathered.rs"]
+mod gathered;
 mod memory;
 mod trace;
 mod wire;
@@ -57,7 +59,7 @@ fn run(case: &Case) -> Result<Tally, String> {
     let mut world = World::new(case);
     let result = panic::catch_unwind(AssertUnwindSafe(|| world.run(case)));
     match result {
-        Ok(()) => Ok(world.tally),
+        Ok(()) => Ok(world.tally()),
         Err(cause) => Err(match cause.downcast::<String>() {
             Ok(text) => *text,
             Err(cause) => cause

@@ -36,6 +36,8 @@ pub struct Wire {
     released: VecDeque<PacketId>,
     /// PUBRELs that came and were not answered.
     completed: VecDeque<PacketId>,
+    /// Messages that the client has given up, which nobody may wait for any more.
+    given_up: Vec<usize>,
     pub keep_alive: u16,
     pub last_sent: Instant,
     pub clean_start: bool,
@@ -111,6 +113,7 @@ impl Wire {
             owed: VecDeque::new(),
             released: VecDeque::new(),
             completed: VecDeque::new(),
+            given_up: Vec::new(),
             keep_alive: 0,
             last_sent: Instant::default(),
             clean_start: true,
@@ -131,6 +134,14 @@ impl Wire {
 
     pub fn is_up(&self) -> bool {
         self.phase == Phase::Up
+    }
+
+    /// The application has heard of everything.
+    pub fn check_given_up(&mut self, sent: &[Sent]) {
+        for number in self.given_up.drain(..) {
+            let fate = sent[number].fate;
+            assert_ne!(fate, Fate::Pending, "message {number} was given up without a word");
+        }
     }
 
     /// Packet identifiers of messages that somebody waits for.
@@ -338,6 +349,14 @@ impl Wire {
                 ) =>
             {
                 *released = Some((0, connection));
+            }
+            // It does not fit the limits of a new connection, and the application is about to hear.
+            Some(Use::Message { number, sent_on, released })
+                if ack.reason == ReasonCode::PACKET_IDENTIFIER_NOT_FOUND
+                    && *sent_on < connection =>
+            {
+                *released = Some((0, connection));
+                self.given_up.push(*number);
             }
             None if sent.iter().any(|message| message.written && message.first_sent.is_none()) => {}
             other => panic!("PUBREL {} for {other:?}", ack.id),

@@ -1,5 +1,6 @@
 //! A session, its application, the network and the broker, in virtual time.
 
+use std::cell::{RefCell, RefMut};
 use std::collections::VecDeque;
 use std::ops::AddAssign;
 use std::rc::Rc;
@@ -8,46 +9,69 @@ use wasmqtt::codec::{
     PacketSet, Properties, Property, QoS, ReasonCode, SubscribeOptions, SubscriptionId, Value,
     Version,
 };
+use wasmqtt::driver::{Driver, Host, Opened, Unreadable};
 use wasmqtt::options::{Draft, Overflow};
 use wasmqtt::session::{
-    Accepted, Command, Credentials, Error, ErrorCode, Event, Handle, Input, Instant, Message,
-    Resolved, Session, State, Token,
+    Accepted, AttemptId, Challenge, Error, ErrorCode, Event, Handle, Input, Instant, Message,
+    Resolved, Server, Session, State, Token,
 };
 
 use crate::app::{self, App, FILTERS, Fate, Offer, Request, Sent, Subscription, TOPICS};
 use crate::broker::{Broker, CopyState, garbage};
 use crate::case::{Action, Case, Config, Verb};
+use crate::gathered::Gathered;
 use crate::memory;
 use crate::trace::{self, number, payload};
 use crate::wire::Wire;
 
+/// A session on the driver that the product runs on.
 pub struct World {
+    driver: Driver<Stage>,
+}
+
+/// The host of the session.
+pub struct Stage(RefCell<Scene>);
+
+/// The application, the network and the broker, and what is known of the session.
+struct Scene {
     config: Config,
     now: Instant,
-    session: Session,
     app: App,
     broker: Broker,
     wire: Wire,
     socket: Option<Socket>,
-    /// The session's count of attempts when the socket was opened.
-    generation: u32,
     /// What the session asked and nobody has answered, each with the attempt it belongs to.
-    questions: VecDeque<(u32, Question)>,
+    questions: VecDeque<(AttemptId, Question)>,
+    /// Those that are answered as soon as the session rests.
+    prompt: VecDeque<(AttemptId, Question)>,
     hesitates: bool,
     verdict: Option<bool>,
     /// Calls to be made while events are handed over.
     calls: VecDeque<Verb>,
+    /// The events that are handed over.
+    batch: Vec<Event>,
+    before: Before,
     /// There may be events that the application has not heard of.
     unheard: bool,
-    /// Subscriptions that were given back while the client was closing: it asks for nothing any more, and goes on naming
-    /// them. The application has forgotten them.
+    /// Subscriptions that were given back while the client was closing: it asks for nothing any
+    /// more, and goes on naming them. The application has forgotten them.
     stale: Vec<Handle>,
     /// Tokens that were cancelled while their completion may have been on its way.
     withdrawn: Vec<Token>,
     /// Likewise Subscriptions that were left.
     left: Vec<Handle>,
-    /// What is left of a chunk behind a CONNACK.
-    rest: Option<(Rc<[u8]>, usize, usize)>,
+    /// The chunk that the client reads, and how much of it was used.
+    chunk: Rc<[u8]>,
+    used: usize,
+    /// Bytes the client has used since it was made.
+    received: u64,
+    /// Bytes the client looks at at once.
+    window: usize,
+    gathered: Gathered,
+    /// What is left of a chunk behind a CONNACK waits.
+    waits: bool,
+    /// When the timer was set to fire.
+    armed: Option<Instant>,
     /// The session's number for each topic.
     topics: [Option<u32>; TOPICS.len()],
     state: State,
@@ -58,12 +82,12 @@ pub struct World {
     /// Since then timers were punctual.
     punctual: Instant,
     steps: u32,
-    pub tally: Tally,
+    tally: Tally,
 }
 
 /// The network between client and broker.
-#[derive(Default)]
 struct Socket {
+    id: AttemptId,
     to_broker: Vec<u8>,
     to_client: Vec<u8>,
     /// Nothing arrives any more.
@@ -72,18 +96,17 @@ struct Socket {
     full: bool,
     /// The broker broke the protocol.
     garbage: bool,
-    /// The beginning of a large packet, which has so many bytes.
-    kept: Vec<u8>,
-    wanted: usize,
 }
 
 /// What the application had asked for when the session made the events that it hears now.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Default)]
 struct Before {
     version: u32,
     handles: usize,
+    ended: bool,
 }
 
+#[derive(Clone, Copy)]
 enum Question {
     Resolve,
     Open,
@@ -124,26 +147,30 @@ impl World {
         let mut session = Session::new(config.options(), case.seed).expect("options");
         session.tap(config.tapped);
         session.ask_verdict(config.asks_verdict);
-        if config.gathers {
-            session.defer_large_packets();
-        }
-        Self {
+        let scene = Scene {
             now: Instant::default().after_ms(1_000),
-            session,
             app: App::default(),
             broker: Broker::new(config.clone()),
             wire: Wire::new(),
             socket: None,
-            generation: 0,
             questions: VecDeque::new(),
+            prompt: VecDeque::new(),
             hesitates: false,
             verdict: None,
             calls: VecDeque::new(),
+            batch: Vec::new(),
+            before: Before::default(),
             unheard: false,
             stale: Vec::new(),
             withdrawn: Vec::new(),
             left: Vec::new(),
-            rest: None,
+            chunk: Rc::new([]),
+            used: 0,
+            received: 0,
+            window: usize::MAX,
+            gathered: Gathered::default(),
+            waits: false,
+            armed: None,
             topics: [None; TOPICS.len()],
             state: State::Idle,
             retry_at: None,
@@ -154,17 +181,36 @@ impl World {
             steps: 0,
             tally: Tally::default(),
             config,
-        }
+        };
+        Self { driver: Driver::new(Stage(RefCell::new(scene)), session) }
+    }
+
+    fn scene(&self) -> RefMut<'_, Scene> {
+        self.driver.host().0.borrow_mut()
+    }
+
+    /// Does something with the scene and the session.
+    fn with<T>(&self, what: impl FnOnce(&mut Scene, &mut Session) -> T) -> T {
+        let mut session = self.driver.session();
+        what(&mut self.scene(), &mut session)
+    }
+
+    fn now(&self) -> Instant {
+        self.scene().now
+    }
+
+    pub fn tally(&self) -> Tally {
+        self.scene().tally
     }
 
     /// Runs a case, then lets everything come to its end.
     pub fn run(&mut self, case: &Case) {
         for action in &case.actions {
-            trace::line(self.now, || format!("{action:?}"));
+            trace::line(self.now(), || format!("{action:?}"));
             self.step(action);
         }
-        self.tally.steps += case.actions.len() as u64;
-        trace::line(self.now, || "all faults end".into());
+        self.scene().tally.steps += case.actions.len() as u64;
+        trace::line(self.now(), || "all faults end".into());
         self.settle();
         self.probe();
         self.finish();
@@ -178,25 +224,531 @@ impl World {
         }
         match action {
             Action::Call { verb, flush: now } => {
-                self.call(verb);
+                self.with(|scene, session| scene.call(session, verb));
                 flush = *now;
             }
-            Action::InHandler(verb) => self.calls.push_back(verb.clone()),
-            Action::Hesitate(on) => self.hesitates = *on,
-            Action::Answer { fails } => self.answer(*fails),
-            Action::Verdict(retry) => self.verdict = Some(*retry),
-            Action::ToBroker { bytes } => self.carry_to_broker(*bytes as usize),
+            Action::InHandler(verb) => self.scene().calls.push_back(verb.clone()),
+            Action::Hesitate(on) => self.scene().hesitates = *on,
+            Action::Answer { fails } => self.answer_next(*fails),
+            Action::Verdict(retry) => self.scene().verdict = Some(*retry),
+            Action::ToBroker { bytes } => self.scene().carry_to_broker(*bytes as usize),
             Action::ToClient { bytes, window } => {
-                self.carry_to_client(*bytes as usize, usize::from(*window))
+                self.carry_to_client(*bytes as usize, usize::from(*window));
             }
             Action::Wait { ms } => self.wait(u64::from(*ms)),
             Action::Late { ms } => {
-                self.now = self.now.after_ms(u64::from(*ms));
-                self.punctual = self.now;
-                self.broker.tick(self.now);
+                let scene = &mut *self.scene();
+                scene.now = scene.now.after_ms(u64::from(*ms));
+                scene.punctual = scene.now;
+                scene.broker.tick(scene.now);
             }
-            Action::Timer => self.session.handle_timeout(self.now),
+            Action::Timer => self.driver.timeout(),
             Action::Cut { arrive } => self.cut(*arrive as usize),
+            Action::Pressure(full) => self.press(*full),
+            Action::Text => {
+                let now = self.now();
+                let some = self.scene().socket.as_mut().map(|socket| socket.garbage = true);
+                if some.is_some() {
+                    self.driver.session().handle_text(now);
+                }
+            }
+            _ => self.scene().disturb(action),
+        }
+        self.scene().collect();
+        self.resume();
+        if flush {
+            self.pump();
+            self.check();
+        } else {
+            self.scene().unheard = true;
+        }
+    }
+
+    // ------------------------------------------------------------------------ the driver's part
+
+    /// Does all that the session asks for, and answers what it asks.
+    fn pump(&mut self) {
+        loop {
+            self.driver.pump();
+            let question = self.scene().prompt.pop_front();
+            let Some((id, question)) = question else { return };
+            self.answer(id, question, false);
+        }
+    }
+
+    fn check(&mut self) {
+        self.with(|scene, session| scene.check(session));
+    }
+
+    fn press(&mut self, full: bool) {
+        self.with(|scene, session| {
+            if let Some(socket) = &mut scene.socket {
+                socket.full = full;
+                session.handle_buffered(scene.now, socket.buffered());
+            }
+        });
+    }
+
+    fn answer_next(&mut self, fails: bool) {
+        let question = self.scene().questions.pop_front();
+        if let Some((id, question)) = question {
+            self.answer(id, question, fails);
+        }
+    }
+
+    /// The driver ignores what belongs to an earlier attempt.
+    fn answer(&mut self, id: AttemptId, question: Question, fails: bool) {
+        let is_current = id == self.driver.session().attempt_id();
+        match question {
+            Question::Resolve => {
+                let server = Server { url: "ws://host".into(), credentials: Default::default() };
+                let dynamic = self.scene().config.dynamic_credentials;
+                let resolved = Resolved { servers: vec![server], dynamic };
+                self.driver.resolved(id, if fails { Err(()) } else { Ok(resolved) });
+            }
+            Question::Open if fails => {
+                if is_current {
+                    self.scene().connect_by = None;
+                }
+                self.driver.closed(id, Some(1006), None);
+            }
+            Question::Open => {
+                if is_current {
+                    self.scene().open_socket(id);
+                }
+                self.driver.opened(id, Opened::Now);
+            }
+            Question::Authenticate => {
+                self.driver.authenticated(id, if fails { Err(()) } else { Ok(None) });
+            }
+        }
+    }
+
+    // ------------------------------------------------------------------------------ the network
+
+    fn carry_to_client(&mut self, bytes: usize, window: usize) {
+        let chunk = {
+            let scene = &mut *self.scene();
+            scene.window = window;
+            let Some(socket) = &mut scene.socket else { return };
+            let bytes = bytes.min(socket.to_client.len());
+            if bytes == 0 {
+                None
+            } else {
+                Some(socket.to_client.drain(..bytes).collect::<Rc<[u8]>>())
+            }
+        };
+        match chunk {
+            Some(chunk) => self.driver.received(chunk),
+            None => self.hang_up(),
+        }
+    }
+
+    /// Nothing is left to arrive: the client hears that the broker has closed the socket, if so.
+    fn hang_up(&mut self) {
+        let socket = {
+            let scene = &mut *self.scene();
+            let ended = scene.broker.link.as_ref().is_none_or(|link| link.over);
+            let over = |socket: &Socket| ended && !socket.silent && socket.to_client.is_empty();
+            if !scene.socket.as_ref().is_some_and(over) {
+                return;
+            }
+            trace::line(scene.now, || "the broker has closed the socket".into());
+            scene.drop_socket()
+        };
+        if let Some(socket) = socket {
+            self.driver.closed(socket.id, Some(1000), None);
+        }
+    }
+
+    /// Goes on behind a CONNACK.
+    fn resume(&mut self) {
+        if std::mem::take(&mut self.scene().waits) {
+            self.driver.resume();
+        }
+    }
+
+    fn cut(&mut self, arrive: usize) {
+        self.scene().carry_to_broker(arrive);
+        let socket = self.scene().drop_socket();
+        if let Some(socket) = socket {
+            self.driver.closed(socket.id, Some(1006), None);
+        }
+    }
+
+    // ------------------------------------------------------------------------------------- time
+
+    fn wait(&mut self, ms: u64) {
+        let until = self.now().after_ms(ms);
+        loop {
+            let next = self.driver.session().poll_timeout().filter(|next| *next <= until);
+            let Some(next) = next else { break };
+            self.pass(next);
+            self.fire();
+            self.scene().check_keep_alive();
+        }
+        let scene = &mut *self.scene();
+        scene.now = until;
+        scene.check_keep_alive();
+        scene.broker.tick(until);
+    }
+
+    fn pass(&mut self, until: Instant) {
+        let scene = &mut *self.scene();
+        scene.now = scene.now.max(until);
+    }
+
+    /// The timer fires. It must not ask for what has passed already.
+    fn fire(&mut self) {
+        for _ in 0..8 {
+            trace::line(self.now(), || "the timer fires".into());
+            self.driver.timeout();
+            self.pump();
+            let next = self.driver.session().poll_timeout();
+            if next.is_none_or(|next| next > self.now()) {
+                return self.check();
+            }
+        }
+        panic!("the timer stands still");
+    }
+
+    // ------------------------------------------------------------------------------ how it ends
+
+    /// The network and the broker behave, the application answers at once; time passes until
+    /// nothing is left to do.
+    fn settle(&mut self) {
+        {
+            let scene = &mut *self.scene();
+            scene.hesitates = false;
+            scene.verdict = None;
+            scene.calls.clear();
+            scene.app.holds = false;
+            scene.broker.refusal = None;
+            scene.broker.refused_filters = 0;
+        }
+        self.press(false);
+        // Time alone, without a word of use from either side.
+        let mut idle = 0;
+        while idle < 100 {
+            self.scene().broker.hold_replies(false);
+            while !self.scene().app.held.is_empty() {
+                self.with(|scene, session| scene.acknowledge(session, 0, false));
+            }
+            while !self.scene().questions.is_empty() {
+                self.answer_next(false);
+                self.pump();
+            }
+            self.pump();
+            if self.moves() {
+                continue;
+            }
+            self.check();
+            if self.with(|scene, session| scene.closed || scene.is_settled(session)) {
+                return;
+            }
+            if self.scene().state == State::Idle {
+                self.driver.session().connect();
+                continue;
+            }
+            let silent = self.scene().socket.as_ref().is_some_and(|socket| socket.silent);
+            // With a connection, there is only the keep-alive to wait for.
+            let connected = self.scene().state == State::Connected;
+            idle += if connected && !silent { 20 } else { 1 };
+            let next = self.driver.session().poll_timeout();
+            match next {
+                Some(next) => {
+                    self.pass(next);
+                    self.fire();
+                    let scene = &mut *self.scene();
+                    scene.broker.tick(scene.now);
+                }
+                // Nobody asked for a keep-alive.
+                None if silent => self.cut(0),
+                None => panic!("nothing will ever happen again: {}", self.unsettled()),
+            }
+        }
+        panic!("it does not settle: {}", self.unsettled());
+    }
+
+    fn unsettled(&self) -> String {
+        self.with(|scene, session| scene.unsettled(session))
+    }
+
+    /// All bytes that are under way arrive; false: there were none.
+    fn moves(&mut self) -> bool {
+        let some = {
+            let scene = &mut *self.scene();
+            scene.collect();
+            let ended = scene.broker.link.as_ref().is_none_or(|link| link.over);
+            let Some(socket) = &scene.socket else { return false };
+            !socket.to_broker.is_empty()
+                || !socket.to_client.is_empty()
+                || scene.waits
+                || (ended && !socket.silent)
+        };
+        if some {
+            self.scene().carry_to_broker(usize::MAX);
+            self.carry_to_client(usize::MAX, usize::MAX);
+            self.resume();
+            self.pump();
+        }
+        some
+    }
+
+    /// After all that, the session works as on its first day.
+    fn probe(&mut self) {
+        if self.scene().closed {
+            return;
+        }
+        trace::line(self.now(), || "does it still work?".into());
+        for qos in [0, 1, 2] {
+            let verb = Verb::Publish {
+                topic: qos,
+                qos,
+                size: 5,
+                retain: false,
+                expiry: None,
+                alias: None,
+                told: true,
+            };
+            self.with(|scene, session| scene.publish(session, &verb));
+            self.scene().offer(qos, qos, 5, false, false);
+        }
+        self.with(|scene, session| scene.subscribe(session, &[(0, 2)], None, false));
+        self.settle();
+        self.scene().offer(0, 2, 5, false, false);
+        self.settle();
+    }
+
+    /// Everything was delivered; then the end, after which nothing happens any more.
+    fn finish(&mut self) {
+        if !self.scene().closed {
+            self.scene().check_deliveries();
+            trace::line(self.now(), || "the end".into());
+            self.with(|scene, session| scene.end(session, 3_000, false));
+            self.settle();
+        }
+        assert!(self.scene().closed && self.scene().app.pending.is_empty());
+        let now = self.now().after_ms(1_000_000);
+        let session = &mut *self.driver.session();
+        let id = session.attempt_id();
+        let token = Token::new(1).unwrap();
+        session.handle_timeout(now);
+        session.handle_open(now, id);
+        session.handle_close(now, id, None, None);
+        session.handle_input(now, Input::from(&[0xD0, 0][..]));
+        session.handle_text(now);
+        session.handle_verdict(now, Some(true));
+        session.handle_auth(now, id, Ok(None));
+        session.connect();
+        session.reconnect(now);
+        session.abandon(now);
+        session.cancel(now, token);
+        assert!(session.drain(now, token).is_err());
+        assert_eq!(session.poll_event(), None, "an event after the end");
+        assert_eq!(session.poll_command(), None, "a command after the end");
+        assert_eq!(session.poll_transmit(now), None, "bytes after the end");
+        assert_eq!(session.poll_timeout(), None, "a timer after the end");
+    }
+}
+
+impl Socket {
+    fn buffered(&self) -> usize {
+        if self.full { 2 << 20 } else { 0 }
+    }
+}
+
+impl Host for Stage {
+    type Chunk = Rc<[u8]>;
+
+    fn now(&self) -> Instant {
+        self.0.borrow().now
+    }
+
+    fn read(&self, chunk: &Rc<[u8]>, window: &mut [u8]) -> Result<usize, Unreadable> {
+        Ok(self.0.borrow_mut().show(chunk.clone(), window))
+    }
+
+    fn copy(&self, offset: usize, window: &mut [u8]) {
+        window.copy_from_slice(&self.0.borrow().chunk[offset..][..window.len()]);
+    }
+
+    fn keep(&self, offset: usize, missing: usize) {
+        let scene = &mut *self.0.borrow_mut();
+        scene.gathered = Gathered::begin(&scene.chunk[offset..], missing);
+    }
+
+    fn gather(&self, chunk: &Rc<[u8]>, window: &mut [u8]) -> Result<Option<usize>, Unreadable> {
+        let scene = &mut *self.0.borrow_mut();
+        let packet = scene.gathered.add(chunk)?;
+        Ok(packet.map(|packet| scene.show(packet.into(), window)))
+    }
+
+    fn rest(&self, window: &mut [u8]) -> usize {
+        let scene = &mut *self.0.borrow_mut();
+        let rest = scene.gathered.rest();
+        scene.show(rest.into(), window)
+    }
+
+    fn collect(&self, session: &mut Session) -> bool {
+        self.0.borrow_mut().collect_events(session)
+    }
+
+    fn deliver(&self, driver: &Driver<Self>) {
+        let batch = std::mem::take(&mut self.0.borrow_mut().batch);
+        for event in batch {
+            let session = &mut *driver.session();
+            let scene = &mut *self.0.borrow_mut();
+            scene.event(session, event);
+            if let Some(verb) = scene.calls.pop_front() {
+                trace::line(scene.now, || format!("in a handler: {verb:?}"));
+                scene.call(session, &verb);
+            }
+        }
+    }
+
+    fn write(&self, frame: &[u8]) -> Result<(), ()> {
+        self.0.borrow_mut().transmit(frame);
+        Ok(())
+    }
+
+    fn flush(&self) -> Result<(), ()> {
+        Ok(())
+    }
+
+    fn buffered(&self) -> Option<usize> {
+        self.0.borrow().socket.as_ref().map(Socket::buffered)
+    }
+
+    fn resolve(&self, id: AttemptId, _: u32, _: Option<Box<Error>>) {
+        self.0.borrow_mut().ask(id, Question::Resolve);
+    }
+
+    fn open(&self, id: AttemptId, _: &str) -> Opened {
+        let scene = &mut *self.0.borrow_mut();
+        scene.connect_by = Some(scene.now.after_ms(30_000));
+        scene.ask(id, Question::Open);
+        Opened::Later
+    }
+
+    fn close(&self, _: bool) {
+        self.0.borrow_mut().close_socket();
+    }
+
+    fn authenticate(&self, id: AttemptId, _: Challenge) {
+        self.0.borrow_mut().ask(id, Question::Authenticate);
+    }
+
+    fn judge(&self, _: Box<Error>, _: u32) -> Option<bool> {
+        self.0.borrow_mut().verdict.take()
+    }
+
+    fn timer(&self, at: Option<Instant>) {
+        self.0.borrow_mut().armed = at;
+    }
+
+    fn later(&self) {
+        self.0.borrow_mut().waits = true;
+    }
+
+    fn wake(&self) {}
+
+    fn window(&self) -> usize {
+        self.0.borrow().window.min(64 << 10)
+    }
+
+    fn head(&self) -> usize {
+        self.window()
+    }
+}
+
+impl Scene {
+    // ---------------------------------------------------------------------------- the host's part
+
+    /// Makes bytes the current chunk.
+    fn show(&mut self, chunk: Rc<[u8]>, window: &mut [u8]) -> usize {
+        if let Some(window) = window.get_mut(..chunk.len()) {
+            window.copy_from_slice(&chunk);
+        }
+        self.used = 0;
+        self.chunk = chunk;
+        self.chunk.len()
+    }
+
+    /// Takes the session's events, and notes what the client has read of the current chunk.
+    fn collect_events(&mut self, session: &mut Session) -> bool {
+        let received = session.stats().bytes_received;
+        let used = (received - std::mem::replace(&mut self.received, received)) as usize;
+        let chunk = self.chunk.clone();
+        self.wire.received(self.now, &chunk[self.used..][..used]);
+        self.used += used;
+        self.before = Before {
+            version: self.app.version,
+            handles: self.app.subscriptions.len(),
+            ended: self.end_by.is_some(),
+        };
+        while let Some(event) = session.poll_event() {
+            self.batch.push(event);
+        }
+        self.unheard = !self.batch.is_empty();
+        if !self.unheard {
+            self.withdrawn.clear();
+            self.left.clear();
+        }
+        self.unheard
+    }
+
+    fn transmit(&mut self, frame: &[u8]) {
+        // What was written for a socket that is gone is lost.
+        let Some(socket) = &mut self.socket else { return };
+        self.wire.sent(self.now, frame, &mut self.app.sent);
+        if !socket.silent {
+            socket.to_broker.extend_from_slice(frame);
+        }
+    }
+
+    fn ask(&mut self, id: AttemptId, question: Question) {
+        let asked = if self.hesitates { &mut self.questions } else { &mut self.prompt };
+        asked.push_back((id, question));
+    }
+
+    fn open_socket(&mut self, id: AttemptId) {
+        assert!(self.socket.is_none(), "two sockets");
+        self.socket = Some(Socket {
+            id,
+            to_broker: Vec::new(),
+            to_client: Vec::new(),
+            silent: false,
+            full: false,
+            garbage: false,
+        });
+        self.broker.accept(self.now);
+        self.wire.open();
+    }
+
+    /// The client closes the socket.
+    fn close_socket(&mut self) {
+        if self.socket.is_some() && !self.config.lossy_close {
+            self.carry_to_broker(usize::MAX);
+        }
+        self.drop_socket();
+    }
+
+    fn drop_socket(&mut self) -> Option<Socket> {
+        let socket = self.socket.take();
+        if socket.is_some() {
+            self.broker.hang_up(self.now);
+        }
+        self.waits = false;
+        self.connect_by = None;
+        socket
+    }
+
+    // ------------------------------------------------------------------------------ the network
+
+    /// What happens at the broker and on the way.
+    fn disturb(&mut self, action: &Action) {
+        match action {
             Action::Silence => {
                 if let Some(socket) = &mut self.socket {
                     self.broker.hang_up(self.now);
@@ -205,7 +757,6 @@ impl World {
                     socket.to_client.clear();
                 }
             }
-            Action::Pressure(full) => self.press(*full),
             Action::Offer { topic, qos, size, retain, properties } => {
                 self.offer(*topic, *qos, *size, *retain, *properties)
             }
@@ -230,158 +781,9 @@ impl World {
                     self.broker.babble(&garbage(*which));
                 }
             }
-            Action::Text => {
-                if let Some(socket) = &mut self.socket {
-                    socket.garbage = true;
-                    self.session.handle_text(self.now);
-                }
-            }
-        }
-        self.collect();
-        self.resume();
-        if flush {
-            self.pump();
-            self.check();
-        } else {
-            self.unheard = true;
+            other => unreachable!("{other:?} is done elsewhere"),
         }
     }
-
-    // ------------------------------------------------------------------------------------ the link's part
-
-    /// Does all that the session asks for.
-    fn pump(&mut self) {
-        loop {
-            self.deliver(&[], self.app.version);
-            self.transmit();
-            match self.session.poll_command() {
-                Some(command) => self.execute(command),
-                None if self.session.pending_output() == 0 => break,
-                None => {}
-            }
-        }
-    }
-
-    fn transmit(&mut self) {
-        let mut some = false;
-        while let Some(frame) = self.session.poll_transmit(self.now) {
-            some = true;
-            // What was written for a socket that is gone is lost.
-            let Some(socket) = &mut self.socket else { continue };
-            self.wire.sent(self.now, frame, &mut self.app.sent);
-            if !socket.silent {
-                socket.to_broker.extend_from_slice(frame);
-            }
-        }
-        if some {
-            self.check_transport();
-        }
-    }
-
-    fn check_transport(&mut self) {
-        if let Some(socket) = &self.socket {
-            let buffered = if socket.full { 2 << 20 } else { 0 };
-            self.session.handle_writable(self.now, buffered);
-        }
-    }
-
-    fn press(&mut self, full: bool) {
-        if let Some(socket) = &mut self.socket {
-            socket.full = full;
-            self.check_transport();
-        }
-    }
-
-    /// `version`: of the Subscriptions when the session made the events, as far as known.
-    fn deliver(&mut self, chunk: &[u8], version: u32) {
-        let before = Before { version, handles: self.app.subscriptions.len() };
-        while let Some(event) = self.session.poll_event() {
-            self.unheard = true;
-            self.event(event, chunk, before);
-            if let Some(verb) = self.calls.pop_front() {
-                trace::line(self.now, || format!("in a handler: {verb:?}"));
-                self.call(&verb);
-            }
-        }
-        if std::mem::take(&mut self.unheard) {
-            self.withdrawn.clear();
-            self.left.clear();
-            self.session.delivered();
-        }
-    }
-
-    fn execute(&mut self, command: Command) {
-        trace::line(self.now, || format!("session: {command:?}"));
-        let question = match command {
-            Command::Resolve { .. } => Question::Resolve,
-            Command::Open { .. } => {
-                self.connect_by = Some(self.now.after_ms(30_000));
-                Question::Open
-            }
-            Command::Authenticate(_) => Question::Authenticate,
-            Command::Judge { .. } => {
-                return self.session.handle_verdict(self.now, self.verdict.take());
-            }
-            Command::Close { .. } => return self.close_socket(),
-        };
-        self.questions.push_back((self.session.generation(), question));
-        if !self.hesitates {
-            self.answer(false);
-        }
-    }
-
-    /// The client closes the socket.
-    fn close_socket(&mut self) {
-        if self.socket.is_some() && !self.config.lossy_close {
-            self.carry_to_broker(usize::MAX);
-        }
-        self.drop_socket();
-    }
-
-    fn drop_socket(&mut self) {
-        if self.socket.take().is_some() {
-            self.broker.hang_up(self.now);
-        }
-        self.rest = None;
-        self.connect_by = None;
-    }
-
-    fn answer(&mut self, fails: bool) {
-        let Some((generation, question)) = self.questions.pop_front() else {
-            return;
-        };
-        if generation != self.session.generation() {
-            return;
-        }
-        match question {
-            Question::Resolve => {
-                let resolved = Resolved {
-                    urls: vec!["ws://host".into()],
-                    credentials: vec![Credentials::default()],
-                    dynamic: self.config.dynamic_credentials,
-                };
-                let answer = if fails { Err(()) } else { Ok(resolved) };
-                self.session.handle_resolved(self.now, answer);
-            }
-            Question::Open if fails => {
-                self.connect_by = None;
-                self.session.handle_close(self.now, Some(1006), None);
-            }
-            Question::Open => {
-                assert!(self.socket.is_none(), "two sockets");
-                self.socket = Some(Socket::default());
-                self.generation = generation;
-                self.broker.accept(self.now);
-                self.wire.open();
-                self.session.handle_open(self.now);
-            }
-            Question::Authenticate => {
-                self.session.handle_auth(self.now, if fails { Err(()) } else { Ok(None) })
-            }
-        }
-    }
-
-    // ------------------------------------------------------------------------------------ the network
 
     /// What the broker has written is under way.
     fn collect(&mut self) {
@@ -401,109 +803,6 @@ impl World {
         self.collect();
     }
 
-    fn carry_to_client(&mut self, bytes: usize, window: usize) {
-        let Some(socket) = &mut self.socket else { return };
-        let bytes = bytes.min(socket.to_client.len());
-        if bytes == 0 {
-            let ended = self.broker.link.as_ref().is_none_or(|link| link.over);
-            if ended && !socket.silent && socket.to_client.is_empty() {
-                trace::line(self.now, || "the broker has closed the socket".into());
-                self.drop_socket();
-                self.session.handle_close(self.now, Some(1000), None);
-            }
-            return;
-        }
-        let mut chunk = std::mem::take(&mut socket.kept);
-        chunk.extend(socket.to_client.drain(..bytes));
-        if chunk.len() < socket.wanted {
-            socket.kept = chunk;
-            self.session.handle_input(self.now, Input::from(&[][..]));
-            return self.deliver(&[], self.app.version);
-        }
-        socket.wanted = 0;
-        self.consume(chunk.into(), 0, window);
-    }
-
-    /// The client reads a chunk, `window` bytes at a time.
-    fn consume(&mut self, chunk: Rc<[u8]>, mut offset: usize, window: usize) {
-        while offset < chunk.len() {
-            let loaded = window.min(chunk.len() - offset);
-            let input = Input {
-                bytes: &chunk[offset..offset + loaded],
-                offset,
-                beyond: chunk.len() - offset - loaded,
-            };
-            let version = self.app.version;
-            // In a handler, the application may have left this connection behind.
-            let left = self.generation != self.session.generation();
-            let used = self.session.handle_input(self.now, input);
-            let missing = self.session.missing();
-            assert!(
-                (used > 0 || missing > 0) && used <= chunk.len() - offset,
-                "{used} bytes were used"
-            );
-            if !left {
-                self.wire.received(self.now, &chunk[offset..offset + used]);
-            }
-            offset += used;
-            if missing > 0
-                && let Some(socket) = &mut self.socket
-            {
-                socket.kept = chunk[offset..].to_vec();
-                socket.wanted = socket.kept.len() + missing;
-                return self.deliver(&chunk, version);
-            }
-            self.deliver(&chunk, version);
-            if self.session.is_paused() {
-                self.rest = Some((chunk, offset, window));
-                return;
-            }
-        }
-    }
-
-    /// Goes on behind a CONNACK.
-    fn resume(&mut self) {
-        if let Some((chunk, offset, window)) = self.rest.take() {
-            self.consume(chunk, offset, window);
-        }
-    }
-
-    fn cut(&mut self, arrive: usize) {
-        if self.socket.is_some() {
-            self.carry_to_broker(arrive);
-            self.drop_socket();
-            self.session.handle_close(self.now, Some(1006), None);
-        }
-    }
-
-    // ------------------------------------------------------------------------------------ time
-
-    fn wait(&mut self, ms: u64) {
-        let until = self.now.after_ms(ms);
-        while let Some(next) = self.session.poll_timeout().filter(|next| *next <= until) {
-            self.now = self.now.max(next);
-            self.fire();
-            self.check_keep_alive();
-        }
-        self.now = until;
-        self.check_keep_alive();
-        self.broker.tick(self.now);
-    }
-
-    /// The timer fires. It must not ask for what has passed already.
-    fn fire(&mut self) {
-        for _ in 0..8 {
-            trace::line(self.now, || "the timer fires".into());
-            self.session.handle_timeout(self.now);
-            self.check_transport();
-            self.pump();
-            if self.session.poll_timeout().is_none_or(|next| next > self.now) {
-                return self.check();
-            }
-        }
-        panic!("the timer stands still");
-    }
-
     /// The client says something within the keep-alive interval.
     fn check_keep_alive(&self) {
         let seconds = u64::from(self.wire.keep_alive);
@@ -518,22 +817,22 @@ impl World {
 
     // ------------------------------------------------------------------------------------ what the application does
 
-    fn call(&mut self, verb: &Verb) {
+    fn call(&mut self, session: &mut Session, verb: &Verb) {
         match verb {
-            Verb::Connect => self.session.connect(),
-            Verb::Reconnect => self.session.reconnect(self.now),
-            Verb::Abandon => self.session.abandon(self.now),
-            Verb::End { timeout_ms, force } => self.end(u64::from(*timeout_ms), *force),
-            Verb::Publish { .. } => self.publish(verb),
+            Verb::Connect => session.connect(),
+            Verb::Reconnect => session.reconnect(self.now),
+            Verb::Abandon => session.abandon(self.now),
+            Verb::End { timeout_ms, force } => self.end(session, u64::from(*timeout_ms), *force),
+            Verb::Publish { .. } => self.publish(session, verb),
             Verb::Subscribe { filters, identifier, properties } => {
-                self.subscribe(filters, *identifier, *properties)
+                self.subscribe(session, filters, *identifier, *properties)
             }
             Verb::Leave { which, told } => {
                 let active = self.app.active();
                 if let Some(&handle) = active.get(usize::from(*which) % active.len().max(1)) {
-                    let token = if *told { self.app.token() } else { 0 };
-                    let result = self.session.leave(token, handle, Draft::default());
-                    if self.accepted(result.err(), token, Request::Unsubscribe, &[]) {
+                    let token = told.then(|| self.app.token());
+                    let result = session.leave(token, handle, Draft::default());
+                    if self.accepted(session, result.err(), token, Request::Unsubscribe, &[]) {
                         self.leave(handle);
                     }
                 }
@@ -543,36 +842,36 @@ impl World {
                     filters.iter().map(|at| FILTERS[usize::from(*at) % FILTERS.len()]).collect();
                 let names: Vec<Rc<str>> = filters.iter().map(|filter| (*filter).into()).collect();
                 let token = self.app.token();
-                let result = self.session.unsubscribe(token, &names, Draft::default());
-                if self.accepted(result.err(), token, Request::Unsubscribe, &[]) {
+                let result = session.unsubscribe(Some(token), &names, Draft::default());
+                if self.accepted(session, result.err(), Some(token), Request::Unsubscribe, &[]) {
                     self.app.leave(.., &filters);
                 }
             }
-            Verb::Cancel { which } => self.cancel(*which),
+            Verb::Cancel { which } => self.cancel(session, *which),
             Verb::Drain => {
                 let token = self.app.token();
-                let result = self.session.drain(self.now, token);
-                self.accepted(result.err(), token, Request::Drain, &[]);
+                let result = session.drain(self.now, token);
+                self.accepted(session, result.err(), Some(token), Request::Drain, &[]);
             }
             Verb::Reauthenticate => {
                 let token = self.app.token();
-                let result = self.session.reauthenticate(token);
+                let result = session.reauthenticate(Some(token));
                 let codes = [
                     ErrorCode::NotSupported,
                     ErrorCode::ConnectionLost,
                     ErrorCode::AuthenticationFailed,
                 ];
-                self.accepted(result.err(), token, Request::Reauthenticate, &codes);
+                self.accepted(session, result.err(), Some(token), Request::Reauthenticate, &codes);
             }
             Verb::Acknowledge { which, refuse } => {
                 if !self.app.held.is_empty() {
                     let at = usize::from(*which) % self.app.held.len();
-                    self.acknowledge(at, *refuse);
+                    self.acknowledge(session, at, *refuse);
                 }
             }
             Verb::HoldMessages(on) => self.app.holds = *on,
             Verb::ForgetTopics => {
-                self.session.forget_topics();
+                session.forget_topics();
                 self.topics = Default::default();
             }
         }
@@ -581,20 +880,22 @@ impl World {
     /// Whether a call was accepted; its token will complete then. `codes`: why it may be refused, beside that all is over.
     fn accepted(
         &mut self,
+        session: &mut Session,
         error: Option<Box<Error>>,
-        token: Token,
+        token: Option<Token>,
         request: Request,
         codes: &[ErrorCode],
     ) -> bool {
         match error {
-            None if token == 0 => true,
             None => {
-                self.app.expect(token, request);
+                if let Some(token) = token {
+                    self.app.expect(token, request);
+                }
                 true
             }
             Some(error) => {
                 trace::line(self.now, || format!("refused: {:?} {}", error.code, error.what));
-                let over = matches!(self.session.state(), State::Closing | State::Closed);
+                let over = matches!(session.state(), State::Closing | State::Closed);
                 let closed = error.code == ErrorCode::Closed && over;
                 assert!(
                     closed || codes.contains(&error.code),
@@ -605,30 +906,29 @@ impl World {
         }
     }
 
-    fn end(&mut self, timeout_ms: u64, force: bool) {
-        let again = matches!(self.session.state(), State::Closing | State::Closed);
+    fn end(&mut self, session: &mut Session, timeout_ms: u64, force: bool) {
+        let again = matches!(session.state(), State::Closing | State::Closed);
         let result =
-            self.session.end(self.now, timeout_ms, force, ReasonCode::SUCCESS, Draft::default());
+            session.end(self.now, timeout_ms, force, ReasonCode::SUCCESS, Draft::default());
         result.expect("end() with valid arguments");
         if !again {
             self.end_by = Some(self.now.after_ms(timeout_ms));
         }
     }
 
-    fn publish(&mut self, verb: &Verb) {
+    fn publish(&mut self, session: &mut Session, verb: &Verb) {
         let &Verb::Publish { topic, qos, size, retain, expiry, alias, told } = verb else {
             return;
         };
         let topic = usize::from(topic) % TOPICS.len();
         let qos = QoS::from_bits(qos).unwrap();
         let n = self.app.sent.len();
-        let token = if told { self.app.token() } else { 0 };
+        let token = told.then(|| self.app.token());
         let draft = (expiry.is_some() || alias.is_some()).then(|| Draft {
             message_expiry: expiry.map(Into::into),
             topic_alias: alias.map(Into::into),
             ..Draft::default()
         });
-        let session = &mut self.session;
         let name = *self.topics[topic].get_or_insert_with(|| session.topic(TOPICS[topic]).unwrap());
         self.app.sent.push(Sent {
             topic,
@@ -650,7 +950,10 @@ impl World {
         let result = session.publish(self.now, name, &payload(n, size), qos, retain, draft, token);
         let after = session.stats();
         trace::line(self.now, || {
-            format!("publish #{n} token {token}: {:?}", result.as_ref().map_err(|error| error.code))
+            format!(
+                "publish #{n} token {token:?}: {:?}",
+                result.as_ref().map_err(|error| error.code)
+            )
         });
         let limits = self.config.options().queue;
         assert!(
@@ -674,12 +977,18 @@ impl World {
             Ok(Accepted::Pending) => Fate::Pending,
             Err(_) => Fate::Refused,
         };
-        let pending = if fate == Fate::Pending { token } else { 0 };
-        self.accepted(result.err(), pending, Request::Publish(n), &codes);
+        let pending = token.filter(|_| fate == Fate::Pending);
+        self.accepted(session, result.err(), pending, Request::Publish(n), &codes);
         self.app.sent[n].fate = fate;
     }
 
-    fn subscribe(&mut self, filters: &[(u8, u8)], identifier: Option<u8>, properties: bool) {
+    fn subscribe(
+        &mut self,
+        session: &mut Session,
+        filters: &[(u8, u8)],
+        identifier: Option<u8>,
+        properties: bool,
+    ) {
         // Without resubscribe, which of several filters went with the session is not told.
         let count = if self.config.no_resubscribe { 1 } else { filters.len() };
         let asked: Vec<(&'static str, QoS)> = filters[..count]
@@ -708,11 +1017,12 @@ impl World {
             draft.properties.push(Property::UserProperty, Value::Pair("a", "b"));
         }
         let token = self.app.token();
-        let handle = self.app.subscriptions.len() as Handle;
-        let result = self.session.subscribe(token, handle, &named, draft);
+        let handle = Handle(self.app.subscriptions.len() as u32);
+        let result = session.subscribe(Some(token), handle, &named, draft);
         if self.accepted(
+            session,
             result.err(),
-            token,
+            Some(token),
             Request::Subscribe(handle),
             &[ErrorCode::NotSupported],
         ) {
@@ -731,7 +1041,7 @@ impl World {
         }
     }
 
-    fn cancel(&mut self, which: u8) {
+    fn cancel(&mut self, session: &mut Session, which: u8) {
         let at = usize::from(which) % self.app.pending.len().max(1);
         let Some((token, request)) =
             self.app.pending.iter().nth(at).map(|(token, request)| (*token, *request))
@@ -739,20 +1049,20 @@ impl World {
             return;
         };
         trace::line(self.now, || format!("cancel token {token}: {request:?}"));
-        let queued = self.session.stats().queued_messages;
-        self.session.cancel(self.now, token);
+        let queued = session.stats().queued_messages;
+        session.cancel(self.now, token);
         self.app.pending.remove(&token);
         if self.unheard {
             self.withdrawn.push(token);
         }
         match request {
             Request::Publish(n) => {
-                let dropped = self.session.stats().queued_messages < queued;
+                let dropped = session.stats().queued_messages < queued;
                 self.app.sent[n].fate = if dropped { Fate::Dropped } else { Fate::Withdrawn };
             }
             Request::Subscribe(handle) => {
                 // What was granted in the meantime is given back.
-                if self.session.leave(0, handle, Draft::default()).is_err() {
+                if session.leave(None, handle, Draft::default()).is_err() {
                     self.stale.push(handle);
                 }
                 self.leave(handle);
@@ -768,12 +1078,12 @@ impl World {
         }
     }
 
-    fn acknowledge(&mut self, at: usize, refuse: bool) {
+    fn acknowledge(&mut self, session: &mut Session, at: usize, refuse: bool) {
         let (sequence, copy) = self.app.held.remove(at);
-        if refuse && self.session.acknowledge(sequence, ReasonCode::NOT_AUTHORIZED).is_ok() {
+        if refuse && session.acknowledge(sequence, ReasonCode::NOT_AUTHORIZED).is_ok() {
             self.broker.copies[copy].refused = true;
         } else {
-            self.session.acknowledge(sequence, ReasonCode::SUCCESS).expect("an acknowledgement");
+            session.acknowledge(sequence, ReasonCode::SUCCESS).expect("an acknowledgement");
         }
     }
 
@@ -827,7 +1137,8 @@ impl World {
 
     // ------------------------------------------------------------------------------------ what the application hears
 
-    fn event(&mut self, event: Event, chunk: &[u8], before: Before) {
+    fn event(&mut self, session: &mut Session, event: Event) {
+        let before = self.before;
         if !matches!(event, Event::Message(_) | Event::Slot { .. } | Event::Packet(_)) {
             trace::line(self.now, || format!("event: {event:?}"));
         }
@@ -845,7 +1156,7 @@ impl World {
             }
             Event::ConnectFailed(_) => assert_eq!(self.state, State::Idle),
             Event::Disconnected { .. } => {
-                assert!(self.end_by.is_none(), "'disconnect' after end()");
+                assert!(!before.ended, "'disconnect' after end()");
                 for message in &mut self.app.sent {
                     message.written = true;
                 }
@@ -880,7 +1191,7 @@ impl World {
                 assert!(app::is_set(&routes), "{routes:?}");
                 self.app.slots.insert(slot, (topic, routes, identifiers));
             }
-            Event::Message(message) => self.message(&message, chunk, before.version),
+            Event::Message(message) => self.message(session, &message, before.version),
             Event::Published { token, reason, .. } => {
                 let Some(Request::Publish(n)) = self.complete(token) else {
                     return;
@@ -904,7 +1215,7 @@ impl World {
                 assert_eq!(request, Request::Subscribe(handle));
                 let gone = app::refused(&grants);
                 assert!(gone.len() < grants.len(), "no filter was granted");
-                self.app.leave(handle as usize..=handle as usize, &gone);
+                self.app.leave(handle.0 as usize..=handle.0 as usize, &gone);
             }
             Event::Unsubscribed { token, .. } => {
                 if let Some(request) = self.complete(token) {
@@ -913,7 +1224,7 @@ impl World {
                 }
             }
             Event::Inactive { handle, .. } => {
-                let subscription = &self.app.subscriptions[handle as usize];
+                let subscription = &self.app.subscriptions[handle.0 as usize];
                 assert!(
                     subscription.active || self.left.contains(&handle),
                     "Subscription {handle} ends twice"
@@ -999,8 +1310,9 @@ impl World {
         self.state = state;
     }
 
-    fn message(&mut self, message: &Message, chunk: &[u8], version: u32) {
-        let bytes = if message.assembled { self.session.assembled() } else { chunk };
+    fn message(&mut self, session: &mut Session, message: &Message, version: u32) {
+        let chunk = self.chunk.clone();
+        let bytes = if message.assembled { session.assembled() } else { &chunk };
         let part = |span: wasmqtt::session::Span| {
             &bytes[span.start as usize..(span.start + span.len) as usize]
         };
@@ -1026,7 +1338,7 @@ impl World {
         copy.deliveries += 1;
         self.tally.delivered += 1;
         trace::line(self.now, || {
-            format!("event: copy {at}, sequence {}, to {routes:?}", message.sequence)
+            format!("event: copy {at}, sequence {:?}, to {routes:?}", message.sequence)
         });
         let once = copy.qos != QoS::AtLeastOnce && !copy.refused;
         assert!(
@@ -1057,17 +1369,18 @@ impl World {
         for &route in routes.iter() {
             *offer.got.entry(route).or_default() += 1;
         }
-        if self.app.holds && message.qos > QoS::AtMostOnce {
-            self.session.hold(message.sequence);
-            self.app.held.push((message.sequence, at));
+        if let Some(sequence) = message.sequence.filter(|_| self.app.holds) {
+            session.hold(sequence);
+            self.app.held.push((sequence, at));
         }
     }
 
     // ------------------------------------------------------------------------------------ what always holds
 
-    fn check(&mut self) {
-        assert_eq!(self.state, self.session.state());
-        let timeout = self.session.poll_timeout();
+    fn check(&mut self, session: &mut Session) {
+        assert_eq!(self.state, session.state());
+        self.wire.check_given_up(&self.app.sent);
+        let timeout = session.poll_timeout();
         let by = |what: &str, at: Option<Instant>| {
             if let Some(at) = at {
                 assert!(
@@ -1102,11 +1415,11 @@ impl World {
         if self.session_may_expire() {
             by("what expires", expires.min());
         }
-        let stats = self.session.stats();
+        let stats = session.stats();
         assert!(self.wire.in_flight(&self.app.sent) <= stats.in_flight_out as usize, "{stats:?}");
         self.steps += 1;
         if self.steps.is_multiple_of(16) {
-            self.check_memory();
+            self.check_memory(session);
         }
     }
 
@@ -1116,8 +1429,8 @@ impl World {
     }
 
     /// What the session holds is what it was given, and some room of its own.
-    fn check_memory(&self) {
-        let held = memory::of_a_clone(&self.session);
+    fn check_memory(&self, session: &Session) {
+        let held = memory::of_a_clone(session);
         let messages: usize =
             self.app.sent.iter().map(|message| usize::from(message.size) + 500).sum();
         let subscriptions = self.app.subscriptions.len() * 2_000;
@@ -1127,77 +1440,10 @@ impl World {
         assert!(held <= bound, "the session holds {held} bytes, {bound} are enough");
     }
 
-    // ------------------------------------------------------------------------------------ how it ends
+    // ------------------------------------------------------------------------------ how it ends
 
-    /// The network and the broker behave, the application answers at once; time passes until nothing is left to do.
-    fn settle(&mut self) {
-        self.hesitates = false;
-        self.verdict = None;
-        self.calls.clear();
-        self.app.holds = false;
-        self.broker.refusal = None;
-        self.broker.refused_filters = 0;
-        self.press(false);
-        // Time alone, without a word of use from either side.
-        let mut idle = 0;
-        while idle < 100 {
-            self.broker.hold_replies(false);
-            while !self.app.held.is_empty() {
-                self.acknowledge(0, false);
-            }
-            while !self.questions.is_empty() {
-                self.answer(false);
-                self.pump();
-            }
-            self.pump();
-            if self.moves() {
-                continue;
-            }
-            self.check();
-            if self.closed || self.is_settled() {
-                return;
-            }
-            if self.state == State::Idle {
-                self.session.connect();
-                continue;
-            }
-            let silent = self.socket.as_ref().is_some_and(|socket| socket.silent);
-            // With a connection, there is only the keep-alive to wait for.
-            idle += if self.state == State::Connected && !silent { 20 } else { 1 };
-            match self.session.poll_timeout() {
-                Some(next) => {
-                    self.now = self.now.max(next);
-                    self.fire();
-                    self.broker.tick(self.now);
-                }
-                // Nobody asked for a keep-alive.
-                None if silent => self.cut(0),
-                None => panic!("nothing will ever happen again: {}", self.unsettled()),
-            }
-        }
-        panic!("it does not settle: {}", self.unsettled());
-    }
-
-    /// All bytes that are under way arrive; false: there were none.
-    fn moves(&mut self) -> bool {
-        self.collect();
-        let Some(socket) = &self.socket else { return false };
-        let over = self.broker.link.as_ref().is_none_or(|link| link.over) && !socket.silent;
-        let some = !socket.to_broker.is_empty()
-            || !socket.to_client.is_empty()
-            || self.rest.is_some()
-            || over;
-        if some {
-            self.carry_to_broker(usize::MAX);
-            self.carry_to_client(usize::MAX, usize::MAX);
-            self.resume();
-            self.pump();
-        }
-        some
-    }
-
-    fn is_settled(&self) -> bool {
-        let stats = self.session.stats();
+    fn is_settled(&self, session: &Session) -> bool {
+        let stats = session.stats();
         self.state == State::Connected
             && self.app.pending.is_empty()
             && (stats.in_flight_out, stats.in_flight_in, stats.queued_messages) == (0, 0, 0)
@@ -1205,8 +1451,8 @@ impl World {
             && self.subscriptions_agree()
     }
 
-    fn unsettled(&self) -> String {
-        let stats = self.session.stats();
+    fn unsettled(&self, session: &Session) -> String {
+        let stats = session.stats();
         let at_broker = self.broker.session.as_ref().map(|session| &session.subscriptions);
         format!(
             "{:?}, pending {:?}, in flight {} out {} in, queued {}, {} with the broker, subscriptions {:?}, there {at_broker:?}",
@@ -1218,58 +1464,6 @@ impl World {
             self.broker.unsettled(),
             self.app.filters(),
         )
-    }
-
-    /// After all that, the session works as on its first day.
-    fn probe(&mut self) {
-        if self.closed {
-            return;
-        }
-        trace::line(self.now, || "does it still work?".into());
-        for qos in [0, 1, 2] {
-            self.publish(&Verb::Publish {
-                topic: qos,
-                qos,
-                size: 5,
-                retain: false,
-                expiry: None,
-                alias: None,
-                told: true,
-            });
-            self.offer(qos, qos, 5, false, false);
-        }
-        self.subscribe(&[(0, 2)], None, false);
-        self.settle();
-        self.offer(0, 2, 5, false, false);
-        self.settle();
-    }
-
-    /// Everything was delivered; then the end, after which nothing happens any more.
-    fn finish(&mut self) {
-        if !self.closed {
-            self.check_deliveries();
-            trace::line(self.now, || "the end".into());
-            self.end(3_000, false);
-            self.settle();
-        }
-        assert!(self.closed && self.app.pending.is_empty());
-        let now = self.now.after_ms(1_000_000);
-        self.session.handle_timeout(now);
-        self.session.handle_open(now);
-        self.session.handle_close(now, None, None);
-        self.session.handle_input(now, Input::from(&[0xD0, 0][..]));
-        self.session.handle_text(now);
-        self.session.handle_verdict(now, Some(true));
-        self.session.handle_auth(now, Ok(None));
-        self.session.connect();
-        self.session.reconnect(now);
-        self.session.abandon(now);
-        self.session.cancel(now, 1);
-        assert!(self.session.drain(now, 1).is_err());
-        assert_eq!(self.session.poll_event(), None, "an event after the end");
-        assert_eq!(self.session.poll_command(), None, "a command after the end");
-        assert_eq!(self.session.poll_transmit(now), None, "bytes after the end");
-        assert_eq!(self.session.poll_timeout(), None, "a timer after the end");
     }
 
     fn check_deliveries(&self) {

@@ -7,6 +7,7 @@
 // Each test binary uses a part of it.
 #![allow(dead_code)]
 
+pub mod gathered;
 pub mod notation;
 pub mod telling;
 
@@ -15,6 +16,7 @@ use std::collections::{HashMap, VecDeque};
 use std::fmt::Write;
 use std::rc::Rc;
 
+use gathered::Gathered;
 use notation::{unquoted, words};
 use telling::{show_error, show_told};
 use wasmqtt::codec::*;
@@ -637,36 +639,6 @@ pub fn token(number: u32) -> Token {
 fn servers(urls: &[&str]) -> Resolved {
     let server = |url: &&str| Server { url: (*url).into(), credentials: Credentials::default() };
     Resolved { servers: urls.iter().map(server).collect(), dynamic: false }
-}
-
-/// A packet that comes in pieces, put together outside the session.
-#[derive(Clone, Default, Debug)]
-pub struct Gathered {
-    bytes: Vec<u8>,
-    wanted: usize,
-}
-
-impl Gathered {
-    /// The first piece; `missing` bytes follow.
-    pub fn begin(piece: &[u8], missing: usize) -> Self {
-        Self { bytes: piece.to_vec(), wanted: piece.len() + missing }
-    }
-
-    /// The packet, once it is whole. What the chunk has beyond it is kept for [`Gathered::rest`].
-    pub fn add(&mut self, chunk: &[u8]) -> Result<Option<Vec<u8>>, Unreadable> {
-        self.bytes.try_reserve(chunk.len()).map_err(|_| Unreadable::NoMemory)?;
-        self.bytes.extend_from_slice(chunk);
-        if self.bytes.len() < self.wanted {
-            return Ok(None);
-        }
-        let rest = self.bytes.split_off(self.wanted);
-        Ok(Some(std::mem::replace(&mut self.bytes, rest)))
-    }
-
-    /// What the chunk has beyond the packet.
-    pub fn rest(&mut self) -> Vec<u8> {
-        std::mem::take(&mut self.bytes)
-    }
 }
 
 impl Host for Stage {
