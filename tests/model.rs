@@ -13,11 +13,18 @@ use wasmqtt::codec::{
     ReasonCode, Step, Version,
 };
 use wasmqtt::options::{Options, Value};
-use wasmqtt::session::{Command, ErrorCode, Event, Input, Instant, Resolved, Session, State};
+use wasmqtt::session::{
+    self, Command, ErrorCode, Event, Input, Instant, Resolved, Session, State, Token,
+};
 
 const TOPIC: &str = "t";
 const ONE: QoS = QoS::AtLeastOnce;
 const TWO: QoS = QoS::ExactlyOnce;
+
+/// The message that a token stands for.
+fn index(token: Token) -> usize {
+    token.get() as usize - 1
+}
 
 /// What is searched: the QoS of the messages each way, and how often the connection may be cut.
 #[derive(Clone, Copy, Debug)]
@@ -180,7 +187,7 @@ impl World {
                     return Ok(());
                 };
                 self.promises[at] = Promise::Pending;
-                let token = at as u32 + 1;
+                let token = Token::new(at as u32 + 1);
                 let published = self.session.publish(
                     self.now(),
                     0,
@@ -226,7 +233,8 @@ impl World {
                 self.in_delivery = false;
             }
             Cut => {
-                self.session.handle_close(self.now(), None, None);
+                let id = self.session.attempt_id();
+                self.session.handle_close(self.now(), id, None, None);
                 self.to_server.clear();
                 self.to_client.clear();
                 self.server.connected = false;
@@ -246,15 +254,15 @@ impl World {
         let now = self.now();
         while let Some(command) = self.session.poll_command() {
             match command {
-                Command::Resolve { .. } => {
-                    let resolved = Resolved {
-                        urls: vec!["ws://host".into()],
-                        credentials: Vec::new(),
-                        dynamic: false,
+                Command::Resolve { id, .. } => {
+                    let server = session::Server {
+                        url: "ws://host".into(),
+                        credentials: Default::default(),
                     };
-                    self.session.handle_resolved(now, Ok(resolved));
+                    let resolved = Resolved { servers: vec![server], dynamic: false };
+                    self.session.handle_resolved(now, id, Ok(resolved));
                 }
-                Command::Open { .. } => self.session.handle_open(now),
+                Command::Open { id, .. } => self.session.handle_open(now, id),
                 other => return Err(format!("the session asks for {other:?}")),
             }
         }
@@ -271,8 +279,7 @@ impl World {
                     self.settle(token, Promise::Kept)?;
                 }
                 Event::Failed { token, error } => {
-                    if error.code != ErrorCode::SessionLost || bounds.out[token as usize - 1] != TWO
-                    {
+                    if error.code != ErrorCode::SessionLost || bounds.out[index(token)] != TWO {
                         return Err(format!("message {token} failed: {error:?}"));
                     }
                     self.settle(token, Promise::SessionLost)?;
@@ -292,8 +299,8 @@ impl World {
         Ok(())
     }
 
-    fn settle(&mut self, token: u32, promise: Promise) -> Verdict {
-        let at = token as usize - 1;
+    fn settle(&mut self, token: Token, promise: Promise) -> Verdict {
+        let at = index(token);
         if self.promises[at] != Promise::Pending {
             return Err(format!("message {token} completed twice"));
         }

@@ -2,6 +2,8 @@
 //! something is wrong.
 
 pub mod decoder;
+#[path = "../../support/gathered.rs"]
+mod gathered;
 mod input;
 pub mod memory;
 pub mod options;

@@ -2,16 +2,19 @@
 //! or spins, what leaves is a conversation that the specification allows, every token completes once, and memory is
 //! bounded.
 
+use std::cell::{RefCell, RefMut};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::rc::Rc;
 
 use wasmqtt::codec::{self, *};
+use wasmqtt::driver::{Driver, Host, Opened, Unreadable};
 use wasmqtt::options::{Draft, DraftKind, Options, Value};
 use wasmqtt::session::{
-    Accepted, Command, Credentials, Event, Handle, Input as Chunk, Instant, Resolved,
+    Accepted, AttemptId, Challenge, Credentials, Error, Event, Handle, Instant, Resolved, Sequence,
+    Server, Session, State, Token,
 };
-use wasmqtt::session::{Session, State, Token};
 
+use super::gathered::Gathered;
 use super::input::Input;
 use super::memory;
 
@@ -22,52 +25,70 @@ const LONGEST_END: u64 = 10_000;
 
 /// Options, then one thing that happens after the other.
 pub fn run(data: &[u8]) {
+    // The driver keeps one window for all sessions of a thread.
+    World::new(&[]).driver.received(vec![0]);
     let mut spent = 0;
     let counted = memory::allocated(|| {
         let mut world = World::new(data);
-        while !world.input.is_empty() {
+        while !world.scene().input.is_empty() {
             world.happen();
             world.pump();
         }
-        match world.ending {
+        let ending = world.scene().ending;
+        match ending {
             Ending::Recovery => world.recover(),
             Ending::Force | Ending::Plain => {}
         }
         world.end();
-        spent = data.len() + world.spent;
+        spent = data.len() + world.scene().spent;
     });
     // Tables and buffers of the session and of this file; then what was handed over, with its copy on the way out.
     assert!(counted.peak as usize <= 512 * 1024 + 8 * spent, "{} bytes", counted.peak);
     assert_eq!(counted.live, 0);
 }
 
+/// A session on the driver that the product runs on.
 struct World<'a> {
+    driver: Driver<Stage<'a>>,
+}
+
+/// The host of the session.
+struct Stage<'a>(RefCell<Scene<'a>>);
+
+/// The application, the clock and the server.
+struct Scene<'a> {
     input: Input<'a>,
     /// Bytes that were handed to the session and are not in the input.
     spent: usize,
-    session: Session,
     now: Instant,
     state: State,
-    last_token: Token,
+    last_token: u32,
     pending: BTreeSet<Token>,
-    last_handle: Handle,
+    last_handle: u32,
     topics: Vec<u32>,
     ending: Ending,
     /// Messages are done with as soon as they are told.
     prompt: bool,
     /// Acknowledgements that the application owes.
-    sequences: Vec<u32>,
+    sequences: Vec<Sequence>,
     slots: BTreeMap<u32, Rc<str>>,
     /// Attempts that the application was asked about.
-    resolving: Option<u32>,
-    authenticating: Option<u32>,
+    resolving: Option<AttemptId>,
+    authenticating: Option<AttemptId>,
     socket: Option<Socket>,
-    /// A chunk that waits until the application has heard of the connection, and how much of it is used.
-    rest: Option<(Vec<u8>, usize)>,
+    batch: Vec<Event>,
+    /// The chunk that is being read, and how much of it is looked at at once.
+    chunk: Vec<u8>,
+    window: usize,
+    gathered: Gathered,
+    /// A chunk waits until the application has heard of the connection.
+    waits: bool,
     /// In the transport's buffer.
     buffered: usize,
     /// Identifiers that the client must not give to something new.
     taken: BTreeSet<PacketId>,
+    /// Frames since the session was last at rest.
+    frames: usize,
 }
 
 /// What happens when the input is used up.
@@ -81,6 +102,7 @@ enum Ending {
 
 /// A connection as the server sees it.
 struct Socket {
+    id: AttemptId,
     open: bool,
     /// From CONNECT on.
     version: Option<Version>,
@@ -125,10 +147,9 @@ impl<'a> World<'a> {
         let ending =
             input.pick(&[Ending::Plain, Ending::Recovery, Ending::Recovery, Ending::Force]);
         let prompt = input.flag();
-        Self {
+        let scene = Scene {
             input,
             spent: 0,
-            session,
             now: Instant(0),
             state: State::Idle,
             last_token: 0,
@@ -142,61 +163,450 @@ impl<'a> World<'a> {
             resolving: None,
             authenticating: None,
             socket: None,
-            rest: None,
+            batch: Vec::new(),
+            chunk: Vec::new(),
+            window: usize::MAX,
+            gathered: Gathered::default(),
+            waits: false,
             buffered: 0,
             taken: BTreeSet::new(),
-        }
+            frames: 0,
+        };
+        Self { driver: Driver::new(Stage(RefCell::new(scene)), session) }
+    }
+
+    fn scene(&self) -> RefMut<'_, Scene<'a>> {
+        self.driver.host().0.borrow_mut()
+    }
+
+    fn session(&self) -> RefMut<'_, Session> {
+        self.driver.session()
+    }
+
+    fn now(&self) -> Instant {
+        self.scene().now
+    }
+
+    /// Does something with the scene and the session.
+    fn with<T>(&self, what: impl FnOnce(&mut Scene<'a>, &mut Session) -> T) -> T {
+        let mut session = self.driver.session();
+        what(&mut self.scene(), &mut session)
     }
 
     /// One thing.
     fn happen(&mut self) {
-        match self.input.below(32) {
+        let what = self.scene().input.below(32);
+        match what {
             // What the application wants.
-            0 | 1 => self.session.connect(),
-            2 => self.session.abandon(self.now),
-            3 => self.session.reconnect(self.now),
-            4 | 5 => self.publish(),
-            6 => {
-                for _ in 0..self.input.below(8) {
-                    self.publish();
+            0 | 1 => self.session().connect(),
+            2 => self.session().abandon(self.now()),
+            3 => self.session().reconnect(self.now()),
+            4..19 => self.ask(what),
+            // What happens outside.
+            19 | 20 => self.resolve(),
+            21 | 22 => self.open(),
+            23 => self.authenticate(),
+            24 => {
+                let socket = self.scene().drop_socket();
+                if let Some(socket) = socket {
+                    let code = self.scene().input.pick(&[None, Some(1000), Some(1006)]);
+                    self.driver.closed(socket.id, code, None);
                 }
             }
-            7 | 8 => self.subscribe(),
+            25 => {
+                let reads = self.scene().socket.is_some() && !self.scene().waits;
+                if reads {
+                    self.session().handle_text(self.now());
+                }
+            }
+            26 => {
+                self.with(|scene, session| {
+                    scene.buffered = scene.input.pick(&[0, 0, 600_000, 2_000_000]);
+                    session.handle_buffered(scene.now, scene.buffered);
+                });
+            }
+            27 | 28 => self.wait(),
+            _ => self.chunk(),
+        }
+    }
+
+    /// The application wants something.
+    fn ask(&mut self, what: usize) {
+        let written = self.with(|scene, session| scene.call(session, what));
+        if let Some(token) = written {
+            // It may complete once more, before anything else happens.
+            self.pump();
+            self.scene().pending.remove(&token);
+        }
+    }
+
+    /// Everything is told to end, and does.
+    fn end(&mut self) {
+        let force = self.scene().ending == Ending::Force;
+        let draft = Draft::default();
+        self.session().end(self.now(), 0, force, ReasonCode::SUCCESS, draft).unwrap();
+        self.pump();
+        let closing = self.session().state() == State::Closing;
+        if closing {
+            // It was closing already, and may take its time.
+            let now = self.now().after_ms(LONGEST_END);
+            self.scene().now = now;
+            self.driver.timeout();
+        }
+        assert_eq!(self.session().state(), State::Closed);
+        assert_eq!(self.session().poll_timeout(), None);
+        assert!(self.scene().socket.is_none(), "the socket is left");
+        assert!(self.scene().pending.is_empty(), "every token has completed");
+    }
+
+    /// The server starts anew and everybody does what he should: every token completes.
+    fn recover(&mut self) {
+        self.scene().buffered = 0;
+        let socket = self.scene().drop_socket();
+        if let Some(socket) = socket {
+            self.driver.closed(socket.id, None, None);
+        }
+        for _ in 0..PATIENCE {
+            self.pump();
+            if self.scene().pending.is_empty() {
+                return;
+            }
+            self.with(|scene, session| {
+                session.handle_buffered(scene.now, 0);
+                for sequence in std::mem::take(&mut scene.sequences) {
+                    _ = session.acknowledge(sequence, ReasonCode::SUCCESS);
+                }
+                session.delivered();
+            });
+            self.recover_once();
+        }
+        panic!("{:?} never complete", self.scene().pending);
+    }
+
+    fn recover_once(&mut self) {
+        let id = self.session().attempt_id();
+        let state = self.session().state();
+        let resolving = self.scene().resolving.take();
+        let authenticating = self.scene().authenticating.take();
+        let opening = self.scene().socket.as_ref().is_some_and(|socket| !socket.open);
+        if state == State::Idle {
+            return self.session().connect();
+        } else if resolving == Some(id) {
+            let server = Server { url: "ws://a".into(), credentials: Credentials::default() };
+            let resolved = Resolved { servers: vec![server], dynamic: false };
+            return self.driver.resolved(id, Ok(resolved));
+        } else if authenticating == Some(id) {
+            return self.driver.authenticated(id, Ok(None));
+        } else if opening {
+            return self.open();
+        }
+        let answers = self.scene().socket.as_mut().and_then(Socket::answer);
+        if let Some(answers) = answers {
+            return self.hear(&answers, usize::MAX, usize::MAX);
+        }
+        let next = self.session().poll_timeout();
+        if let Some(next) = next {
+            let now = self.now().max(next);
+            self.scene().now = now;
+            self.driver.timeout();
+        }
+    }
+
+    // ------------------------------------------------------------------------ the outside world
+
+    fn resolve(&mut self) {
+        let resolving = self.scene().resolving.take();
+        let Some(id) = resolving.filter(|&id| id == self.session().attempt_id()) else { return };
+        let resolved = {
+            let input = &mut self.scene().input;
+            let servers = input.below(4);
+            let credentials = Credentials {
+                username: input.flag().then(|| "me".into()),
+                password: (input.below(4) == 3).then(|| b"secret".to_vec()),
+            };
+            let server = |n: usize| Server {
+                url: ["ws://a", "ws://b:8080", "wss://c"][n].into(),
+                credentials: credentials.clone(),
+            };
+            (servers > 0).then(|| Resolved {
+                servers: (0..servers).map(server).collect(),
+                dynamic: input.flag(),
+            })
+        };
+        self.driver.resolved(id, resolved.ok_or(()));
+    }
+
+    fn authenticate(&mut self) {
+        let authenticating = self.scene().authenticating.take();
+        if let Some(id) = authenticating.filter(|&id| id == self.session().attempt_id()) {
+            let data = self.scene().input.pick(&[Ok(None), Ok(Some(1)), Ok(Some(2)), Err(())]);
+            self.driver.authenticated(id, data.map(|len| len.map(|len| vec![0; len])));
+        }
+    }
+
+    fn open(&mut self) {
+        let id = {
+            let scene = &mut *self.scene();
+            let Some(socket) = scene.socket.as_mut().filter(|socket| !socket.open) else { return };
+            socket.open = true;
+            socket.id
+        };
+        self.driver.opened(id, Opened::Now);
+    }
+
+    /// Time passes, and timers that are due come to rest at once.
+    fn wait(&mut self) {
+        let now = {
+            let due = self.session().poll_timeout();
+            let scene = &mut *self.scene();
+            let due = due.map_or(0, |at| at.since_ms(scene.now) + 1);
+            let ms = scene.input.pick(&[0, 1, due, due, 200, 1_000, 60_000, 86_400_000]);
+            scene.now = scene.now.after_ms(ms);
+            scene.now
+        };
+        for _ in 0..8 {
+            let next = self.session().poll_timeout();
+            if next.is_none_or(|at| at > now) {
+                return;
+            }
+            self.driver.timeout();
+        }
+        panic!("a timer is always due");
+    }
+
+    /// Does all that the session asks for.
+    fn pump(&mut self) {
+        self.scene().frames = 0;
+        self.driver.pump();
+    }
+
+    /// The server sends some packets, or what may be some.
+    fn chunk(&mut self) {
+        let (bytes, window, piece) = {
+            let scene = &mut *self.scene();
+            let window = scene.input.pick(&[usize::MAX, usize::MAX, 7, 40]);
+            let piece = scene.input.pick(&[usize::MAX, usize::MAX, 1, 13]);
+            let mut bytes = Vec::new();
+            for _ in 0..1 + scene.input.below(4) {
+                scene.say(&mut bytes);
+            }
+            (bytes, window, piece)
+        };
+        self.hear(&bytes, window, piece);
+    }
+
+    /// Bytes of the server reach the client, if there is a connection.
+    fn hear(&mut self, bytes: &[u8], window: usize, piece: usize) {
+        {
+            let scene = &mut *self.scene();
+            scene.frames = 0;
+            scene.spent += 4 * bytes.len();
+            scene.window = window;
+        }
+        self.resume();
+        {
+            let scene = &mut *self.scene();
+            let Some(socket) = scene.socket.as_mut().filter(|socket| socket.open) else { return };
+            socket.say(bytes, &mut scene.taken);
+        }
+        for piece in bytes.chunks(piece.min(bytes.len()).max(1)) {
+            self.resume();
+            // It may have been left.
+            if self.scene().socket.is_some() {
+                self.driver.received(piece.to_vec());
+            }
+        }
+    }
+
+    /// Goes on with a chunk that waited for the application.
+    fn resume(&mut self) {
+        if std::mem::take(&mut self.scene().waits) {
+            self.driver.resume();
+        }
+    }
+}
+
+impl Host for Stage<'_> {
+    type Chunk = Vec<u8>;
+
+    fn now(&self) -> Instant {
+        self.0.borrow().now
+    }
+
+    fn read(&self, chunk: &Vec<u8>, window: &mut [u8]) -> Result<usize, Unreadable> {
+        Ok(self.0.borrow_mut().show(chunk.clone(), window))
+    }
+
+    fn copy(&self, offset: usize, window: &mut [u8]) {
+        window.copy_from_slice(&self.0.borrow().chunk[offset..][..window.len()]);
+    }
+
+    fn keep(&self, offset: usize, missing: usize) {
+        let scene = &mut *self.0.borrow_mut();
+        scene.gathered = Gathered::begin(&scene.chunk[offset..], missing);
+    }
+
+    fn gather(&self, chunk: &Vec<u8>, window: &mut [u8]) -> Result<Option<usize>, Unreadable> {
+        let scene = &mut *self.0.borrow_mut();
+        let packet = scene.gathered.add(chunk)?;
+        Ok(packet.map(|packet| scene.show(packet, window)))
+    }
+
+    fn rest(&self, window: &mut [u8]) -> usize {
+        let scene = &mut *self.0.borrow_mut();
+        let rest = scene.gathered.rest();
+        scene.show(rest, window)
+    }
+
+    fn collect(&self, session: &mut Session) -> bool {
+        let scene = &mut *self.0.borrow_mut();
+        while let Some(event) = session.poll_event() {
+            scene.batch.push(event);
+        }
+        !scene.batch.is_empty()
+    }
+
+    fn deliver(&self, driver: &Driver<Self>) {
+        let scene = &mut *self.0.borrow_mut();
+        let session = &mut *driver.session();
+        for event in std::mem::take(&mut scene.batch) {
+            scene.event(session, event);
+        }
+    }
+
+    fn write(&self, frame: &[u8]) -> Result<(), ()> {
+        assert!(!frame.is_empty());
+        let scene = &mut *self.0.borrow_mut();
+        scene.frames += 1;
+        assert!(scene.frames < PATIENCE, "endless output");
+        if let Some(socket) = &mut scene.socket {
+            socket.receive(frame, &mut scene.taken);
+        }
+        Ok(())
+    }
+
+    fn flush(&self) -> Result<(), ()> {
+        Ok(())
+    }
+
+    fn buffered(&self) -> Option<usize> {
+        Some(self.0.borrow().buffered)
+    }
+
+    fn resolve(&self, id: AttemptId, _: u32, _: Option<Box<Error>>) {
+        self.0.borrow_mut().resolving = Some(id);
+    }
+
+    fn open(&self, id: AttemptId, url: &str) -> Opened {
+        assert!(url.starts_with("ws"));
+        let scene = &mut *self.0.borrow_mut();
+        assert!(scene.socket.is_none(), "one socket at a time");
+        scene.socket = Some(Socket::new(id));
+        Opened::Later
+    }
+
+    fn close(&self, _: bool) {
+        self.0.borrow_mut().drop_socket();
+    }
+
+    fn authenticate(&self, id: AttemptId, _: Challenge) {
+        self.0.borrow_mut().authenticating = Some(id);
+    }
+
+    fn judge(&self, _: Box<Error>, _: u32) -> Option<bool> {
+        self.0.borrow_mut().input.pick(&[None, Some(true), Some(false)])
+    }
+
+    fn timer(&self, _: Option<Instant>) {}
+
+    fn later(&self) {
+        self.0.borrow_mut().waits = true;
+    }
+
+    fn wake(&self) {}
+
+    fn window(&self) -> usize {
+        self.0.borrow().window.min(64 << 10)
+    }
+
+    fn head(&self) -> usize {
+        self.window()
+    }
+}
+
+impl Scene<'_> {
+    /// Makes bytes the current chunk.
+    fn show(&mut self, chunk: Vec<u8>, window: &mut [u8]) -> usize {
+        if let Some(window) = window.get_mut(..chunk.len()) {
+            window.copy_from_slice(&chunk);
+        }
+        self.chunk = chunk;
+        self.chunk.len()
+    }
+
+    fn drop_socket(&mut self) -> Option<Socket> {
+        self.waits = false;
+        self.socket.take()
+    }
+
+    // ------------------------------------------------------------------------ the application
+
+    /// What the application wants. The result is the token of a message that was written at once.
+    fn call(&mut self, session: &mut Session, what: usize) -> Option<Token> {
+        match what {
+            4 | 5 => return self.publish(session),
+            6 => {
+                for _ in 0..self.input.below(8) {
+                    if let Some(token) = self.publish(session) {
+                        self.pending.remove(&token);
+                    }
+                }
+            }
+            7 | 8 => self.subscribe(session),
             9 => {
-                let handle = self.input.below(self.last_handle as usize + 2) as Handle;
-                self.ask(|session, token| session.leave(token, handle, Draft::default()));
+                let handle = Handle(self.input.below(self.last_handle as usize + 2) as u32);
+                self.ask(session, |session, token| {
+                    session.leave(Some(token), handle, Draft::default())
+                });
             }
             10 => {
                 let filters: Vec<Rc<str>> =
                     (0..self.input.below(4)).map(|_| self.filter().into()).collect();
                 let draft = self.draft(DraftKind::Unsubscribe);
-                self.ask(|session, token| session.unsubscribe(token, &filters, draft));
+                self.ask(session, |session, token| {
+                    session.unsubscribe(Some(token), &filters, draft)
+                });
             }
             11 => {
-                self.ask(|session, token| session.reauthenticate(token));
+                self.ask(session, |session, token| session.reauthenticate(Some(token)));
             }
             12 => {
                 let now = self.now;
-                self.ask(|session, token| session.drain(now, token));
+                self.ask(session, |session, token| session.drain(now, token));
             }
             13 => {
-                let token = self.input.below(self.last_token as usize + 1) as Token;
-                self.pending.remove(&token);
-                self.session.cancel(self.now, token);
+                let token = self.input.below(self.last_token as usize + 1);
+                if let Some(token) = Token::new(token as u32) {
+                    self.pending.remove(&token);
+                    session.cancel(self.now, token);
+                }
             }
-            14 => self.session.delivered(),
+            14 => session.delivered(),
             15 => {
-                let sequence = self.sequence();
-                self.session.hold(sequence);
+                if let Some(sequence) = self.sequence() {
+                    session.hold(sequence);
+                }
             }
             16 => {
                 let sequence = self.sequence();
                 let reason = ReasonCode(self.input.pick(&[0, 0, 0x10, 0x80, 0x99, 0x81, 0x01]));
-                _ = self.session.acknowledge(sequence, reason);
+                if let Some(sequence) = sequence {
+                    _ = session.acknowledge(sequence, reason);
+                }
             }
             17 => {
                 let will = options(&mut self.input).will;
-                _ = self.session.set_will(will);
+                _ = session.set_will(will);
             }
             18 => {
                 // Seldom, for little happens afterwards.
@@ -205,118 +615,44 @@ impl<'a> World<'a> {
                         (self.input.pick(&[0, 50, LONGEST_END]), self.input.flag());
                     let reason = ReasonCode(self.input.pick(&[0, 4, 0x80, 0x9C]));
                     let draft = self.draft(DraftKind::Disconnect);
-                    _ = self.session.end(self.now, timeout, force, reason, draft);
+                    _ = session.end(self.now, timeout, force, reason, draft);
                 }
             }
-            // What happens outside.
-            19 | 20 => self.resolve(),
-            21 | 22 => self.open(),
-            23 => self.authenticate(),
-            24 => {
-                if self.socket.take().is_some() {
-                    self.rest = None;
-                    let code = self.input.pick(&[None, Some(1000), Some(1006)]);
-                    self.session.handle_close(self.now, code, None);
-                }
-            }
-            25 => {
-                if self.socket.is_some() && self.rest.is_none() {
-                    self.session.handle_text(self.now);
-                }
-            }
-            26 => {
-                self.buffered = self.input.pick(&[0, 0, 600_000, 2_000_000]);
-                self.session.handle_writable(self.now, self.buffered);
-            }
-            27 | 28 => self.wait(),
-            _ => self.chunk(),
+            other => unreachable!("{other} is no wish of the application"),
         }
+        None
     }
-
-    /// Everything is told to end, and does.
-    fn end(&mut self) {
-        let force = self.ending == Ending::Force;
-        self.session.end(self.now, 0, force, ReasonCode::SUCCESS, Draft::default()).unwrap();
-        self.pump();
-        if self.session.state() == State::Closing {
-            // It was closing already, and may take its time.
-            self.now = self.now.after_ms(LONGEST_END);
-            self.session.handle_timeout(self.now);
-            self.pump();
-        }
-        assert_eq!(self.session.state(), State::Closed);
-        assert_eq!(self.session.poll_timeout(), None);
-        assert!(self.socket.is_none(), "the socket is left");
-        assert!(self.pending.is_empty(), "every token has completed");
-    }
-
-    /// The server starts anew and everybody does what he should: every token completes.
-    fn recover(&mut self) {
-        self.rest = None;
-        self.buffered = 0;
-        if self.socket.take().is_some() {
-            self.session.handle_close(self.now, None, None);
-        }
-        for _ in 0..PATIENCE {
-            self.pump();
-            if self.pending.is_empty() {
-                return;
-            }
-            self.session.handle_writable(self.now, 0);
-            for sequence in std::mem::take(&mut self.sequences) {
-                _ = self.session.acknowledge(sequence, ReasonCode::SUCCESS);
-            }
-            self.session.delivered();
-            let attempt = Some(self.session.generation());
-            if self.session.state() == State::Idle {
-                self.session.connect();
-            } else if self.resolving.take() == attempt {
-                let (urls, credentials) = (vec!["ws://a".into()], vec![Credentials::default()]);
-                self.session
-                    .handle_resolved(self.now, Ok(Resolved { urls, credentials, dynamic: false }));
-            } else if self.authenticating.take() == attempt {
-                self.session.handle_auth(self.now, Ok(None));
-            } else if self.socket.as_ref().is_some_and(|socket| !socket.open) {
-                self.open();
-            } else if let Some(answers) = self.socket.as_mut().and_then(Socket::answer) {
-                self.hear(&answers, usize::MAX, usize::MAX);
-            } else if let Some(at) = self.session.poll_timeout() {
-                self.now = self.now.max(at);
-                self.session.handle_timeout(self.now);
-            }
-        }
-        panic!("{:?} never complete", self.pending);
-    }
-
-    // ------------------------------------------------------------------------------------ the application
 
     fn token(&mut self) -> Token {
         self.last_token += 1;
-        self.pending.insert(self.last_token);
-        self.last_token
+        let token = Token::new(self.last_token).unwrap();
+        self.pending.insert(token);
+        token
     }
 
     /// A call that completes by its token, unless it is refused.
-    fn ask<E>(&mut self, call: impl FnOnce(&mut Session, Token) -> Result<(), E>) -> bool {
+    fn ask<E>(
+        &mut self,
+        session: &mut Session,
+        call: impl FnOnce(&mut Session, Token) -> Result<(), E>,
+    ) {
         let token = self.token();
-        let refused = call(&mut self.session, token).is_err();
-        if refused {
+        if call(session, token).is_err() {
             self.pending.remove(&token);
         }
         self.spent += 100;
-        !refused
     }
 
-    fn publish(&mut self) {
+    fn publish(&mut self, session: &mut Session) -> Option<Token> {
         let topic = self.input.below(8);
         if topic >= self.topics.len() || self.input.below(64) == 0 {
             let text = self.filter();
-            if let Ok(number) = self.session.topic(&text) {
+            if let Ok(number) = session.topic(&text) {
                 self.topics.push(number);
             }
         }
         if self.input.below(256) == 255 {
-            self.session.forget_topics();
+            session.forget_topics();
             self.topics.clear();
         }
         let topic = self.topics.get(topic).copied().unwrap_or(0);
@@ -326,20 +662,19 @@ impl<'a> World<'a> {
         let draft = (flags & 6 == 6).then(|| self.draft(DraftKind::Publish));
         let token = self.token();
         let accepted =
-            self.session.publish(self.now, topic, &payload, qos, flags & 1 == 1, draft, token);
+            session.publish(self.now, topic, &payload, qos, flags & 1 == 1, draft, Some(token));
         self.spent += 300 + payload.len();
         if accepted.is_err() {
             self.pending.remove(&token);
         }
         if accepted == Ok(Accepted::Written) {
             assert_eq!(qos, QoS::AtMostOnce);
-            // It may complete once more, before anything else happens.
-            self.pump();
-            self.pending.remove(&token);
+            return Some(token);
         }
+        None
     }
 
-    fn subscribe(&mut self) {
+    fn subscribe(&mut self, session: &mut Session) {
         let filters: Vec<(Rc<str>, _)> = (0..self.input.below(5))
             .map(|_| {
                 let bits = self.input.below(0x30) as u8;
@@ -357,9 +692,9 @@ impl<'a> World<'a> {
             .collect();
         let draft = self.draft(DraftKind::Subscribe);
         self.last_handle += 1;
-        let handle = self.last_handle;
+        let handle = Handle(self.last_handle);
         self.spent += 200 * filters.len();
-        self.ask(|session, token| session.subscribe(token, handle, &filters, draft));
+        self.ask(session, |session, token| session.subscribe(Some(token), handle, &filters, draft));
     }
 
     /// A topic or filter, valid more often than not.
@@ -392,116 +727,14 @@ impl<'a> World<'a> {
         draft
     }
 
-    fn sequence(&mut self) -> u32 {
+    fn sequence(&mut self) -> Option<Sequence> {
         let any = u32::from(self.input.byte());
-        self.sequences.get(any as usize % 8).copied().unwrap_or(any)
+        self.sequences.get(any as usize % 8).copied().or(Sequence::new(any))
     }
 
-    fn resolve(&mut self) {
-        let Some(attempt) = self.resolving.take() else { return };
-        if attempt != self.session.generation() {
-            return;
-        }
-        let servers = self.input.below(4);
-        let credentials = Credentials {
-            username: self.input.flag().then(|| "me".into()),
-            password: (self.input.below(4) == 3).then(|| b"secret".to_vec()),
-        };
-        let resolved = (servers > 0).then(|| Resolved {
-            urls: (0..servers).map(|n| ["ws://a", "ws://b:8080", "wss://c"][n].into()).collect(),
-            credentials: vec![credentials; servers],
-            dynamic: self.input.flag(),
-        });
-        self.session.handle_resolved(self.now, resolved.ok_or(()));
-    }
-
-    fn authenticate(&mut self) {
-        let Some(attempt) = self.authenticating.take() else { return };
-        if attempt == self.session.generation() {
-            let data = self.input.pick(&[Ok(None), Ok(Some(1)), Ok(Some(2)), Err(())]);
-            self.session.handle_auth(self.now, data.map(|len| len.map(|len| vec![0; len])));
-        }
-    }
-
-    fn open(&mut self) {
-        if let Some(socket) = self.socket.as_mut().filter(|socket| !socket.open) {
-            socket.open = true;
-            self.session.handle_open(self.now);
-        }
-    }
-
-    /// Time passes, and timers that are due come to rest at once.
-    fn wait(&mut self) {
-        let due = self.session.poll_timeout().map_or(0, |at| at.since_ms(self.now) + 1);
-        let ms = self.input.pick(&[0, 1, due, due, 200, 1_000, 60_000, 86_400_000]);
-        self.now = self.now.after_ms(ms);
-        for _ in 0..8 {
-            if self.session.poll_timeout().is_none_or(|at| at > self.now) {
-                return;
-            }
-            self.session.handle_timeout(self.now);
-            self.pump();
-        }
-        panic!("a timer is always due");
-    }
-
-    // ------------------------------------------------------------------------------------ what the session asks for
-
-    /// Does all that the session asks for.
-    fn pump(&mut self) {
-        for _ in 0..PATIENCE {
-            self.transmit();
-            self.deliver(0);
-            match self.session.poll_command() {
-                Some(command) => self.execute(command),
-                None if self.session.pending_output() == 0 => return,
-                None => {}
-            }
-        }
-        panic!("the session never rests");
-    }
-
-    fn transmit(&mut self) {
-        let mut sent = false;
-        for _ in 0..PATIENCE {
-            let Some(frame) = self.session.poll_transmit(self.now) else {
-                if sent {
-                    self.session.handle_writable(self.now, self.buffered);
-                }
-                return;
-            };
-            assert!(!frame.is_empty());
-            sent = true;
-            if let Some(socket) = &mut self.socket {
-                socket.receive(frame, &mut self.taken);
-            }
-        }
-        panic!("endless output");
-    }
-
-    fn execute(&mut self, command: Command) {
-        match command {
-            Command::Resolve { .. } => self.resolving = Some(self.session.generation()),
-            Command::Open { url } => {
-                assert!(url.starts_with("ws"));
-                assert!(self.socket.is_none(), "one socket at a time");
-                self.socket = Some(Socket::new());
-            }
-            Command::Close { .. } => {
-                self.socket = None;
-                self.rest = None;
-            }
-            Command::Authenticate(_) => self.authenticating = Some(self.session.generation()),
-            Command::Judge { .. } => {
-                let retry = self.input.pick(&[None, Some(true), Some(false)]);
-                self.session.handle_verdict(self.now, retry);
-            }
-        }
-    }
-
-    /// Hears of events; messages lie in a chunk of `chunk` bytes.
-    fn deliver(&mut self, chunk: usize) {
-        while let Some(event) = self.session.poll_event() {
+    /// Hears of an event.
+    fn event(&mut self, session: &mut Session, event: Event) {
+        {
             assert_ne!(self.state, State::Closed, "{event:?} behind the last state");
             match event {
                 Event::State(State::Closed) => {}
@@ -521,21 +754,27 @@ impl<'a> World<'a> {
                     assert!(self.pending.remove(&token), "{token} completes once")
                 }
                 Event::Slot { slot, topic, routes, .. } => {
-                    assert!(routes.iter().all(|handle| *handle <= self.last_handle));
+                    assert!(routes.iter().all(|handle| handle.0 <= self.last_handle));
                     self.slots.insert(slot, topic);
                 }
                 Event::Message(message) => {
                     assert!(check_topic(self.slots[&message.slot].as_bytes()).is_ok());
-                    let bytes =
-                        if message.assembled { self.session.assembled().len() } else { chunk };
+                    let bytes = if message.assembled {
+                        session.assembled().len()
+                    } else {
+                        self.chunk.len()
+                    };
                     for span in [message.payload, message.properties] {
                         assert!((span.start + span.len) as usize <= bytes);
                     }
-                    if message.qos > QoS::AtMostOnce {
-                        self.sequences.push(message.sequence);
+                    if let Some(sequence) = message.sequence {
+                        self.sequences.push(sequence);
+                        if !self.prompt {
+                            session.hold(sequence);
+                        }
                     }
                 }
-                Event::Inactive { handle, .. } => assert!(handle <= self.last_handle),
+                Event::Inactive { handle, .. } => assert!(handle.0 <= self.last_handle),
                 Event::Connected(_)
                 | Event::ConnectFailed(_)
                 | Event::Disconnected { .. }
@@ -547,59 +786,6 @@ impl<'a> World<'a> {
     }
 
     // ------------------------------------------------------------------------------------ the server
-
-    /// The server sends some packets, or what may be some.
-    fn chunk(&mut self) {
-        let window = self.input.pick(&[usize::MAX, usize::MAX, 7, 40]);
-        let piece = self.input.pick(&[usize::MAX, usize::MAX, 1, 13]);
-        let mut bytes = Vec::new();
-        for _ in 0..1 + self.input.below(4) {
-            self.say(&mut bytes);
-        }
-        self.hear(&bytes, window, piece);
-    }
-
-    /// Bytes of the server reach the client, if there is a connection.
-    fn hear(&mut self, bytes: &[u8], window: usize, piece: usize) {
-        self.spent += 4 * bytes.len();
-        self.resume(window);
-        let Some(socket) = self.socket.as_mut().filter(|socket| socket.open) else {
-            return;
-        };
-        socket.say(bytes, &mut self.taken);
-        for piece in bytes.chunks(piece.min(bytes.len()).max(1)) {
-            self.resume(window);
-            self.read(piece.to_vec(), 0, window);
-        }
-    }
-
-    /// Goes on with a chunk that waited for the application.
-    fn resume(&mut self, window: usize) {
-        if let Some((rest, at)) = self.rest.take() {
-            self.read(rest, at, window);
-        }
-    }
-
-    /// Goes through a chunk from `at` on, as the link does.
-    fn read(&mut self, chunk: Vec<u8>, mut at: usize, window: usize) {
-        while at < chunk.len() {
-            let bytes = &chunk[at..];
-            let bytes = &bytes[..window.min(bytes.len())];
-            let input = Chunk { bytes, offset: at, beyond: chunk.len() - at - bytes.len() };
-            let used = self.session.handle_input(self.now, input);
-            assert!(used > 0, "input is used");
-            at += used;
-            assert!(at <= chunk.len());
-            self.deliver(chunk.len());
-            if self.prompt {
-                self.session.delivered();
-            }
-            if self.session.is_paused() {
-                self.rest = Some((chunk, at));
-                return;
-            }
-        }
-    }
 
     /// One packet that a server may send here, or a few bytes of something else.
     fn say(&mut self, out: &mut Vec<u8>) {
@@ -727,8 +913,9 @@ impl<'a> World<'a> {
 }
 
 impl Socket {
-    fn new() -> Self {
+    fn new(id: AttemptId) -> Self {
         Self {
+            id,
             open: false,
             version: None,
             has_method: false,
