@@ -18,6 +18,7 @@ pub use packet::{
 };
 pub use packet_type::{PacketSet, PacketType};
 pub use properties::{Properties, PropertiesBuf, Property, SubscriptionId, Value, check_text};
+pub(crate) use properties::{PropertyType, ValueRule};
 pub use publish::{Publish, PublishHints};
 pub use reason::ReasonCode;
 pub use topic::{
