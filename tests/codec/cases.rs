@@ -808,7 +808,7 @@ fn client(case: &Case) -> support::Pair {
     }
     if !matches!(case.packet[0] >> 4, 2 | 15) {
         pair.plays("CONNACK");
-        assert_eq!(pair.session.state(), State::Connected);
+        assert_eq!(pair.session().state(), State::Connected);
     }
     pair.clear();
     pair
@@ -817,13 +817,13 @@ fn client(case: &Case) -> support::Pair {
 fn judge(pair: &mut support::Pair, case: &Case) {
     let Case { what, version, packet, session, .. } = case;
     let head = &packet[..packet.len().min(40)];
-    let blamed = pair.told.iter().find_map(|told| match told {
+    let blamed = pair.ends().told.iter().find_map(|told| match told {
         Told::Event(Event::Error(error)) if error.code == ErrorCode::ProtocolError => error.reason,
         _ => None,
     });
     assert_eq!(blamed, session.err(), "{what}: {head:02x?}");
-    let messages = pair.told.iter().filter(|told| matches!(told, Told::Message(_))).count();
-    let state = pair.session.state();
+    let messages = pair.ends().told.iter().filter(|told| matches!(told, Told::Message(_))).count();
+    let state = pair.session().state();
     if let Err(reason) = session {
         let goodbye = format!("DISCONNECT {:#04x}", reason.0);
         let expected = if *version == V5 { vec![&*goodbye, "CLOSE"] } else { vec!["CLOSE"] };
@@ -896,7 +896,7 @@ fn above_the_maximum_packet_size() {
                 if shape.first != 0x20 {
                     // A CONNACK as short as can be is within the limit or there is nothing to show.
                     pair.plays("CONNACK");
-                    if pair.session.state() != State::Connected {
+                    if pair.session().state() != State::Connected {
                         return;
                     }
                 }

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 
 use wasmqtt::codec::{self, *};
 use wasmqtt::options::{Draft, DraftKind, InvalidArgument, Options, Value, Will};
-use wasmqtt::session::{Command, Credentials, Instant, Resolved, Session};
+use wasmqtt::session::{Command, Credentials, Handle, Instant, Resolved, Server, Session, Token};
 
 use super::input::Input;
 use super::memory;
@@ -143,19 +143,13 @@ fn talk(
     let changed = session.set_will(Some(will.clone()));
     let will = if changed.is_ok() { Some(&will) } else { options.will.as_ref() };
     session.connect();
-    let Some(Command::Resolve { .. }) = session.poll_command() else { panic!() };
-    session.handle_resolved(
-        NOW,
-        Ok(Resolved {
-            urls: vec!["ws://server".into()],
-            credentials: vec![Credentials::default()],
-            dynamic: false,
-        }),
-    );
-    let Some(Command::Open { .. }) = session.poll_command() else { panic!() };
-    session.handle_open(NOW);
-    if let Some(Command::Authenticate(_)) = session.poll_command() {
-        session.handle_auth(NOW, Ok(Some(vec![1])));
+    let Some(Command::Resolve { id, .. }) = session.poll_command() else { panic!() };
+    let server = Server { url: "ws://server".into(), credentials: Credentials::default() };
+    session.handle_resolved(NOW, id, Ok(Resolved { servers: vec![server], dynamic: false }));
+    let Some(Command::Open { id, .. }) = session.poll_command() else { panic!() };
+    session.handle_open(NOW, id);
+    if let Some(Command::Authenticate { id, .. }) = session.poll_command() {
+        session.handle_auth(NOW, id, Ok(Some(vec![1])));
     }
     let bytes = session.poll_transmit(NOW).unwrap().to_vec();
     // Behind the protocol's name.
@@ -208,12 +202,20 @@ fn talk(
         retain_as_published: false,
         retain_handling: 0,
     };
-    let published =
-        session.publish(NOW, topic, b"x", QoS::AtLeastOnce, false, Some(publish.clone()), 1);
+    let published = session.publish(
+        NOW,
+        topic,
+        b"x",
+        QoS::AtLeastOnce,
+        false,
+        Some(publish.clone()),
+        Token::new(1),
+    );
     // The server of this story takes no aliases.
     assert_eq!(published.is_ok(), publish.topic_alias.is_none() || !v5, "{published:?}");
-    session.subscribe(2, 1, &[("f".into(), plain)], subscribe).unwrap();
-    session.unsubscribe(3, &["g".into()], unsubscribe).unwrap();
+    let filters = [("f".into(), plain)];
+    session.subscribe(Token::new(2), Handle(1), &filters, subscribe).unwrap();
+    session.unsubscribe(Token::new(3), &["g".into()], unsubscribe).unwrap();
     let ended = session.end(NOW, 0, false, ReasonCode::SUCCESS, disconnect.clone());
     let lengthens = options.properties.session_expiry == Some(0)
         && disconnect.session_expiry.is_some_and(|e| e > 0);
