@@ -1,10 +1,11 @@
-//! The control packets. One set for both versions: MQTT 5 is 3.1.1 plus a reason code and a property block.
+//! The control packets, one set for both versions: MQTT 5 is 3.1.1 with reason codes and properties.
 
 use std::fmt;
 use std::num::NonZeroU16;
 
 use super::properties::{Properties, Property};
-use super::topic::{FilterParts, check_topic, parse_filter};
+use super::subscribe::{SubAck, Subscribe, Unsubscribe, encode_subscribe, encode_unsubscribe};
+use super::topic::check_topic;
 use super::wire::{self, Reader, put_binary, put_u16};
 use super::{DecodeError, PacketSet, PacketType, Publish, QoS, ReasonCode, Version};
 
@@ -35,22 +36,38 @@ impl fmt::Display for PacketId {
     }
 }
 
+/// A control packet. It borrows from the bytes that it was read from.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Packet<'a> {
+    /// A client asks for a connection (3.1).
     Connect(Connect<'a>),
+    /// A server answers CONNECT (3.2).
     ConnAck(ConnAck<'a>),
+    /// A message (3.3).
     Publish(Publish<'a>),
+    /// The answer to a PUBLISH with QoS 1 (3.4).
     PubAck(Ack<'a>),
+    /// The answer to a PUBLISH with QoS 2 (3.5).
     PubRec(Ack<'a>),
+    /// The answer to PUBREC (3.6).
     PubRel(Ack<'a>),
+    /// The answer to PUBREL (3.7).
     PubComp(Ack<'a>),
+    /// A client asks for subscriptions (3.8).
     Subscribe(Subscribe<'a>),
+    /// A server answers SUBSCRIBE (3.9).
     SubAck(SubAck<'a>),
+    /// A client gives subscriptions up (3.10).
     Unsubscribe(Unsubscribe<'a>),
+    /// A server answers UNSUBSCRIBE (3.11).
     UnsubAck(SubAck<'a>),
+    /// A client asks whether the server is still there (3.12).
     PingReq,
+    /// A server answers PINGREQ (3.13).
     PingResp,
+    /// The end of the connection (3.14).
     Disconnect(Disconnect<'a>),
+    /// A step of an authentication exchange; only in MQTT 5 (3.15).
     Auth(Auth<'a>),
 }
 
@@ -125,7 +142,7 @@ impl<'a> Packet<'a> {
         }
     }
 
-    /// Appends the packet in its shortest form. 3.1.1 has no properties: they are left out.
+    /// Appends the packet in its shortest form. What 3.1.1 does not have is left out there.
     pub fn encode(&self, version: Version, out: &mut Vec<u8>) {
         match self {
             Self::Connect(packet) => packet.encode(version, out),
@@ -175,26 +192,37 @@ impl<'a> Packet<'a> {
     }
 }
 
+/// CONNECT (3.1).
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Connect<'a> {
-    /// Clean Session in 3.1.1.
+    /// Whether the server forgets the session that it has. It is called Clean Session in 3.1.1.
     pub clean_start: bool,
-    /// In seconds.
+    /// The Keep Alive interval in seconds; 0 turns it off.
     pub keep_alive: u16,
+    /// The Client Identifier. If it is empty, the server makes one.
     pub client_id: &'a str,
+    /// The message that the server publishes if the connection is lost.
     pub will: Option<Will<'a>>,
+    /// The user name.
     pub username: Option<&'a str>,
-    /// In 3.1.1 only with a user name.
+    /// The password. In 3.1.1 there is none without a user name.
     pub password: Option<&'a [u8]>,
+    /// The properties, without those of the will.
     pub properties: Properties<'a>,
 }
 
+/// The will of a CONNECT (3.1.2.5).
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Will<'a> {
+    /// The topic name.
     pub topic: &'a str,
+    /// The payload, 65,535 bytes at most.
     pub payload: &'a [u8],
+    /// The QoS.
     pub qos: QoS,
+    /// Whether the server retains the message.
     pub retain: bool,
+    /// The Will Properties.
     pub properties: Properties<'a>,
 }
 
@@ -245,6 +273,7 @@ impl<'a> Connect<'a> {
         Ok(Self { clean_start, keep_alive, client_id, will, username, password, properties })
     }
 
+    /// Appends the packet.
     pub fn encode(&self, version: Version, out: &mut Vec<u8>) {
         let start = wire::begin(PacketType::Connect, out);
         put_binary(b"MQTT", out);
@@ -283,10 +312,14 @@ fn protocol_level(version: Version) -> u8 {
     }
 }
 
+/// CONNACK (3.2).
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct ConnAck<'a> {
+    /// Whether the server goes on with a session that it has kept. It is false in a refusal.
     pub session_present: bool,
+    /// Whether the connection is accepted, or why not. The return codes of 3.1.1 are translated.
     pub reason: ReasonCode,
+    /// The properties.
     pub properties: Properties<'a>,
 }
 
@@ -314,6 +347,7 @@ impl<'a> ConnAck<'a> {
         Ok(Self { session_present, reason, properties })
     }
 
+    /// Appends the packet.
     pub fn encode(&self, version: Version, out: &mut Vec<u8>) {
         let start = wire::begin(PacketType::ConnAck, out);
         out.push(self.session_present.into());
@@ -326,11 +360,14 @@ impl<'a> ConnAck<'a> {
     }
 }
 
-/// PUBACK, PUBREC, PUBREL and PUBCOMP.
+/// PUBACK, PUBREC, PUBREL and PUBCOMP (3.4 to 3.7).
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Ack<'a> {
+    /// The identifier of the PUBLISH.
     pub id: PacketId,
+    /// How it went. It is SUCCESS in 3.1.1.
     pub reason: ReasonCode,
+    /// The properties.
     pub properties: Properties<'a>,
 }
 
@@ -366,7 +403,7 @@ impl<'a> Ack<'a> {
     }
 }
 
-/// [`Ack::encode`] without properties.
+/// Appends an [`Ack`] without properties. `packet` is PUBACK, PUBREC, PUBREL or PUBCOMP.
 #[inline]
 pub fn encode_ack(
     packet: PacketType,
@@ -384,208 +421,12 @@ pub fn encode_ack(
     }
 }
 
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Subscribe<'a> {
-    pub id: PacketId,
-    pub properties: Properties<'a>,
-    pub filters: Filters<'a>,
-}
-
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
-pub struct SubscribeOptions {
-    pub qos: QoS,
-    pub no_local: bool,
-    pub retain_as_published: bool,
-    /// 0: retained messages are sent; 1: if the subscription is new; 2: not.
-    pub retain_handling: u8,
-}
-
-impl SubscribeOptions {
-    const NO_LOCAL: u8 = 0x04;
-    const RETAIN_AS_PUBLISHED: u8 = 0x08;
-    const RETAIN_HANDLING_SHIFT: u8 = 4;
-
-    /// Reads the byte that follows a filter in SUBSCRIBE.
-    pub fn decode(version: Version, bits: u8) -> Result<Self, DecodeError> {
-        let reserved = match version {
-            Version::V311 => 0xFC,
-            Version::V5 => 0xC0,
-        };
-        let retain_handling = bits >> Self::RETAIN_HANDLING_SHIFT & 3;
-        match QoS::from_bits(bits & 3) {
-            _ if bits & reserved != 0 => Err(DecodeError::malformed("reserved flags")),
-            Some(qos) if retain_handling < 3 => Ok(Self {
-                qos,
-                no_local: bits & Self::NO_LOCAL != 0,
-                retain_as_published: bits & Self::RETAIN_AS_PUBLISHED != 0,
-                retain_handling,
-            }),
-            _ => Err(DecodeError::protocol("subscribe option is 3")),
-        }
-    }
-
-    fn bits(self) -> u8 {
-        self.qos as u8
-            | flag(self.no_local, Self::NO_LOCAL)
-            | flag(self.retain_as_published, Self::RETAIN_AS_PUBLISHED)
-            | self.retain_handling << Self::RETAIN_HANDLING_SHIFT
-    }
-}
-
-impl<'a> Subscribe<'a> {
-    fn decode(version: Version, mut body: Reader<'a>) -> Result<Self, DecodeError> {
-        let id = decode_id(&mut body)?;
-        let properties = decode_properties(version, PacketSet::SUBSCRIBE, &mut body)?;
-        let filters = Filters(body);
-        if body.is_empty() {
-            return Err(NO_FILTER);
-        }
-        while !body.is_empty() {
-            let parts = decode_filter(&mut body)?;
-            let options = SubscribeOptions::decode(version, body.u8()?)?;
-            if options.no_local && parts.share.is_some() {
-                return Err(DecodeError::protocol("no local on a shared subscription"));
-            }
-        }
-        Ok(Self { id, properties, filters })
-    }
-}
-
-/// The checked filters of a SUBSCRIBE with their options.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Filters<'a>(Reader<'a>);
-
-impl<'a> Iterator for Filters<'a> {
-    type Item = (&'a str, SubscribeOptions);
-
-    fn next(&mut self) -> Option<Self::Item> {
-        let filter = self.0.text().ok()?;
-        // What is reserved in 3.1.1 was checked to be 0.
-        Some((filter, SubscribeOptions::decode(Version::V5, self.0.u8().ok()?).ok()?))
-    }
-}
-
-/// Appends a SUBSCRIBE. In 3.1.1 only the QoS is asked for.
-pub fn encode_subscribe<'a>(
-    version: Version,
-    id: PacketId,
-    properties: Properties,
-    filters: impl Iterator<Item = (&'a str, SubscribeOptions)>,
-    out: &mut Vec<u8>,
-) {
-    let start = wire::begin(PacketType::Subscribe, out);
-    put_u16(id.get(), out);
-    put_properties(version, properties, out);
-    for (filter, options) in filters {
-        put_binary(filter.as_bytes(), out);
-        out.push(match version {
-            Version::V311 => options.qos as u8,
-            Version::V5 => options.bits(),
-        });
-    }
-    wire::finish(start, out);
-}
-
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Unsubscribe<'a> {
-    pub id: PacketId,
-    pub properties: Properties<'a>,
-    pub filters: FilterNames<'a>,
-}
-
-impl<'a> Unsubscribe<'a> {
-    fn decode(version: Version, mut body: Reader<'a>) -> Result<Self, DecodeError> {
-        let id = decode_id(&mut body)?;
-        let properties = decode_properties(version, PacketSet::UNSUBSCRIBE, &mut body)?;
-        let filters = FilterNames(body);
-        if body.is_empty() {
-            return Err(NO_FILTER);
-        }
-        while !body.is_empty() {
-            decode_filter(&mut body)?;
-        }
-        Ok(Self { id, properties, filters })
-    }
-}
-
-/// The checked filters of an UNSUBSCRIBE.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct FilterNames<'a>(Reader<'a>);
-
-impl<'a> Iterator for FilterNames<'a> {
-    type Item = &'a str;
-
-    fn next(&mut self) -> Option<&'a str> {
-        self.0.text().ok()
-    }
-}
-
-pub fn encode_unsubscribe<'a>(
-    version: Version,
-    id: PacketId,
-    properties: Properties,
-    filters: impl Iterator<Item = &'a str>,
-    out: &mut Vec<u8>,
-) {
-    let start = wire::begin(PacketType::Unsubscribe, out);
-    put_u16(id.get(), out);
-    put_properties(version, properties, out);
-    for filter in filters {
-        put_binary(filter.as_bytes(), out);
-    }
-    wire::finish(start, out);
-}
-
-/// SUBACK and UNSUBACK.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct SubAck<'a> {
-    pub id: PacketId,
-    /// A reason code per filter. 3.1.1 knows 0, 1, 2 and 0x80 in SUBACK, and none in UNSUBACK.
-    pub codes: &'a [u8],
-    pub properties: Properties<'a>,
-}
-
-impl<'a> SubAck<'a> {
-    fn decode(
-        version: Version,
-        packet: PacketType,
-        mut body: Reader<'a>,
-    ) -> Result<Self, DecodeError> {
-        let place = PacketSet::of(packet);
-        let id = decode_id(&mut body)?;
-        let properties = decode_properties(version, place, &mut body)?;
-        let codes = body.rest();
-        if version == Version::V311 && packet == PacketType::UnsubAck {
-            body.end()?;
-        } else if codes.is_empty() {
-            return Err(DecodeError::protocol("no reason code"));
-        }
-        let listed = |code: &u8| match version {
-            Version::V311 => matches!(code, 0..=2 | 0x80),
-            Version::V5 => ReasonCode(*code).stands_in(place),
-        };
-        if codes.iter().all(listed) {
-            Ok(Self { id, codes, properties })
-        } else {
-            Err(UNLISTED_REASON)
-        }
-    }
-
-    /// Appends the packet. `packet` is SUBACK or UNSUBACK.
-    pub fn encode(&self, packet: PacketType, version: Version, out: &mut Vec<u8>) {
-        let start = wire::begin(packet, out);
-        put_u16(self.id.get(), out);
-        put_properties(version, self.properties, out);
-        if version == Version::V5 || packet == PacketType::SubAck {
-            out.extend_from_slice(self.codes);
-        }
-        wire::finish(start, out);
-    }
-}
-
+/// DISCONNECT (3.14).
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Disconnect<'a> {
+    /// Why the connection ends. SUCCESS means a normal disconnection, as always in 3.1.1.
     pub reason: ReasonCode,
+    /// The properties.
     pub properties: Properties<'a>,
 }
 
@@ -602,7 +443,7 @@ impl<'a> Disconnect<'a> {
         Ok(packet)
     }
 
-    /// 3.1.1 has no reason: there it is the normal end, and the server drops the will.
+    /// Appends the packet. 3.1.1 has no reason code: whatever it is, the server drops the will there.
     pub fn encode(&self, version: Version, out: &mut Vec<u8>) {
         let start = wire::begin(PacketType::Disconnect, out);
         if version == Version::V5
@@ -617,10 +458,12 @@ impl<'a> Disconnect<'a> {
     }
 }
 
-/// Only in MQTT 5.
+/// AUTH (3.15), which only MQTT 5 has.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Auth<'a> {
+    /// Whether the exchange goes on, begins again, or has succeeded.
     pub reason: ReasonCode,
+    /// The properties. The Authentication Method is among them.
     pub properties: Properties<'a>,
 }
 
@@ -635,6 +478,7 @@ impl<'a> Auth<'a> {
         Ok(packet)
     }
 
+    /// Appends the packet.
     pub fn encode(&self, out: &mut Vec<u8>) {
         let start = wire::begin(PacketType::Auth, out);
         if self.reason != ReasonCode::SUCCESS || !self.properties.is_empty() {
@@ -646,8 +490,8 @@ impl<'a> Auth<'a> {
 }
 
 const AUTH_IN_3_1_1: DecodeError = DecodeError::protocol("AUTH in 3.1.1");
-const NO_FILTER: DecodeError = DecodeError::protocol("no topic filter");
-const UNLISTED_REASON: DecodeError = DecodeError::protocol("reason code not of this packet");
+pub(super) const UNLISTED_REASON: DecodeError =
+    DecodeError::protocol("reason code not of this packet");
 
 #[inline]
 pub(super) fn flag(set: bool, flag: u8) -> u8 {
@@ -669,7 +513,7 @@ fn decode_reason(place: PacketSet, body: &mut Reader) -> Result<ReasonCode, Deco
     if reason.stands_in(place) { Ok(reason) } else { Err(UNLISTED_REASON) }
 }
 
-fn decode_properties<'a>(
+pub(super) fn decode_properties<'a>(
     version: Version,
     place: PacketSet,
     body: &mut Reader<'a>,
@@ -680,7 +524,7 @@ fn decode_properties<'a>(
     }
 }
 
-fn put_properties(version: Version, properties: Properties, out: &mut Vec<u8>) {
+pub(super) fn put_properties(version: Version, properties: Properties, out: &mut Vec<u8>) {
     if version == Version::V5 {
         wire::put_varint(properties.as_bytes().len(), out);
         out.extend_from_slice(properties.as_bytes());
@@ -689,8 +533,4 @@ fn put_properties(version: Version, properties: Properties, out: &mut Vec<u8>) {
 
 pub(super) fn decode_topic(topic: &[u8]) -> Result<&str, DecodeError> {
     Ok(check_topic(topic)?)
-}
-
-fn decode_filter<'a>(body: &mut Reader<'a>) -> Result<FilterParts<'a>, DecodeError> {
-    Ok(parse_filter(body.text()?)?)
 }

@@ -25,8 +25,8 @@ macro_rules! properties {
                 once: PacketSet::EMPTY$($(.union(PacketSet::$once))+)?,
                 many: PacketSet::EMPTY$($(.union(PacketSet::$many))+)?,
                 property: Property::$name,
-                kind: Kind::$kind,
-                values: Values::$values,
+                kind: PropertyType::$kind,
+                values: ValueRule::$values,
             });)*
             table
         };
@@ -76,13 +76,13 @@ struct Rule {
     /// The places that may hold the property any number of times.
     many: PacketSet,
     property: Property,
-    kind: Kind,
-    values: Values,
+    kind: PropertyType,
+    values: ValueRule,
 }
 
 /// How the value of a property is written (1.5).
 #[derive(Clone, Copy, PartialEq, Debug)]
-pub(crate) enum Kind {
+pub(crate) enum PropertyType {
     Byte,
     Two,
     Four,
@@ -94,7 +94,7 @@ pub(crate) enum Kind {
 
 /// Which values of its type a property may have.
 #[derive(Clone, Copy, PartialEq, Debug)]
-pub(crate) enum Values {
+pub(crate) enum ValueRule {
     All,
     ZeroOrOne,
     NotZero,
@@ -117,11 +117,11 @@ impl Property {
         self.rule().once.union(self.rule().many).intersects(places)
     }
 
-    pub(crate) fn kind(self) -> Kind {
+    pub(crate) fn kind(self) -> PropertyType {
         self.rule().kind
     }
 
-    pub(crate) fn values(self) -> Values {
+    pub(crate) fn values(self) -> ValueRule {
         self.rule().values
     }
 
@@ -349,30 +349,32 @@ fn read_rule(reader: &mut Reader) -> Result<&'static Rule, DecodeError> {
     rule.ok_or(DecodeError::malformed("unknown property"))
 }
 
-fn read_value<'a>(kind: Kind, reader: &mut Reader<'a>) -> Result<Value<'a>, DecodeError> {
+fn read_value<'a>(kind: PropertyType, reader: &mut Reader<'a>) -> Result<Value<'a>, DecodeError> {
     Ok(match kind {
-        Kind::Byte => Value::Byte(reader.u8()?),
-        Kind::Two => Value::Two(reader.u16()?),
-        Kind::Four => Value::Four(reader.u32()?),
-        Kind::Varint => Value::Varint(reader.varint()?),
-        Kind::Text => Value::Text(reader.text()?),
-        Kind::Binary => Value::Binary(reader.binary()?),
-        Kind::Pair => Value::Pair(reader.text()?, reader.text()?),
+        PropertyType::Byte => Value::Byte(reader.u8()?),
+        PropertyType::Two => Value::Two(reader.u16()?),
+        PropertyType::Four => Value::Four(reader.u32()?),
+        PropertyType::Varint => Value::Varint(reader.varint()?),
+        PropertyType::Text => Value::Text(reader.text()?),
+        PropertyType::Binary => Value::Binary(reader.binary()?),
+        PropertyType::Pair => Value::Pair(reader.text()?, reader.text()?),
     })
 }
 
 fn check_value(rule: &Rule, value: Value) -> Result<(), DecodeError> {
     match (rule.values, value) {
-        (Values::ZeroOrOne, Value::Byte(2..)) => {
+        (ValueRule::ZeroOrOne, Value::Byte(2..)) => {
             Err(DecodeError::protocol("property neither 0 nor 1"))
         }
-        (Values::NotZero, Value::Two(0)) if rule.property == Property::TopicAlias => {
+        (ValueRule::NotZero, Value::Two(0)) if rule.property == Property::TopicAlias => {
             Err(DecodeError { reason: ReasonCode::TOPIC_ALIAS_INVALID, what: "topic alias 0" })
         }
-        (Values::NotZero, Value::Two(0) | Value::Four(0) | Value::Varint(0)) => {
+        (ValueRule::NotZero, Value::Two(0) | Value::Four(0) | Value::Varint(0)) => {
             Err(DecodeError::protocol("property is 0"))
         }
-        (Values::TopicName, Value::Text(name)) if topic::check_topic(name.as_bytes()).is_err() => {
+        (ValueRule::TopicName, Value::Text(name))
+            if topic::check_topic(name.as_bytes()).is_err() =>
+        {
             Err(DecodeError::protocol("response topic is no topic name"))
         }
         _ => Ok(()),
@@ -437,15 +439,15 @@ impl From<Properties<'_>> for PropertiesBuf {
 }
 
 impl Value<'_> {
-    fn kind(&self) -> Kind {
+    fn kind(&self) -> PropertyType {
         match self {
-            Value::Byte(_) => Kind::Byte,
-            Value::Two(_) => Kind::Two,
-            Value::Four(_) => Kind::Four,
-            Value::Varint(_) => Kind::Varint,
-            Value::Text(_) => Kind::Text,
-            Value::Binary(_) => Kind::Binary,
-            Value::Pair(..) => Kind::Pair,
+            Value::Byte(_) => PropertyType::Byte,
+            Value::Two(_) => PropertyType::Two,
+            Value::Four(_) => PropertyType::Four,
+            Value::Varint(_) => PropertyType::Varint,
+            Value::Text(_) => PropertyType::Text,
+            Value::Binary(_) => PropertyType::Binary,
+            Value::Pair(..) => PropertyType::Pair,
         }
     }
 }

@@ -5,30 +5,37 @@ use super::properties::{Properties, Property};
 use super::wire::{self, Reader, put_binary, put_u16};
 use super::{DecodeError, PacketId, PacketType, QoS, Version};
 
+/// PUBLISH: a message on its way.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Publish<'a> {
+    /// Whether the packet may have been sent before.
     pub dup: bool,
+    /// The QoS.
     pub qos: QoS,
+    /// Whether the server retains the message, or has retained it.
     pub retain: bool,
-    /// Empty only in MQTT 5, with a Topic Alias.
+    /// The topic name. It is empty only in MQTT 5, if a Topic Alias stands for it.
     pub topic: &'a [u8],
-    /// Present if and only if the QoS is not 0.
+    /// The packet identifier. There is one if and only if the QoS is not 0.
     pub id: Option<PacketId>,
+    /// The properties.
     pub properties: Properties<'a>,
+    /// The payload, or the part of it that is at hand.
     pub payload: &'a [u8],
 }
 
-/// What reading a PUBLISH came by.
+/// Offsets and flags found while parsing the header of a PUBLISH.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct PublishHints {
-    /// In the body.
+    /// Where in the body the properties begin, behind their length.
     pub properties_start: usize,
-    /// In the body.
+    /// Where in the body the payload begins.
     pub payload_start: usize,
+    /// The Topic Alias.
     pub topic_alias: Option<u16>,
     /// Whether there are no properties besides Subscription Identifiers and a Topic Alias.
     pub only_for_routing: bool,
-    /// How many Subscription Identifiers there are.
+    /// The number of Subscription Identifiers.
     pub subscription_ids: usize,
 }
 
@@ -45,8 +52,15 @@ impl<'a> Publish<'a> {
         Ok(publish)
     }
 
-    /// Reads a PUBLISH, all but the topic's text, which is left to [`check_topic`]. `body` may end inside the payload, or go on behind
-    /// the packet: `len` is the length of the body.
+    /// Reads a PUBLISH, and leaves the text of the topic to be checked with [`check_topic`].
+    ///
+    /// `len` is the length of the body. `body` may end inside the payload, and it may go on behind the packet.
+    ///
+    /// # Errors
+    ///
+    /// The packet breaks a rule of the specification in what stands before the payload.
+    ///
+    /// [`check_topic`]: super::check_topic
     #[inline]
     pub fn decode_header(
         version: Version,
@@ -84,7 +98,12 @@ impl<'a> Publish<'a> {
         Ok((Self { dup, qos, retain, topic, id, properties, payload }, hints))
     }
 
-    /// Appends everything before the payload, whose length is announced. `alias` is a Topic Alias in addition to `properties`.
+    /// Appends all that comes before the payload, and announces a payload of `payload_len` bytes. `alias` is
+    /// a Topic Alias that is not among the properties.
+    ///
+    /// # Panics
+    ///
+    /// The QoS is 1 or 2, and there is no packet identifier.
     #[inline]
     pub fn encode_header(
         &self,
@@ -115,7 +134,7 @@ impl<'a> Publish<'a> {
         }
     }
 
-    /// The size of the whole packet.
+    /// Returns the size of the whole packet in bytes. The arguments are those of [`Publish::encode_header`].
     #[inline]
     pub fn size(&self, version: Version, alias: Option<u16>, payload_len: usize) -> usize {
         let length = self.length(version, alias, payload_len);
@@ -141,7 +160,7 @@ impl<'a> Publish<'a> {
     }
 }
 
-/// Whether the packet is a PUBLISH and its body is there up to the payload.
+/// Whether the packet is a PUBLISH whose body is there up to the payload.
 #[inline]
 pub(super) fn header_is_whole(version: Version, first: u8, body: &[u8]) -> bool {
     let read = || {

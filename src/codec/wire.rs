@@ -1,11 +1,11 @@
-//! The data types of the specification (1.5): reading with a slice that shrinks, writing with lengths patched in.
+//! The data types of the specification (1.5).
 
 use super::{DecodeError, PacketType};
 
-/// The longest body a fixed header can announce.
+/// The length of the longest body that a fixed header can announce.
 const MAXIMUM_LENGTH: usize = 0x0FFF_FFFF;
 
-/// Reads from the front of a slice. Nothing can be read past its end.
+/// Reads from the front of a slice, which shrinks as it is read. Nothing can be read past its end.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Reader<'a>(&'a [u8]);
 
@@ -20,13 +20,13 @@ impl<'a> Reader<'a> {
         self.0.is_empty()
     }
 
-    /// What is left.
+    /// Returns what is left.
     #[inline]
     pub fn rest(&self) -> &'a [u8] {
         self.0
     }
 
-    /// Ends a packet: nothing may be left.
+    /// Checks that nothing is left at the end of a packet.
     pub fn end(self) -> Result<(), DecodeError> {
         if self.is_empty() {
             Ok(())
@@ -76,13 +76,13 @@ impl<'a> Reader<'a> {
         self.take(len.into())
     }
 
-    // One copy for all the places that read text.
+    // This is not inlined, so that all places that read text share one copy.
     #[inline(never)]
     pub fn text(&mut self) -> Result<&'a str, DecodeError> {
         text(self.binary()?).map_err(DecodeError::malformed)
     }
 
-    /// A reader for the part that a variable byte integer in front of it measures.
+    /// Returns a reader for a part whose length stands in front of it as a Variable Byte Integer.
     #[inline]
     pub fn sub(&mut self) -> Result<Self, DecodeError> {
         let len = self.varint()?;
@@ -92,7 +92,8 @@ impl<'a> Reader<'a> {
 
 const PAST_END: DecodeError = DecodeError::malformed("field past the end of the packet");
 
-/// The variable byte integer at the front and its size; `None` while more bytes have to come.
+/// Reads the Variable Byte Integer at the front. Returns it and its size in bytes, or `None` if more bytes
+/// have to come.
 #[inline]
 pub fn varint(bytes: &[u8]) -> Result<Option<(u32, usize)>, DecodeError> {
     let mut value = 0;
@@ -111,7 +112,7 @@ pub fn varint(bytes: &[u8]) -> Result<Option<(u32, usize)>, DecodeError> {
     }
 }
 
-/// Text by the rules of the specification: well-formed UTF-8, without U+0000.
+/// Checks text by the rules of the specification: well-formed UTF-8 without U+0000 (1.5.4).
 pub fn text(bytes: &[u8]) -> Result<&str, &'static str> {
     match std::str::from_utf8(bytes) {
         Err(_) => Err("text is not UTF-8"),
@@ -125,7 +126,7 @@ pub fn put_u16(value: u16, out: &mut Vec<u8>) {
     out.extend_from_slice(&value.to_be_bytes());
 }
 
-/// Text or binary data behind its length. The caller sees to at most 65,535 bytes.
+/// Appends text or binary data and its length in front of it. The caller gives 65,535 bytes at most.
 #[inline]
 pub fn put_binary(bytes: &[u8], out: &mut Vec<u8>) {
     debug_assert!(bytes.len() <= usize::from(u16::MAX));
@@ -142,7 +143,7 @@ pub fn put_varint(mut value: usize, out: &mut Vec<u8>) {
     out.push(value as u8);
 }
 
-/// How many bytes a variable byte integer takes.
+/// Returns the number of bytes of a Variable Byte Integer (1.5.5).
 #[inline]
 pub fn varint_size(value: usize) -> usize {
     match value {
@@ -162,13 +163,13 @@ fn varint_bytes(value: usize) -> ([u8; 4], usize) {
     (bytes, size)
 }
 
-/// Begins a packet whose length is not known yet. The result goes to [`finish`].
+/// Begins a packet whose length is not known yet. Returns where its body begins, for [`finish`].
 pub fn begin(packet: PacketType, out: &mut Vec<u8>) -> usize {
     out.extend_from_slice(&[packet.first_byte(), 0]);
     out.len()
 }
 
-/// Patches the length of the body, which was begun at `start`, into the fixed header.
+/// Writes the length of the body that begins at `start` into the fixed header.
 pub fn finish(start: usize, out: &mut Vec<u8>) {
     let length = out.len() - start;
     let (bytes, size) = varint_bytes(length);

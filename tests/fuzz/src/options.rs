@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 
 use wasmqtt::codec::{self, *};
 use wasmqtt::options::{Draft, DraftKind, InvalidArgument, Options, Value, Will};
-use wasmqtt::session::{Command, Credentials, Handle, Instant, Resolved, Server, Session};
+use wasmqtt::session::{Command, Credentials, Handle, Instant, Resolved, Server, Session, Token};
 
 use super::input::Input;
 use super::memory;
@@ -202,12 +202,20 @@ fn talk(
         retain_as_published: false,
         retain_handling: 0,
     };
-    let published =
-        session.publish(NOW, topic, b"x", QoS::AtLeastOnce, false, Some(publish.clone()), None);
+    let published = session.publish(
+        NOW,
+        topic,
+        b"x",
+        QoS::AtLeastOnce,
+        false,
+        Some(publish.clone()),
+        Token::new(1),
+    );
     // The server of this story takes no aliases.
     assert_eq!(published.is_ok(), publish.topic_alias.is_none() || !v5, "{published:?}");
-    session.subscribe(None, Handle(1), &[("f".into(), plain)], subscribe).unwrap();
-    session.unsubscribe(None, &["g".into()], unsubscribe).unwrap();
+    let filters = [("f".into(), plain)];
+    session.subscribe(Token::new(2), Handle(1), &filters, subscribe).unwrap();
+    session.unsubscribe(Token::new(3), &["g".into()], unsubscribe).unwrap();
     let ended = session.end(NOW, 0, false, ReasonCode::SUCCESS, disconnect.clone());
     let lengthens = options.properties.session_expiry == Some(0)
         && disconnect.session_expiry.is_some_and(|e| e > 0);

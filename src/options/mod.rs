@@ -1,161 +1,152 @@
-//! What the application may ask for, checked. Every default stands here, and every error names the argument.
+//! What the application may ask for. Values are checked as they are set, every default is in this
+//! module, and every error names the option by its path in the public API.
 
-use std::rc::Rc;
+mod properties;
+mod value;
 
-use crate::codec::{self, PropertiesBuf, Property, QoS, SubscriptionId, check_text, check_topic};
+use crate::codec::{PacketSet, PropertiesBuf, QoS};
+pub use properties::{Draft, DraftKind};
+pub use value::Value;
+use value::{Checked, TOPIC};
 
-/// One leaf of an options object, as it crosses the boundary.
-#[derive(Clone, Debug, PartialEq)]
-pub enum Value {
-    /// Keeps the default.
-    Undefined,
-    Bool(bool),
-    Number(f64),
-    Text(String),
-    Bytes(Vec<u8>),
-    Strings(Vec<Rc<str>>),
-    /// Of a type that no option has.
-    Other,
+/// What a client is made with. The leaves are set one by one, in any order, and then checked as a whole.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Options {
+    /// The protocol version to ask for. The default is [`VersionChoice::Auto`].
+    pub version: VersionChoice,
+    /// The Client Identifier (3.1.3.1). By default the server assigns one, or with MQTT 3.1.1 the session
+    /// makes one.
+    pub client_id: Option<String>,
+    /// Whether the first connection starts a new session: Clean Start (3.1.2.4), or Clean Session of
+    /// 3.1.1. The default is true.
+    pub clean: bool,
+    /// The Keep Alive interval in seconds (3.1.2.10); 0 turns it off. The default is 60.
+    pub keep_alive: u16,
+    /// How long an attempt to connect may take, in milliseconds. The default is 30,000.
+    pub connect_timeout_ms: u32,
+    /// The message that the server publishes if the connection is lost (3.1.2.5). By default there is none.
+    pub will: Option<Will>,
+    /// The properties of CONNECT.
+    pub properties: ConnectProperties,
+    /// The Authentication Method of an authentication exchange (3.1.2.11.9). By default there is none.
+    pub authentication_method: Option<String>,
+    /// How to connect again after the connection is lost, or `None` for not at all. The default is
+    /// [`Backoff::default`].
+    pub reconnect: Option<Backoff>,
+    /// Whether to subscribe again where the server has lost the session. The default is true.
+    pub resubscribe: bool,
+    /// The bounds of what waits to be sent.
+    pub queue: Queue,
+    /// Whether to send Topic Aliases, as far as the server accepts them (3.3.2.3.4). The default is true.
+    pub topic_aliases: bool,
 }
 
-/// A caller's mistake: which argument, and what to do about it.
+/// The protocol version that a client asks for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum VersionChoice {
+    /// MQTT 5.0, or 3.1.1 if the server does not know 5.0.
+    Auto,
+    /// Only MQTT 5.0.
+    V5,
+    /// Only MQTT 3.1.1.
+    V311,
+}
+
+/// The properties of CONNECT (3.1.2.11). MQTT 3.1.1 sends none of them.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct ConnectProperties {
+    /// How long the server keeps the session without a connection, in seconds; `u32::MAX` is for ever. If it
+    /// is `None`, see [`Options::session_expiry`].
+    pub session_expiry: Option<u32>,
+    /// How many QoS 1 and QoS 2 messages the server may send before they are acknowledged, 1 at least. The
+    /// default is 65,535.
+    pub receive_maximum: u16,
+    /// The largest packet that the server may send, in bytes, 1 at least; `None` is no limit besides the
+    /// protocol's. The default is 16 MiB.
+    pub maximum_packet_size: Option<u32>,
+    /// The number of Topic Aliases that the server may use. The default is 64.
+    pub topic_alias_maximum: u16,
+    /// Whether to ask for Response Information. The default is false.
+    pub request_response_information: bool,
+    /// Whether the server may send a Reason String and User Properties with failures. The default is true.
+    pub request_problem_information: bool,
+    /// The User Properties. The block holds no other property. By default there are none.
+    pub user_properties: PropertiesBuf,
+}
+
+/// When to try again after the connection is lost or an attempt failed.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Backoff {
+    min: Option<u32>,
+    max: Option<u32>,
+    /// The factor by which the delay grows with each attempt, in thousandths. The default is 2,000.
+    pub factor: u32,
+    /// The share of the delay that is random, in thousandths. The default is 500.
+    pub jitter: u32,
+    /// How many attempts may fail one after the other; `None` is no limit, which is the default.
+    pub max_attempts: Option<u32>,
+    /// Whether to try again if the first connection of the client fails, too. The default is false.
+    pub initial: bool,
+}
+
+/// The bounds of the messages that wait to be sent. `u32::MAX` stands for no bound.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Queue {
+    /// How many messages may wait. The default is 10,000.
+    pub max_messages: u32,
+    /// How many bytes of topics, payloads and properties may wait. The default is 64 MiB.
+    pub max_bytes: u32,
+    /// What happens to a message that would exceed a bound. The default is [`Overflow::Reject`].
+    pub overflow: Overflow,
+    /// Whether QoS 0 messages wait, too, while there is no connection. The default is true.
+    pub qos0: bool,
+}
+
+/// What happens when the queue is full.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Overflow {
+    /// The new message is refused: its publish fails.
+    Reject,
+    /// The oldest messages make room.
+    DropOldest,
+    /// The new message is dropped.
+    DropNewest,
+    /// Older messages to the same topic make room.
+    LatestPerTopic,
+}
+
+/// The message that the server publishes if the connection is lost (3.1.2.5, 3.1.3.2 to 3.1.3.4).
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Will {
+    /// The topic name. It is empty until it is set, which [`Will::check`] refuses.
+    pub topic: String,
+    /// The payload, 65,535 bytes at most. The default is empty.
+    pub payload: Vec<u8>,
+    /// The QoS. The default is 0.
+    pub qos: QoS,
+    /// Whether the server retains the message. The default is false.
+    pub retain: bool,
+    /// The Will Properties (3.1.3.2). By default there are none.
+    pub properties: PropertiesBuf,
+}
+
+/// A mistake of the caller: which argument it is in, and what the argument must be.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct InvalidArgument {
-    /// Its path, `reconnect.minDelay` for one.
+    /// The path of the argument in the public API, such as `reconnect.minDelay`.
     pub argument: String,
-    /// Goes on where the path ends: `must be a number of milliseconds, 0 or more`.
+    /// A predicate to follow the path: "must be a number of milliseconds, 0 or more".
     pub message: &'static str,
 }
 
 impl InvalidArgument {
+    /// Makes an error of the path of an argument and the predicate that follows it.
     pub fn new(argument: &str, message: &'static str) -> Self {
         Self { argument: argument.to_owned(), message }
     }
 }
 
-/// What a client is made with: set leaf by leaf, in any order, then checked as a whole.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct Options {
-    pub version: VersionChoice,
-    pub client_id: Option<String>,
-    pub clean: bool,
-    /// Seconds; 0: off.
-    pub keep_alive: u16,
-    pub connect_timeout_ms: u32,
-    pub will: Option<Will>,
-    pub properties: ConnectProperties,
-    pub authentication_method: Option<String>,
-    /// None: never.
-    pub reconnect: Option<Backoff>,
-    pub resubscribe: bool,
-    pub queue: Queue,
-    pub topic_aliases: bool,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum VersionChoice {
-    Auto,
-    V5,
-    V311,
-}
-
-/// MQTT 5 properties of CONNECT.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct ConnectProperties {
-    /// Seconds, `u32::MAX`: for ever. None: not asked for, see [`Options::session_expiry`].
-    pub session_expiry: Option<u32>,
-    pub receive_maximum: u16,
-    /// Bytes; None: the protocol's limit.
-    pub maximum_packet_size: Option<u32>,
-    pub topic_alias_maximum: u16,
-    pub request_response_information: bool,
-    pub request_problem_information: bool,
-    /// User Properties only.
-    pub user_properties: PropertiesBuf,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct Backoff {
-    min: Option<u32>,
-    max: Option<u32>,
-    /// What the delay is multiplied by each time, in thousandths.
-    pub factor: u32,
-    /// The share of the delay that is random, in thousandths.
-    pub jitter: u32,
-    /// In a row; None: no limit.
-    pub max_attempts: Option<u32>,
-    /// Also for the first attempt.
-    pub initial: bool,
-}
-
-/// Bounds of what waits to be sent; `u32::MAX`: none.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct Queue {
-    pub max_messages: u32,
-    pub max_bytes: u32,
-    pub overflow: Overflow,
-    /// Whether QoS 0 waits too while offline.
-    pub qos0: bool,
-}
-
-/// What gives way when the queue is full.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Overflow {
-    Reject,
-    DropOldest,
-    DropNewest,
-    LatestPerTopic,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct Will {
-    pub topic: String,
-    pub payload: Vec<u8>,
-    pub qos: QoS,
-    pub retain: bool,
-    pub properties: PropertiesBuf,
-}
-
-/// The properties of one call, set name by name.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
-pub struct Draft {
-    /// As they go on the wire. Those below are not among them: the session has its own word on each.
-    pub properties: PropertiesBuf,
-    /// Seconds.
-    pub message_expiry: Option<u32>,
-    pub topic_alias: Option<u16>,
-    pub subscription_identifier: Option<SubscriptionId>,
-    /// Seconds, `u32::MAX`: for ever.
-    pub session_expiry: Option<u32>,
-}
-
-/// The call that a [`Draft`] is for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum DraftKind {
-    Publish,
-    Subscribe,
-    Unsubscribe,
-    Disconnect,
-}
-
-type Checked<T> = Result<T, &'static str>;
-
 const UNKNOWN: &str = "is not known";
-const FLAG: &str = "must be true or false";
-const TEXT: &str = "must be a string of at most 65535 bytes in UTF-8, without U+0000";
-const TOPIC: &str =
-    "must be a topic: 1 to 65535 bytes in UTF-8, without the wildcards + and #, without U+0000";
-const PAIRS: &str =
-    "must be pairs of strings, each of at most 65535 bytes in UTF-8, without U+0000";
-const OVERFLOW: &str = "must be 'reject', 'drop-oldest', 'drop-newest' or 'latest-per-topic'";
-const BYTES: &str = "must be bytes, 65535 at most";
-const BYTES_OR_NONE: &str = "must be a whole number of bytes, 1 to 4294967295, or Infinity";
-const MILLISECONDS: &str = "must be a number of milliseconds, 0 or more";
-const SECONDS: &str = "must be a whole number of seconds, 0 to 4294967295";
-const SECONDS_OR_FOREVER: &str = "must be a whole number of seconds, 0 to 4294967295, or Infinity";
-const COUNT: &str = "must be a whole number, 0 or more, or Infinity";
-const TWO_BYTES: &str = "must be a whole number from 0 to 65535";
-const TWO_BYTES_NOT_ZERO: &str = "must be a whole number from 1 to 65535";
 
 macro_rules! leaves {
     ($options:ident, $value:ident: $($path:literal => $assign:expr;)*) => {
@@ -163,24 +154,23 @@ macro_rules! leaves {
     };
 }
 
-/// A path, and what it sets.
+/// The path of an option, and the function that checks and sets it.
 type Leaf = (&'static str, fn(&mut Options, &Value) -> Checked<()>);
 
-/// All options but the will's.
+/// All options but those of the will, by their paths in the public API.
 const LEAVES: &[Leaf] = leaves! { options, value:
     "protocolVersion" => options.version = value.version()?;
     "clientId" => options.client_id = Some(value.text()?.to_owned());
     "clean" => options.clean = value.flag()?;
-    "keepalive" => options.keep_alive = value.whole(0, 0xFFFF, TWO_BYTES)? as u16;
+    "keepalive" => options.keep_alive = value.two_bytes()?;
     "connectTimeout" => options.connect_timeout_ms = value.timeout()?;
     "authentication.method" => options.authentication_method = Some(value.text()?.to_owned());
     "resubscribe" => options.resubscribe = value.flag()?;
     "topicAliases" => options.topic_aliases = value.flag()?;
     "properties.sessionExpiryInterval" => options.properties.session_expiry = Some(value.seconds_or_forever()?);
-    "properties.receiveMaximum" =>
-        options.properties.receive_maximum = value.whole(1, 0xFFFF, TWO_BYTES_NOT_ZERO)? as u16;
-    "properties.maximumPacketSize" => options.properties.maximum_packet_size = value.unless_infinite(1, BYTES_OR_NONE)?;
-    "properties.topicAliasMaximum" => options.properties.topic_alias_maximum = value.whole(0, 0xFFFF, TWO_BYTES)? as u16;
+    "properties.receiveMaximum" => options.properties.receive_maximum = value.two_bytes_not_zero()?;
+    "properties.maximumPacketSize" => options.properties.maximum_packet_size = value.byte_limit()?;
+    "properties.topicAliasMaximum" => options.properties.topic_alias_maximum = value.two_bytes()?;
     "properties.requestResponseInformation" => options.properties.request_response_information = value.flag()?;
     "properties.requestProblemInformation" => options.properties.request_problem_information = value.flag()?;
     "properties.userProperties" => {
@@ -196,7 +186,7 @@ const LEAVES: &[Leaf] = leaves! { options, value:
     "reconnect.maxDelay" => options.backoff().max = Some(value.milliseconds()?);
     "reconnect.factor" => options.backoff().factor = value.thousandths(1.0, f64::MAX, "must be a number, 1 or more")?;
     "reconnect.jitter" => options.backoff().jitter = value.thousandths(0.0, 1.0, "must be a number from 0 to 1")?;
-    "reconnect.maxAttempts" => options.backoff().max_attempts = value.unless_infinite(0, COUNT)?;
+    "reconnect.maxAttempts" => options.backoff().max_attempts = value.count_or_unlimited()?;
     "reconnect.initial" => options.backoff().initial = value.flag()?;
     "queue.maxMessages" => options.queue.max_messages = value.count()?;
     "queue.maxBytes" => options.queue.max_bytes = value.count()?;
@@ -205,6 +195,7 @@ const LEAVES: &[Leaf] = leaves! { options, value:
 };
 
 impl Options {
+    /// Makes options that all have their defaults.
     pub fn new() -> Self {
         Self {
             version: VersionChoice::Auto,
@@ -235,7 +226,12 @@ impl Options {
         }
     }
 
-    /// `path` is the one of the public API: `properties.receiveMaximum`.
+    /// Sets one leaf. `path` is its path in the public API, such as `properties.receiveMaximum`.
+    /// [`Value::Undefined`] changes nothing, whatever the path.
+    ///
+    /// # Errors
+    ///
+    /// There is no such option, or it cannot have this value. No leaf is changed then.
     pub fn set(&mut self, path: &str, value: Value) -> Result<(), InvalidArgument> {
         self.assign(path, &value).map_err(|message| InvalidArgument::new(path, message))
     }
@@ -254,7 +250,11 @@ impl Options {
         assign(self, value)
     }
 
-    /// What no single leaf can show.
+    /// Checks what depends on more than one leaf.
+    ///
+    /// # Errors
+    ///
+    /// The first option that does not go with the others.
     pub fn check(&self) -> Result<(), InvalidArgument> {
         let anonymous = self.client_id.as_ref().is_none_or(String::is_empty);
         if self.version == VersionChoice::V311 && !self.clean && anonymous {
@@ -279,7 +279,10 @@ impl Options {
         self.reconnect.get_or_insert_default()
     }
 
-    /// Seconds; None: left out. Unless asked for, as long as a short cut may last.
+    /// Returns the Session Expiry Interval of CONNECT in seconds (3.1.2.11.2), or `None` to leave it out.
+    ///
+    /// Where the application does not set it, the session outlives a connection by 300 seconds if the
+    /// client connects again, and not at all if it does not.
     pub fn session_expiry(&self) -> Option<u32> {
         self.properties.session_expiry.or(self.reconnect.is_some().then_some(300))
     }
@@ -305,7 +308,8 @@ impl Default for Backoff {
 }
 
 impl Backoff {
-    /// The first delay and the longest, ms. The default of one gives way where only the other was asked for.
+    /// Returns the first delay and the longest one, in milliseconds. The defaults are 1,000 and 30,000. If
+    /// only one of them is set, the default of the other gives way to it.
     pub fn delays(&self) -> (u32, u32) {
         let max = self.max.unwrap_or(30_000);
         let min = self.min.unwrap_or(max.min(1_000));
@@ -326,7 +330,11 @@ impl Default for Will {
 }
 
 impl Will {
-    /// `path` begins with `will.`, as in the options.
+    /// Sets one leaf. `path` begins with `will.`, as in the options. [`Value::Undefined`] changes nothing.
+    ///
+    /// # Errors
+    ///
+    /// There is no such leaf, or it cannot have this value. Nothing is changed then.
     pub fn set(&mut self, path: &str, value: Value) -> Result<(), InvalidArgument> {
         path.strip_prefix("will.")
             .ok_or(UNKNOWN)
@@ -343,20 +351,20 @@ impl Will {
             "payload" => self.payload = value.bytes()?.to_owned(),
             "qos" => self.qos = value.qos()?,
             "retain" => self.retain = value.flag()?,
-            "properties.willDelayInterval" => self
-                .properties
-                .push(Property::WillDelayInterval, codec::Value::Four(value.seconds()?)),
-            "properties.messageExpiryInterval" => self
-                .properties
-                .push(Property::MessageExpiryInterval, codec::Value::Four(value.seconds()?)),
             _ => {
                 let name = name.strip_prefix("properties.").ok_or(UNKNOWN)?;
-                return message_property(name, value, &mut self.properties);
+                let property = properties::find(PacketSet::WILL, name)?;
+                properties::push(property, value, &mut self.properties)?;
             }
         }
         Ok(())
     }
 
+    /// Checks that the will has a topic.
+    ///
+    /// # Errors
+    ///
+    /// The topic was not set.
     pub fn check(&self) -> Result<(), InvalidArgument> {
         if self.topic.is_empty() {
             return Err(InvalidArgument::new("will.topic", TOPIC));
@@ -365,216 +373,12 @@ impl Will {
     }
 }
 
-impl Draft {
-    /// `path` is a property's name, with or without `properties.` before it.
-    pub fn set(
-        &mut self,
-        kind: DraftKind,
-        path: &str,
-        value: Value,
-    ) -> Result<(), InvalidArgument> {
-        self.assign(kind, path.strip_prefix("properties.").unwrap_or(path), &value)
-            .map_err(|message| InvalidArgument::new(path, message))
-    }
-
-    fn assign(&mut self, kind: DraftKind, name: &str, value: &Value) -> Checked<()> {
-        use DraftKind::*;
-        if let Value::Undefined = value {
-            return Ok(());
-        }
-        match (kind, name) {
-            (Publish, "messageExpiryInterval") => self.message_expiry = Some(value.seconds()?),
-            (Publish, "topicAlias") => {
-                self.topic_alias = Some(value.whole(1, 0xFFFF, TWO_BYTES_NOT_ZERO)? as u16);
-            }
-            (Subscribe, "subscriptionIdentifier") => {
-                const IDENTIFIER: &str = "must be a whole number from 1 to 268435455";
-                let id = value.whole(1, SubscriptionId::MAX, IDENTIFIER)?;
-                self.subscription_identifier = SubscriptionId::new(id);
-            }
-            (Disconnect, "sessionExpiryInterval") => {
-                self.session_expiry = Some(value.seconds_or_forever()?);
-            }
-            (Disconnect, "reasonString") => {
-                let text = value.text()?;
-                self.properties.push(Property::ReasonString, codec::Value::Text(text));
-            }
-            (_, "userProperties") => value.user_properties(&mut self.properties)?,
-            (Publish, _) => return message_property(name, value, &mut self.properties),
-            _ => return Err(UNKNOWN),
-        }
-        Ok(())
-    }
-}
-
-/// What PUBLISH and a will have in common.
-fn message_property(name: &str, value: &Value, out: &mut PropertiesBuf) -> Checked<()> {
-    match name {
-        "payloadFormatIndicator" => {
-            let indicator = value.whole(0, 1, "must be 0 or 1")? as u8;
-            out.push(Property::PayloadFormatIndicator, codec::Value::Byte(indicator));
-        }
-        "contentType" => {
-            let text = value.text()?;
-            out.push(Property::ContentType, codec::Value::Text(text));
-        }
-        "responseTopic" => {
-            let topic = value.topic()?;
-            out.push(Property::ResponseTopic, codec::Value::Text(topic));
-        }
-        "correlationData" => {
-            let bytes = value.bytes()?;
-            out.push(Property::CorrelationData, codec::Value::Binary(bytes));
-        }
-        "userProperties" => value.user_properties(out)?,
-        _ => return Err(UNKNOWN),
-    }
-    Ok(())
-}
-
-// Kept out of line, since every option would have its own copy otherwise.
-impl Value {
-    #[inline(never)]
-    fn flag(&self) -> Checked<bool> {
-        match self {
-            Value::Bool(flag) => Ok(*flag),
-            _ => Err(FLAG),
-        }
-    }
-
-    #[inline(never)]
-    fn text(&self) -> Checked<&str> {
-        match self {
-            Value::Text(text) if check_text(text).is_ok() => Ok(text),
-            _ => Err(TEXT),
-        }
-    }
-
-    fn topic(&self) -> Checked<&str> {
-        match self {
-            Value::Text(text) if check_topic(text.as_bytes()).is_ok() => Ok(text),
-            _ => Err(TOPIC),
-        }
-    }
-
-    fn bytes(&self) -> Checked<&[u8]> {
-        match self {
-            Value::Bytes(bytes) if bytes.len() <= 0xFFFF => Ok(bytes),
-            _ => Err(BYTES),
-        }
-    }
-
-    /// Names and values by turns.
-    #[inline(never)]
-    fn user_properties(&self, out: &mut PropertiesBuf) -> Checked<()> {
-        let Value::Strings(strings) = self else {
-            return Err(PAIRS);
-        };
-        let (pairs, rest) = strings.as_chunks::<2>();
-        if !rest.is_empty() || strings.iter().any(|text| check_text(text).is_err()) {
-            return Err(PAIRS);
-        }
-        for [name, value] in pairs {
-            out.push(Property::UserProperty, codec::Value::Pair(name, value));
-        }
-        Ok(())
-    }
-
-    fn version(&self) -> Checked<VersionChoice> {
-        match self {
-            Value::Number(5.0) => Ok(VersionChoice::V5),
-            Value::Number(4.0) => Ok(VersionChoice::V311),
-            Value::Text(text) if text == "auto" => Ok(VersionChoice::Auto),
-            _ => Err("must be 5, 4 or 'auto'"),
-        }
-    }
-
-    fn qos(&self) -> Checked<QoS> {
-        match self {
-            Value::Number(0.0) => Ok(QoS::AtMostOnce),
-            Value::Number(1.0) => Ok(QoS::AtLeastOnce),
-            Value::Number(2.0) => Ok(QoS::ExactlyOnce),
-            _ => Err("must be 0, 1 or 2"),
-        }
-    }
-
-    fn overflow(&self) -> Checked<Overflow> {
-        let Value::Text(text) = self else {
-            return Err(OVERFLOW);
-        };
-        match text.as_str() {
-            "reject" => Ok(Overflow::Reject),
-            "drop-oldest" => Ok(Overflow::DropOldest),
-            "drop-newest" => Ok(Overflow::DropNewest),
-            "latest-per-topic" => Ok(Overflow::LatestPerTopic),
-            _ => Err(OVERFLOW),
-        }
-    }
-
-    #[inline(never)]
-    fn whole(&self, min: u32, max: u32, message: &'static str) -> Checked<u32> {
-        match self {
-            Value::Number(number)
-                if number.fract() == 0.0
-                    && *number >= f64::from(min)
-                    && *number <= f64::from(max) =>
-            {
-                Ok(*number as u32)
-            }
-            _ => Err(message),
-        }
-    }
-
-    fn seconds(&self) -> Checked<u32> {
-        self.whole(0, u32::MAX, SECONDS)
-    }
-
-    fn seconds_or_forever(&self) -> Checked<u32> {
-        Ok(self.unless_infinite(0, SECONDS_OR_FOREVER)?.unwrap_or(u32::MAX))
-    }
-
-    fn count(&self) -> Checked<u32> {
-        Ok(self.unless_infinite(0, COUNT)?.unwrap_or(u32::MAX))
-    }
-
-    fn unless_infinite(&self, min: u32, message: &'static str) -> Checked<Option<u32>> {
-        match self {
-            Value::Number(f64::INFINITY) => Ok(None),
-            value => value.whole(min, u32::MAX, message).map(Some),
-        }
-    }
-
-    /// Rounded up, so that no wait ends early.
-    #[inline(never)]
-    fn milliseconds(&self) -> Checked<u32> {
-        match self {
-            Value::Number(ms) if *ms >= 0.0 && ms.is_finite() => Ok(ms.ceil() as u32),
-            _ => Err(MILLISECONDS),
-        }
-    }
-
-    fn timeout(&self) -> Checked<u32> {
-        self.milliseconds()
-            .ok()
-            .filter(|ms| *ms > 0)
-            .ok_or("must be a number of milliseconds, more than 0")
-    }
-
-    #[inline(never)]
-    fn thousandths(&self, min: f64, max: f64, message: &'static str) -> Checked<u32> {
-        match self {
-            Value::Number(number) if *number >= min && *number <= max => {
-                Ok((number * 1_000.0).round() as u32)
-            }
-            _ => Err(message),
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
-    use super::{Value::*, *};
     use std::slice;
+
+    use super::{Value::*, *};
+    use crate::codec::{self, Property};
 
     fn text(text: &str) -> Value {
         Text(text.to_owned())
@@ -590,14 +394,6 @@ mod tests {
             options.set(path, value.clone()).unwrap();
         }
         options
-    }
-
-    fn draft(kind: DraftKind, leaves: &[(&str, Value)]) -> Draft {
-        let mut draft = Draft::default();
-        for (path, value) in leaves {
-            draft.set(kind, path, value.clone()).unwrap();
-        }
-        draft
     }
 
     /// Each value is refused with words that go on where the path ends, and changes nothing.
@@ -988,95 +784,6 @@ mod tests {
         assert_eq!(Some(&will), options(&[("will.topic", text("a"))]).will.as_ref());
         for path in ["topic", "will.clean", "will.properties.reasonString"] {
             assert_eq!(will.set(path, text("x")), Err(InvalidArgument::new(path, "is not known")));
-        }
-    }
-
-    #[test]
-    fn publish() {
-        let draft = draft(
-            DraftKind::Publish,
-            &[
-                ("payloadFormatIndicator", Number(0.0)),
-                ("messageExpiryInterval", Number(10.0)),
-                ("topicAlias", Number(65_535.0)),
-                ("responseTopic", text("answers/1")),
-                ("correlationData", Bytes(vec![])),
-                ("properties.contentType", text("")),
-                ("properties.userProperties", strings(&["k", "v"])),
-            ],
-        );
-        assert_eq!((draft.message_expiry, draft.topic_alias), (Some(10), Some(65_535)));
-        assert_eq!(
-            list(&draft.properties),
-            [
-                (Property::PayloadFormatIndicator, codec::Value::Byte(0)),
-                (Property::ResponseTopic, codec::Value::Text("answers/1")),
-                (Property::CorrelationData, codec::Value::Binary(&[])),
-                (Property::ContentType, codec::Value::Text("")),
-                (Property::UserProperty, codec::Value::Pair("k", "v")),
-            ]
-        );
-    }
-
-    #[test]
-    fn subscribe_unsubscribe_and_disconnect() {
-        let pair = ("userProperties", strings(&["k", "v"]));
-        let pairs = [(Property::UserProperty, codec::Value::Pair("k", "v"))];
-
-        let subscribe = draft(
-            DraftKind::Subscribe,
-            &[pair.clone(), ("subscriptionIdentifier", Number(268_435_455.0))],
-        );
-        assert_eq!(subscribe.subscription_identifier, SubscriptionId::new(268_435_455));
-        assert_eq!(list(&subscribe.properties), pairs);
-
-        assert_eq!(list(&draft(DraftKind::Unsubscribe, slice::from_ref(&pair)).properties), pairs);
-
-        let disconnect = draft(
-            DraftKind::Disconnect,
-            &[
-                pair,
-                ("sessionExpiryInterval", Number(f64::INFINITY)),
-                ("reasonString", text("bye")),
-            ],
-        );
-        assert_eq!(disconnect.session_expiry, Some(u32::MAX));
-        assert_eq!(
-            list(&disconnect.properties)[1..],
-            [(Property::ReasonString, codec::Value::Text("bye"))]
-        );
-
-        assert_eq!(draft(DraftKind::Disconnect, &[("reasonString", Undefined)]), Draft::default());
-    }
-
-    #[test]
-    fn a_bad_draft_is_refused_by_its_full_path_and_changes_nothing() {
-        use DraftKind::*;
-        for (kind, path, value) in [
-            (Publish, "topicAlias", Number(0.0)),
-            (Publish, "topicAlias", Number(65_536.0)),
-            (Publish, "properties.messageExpiryInterval", Number(f64::INFINITY)),
-            (Publish, "properties.messageExpiryInterval", Number(-1.0)),
-            (Publish, "payloadFormatIndicator", Number(2.0)),
-            (Publish, "contentType", Number(2.0)),
-            (Publish, "responseTopic", text("answers/+")),
-            (Publish, "correlationData", text("x")),
-            (Publish, "userProperties", strings(&["k"])),
-            (Publish, "willDelayInterval", Number(1.0)),
-            (Publish, "reasonString", text("x")),
-            (Subscribe, "subscriptionIdentifier", Number(0.0)),
-            (Subscribe, "subscriptionIdentifier", Number(268_435_456.0)),
-            (Subscribe, "contentType", text("x")),
-            (Unsubscribe, "subscriptionIdentifier", Number(1.0)),
-            (Unsubscribe, "userProperties", Other),
-            (Disconnect, "sessionExpiryInterval", Number(0.5)),
-            (Disconnect, "reasonString", text("\0")),
-            (Disconnect, "topicAlias", Number(1.0)),
-        ] {
-            let mut draft = Draft::default();
-            let error = draft.set(kind, path, value.clone()).unwrap_err();
-            assert_eq!(error.argument, path);
-            assert_eq!(draft, Draft::default(), "{path}: {value:?}");
         }
     }
 }
