@@ -46,6 +46,11 @@ const HOST: &str = r#"
     return host;
 "#;
 
+fn new_core(host: JsValue, options: &[(&str, JsValue)]) -> Result<Core, JsValue> {
+    let leaves = options.iter().flat_map(|(path, value)| [(*path).into(), value.clone()]);
+    Core::new(host.unchecked_into::<Host>(), 0.5, &leaves.collect())
+}
+
 struct World {
     core: Rc<Core>,
     host: JsValue,
@@ -59,11 +64,7 @@ impl World {
     fn new(options: &[(&str, JsValue)]) -> Self {
         let make = Function::new_with_args("memory", HOST);
         let host = make.call1(&JsValue::NULL, &wasm_bindgen::memory()).unwrap();
-        let core = Rc::new(Core::new(host.clone().unchecked_into::<Host>(), 0.5).unwrap());
-        for (path, value) in options {
-            core.option(path, value.clone()).unwrap();
-        }
-        core.ready().unwrap();
+        let core = Rc::new(new_core(host.clone(), options).unwrap());
         // What the host calls of the core.
         let [a, b, c] = [core.clone(), core.clone(), core.clone()];
         let calls = Object::new();
@@ -187,6 +188,23 @@ async fn what_is_published_in_one_turn_leaves_as_one_frame() {
 }
 
 #[wasm_bindgen_test]
+async fn bytes_of_subscribe_options_that_do_not_match_the_filters_are_refused() {
+    let world = World::connected(&[v5()], CONNACK).await;
+    let filters: Array = ["a", "b"].map(JsValue::from).into_iter().collect();
+    // QoS 3 is no option, and one filter has none.
+    for options in [[3, 1].as_slice(), &[1]] {
+        assert_eq!(world.core.subscribe(1, 1, &filters, options), -1);
+        let argument = get(&world.core.refusal(), "argument");
+        assert_eq!(argument.as_string().as_deref(), Some("options"));
+    }
+    world.core.flush();
+    assert!(world.frames().is_empty());
+    assert_eq!(world.core.subscribe(1, 1, &filters, &[0, 1]), 0);
+    world.core.flush();
+    assert_eq!(world.frames().len(), 1);
+}
+
+#[wasm_bindgen_test]
 async fn a_message_stays_in_its_chunk_and_its_topic_is_told_once() {
     let world = World::connected(&[v5()], CONNACK).await;
     // Twice the same: topic a/b, no properties, payload of three bytes.
@@ -238,12 +256,14 @@ async fn a_text_frame_ends_the_connection() {
 fn a_mistake_names_its_argument() {
     let make = Function::new_with_args("memory", HOST);
     let host = make.call1(&JsValue::NULL, &wasm_bindgen::memory()).unwrap();
-    let core = Core::new(host.unchecked_into::<Host>(), 0.5).unwrap();
-    let error = core.option("keepalive", "soon".into()).unwrap_err();
-    assert_eq!(get(&error, "argument").as_string().as_deref(), Some("keepalive"));
-    assert!(get(&error, "message").is_string());
-    let error = core.option("keepAlive", 1.into()).unwrap_err();
-    assert_eq!(get(&error, "argument").as_string().as_deref(), Some("keepAlive"));
+    let refused = |path: &str, value: JsValue| {
+        let error = new_core(host.clone(), &[(path, value)]).err().unwrap();
+        assert!(get(&error, "message").is_string());
+        get(&error, "argument").as_string()
+    };
+    assert_eq!(refused("keepalive", "soon".into()).as_deref(), Some("keepalive"));
+    assert_eq!(refused("keepAlive", 1.into()).as_deref(), Some("keepAlive"));
+    assert_eq!(refused("will.topic", "#".into()).as_deref(), Some("will.topic"));
     assert_eq!(matches("a/+", "a/b"), Ok(true));
     assert!(matches("a/#/b", "a/b").is_err());
 }

@@ -19,15 +19,12 @@ declare module '#glue' {
    * `flush`, `timeout`, `resume`, `settle` and the socket's handlers. What they throw is `{ argument, message }` for a caller's mistake, or a trap.
    */
   export class Core {
-    /** `seed`: random, 0 to 1. */
-    constructor(host: object, seed: number)
+    /** `seed` is random, 0 to 1. `options` holds leaves: path, value, path, value and so on. Throws `{ argument, message }`. */
+    constructor(host: object, seed: number, options: unknown[])
     free(): void
 
-    option(path: string, value: unknown): void
-    willBegin(): void
-    willCommit(present: boolean): void
-    ready(): void
-
+    /** Leaves as in the options, or none. Throws `{ argument, message }`. */
+    setWill(will: unknown[] | undefined): void
     connect(): void
     abandon(): void
     reconnect(): void

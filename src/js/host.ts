@@ -9,7 +9,6 @@ import {
   checkCredential,
   checkHeaders,
   configure,
-  configureWill,
   quickPublish,
   readCall,
   readEnd,
@@ -17,6 +16,7 @@ import {
   readPublish,
   readSubscribe,
   readUnsubscribe,
+  willLeaves,
   type Draft,
   type PublishCall,
   type Settings,
@@ -171,16 +171,10 @@ export class Host {
 
   constructor(url: BrokerUrl, options: ConnectOptions = {}) {
     this.#url = url
-    const core = makeCore(this)
-    this.#core = core
-    try {
-      this.#settings = configure(core, options)
-      if (typeof url !== 'function') this.#addresses = addresses(url, this.owns)
-    } catch (thrown) {
-      const error = this.#fault(thrown)
-      this.#free()
-      throw error
-    }
+    const { settings, leaves } = configure(options)
+    this.#settings = settings
+    if (typeof url !== 'function') this.#addresses = addresses(url, this.owns)
+    this.#core = makeCore(this, leaves)
     this.stats()
     this.will = options.will
     this.clientId = options.clientId ?? ''
@@ -759,7 +753,8 @@ export class Host {
   }
 
   setWill(will: Will | undefined): void {
-    this.#try((core) => configureWill(core, will))
+    const leaves = will && willLeaves(will)
+    this.#try((core) => core.setWill(leaves))
     this.will = will
   }
 
@@ -1000,7 +995,7 @@ export class Host {
     this.#core = undefined
     leave(this)
     clearTimeout(this.#timer)
-    this.#settings?.signal?.removeEventListener('abort', this.#onAbort)
+    this.#settings.signal?.removeEventListener('abort', this.#onAbort)
   }
 
   #giveUp(): void {

@@ -1,5 +1,4 @@
-// Options on their way to the core: what is JavaScript's own is kept here, the rest goes over leaf by leaf.
-import type { Core } from '#glue'
+// Options on their way to the core: what is JavaScript's own is kept here, the rest crosses as one list of leaves.
 import * as check from './check.js'
 import { invalid, unsupported } from './errors.js'
 import { platform } from './platform.js'
@@ -8,6 +7,7 @@ import type {
   CallOptions,
   ConnectOptions,
   Filters,
+  Payload,
   PublishOptions,
   QoS,
   Will,
@@ -33,103 +33,108 @@ export type Settings = Pick<
   shouldRetry?: (...args: any[]) => unknown
 }
 
-/** Hands all options to the core and returns what is not the core's. */
-export const configure = check.careful((core: Core, given: ConnectOptions): Settings => {
-  const settings: Settings = { protocols: ['mqtt'], headers: undefined }
-  for (const [name, value] of Object.entries(check.object(given, 'options'))) {
-    if (value === undefined) continue
-    switch (name) {
-      case 'username':
-      case 'password':
-        if (typeof value !== 'function') checkCredential(name, value)
-        settings[name] = value as never
-        break
-      case 'transport':
-        settings.transport = check.func(value, name) as ConnectOptions['transport']
-        break
-      case 'signal':
-        settings.signal = check.checkSignal(value)
-        break
-      case 'tls':
-        settings.tls = readTls(value)
-        break
-      case 'websocket': {
-        const { protocols, headers } = check.options(
-          value,
-          name,
-          ['protocols', 'headers'],
-          'websocket.',
-        )
-        if (protocols !== undefined)
-          settings.protocols = check.strings(protocols, 'websocket.protocols')
-        if (headers !== undefined && typeof headers !== 'function') checkHeaders(headers)
-        settings.headers = headers as Settings['headers']
-        break
-      }
-      case 'authentication': {
-        const { method, start, continue: next } = check.object(value, name)
-        core.option('authentication.method', check.string(method, 'authentication.method'))
-        check.func(start, 'authentication.start')
-        check.func(next, 'authentication.continue')
-        settings.authentication = value as unknown as Authenticator
-        break
-      }
-      case 'store':
-        throw unsupported('the option store')
-      case 'will':
-        break
-      case 'reconnect': {
-        if (typeof value !== 'object') {
-          core.option(name, value)
+/** Leaves of options: path, value, path, value and so on. */
+export type Leaves = unknown[]
+
+/** Divides the options: what stays here, and the leaves for the core. */
+export const configure = check.careful(
+  (given: ConnectOptions): { settings: Settings; leaves: Leaves } => {
+    const settings: Settings = { protocols: ['mqtt'], headers: undefined }
+    const leaves: Leaves = []
+    for (const [name, value] of Object.entries(check.object(given, 'options'))) {
+      if (value === undefined) continue
+      switch (name) {
+        case 'username':
+        case 'password':
+          if (typeof value !== 'function') checkCredential(name, value)
+          settings[name] = value as never
+          break
+        case 'transport':
+          settings.transport = check.func(value, name) as ConnectOptions['transport']
+          break
+        case 'signal':
+          settings.signal = check.checkSignal(value)
+          break
+        case 'tls':
+          settings.tls = readTls(value)
+          break
+        case 'websocket': {
+          const { protocols, headers } = check.options(
+            value,
+            name,
+            ['protocols', 'headers'],
+            'websocket.',
+          )
+          if (protocols !== undefined)
+            settings.protocols = check.strings(protocols, 'websocket.protocols')
+          if (headers !== undefined && typeof headers !== 'function') checkHeaders(headers)
+          settings.headers = headers as Settings['headers']
           break
         }
-        const { shouldRetry, ...rest } = check.object(value, name)
-        if (shouldRetry !== undefined) {
-          settings.shouldRetry = check.func(
-            shouldRetry,
-            'reconnect.shouldRetry',
-          ) as Settings['shouldRetry']
-          core.option('reconnect.shouldRetry', true)
+        case 'authentication': {
+          const { method, start, continue: next } = check.object(value, name)
+          leaves.push('authentication.method', check.string(method, 'authentication.method'))
+          check.func(start, 'authentication.start')
+          check.func(next, 'authentication.continue')
+          settings.authentication = value as unknown as Authenticator
+          break
         }
-        pass(core, name, rest)
-        break
+        case 'store':
+          throw unsupported('the option store')
+        case 'will':
+          leaves.push(...willLeaves(value as Will))
+          break
+        case 'reconnect': {
+          if (typeof value !== 'object') {
+            leaves.push(name, value)
+            break
+          }
+          const { shouldRetry, ...rest } = check.object(value, name)
+          if (shouldRetry !== undefined) {
+            settings.shouldRetry = check.func(
+              shouldRetry,
+              'reconnect.shouldRetry',
+            ) as Settings['shouldRetry']
+            leaves.push('reconnect.shouldRetry', true)
+          }
+          pass(leaves, name, rest)
+          break
+        }
+        default:
+          pass(leaves, name, value)
       }
-      default:
-        pass(core, name, value)
     }
+    if (settings.transport === undefined && !platform.native) {
+      if (settings.tls)
+        throw unsupported('the option tls: this runtime makes its own TLS connections')
+      if (settings.headers)
+        throw unsupported('the option websocket.headers: this runtime sends none')
+    }
+    return { settings, leaves }
+  },
+)
+
+export const willLeaves = check.careful((will: Will): Leaves => {
+  const leaves: Leaves = []
+  check.options(will, 'will', WILL, 'will.')
+  // A will without a topic is still a will, which the core refuses.
+  for (const [name, value] of Object.entries({ ...will, topic: will.topic ?? '' })) {
+    pass(
+      leaves,
+      `will.${name}`,
+      name === 'payload' ? check.payloadBytes(value as Payload, 'will.payload') : value,
+    )
   }
-  if (settings.transport === undefined && !platform.native) {
-    if (settings.tls)
-      throw unsupported('the option tls: this runtime makes its own TLS connections')
-    if (settings.headers) throw unsupported('the option websocket.headers: this runtime sends none')
-  }
-  core.ready()
-  if (given.will !== undefined) configureWill(core, given.will)
-  return settings
+  return leaves
 })
 
-export const configureWill = check.careful((core: Core, will: Will | undefined): void => {
-  core.willBegin()
-  if (will !== undefined) {
-    check.options(will, 'will', WILL, 'will.')
-    for (const [name, value] of Object.entries(will)) {
-      pass(
-        core,
-        `will.${name}`,
-        name === 'payload' ? check.payloadBytes(value, 'will.payload') : value,
-      )
-    }
-  }
-  core.willCommit(will !== undefined)
-})
-
-function pass(core: Core, path: string, value: unknown): void {
+function pass(leaves: Leaves, path: string, value: unknown): void {
   if (value === undefined) return
   if (GROUPS.includes(path)) {
     for (const [name, each] of Object.entries(check.object(value, path)))
-      pass(core, `${path}.${name}`, each)
+      pass(leaves, `${path}.${name}`, each)
   } else {
-    core.option(path, leaf(path.slice(path.lastIndexOf('.') + 1), value, path))
+    leaves.push(path, leaf(path.slice(path.lastIndexOf('.') + 1), value, path))
   }
 }
 

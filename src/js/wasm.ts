@@ -59,8 +59,8 @@ export function memoryWords(): Uint32Array {
   return words
 }
 
-export function makeCore(tenant: Tenant): glue.Core {
-  const core = call(() => new glue.Core(tenant, Math.random()))
+export function makeCore(tenant: Tenant, options: unknown[]): glue.Core {
+  const core = call(() => new glue.Core(tenant, Math.random(), options))
   tenants.add(tenant)
   return core
 }

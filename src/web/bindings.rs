@@ -26,21 +26,17 @@ const PAGE: usize = 65_536;
 /// What JavaScript says before it makes a call.
 #[derive(Default)]
 struct Desk {
-    options: Options,
-    will: Option<Will>,
     /// Properties of the next call, by name.
     draft: Vec<(String, Value)>,
     /// The payload of the next publish.
     payload: Vec<u8>,
     refusal: Option<Box<Error>>,
-    asks_verdict: bool,
 }
 
 /// One client.
 #[wasm_bindgen]
 pub struct Core {
     link: Rc<Link>,
-    seed: u64,
     desk: RefCell<Desk>,
     /// Pages of the memory when it was looked at last.
     pages: Cell<usize>,
@@ -48,54 +44,44 @@ pub struct Core {
 
 #[wasm_bindgen]
 impl Core {
-    /// `seed`: a random number from 0 to 1.
+    /// Makes the client's only session. `seed` is a random number from 0 to 1. `options` holds the leaves of the options
+    /// as path, value, path, value and so on, those of the will among them. Throws what is wrong with one of them.
     #[wasm_bindgen(constructor)]
-    pub fn new(host: Host, seed: f64) -> Thrown<Core> {
+    pub fn new(host: Host, seed: f64, options: &Array) -> Thrown<Core> {
         console_error_panic_hook::set_once();
+        let mut checked = Options::new();
+        let mut asks_verdict = false;
+        for (path, value) in leaves(options) {
+            if path == ASKS_VERDICT {
+                asks_verdict = value == Value::Bool(true);
+            } else {
+                checked.set(&path, value).map_err(objects::invalid)?;
+            }
+        }
         let seed = (seed * (1u64 << 53) as f64) as u64;
-        let session = Session::new(Options::new(), seed).map_err(objects::invalid)?;
+        let mut session = Session::new(checked, seed).map_err(objects::invalid)?;
+        session.ask_verdict(asks_verdict);
         Ok(Core {
             link: Link::new(host, session),
-            seed,
             desk: RefCell::default(),
             pages: Cell::new(memory_size::<0>()),
         })
     }
 
-    /// Sets one leaf of the options, or of the will after [`Core::will_begin`].
-    pub fn option(&self, path: &str, value: JsValue) -> Thrown<()> {
-        let desk = &mut *self.desk.borrow_mut();
-        if path == "reconnect.shouldRetry" {
-            desk.asks_verdict = value.is_truthy();
-            return Ok(());
-        }
-        let value = from_js(value);
-        match &mut desk.will {
-            Some(will) => will.set(path, value),
-            None => desk.options.set(path, value),
-        }
-        .map_err(objects::invalid)
-    }
-
-    /// The options are complete.
-    pub fn ready(&self) -> Thrown<()> {
-        let desk = &mut *self.desk.borrow_mut();
-        let mut session =
-            Session::new(std::mem::take(&mut desk.options), self.seed).map_err(objects::invalid)?;
-        session.ask_verdict(desk.asks_verdict);
-        self.link.inner().session = session;
-        Ok(())
-    }
-
-    #[wasm_bindgen(js_name = willBegin)]
-    pub fn will_begin(&self) {
-        self.desk.borrow_mut().will = Some(Will::default());
-    }
-
-    #[wasm_bindgen(js_name = willCommit)]
-    pub fn will_commit(&self, present: bool) -> Thrown<()> {
-        let will = self.desk.borrow_mut().will.take().filter(|_| present);
-        self.link.inner().session.set_will(will).map_err(objects::invalid)
+    /// Sets the will of the next CONNECT: its leaves as in the options, or `undefined` for none.
+    #[wasm_bindgen(js_name = setWill)]
+    pub fn set_will(&self, will: Option<Array>) -> Thrown<()> {
+        let will = match will {
+            Some(given) => {
+                let mut will = Will::default();
+                for (path, value) in leaves(&given) {
+                    will.set(&path, value).map_err(objects::invalid)?;
+                }
+                Some(will)
+            }
+            None => None,
+        };
+        self.session(|session| session.set_will(will)).map_err(objects::invalid)
     }
 
     pub fn connect(&self) {
@@ -175,12 +161,12 @@ impl Core {
                 Err(invalid) => return self.refuse(invalid.into()),
             }
         };
-        let qos = QoS::from_bits((flags & 3) as u8).unwrap_or(QoS::AtMostOnce);
+        let qos = QoS::from_bits((flags & 3) as u8).expect("the flags hold a QoS");
         let (accepted, full) = {
             let desk = &mut *self.desk.borrow_mut();
             let inner = &mut *self.link.inner();
             let time = if draft.is_some() { now() } else { inner.now };
-            let payload = desk.payload.get(..len).unwrap_or_default();
+            let payload = desk.payload.get(..len).expect("buffer() was called");
             let accepted =
                 inner.session.publish(time, topic, payload, qos, flags & 4 != 0, draft, token);
             if len > LARGE {
@@ -219,13 +205,12 @@ impl Core {
 
     /// `options`: a byte for each filter, as in SUBSCRIBE.
     pub fn subscribe(&self, token: u32, handle: u32, filters: &Array, options: &[u8]) -> i32 {
-        let options =
-            options.iter().filter_map(|&bits| SubscribeOptions::decode(Version::V5, bits).ok());
-        let filters: Vec<_> = strings(filters).into_iter().zip(options).collect();
-        let draft = self.draft(DraftKind::Subscribe).map_err(Into::into);
-        self.answer(draft.and_then(|draft| {
+        let draft = self.draft(DraftKind::Subscribe);
+        let subscribe = |draft| -> Result<(), Box<Error>> {
+            let filters = with_options(strings(filters), options)?;
             self.session(|session| session.subscribe(token, handle, &filters, draft))
-        }))
+        };
+        self.answer(draft.map_err(Into::into).and_then(subscribe))
     }
 
     pub fn unsubscribe(&self, token: u32, filters: &Array) -> i32 {
@@ -292,6 +277,9 @@ impl Core {
     }
 }
 
+/// The path of what is no option of the session: whether JavaScript has a say in each retry.
+const ASKS_VERDICT: &str = "reconnect.shouldRetry";
+
 /// Payload bytes from which on the scratch is given back after use.
 const LARGE: usize = 1024 * 1024;
 
@@ -333,6 +321,29 @@ pub fn matches(filter: &str, topic: &str) -> Thrown<bool> {
 #[wasm_bindgen(js_name = decodeProperties)]
 pub fn decode_properties(block: &[u8]) -> JsValue {
     objects::properties(Properties::decode(PacketSet::PUBLISH, block).unwrap_or_default())
+}
+
+/// Each filter with its byte of options. Refuses what does not match, so that no filter gets the options of another.
+fn with_options(
+    filters: Vec<Rc<str>>,
+    options: &[u8],
+) -> Result<Vec<(Rc<str>, SubscribeOptions)>, InvalidArgument> {
+    let decode = |&bits: &u8| SubscribeOptions::decode(Version::V5, bits).ok();
+    let decoded: Option<Vec<_>> = options.iter().map(decode).collect();
+    match decoded {
+        Some(decoded) if decoded.len() == filters.len() => {
+            Ok(filters.into_iter().zip(decoded).collect())
+        }
+        _ => Err(InvalidArgument::new("options", "must be one valid byte for each filter")),
+    }
+}
+
+/// The leaves of a list of path, value, path, value and so on.
+fn leaves(list: &Array) -> impl Iterator<Item = (String, Value)> {
+    (0..list.length()).step_by(2).map(|at| {
+        let path = list.get(at).as_string().expect("every other item is a path");
+        (path, from_js(list.get(at + 1)))
+    })
 }
 
 fn from_js(value: JsValue) -> Value {
