@@ -29,6 +29,10 @@ pub enum Unreadable {
     NoMemory,
 }
 
+/// The socket did not take a frame: it is as good as gone.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct NotSent;
+
 /// What came of a wish to open a socket.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Opened {
@@ -81,10 +85,10 @@ pub trait Host: Sized {
     /// Takes a frame, while the session is borrowed. What cannot be sent without calling the
     /// application is copied, and sent by [`Host::flush`]. Where there is no socket, the frame is
     /// lost.
-    fn write(&self, frame: &[u8]) -> Result<(), ()>;
+    fn write(&self, frame: &[u8]) -> Result<(), NotSent>;
 
     /// Sends the frame that [`Host::write`] has copied.
-    fn flush(&self) -> Result<(), ()>;
+    fn flush(&self) -> Result<(), NotSent>;
 
     /// How many bytes are in the buffer of the socket, if there is one.
     fn buffered(&self) -> Option<usize>;

@@ -7,7 +7,7 @@ use js_sys::{Array, Function, Object, Reflect, Uint8Array};
 use wasm_bindgen::prelude::*;
 use wasm_bindgen_futures::JsFuture;
 use wasm_bindgen_test::wasm_bindgen_test;
-use wasmqtt::web::{Core, Host, matches};
+use wasmqtt::web::{Core, CoreHost, matches};
 
 /// A host that keeps what it is told, and a socket that keeps what it is given. `copy` and `batch` see the memory anew each
 /// time, as it may have grown.
@@ -48,7 +48,7 @@ const HOST: &str = r#"
 
 fn new_core(host: JsValue, options: &[(&str, JsValue)]) -> Result<Core, JsValue> {
     let leaves = options.iter().flat_map(|(path, value)| [(*path).into(), value.clone()]);
-    Core::new(host.unchecked_into::<Host>(), 0.5, &leaves.collect())
+    Core::new(host.unchecked_into::<CoreHost>(), 0.5, &leaves.collect())
 }
 
 struct World {

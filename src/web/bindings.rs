@@ -9,16 +9,21 @@ use std::rc::Rc;
 use js_sys::{Array, Date, Uint8Array};
 use wasm_bindgen::prelude::*;
 
-use super::link::{Host, Link, now, strings};
+use super::host::{CoreHost, now};
+use super::link::{Link, strings};
 use super::objects;
 use crate::codec::{
     self, PacketSet, Properties, QoS, ReasonCode, SubscribeOptions, Version, check_filter,
     check_topic,
 };
 use crate::options::{Draft, DraftKind, InvalidArgument, Options, Value, Will};
-use crate::session::{Accepted, Error, FRAME, Session};
+use crate::session::{Accepted, Error, FRAME, Handle, Sequence, Session, Token};
 
 type Thrown<T> = Result<T, JsValue>;
+
+// Our own JavaScript sees to both.
+const WAITS: &str = "a call that somebody waits for has a token";
+const OWED: &str = "a message of QoS 1 or 2 has a sequence";
 
 /// Bytes of a page of the memory.
 const PAGE: usize = 65_536;
@@ -47,7 +52,7 @@ impl Core {
     /// Makes the client's only session. `seed` is a random number from 0 to 1. `options` holds the leaves of the options
     /// as path, value, path, value and so on, those of the will among them. Throws what is wrong with one of them.
     #[wasm_bindgen(constructor)]
-    pub fn new(host: Host, seed: f64, options: &Array) -> Thrown<Core> {
+    pub fn new(host: CoreHost, seed: f64, options: &Array) -> Thrown<Core> {
         console_error_panic_hook::set_once();
         let mut checked = Options::new();
         let mut asks_verdict = false;
@@ -85,42 +90,39 @@ impl Core {
     }
 
     pub fn connect(&self) {
-        self.link.inner().session.connect();
+        self.link.session().connect();
     }
 
     pub fn abandon(&self) {
-        self.link.inner().session.abandon(now());
+        self.link.session().abandon(now());
     }
 
     pub fn reconnect(&self) {
-        self.link.inner().session.reconnect(now());
+        self.link.session().reconnect(now());
     }
 
     pub fn end(&self, timeout: f64, force: bool, reason_code: u8) -> Thrown<()> {
         let draft = self.draft(DraftKind::Disconnect).map_err(objects::invalid)?;
-        let session = &mut self.link.inner().session;
+        let mut session = self.link.session();
         let ended = session.end(now(), timeout as u64, force, ReasonCode(reason_code), draft);
-        ended.map_err(|error| {
-            let argument = error.argument.clone().unwrap_or_default();
-            objects::invalid(InvalidArgument { argument, message: error.what })
-        })
+        ended.map_err(objects::invalid)
     }
 
     pub fn flush(&self) {
-        self.link.pump();
+        self.link.driver().pump();
     }
 
     pub fn timeout(&self) {
-        self.link.timeout();
+        self.link.driver().timeout();
     }
 
     pub fn resume(&self) {
-        self.link.resume();
+        self.link.driver().resume();
     }
 
-    /// What came of a promise that [`Host`] was told to follow.
-    pub fn settle(&self, generation: u32, asked: u32, fulfilled: bool, value: JsValue) {
-        self.link.settle(generation, asked, fulfilled.then_some(value));
+    /// What came of a promise that [`CoreHost`] was told to follow.
+    pub fn settle(&self, attempt: u32, asked: u32, fulfilled: bool, value: JsValue) {
+        self.link.settle(attempt, asked, fulfilled.then_some(value));
     }
 
     /// A property of the next call.
@@ -130,12 +132,12 @@ impl Core {
 
     /// Gives a topic to publish to its number.
     pub fn topic(&self, text: &str) -> Thrown<u32> {
-        self.link.inner().session.topic(text).map_err(objects::invalid)
+        self.link.session().topic(text).map_err(objects::invalid)
     }
 
     #[wasm_bindgen(js_name = forgetTopics)]
     pub fn forget_topics(&self) {
-        self.link.inner().session.forget_topics();
+        self.link.session().forget_topics();
     }
 
     /// Room for the payload of the next publish; 0: there is none.
@@ -164,18 +166,26 @@ impl Core {
         let qos = QoS::from_bits((flags & 3) as u8).expect("the flags hold a QoS");
         let (accepted, full) = {
             let desk = &mut *self.desk.borrow_mut();
-            let inner = &mut *self.link.inner();
-            let time = if draft.is_some() { now() } else { inner.now };
+            let driver = self.link.driver();
+            let time = if draft.is_some() { now() } else { driver.last_time() };
+            let mut session = self.link.session();
             let payload = desk.payload.get(..len).expect("buffer() was called");
-            let accepted =
-                inner.session.publish(time, topic, payload, qos, flags & 4 != 0, draft, token);
+            let accepted = session.publish(
+                time,
+                topic,
+                payload,
+                qos,
+                flags & 4 != 0,
+                draft,
+                Token::new(token),
+            );
             if len > LARGE {
                 desk.payload = Vec::new();
             }
-            (accepted, inner.session.pending_output() >= FRAME)
+            (accepted, session.pending_output() >= FRAME)
         };
         if full {
-            self.link.transmit();
+            self.link.driver().transmit();
         }
         match accepted {
             Ok(Accepted::Written) => 0,
@@ -208,7 +218,9 @@ impl Core {
         let draft = self.draft(DraftKind::Subscribe);
         let subscribe = |draft| -> Result<(), Box<Error>> {
             let filters = with_options(strings(filters), options)?;
-            self.session(|session| session.subscribe(token, handle, &filters, draft))
+            self.session(|session| {
+                session.subscribe(Token::new(token), Handle(handle), &filters, draft)
+            })
         };
         self.answer(draft.map_err(Into::into).and_then(subscribe))
     }
@@ -216,27 +228,31 @@ impl Core {
     pub fn unsubscribe(&self, token: u32, filters: &Array) -> i32 {
         let filters = strings(filters);
         let draft = self.draft(DraftKind::Unsubscribe).map_err(Into::into);
-        self.answer(
-            draft.and_then(|draft| {
-                self.session(|session| session.unsubscribe(token, &filters, draft))
-            }),
-        )
+        self.answer(draft.and_then(|draft| {
+            self.session(|session| session.unsubscribe(Token::new(token), &filters, draft))
+        }))
     }
 
     #[wasm_bindgen(js_name = unsubscribeHandle)]
     pub fn unsubscribe_handle(&self, token: u32, handle: u32) -> i32 {
-        self.answer(self.session(|session| session.leave(token, handle, Draft::default())))
+        self.answer(
+            self.session(|session| {
+                session.leave(Token::new(token), Handle(handle), Draft::default())
+            }),
+        )
     }
 
     pub fn reauthenticate(&self, token: u32) -> i32 {
-        self.answer(self.session(|session| session.reauthenticate(token)))
+        self.answer(self.session(|session| session.reauthenticate(Token::new(token))))
     }
 
     pub fn drain(&self, token: u32) -> i32 {
+        let token = Token::new(token).expect(WAITS);
         self.answer(self.session(|session| session.drain(now(), token)))
     }
 
     pub fn cancel(&self, token: u32) {
+        let token = Token::new(token).expect(WAITS);
         self.session(|session| session.cancel(now(), token));
     }
 
@@ -250,16 +266,18 @@ impl Core {
     }
 
     pub fn hold(&self, sequence: u32) {
+        let sequence = Sequence::new(sequence).expect(OWED);
         self.session(|session| session.hold(sequence));
     }
 
     pub fn ack(&self, sequence: u32, reason_code: u8) -> i32 {
+        let sequence = Sequence::new(sequence).expect(OWED);
         self.answer(self.session(|session| session.acknowledge(sequence, ReasonCode(reason_code))))
     }
 
     /// An event of the batch that is being delivered; once.
     pub fn event(&self, index: usize) -> JsValue {
-        self.link.take_object(index)
+        self.link.take_event(index)
     }
 
     pub fn tap(&self, on: bool) {
@@ -285,7 +303,7 @@ const LARGE: usize = 1024 * 1024;
 
 impl Core {
     fn session<T>(&self, call: impl FnOnce(&mut Session) -> T) -> T {
-        call(&mut self.link.inner().session)
+        call(&mut self.link.session())
     }
 
     /// The properties that were set for this call.

@@ -1,112 +1,20 @@
-//! One client's session tied to a socket and a timer. Whatever happens, the session is told, and then everything it asks
-//! for is done ([`Link::pump`]). JavaScript is only ever called while nothing is borrowed, so it may call back.
+//! One client's session tied to a socket and a timer: the [`Driver`]'s host on the web platform.
+//! JavaScript is only ever called while nothing is borrowed, so it may call back.
 
 use std::cell::{Cell, RefCell, RefMut};
-use std::collections::VecDeque;
 use std::rc::{Rc, Weak};
 
 use js_sys::{Array, Function, Promise, Reflect, Uint8Array};
 use wasm_bindgen::prelude::*;
 use web_sys::{CloseEvent, MessageEvent, WebSocket};
 
+use super::host::{Buffer, CoreHost, now};
 use super::objects;
-use crate::codec::QoS;
-use crate::session::{Challenge, Command, Credentials, Event, Input, Instant, Resolved, Session};
-
-#[wasm_bindgen]
-extern "C" {
-    /// What JavaScript does for a link: the class `Host` of `src/js/host.ts`, which says more of each.
-    pub type Host;
-    /// Makes the event's data the current chunk and copies it to `ptr` where it fits into `room` bytes. Returns the
-    /// chunk's length; -1: it is not binary.
-    #[wasm_bindgen(method)]
-    fn read(this: &Host, event: &MessageEvent, ptr: *mut u8, room: usize) -> f64;
-    /// What of the current chunk begins at `offset` is a packet that goes on for `missing` bytes in the next ones.
-    #[wasm_bindgen(method)]
-    fn keep(this: &Host, offset: usize, missing: usize);
-    /// Adds the event's data to the packet. Returns 0 until nothing is missing any more: then the packet is the current
-    /// chunk, copied to `ptr` where it fits into `room` bytes, and this is its length. -1: the data is not binary; -2: no
-    /// memory.
-    #[wasm_bindgen(method)]
-    fn gather(this: &Host, event: &MessageEvent, ptr: *mut u8, room: usize) -> f64;
-    /// As `read`, for what is left of the chunk that completed the packet.
-    #[wasm_bindgen(method)]
-    fn rest(this: &Host, ptr: *mut u8, room: usize) -> usize;
-    /// Copies a piece of the current chunk to `ptr`.
-    #[wasm_bindgen(method)]
-    fn copy(this: &Host, offset: usize, ptr: *mut u8, len: usize);
-    /// Hands over records, `words` words of them.
-    #[wasm_bindgen(method)]
-    fn batch(this: &Host, ptr: *const u32, words: usize);
-    /// The same function, safe against traps.
-    #[wasm_bindgen(method)]
-    fn guard(this: &Host, function: &Function) -> Function;
-    /// Arms the one timer; negative: disarms it.
-    #[wasm_bindgen(method)]
-    fn timer(this: &Host, ms: f64);
-    /// Calls `resume` in a new task.
-    #[wasm_bindgen(method)]
-    fn later(this: &Host);
-    /// Calls `flush` at the end of the turn.
-    #[wasm_bindgen(method)]
-    fn wake(this: &Host);
-    /// Calls `settle` with these numbers, and with what comes of the promise.
-    #[wasm_bindgen(method)]
-    fn follow(this: &Host, promise: &Promise, generation: u32, asked: u32);
-    #[wasm_bindgen(method)]
-    fn resolve(this: &Host, attempt: u32, error: JsValue) -> Promise;
-    #[wasm_bindgen(method)]
-    fn open(this: &Host, url: &str) -> JsValue;
-    /// The subprotocols that were offered.
-    #[wasm_bindgen(method, getter)]
-    fn protocols(this: &Host) -> Array;
-    /// Whether the socket keeps what it is given to send.
-    #[wasm_bindgen(method, getter)]
-    fn owns(this: &Host) -> bool;
-    #[wasm_bindgen(method)]
-    fn shut(this: &Host, force: bool);
-    #[wasm_bindgen(method)]
-    fn authenticate(
-        this: &Host,
-        reauthentication: bool,
-        first: bool,
-        challenge: JsValue,
-        properties: JsValue,
-    ) -> Promise;
-    #[wasm_bindgen(method)]
-    fn retry(this: &Host, error: JsValue, attempt: u32) -> Option<bool>;
-
-    /// A socket that is asked after each flush what is in its buffer. One of the application may throw, or tell anything.
-    type Buffer;
-    #[wasm_bindgen(method, getter, catch, js_name = bufferedAmount)]
-    fn buffered_amount(this: &Buffer) -> Result<JsValue, JsValue>;
-
-    type Performance;
-    #[wasm_bindgen(method)]
-    fn now(this: &Performance) -> f64;
-    /// Kept: in Node the global is a getter, and a slow one.
-    #[wasm_bindgen(thread_local_v2, js_name = performance)]
-    static PERFORMANCE: Performance;
-}
-
-pub fn now() -> Instant {
-    Instant((PERFORMANCE.with(Performance::now) * 1_000.0) as u64)
-}
-
-/// Bytes of a chunk that are copied in at once.
-const WINDOW: usize = 32 * 1024;
-/// Bytes copied of a chunk that does not fit the window, to see what is in it: a large payload can stay outside.
-const HEAD: usize = 2 * 1024;
-/// How often a full transport is asked again, ms: it tells nobody when it is not full any more.
-const DRAIN_MS: u64 = 4;
-
-/// Kinds of records, in the low four bits of their first word.
-mod record {
-    pub const MESSAGE: u32 = 1;
-    pub const SLOT: u32 = 2;
-    pub const DONE: u32 = 3;
-    pub const EVENT: u32 = 4;
-}
+use super::records::Records;
+use crate::driver::{Driver, Host, NotSent, Opened, Unreadable};
+use crate::session::{
+    AttemptId, Challenge, Credentials, Error, Instant, Resolved, Server, Session,
+};
 
 /// What the application is asked for by a promise.
 mod asked {
@@ -115,37 +23,23 @@ mod asked {
     pub const AUTHENTICATE: u32 = 2;
 }
 
-pub struct Inner {
-    pub session: Session,
-    socket: Option<WebSocket>,
-    keeps: bool,
-    /// Chunks that came while others were being delivered.
-    inbox: VecDeque<MessageEvent>,
-    /// Where to go on in the current chunk, and its length.
-    rest: Option<(usize, usize)>,
-    /// JavaScript puts a packet together that comes in pieces.
-    gathering: bool,
-    /// The chunk that completed it goes on.
-    goes_on: bool,
-    window: Vec<u8>,
-    words: Vec<u32>,
-    /// Events of the batch that JavaScript takes as objects.
-    objects: Vec<Option<Event>>,
-    /// Topics that records of the batch point to.
-    topics: Vec<Rc<str>>,
-    armed: Option<Instant>,
-    /// The time when something last happened: good enough for a publish.
-    pub now: Instant,
+/// One client's session on the web platform.
+pub struct Link {
+    driver: Driver<Page>,
 }
 
-pub struct Link {
-    host: Host,
-    inner: RefCell<Inner>,
+/// The host of the session: JavaScript, and the socket that it has made.
+pub struct Page {
+    js: CoreHost,
     handlers: RefCell<Option<Handlers>>,
-    /// A chunk is being read, or waits for the application.
-    reading: Cell<bool>,
-    delivering: Cell<bool>,
-    pumping: Cell<bool>,
+    socket: RefCell<Option<WebSocket>>,
+    /// The attempt that the socket belongs to.
+    attempt: Cell<AttemptId>,
+    /// Whether the socket keeps what it is given to send.
+    owns: Cell<bool>,
+    /// A frame for a socket that keeps it.
+    frame: RefCell<Option<Uint8Array>>,
+    records: RefCell<Records>,
 }
 
 /// Set on every socket. The closures live as long as the link.
@@ -158,522 +52,268 @@ struct Handlers {
 }
 
 impl Link {
-    pub fn new(host: Host, mut session: Session) -> Rc<Self> {
-        session.defer_large_packets();
-        let inner = Inner {
-            session,
-            socket: None,
-            keeps: false,
-            inbox: VecDeque::new(),
-            rest: None,
-            gathering: false,
-            goes_on: false,
-            window: Vec::new(),
-            words: Vec::new(),
-            objects: Vec::new(),
-            topics: Vec::new(),
-            armed: None,
-            now: now(),
-        };
-        let link = Rc::new(Self {
-            host,
-            inner: RefCell::new(inner),
+    /// Ties a session to its host.
+    pub fn new(js: CoreHost, session: Session) -> Rc<Self> {
+        let page = Page {
+            js,
             handlers: RefCell::new(None),
-            reading: Cell::new(false),
-            delivering: Cell::new(false),
-            pumping: Cell::new(false),
-        });
-        let handler = |handle: fn(&Rc<Link>, JsValue)| {
+            socket: RefCell::new(None),
+            attempt: Cell::default(),
+            owns: Cell::new(false),
+            frame: RefCell::new(None),
+            records: RefCell::default(),
+        };
+        let link = Rc::new(Self { driver: Driver::new(page, session) });
+        let handler = |handle: fn(&Link, JsValue)| {
             let weak: Weak<Link> = Rc::downgrade(&link);
             let closure: Closure<dyn Fn(JsValue)> = Closure::new(move |event: JsValue| {
                 if let Some(link) = weak.upgrade() {
                     handle(&link, event);
                 }
             });
-            (link.host.guard(closure.as_ref().unchecked_ref()), closure)
+            (link.page().js.guard(closure.as_ref().unchecked_ref()), closure)
         };
         let (open, a) = handler(|link, _| link.on_open());
-        let (message, b) = handler(|link, event| link.on_message(event.unchecked_into()));
+        let (message, b) = handler(|link, event| link.driver.received(event.unchecked_into()));
         let (close, c) = handler(|link, event| link.on_close(&event.unchecked_into()));
         // The close event that follows says all there is to say.
         let (error, d) = handler(|_, _| {});
-        *link.handlers.borrow_mut() =
-            Some(Handlers { open, message, close, error, _closures: [a, b, c, d] });
+        let closures = [a, b, c, d];
+        *link.page().handlers.borrow_mut() =
+            Some(Handlers { open, message, close, error, _closures: closures });
         link
     }
 
-    pub fn inner(&self) -> RefMut<'_, Inner> {
-        self.inner.borrow_mut()
+    fn page(&self) -> &Page {
+        self.driver.host()
     }
 
-    // ------------------------------------------------------------------------------------ the socket
+    /// What runs the session.
+    pub fn driver(&self) -> &Driver<Page> {
+        &self.driver
+    }
 
-    fn on_open(self: &Rc<Self>) {
-        let agreed = self.agreed();
-        self.inform(|session, now| {
-            if agreed {
-                session.handle_open(now);
-            } else {
-                session.handle_close(
-                    now,
-                    None,
-                    Some("the server chose none of the subprotocols that were offered"),
-                );
+    /// The session, for the verbs of the application.
+    pub fn session(&self) -> RefMut<'_, Session> {
+        self.driver.session()
+    }
+
+    fn on_open(&self) {
+        let page = self.page();
+        self.driver.opened(page.attempt.get(), page.agreed());
+    }
+
+    fn on_close(&self, event: &CloseEvent) {
+        let code = number(event, "code").map(|code| code as u16);
+        let page = self.page();
+        page.detach();
+        self.driver.closed(page.attempt.get(), code, None);
+    }
+
+    /// What a promise of the application brought; `None`: it was rejected.
+    pub fn settle(&self, attempt: u32, asked: u32, value: Option<JsValue>) {
+        let id = AttemptId(attempt);
+        match (asked, value) {
+            (asked::RESOLVE, value) => self.driver.resolved(id, value.map(resolved).ok_or(())),
+            (asked::OPEN, Some(socket)) => {
+                // One that an earlier attempt asked for is nobody's.
+                if id == self.session().attempt_id() {
+                    let opened = self.page().attach(id, socket.unchecked_into());
+                    self.driver.opened(id, opened);
+                }
             }
-        });
-        if !agreed {
-            self.leave_socket(false);
+            (asked::OPEN, None) => {
+                self.driver.closed(id, None, Some("the transport could not be made"));
+            }
+            (_, value) => {
+                let bytes =
+                    |data: JsValue| data.dyn_into::<Uint8Array>().ok().map(|data| data.to_vec());
+                self.driver.authenticated(id, value.map(bytes).ok_or(()));
+            }
         }
-        self.pump();
     }
 
-    /// Whether the server chose a subprotocol that was offered. A transport without subprotocols has none to choose.
-    fn agreed(&self) -> bool {
-        let socket = self.inner().socket.clone();
+    /// An event of the batch that is being delivered; once.
+    pub fn take_event(&self, index: usize) -> JsValue {
+        let event = self.page().records.borrow_mut().take_event(index);
+        event.map_or(JsValue::UNDEFINED, |event| objects::event(&event))
+    }
+}
+
+impl Page {
+    /// Whether the server chose a subprotocol that was offered. A transport without subprotocols
+    /// has none to choose.
+    fn agreed(&self) -> Opened {
+        let socket = self.socket.borrow().clone();
         let protocol = socket.and_then(|socket| Reflect::get(&socket, &"protocol".into()).ok());
-        match protocol.filter(|protocol| protocol.is_string()) {
+        let agreed = match protocol.filter(JsValue::is_string) {
             Some(protocol) => {
-                protocol.as_string().is_some_and(|p| p.is_empty())
-                    || self.host.protocols().includes(&protocol, 0)
+                protocol.as_string().is_some_and(|protocol| protocol.is_empty())
+                    || self.js.protocols().includes(&protocol, 0)
             }
             None => true,
-        }
-    }
-
-    fn on_close(self: &Rc<Self>, event: &CloseEvent) {
-        let code = number(event, "code").map(|code| code as u16);
-        self.detach();
-        self.inform(|session, now| session.handle_close(now, code, None));
-        self.pump();
-    }
-
-    fn on_message(self: &Rc<Self>, event: MessageEvent) {
-        if self.reading.get() {
-            return self.inner().inbox.push_back(event);
-        }
-        self.read_chunk(&event);
-        self.read_inbox();
-        if self.inner().session.has_commands() {
-            return self.pump();
-        }
-        if self.inner().session.pending_output() > 0 {
-            // What chunks of the same turn ask for leaves as one frame.
-            self.host.wake();
-        }
-    }
-
-    fn read_inbox(self: &Rc<Self>) {
-        while !self.reading.get() {
-            if std::mem::take(&mut self.inner().goes_on) {
-                let total = self.host.rest(self.window(), WINDOW);
-                self.begin(total, WINDOW);
-                continue;
-            }
-            let Some(event) = self.inner().inbox.pop_front() else {
-                return;
-            };
-            self.read_chunk(&event);
-        }
-    }
-
-    fn read_chunk(self: &Rc<Self>, event: &MessageEvent) {
-        let gathering = self.inner().gathering;
-        // Of a packet that was gathered, only the head is looked at.
-        let room = if gathering { HEAD } else { WINDOW };
-        let total = match gathering {
-            false => self.host.read(event, self.window(), room),
-            true => self.host.gather(event, self.window(), room),
         };
-        if total < 0.0 {
-            return self.inform(if total == -1.0 {
-                Session::handle_text
-            } else {
-                Session::handle_too_large
-            });
+        if agreed {
+            Opened::Now
+        } else {
+            Opened::Unusable("the server chose none of the subprotocols that were offered")
         }
-        let total = total as usize;
-        if gathering && total > 0 {
-            let inner = &mut *self.inner();
-            inner.gathering = false;
-            inner.goes_on = true;
-        }
-        self.begin(total, room);
     }
 
-    /// Reads the current chunk, which is in the window if it is not longer than `room`.
-    fn begin(self: &Rc<Self>, total: usize, room: usize) {
-        let loaded = if total <= room { total } else { self.load(0, HEAD, total) };
-        self.consume(0, loaded, total);
-    }
-
-    fn window(&self) -> *mut u8 {
-        let inner = &mut *self.inner();
-        inner.window.resize(WINDOW, 0);
-        inner.window.as_mut_ptr()
-    }
-
-    /// Reads the current chunk from `offset` on, of which `loaded` bytes are in the window.
-    fn consume(self: &Rc<Self>, mut offset: usize, mut loaded: usize, total: usize) {
-        self.reading.set(true);
-        loop {
-            let (used, connected, missing) = {
-                let inner = &mut *self.inner();
-                inner.now = now();
-                let bytes = inner.window.get(..loaded).unwrap_or_default();
-                let input = Input { bytes, offset, beyond: total - offset - loaded };
-                let used = inner.session.handle_input(inner.now, input);
-                let missing = inner.session.missing();
-                inner.gathering |= missing > 0;
-                (used, inner.session.is_paused(), missing)
-            };
-            offset += used;
-            if missing > 0 {
-                self.host.keep(offset, missing);
-            }
-            self.deliver();
-            if connected {
-                // The application gets a task of its own to add handlers.
-                self.inner().rest = Some((offset, total));
-                return self.host.later();
-            }
-            if offset >= total || missing > 0 {
-                break;
-            }
-            loaded = self.load(offset, if used > loaded { HEAD } else { WINDOW }, total);
-        }
-        self.reading.set(false);
-    }
-
-    /// Copies the next piece of the current chunk into the window, `room` bytes at most.
-    fn load(&self, offset: usize, room: usize, total: usize) -> usize {
-        let len = room.min(total - offset);
-        self.host.copy(offset, self.window(), len);
-        len
-    }
-
-    /// Goes on with input that waited for the application.
-    pub fn resume(self: &Rc<Self>) {
-        let rest = self.inner().rest.take();
-        let Some((offset, total)) = rest else { return };
-        self.reading.set(false);
-        if offset < total {
-            let loaded = self.load(offset, HEAD, total);
-            self.consume(offset, loaded, total);
-        }
-        self.read_inbox();
-        self.pump();
-    }
-
-    fn attach(self: &Rc<Self>, socket: WebSocket) {
-        {
-            let handlers = self.handlers.borrow();
-            let Some(handlers) = &*handlers else { return };
+    fn attach(&self, id: AttemptId, socket: WebSocket) -> Opened {
+        if let Some(handlers) = &*self.handlers.borrow() {
             hang(&socket, "onopen", &handlers.open);
             hang(&socket, "onmessage", &handlers.message);
             hang(&socket, "onclose", &handlers.close);
             hang(&socket, "onerror", &handlers.error);
         }
-        let keeps = self.host.owns();
+        self.owns.set(self.js.owns());
+        self.attempt.set(id);
         let open = number(&socket, "readyState") == Some(f64::from(WebSocket::OPEN));
-        {
-            let inner = &mut *self.inner();
-            inner.socket = Some(socket);
-            inner.keeps = keeps;
-        }
-        if open {
-            self.on_open();
-        }
+        *self.socket.borrow_mut() = Some(socket);
+        if open { self.agreed() } else { Opened::Later }
     }
 
     /// Nothing of the socket is heard any more.
-    fn detach(&self) -> bool {
-        let socket = {
-            let inner = &mut *self.inner();
-            inner.inbox.clear();
-            inner.gathering = false;
-            inner.goes_on = false;
-            if inner.rest.take().is_some() {
-                self.reading.set(false);
-            }
-            inner.socket.take()
-        };
-        let Some(socket) = socket else { return false };
+    fn detach(&self) {
+        let socket = self.socket.borrow_mut().take();
+        let Some(socket) = socket else { return };
         for name in ["onopen", "onmessage", "onclose"] {
             hang(&socket, name, &JsValue::NULL);
         }
-        // A socket that is closed before it was open reports an error, and Node ends over one that nobody hears.
+        // A socket that is closed before it was open reports an error, and Node ends over one that
+        // nobody hears.
         if let Some(handlers) = &*self.handlers.borrow() {
             hang(&socket, "onerror", &handlers.error);
         }
-        true
+    }
+}
+
+impl Host for Page {
+    type Chunk = MessageEvent;
+
+    fn now(&self) -> Instant {
+        now()
     }
 
-    fn leave_socket(&self, force: bool) {
+    fn read(&self, chunk: &MessageEvent, window: &mut [u8]) -> Result<usize, Unreadable> {
+        length(self.js.read(chunk, window.as_mut_ptr(), window.len()))
+    }
+
+    fn copy(&self, offset: usize, window: &mut [u8]) {
+        self.js.copy(offset, window.as_mut_ptr(), window.len());
+    }
+
+    fn keep(&self, offset: usize, missing: usize) {
+        self.js.keep(offset, missing);
+    }
+
+    fn gather(&self, chunk: &MessageEvent, window: &mut [u8]) -> Result<Option<usize>, Unreadable> {
+        let gathered = length(self.js.gather(chunk, window.as_mut_ptr(), window.len()))?;
+        Ok(Some(gathered).filter(|&length| length > 0))
+    }
+
+    fn rest(&self, window: &mut [u8]) -> usize {
+        self.js.rest(window.as_mut_ptr(), window.len())
+    }
+
+    fn collect(&self, session: &mut Session) -> bool {
+        self.records.borrow_mut().write(session)
+    }
+
+    fn deliver(&self, _: &Driver<Self>) {
+        let words = self.records.borrow_mut().take_words();
+        self.js.batch(words.as_ptr(), words.len());
+        self.records.borrow_mut().clear(words);
+    }
+
+    fn write(&self, frame: &[u8]) -> Result<(), NotSent> {
+        let socket = self.socket.borrow();
+        let Some(socket) = &*socket else { return Ok(()) };
+        if self.owns.get() {
+            *self.frame.borrow_mut() = Some(Uint8Array::from(frame));
+            return Ok(());
+        }
+        // The platform's socket copies it before it returns, and calls nobody.
+        socket.send_with_u8_array(frame).map_err(|_| NotSent)
+    }
+
+    fn flush(&self) -> Result<(), NotSent> {
+        let Some(frame) = self.frame.borrow_mut().take() else { return Ok(()) };
+        let socket = self.socket.borrow().clone();
+        let sent = socket.map_or(Ok(()), |socket| socket.send_with_array_buffer_view(&frame));
+        sent.map_err(|_| NotSent)
+    }
+
+    fn buffered(&self) -> Option<usize> {
+        let socket = self.socket.borrow().clone()?;
+        let buffered = socket.unchecked_ref::<Buffer>().buffered_amount().ok();
+        Some(buffered.and_then(|amount| amount.as_f64()).unwrap_or(0.0) as usize)
+    }
+
+    fn resolve(&self, id: AttemptId, attempt: u32, error: Option<Box<Error>>) {
+        let error = error.map_or(JsValue::UNDEFINED, |error| objects::error(&error));
+        let promise = self.js.resolve(attempt, error);
+        self.js.follow(&promise, id.0, asked::RESOLVE);
+    }
+
+    // JavaScript awaits for us: the task queue of wasm-bindgen-futures runs from microtasks of its
+    // own, where nobody catches a trap, and what is left in it would run on into the next instance.
+    fn open(&self, id: AttemptId, url: &str) -> Opened {
+        let opened = self.js.open(url);
+        if opened.is_instance_of::<Promise>() {
+            self.js.follow(opened.unchecked_ref(), id.0, asked::OPEN);
+            return Opened::Later;
+        }
+        self.attach(id, opened.unchecked_into())
+    }
+
+    fn close(&self, force: bool) {
         self.detach();
-        self.host.shut(force);
+        self.js.shut(force);
     }
 
-    // ------------------------------------------------------------------------------------ what the session asks for
-
-    fn inform(&self, what: impl FnOnce(&mut Session, Instant)) {
-        let inner = &mut *self.inner();
-        inner.now = now();
-        what(&mut inner.session, inner.now);
+    fn authenticate(&self, id: AttemptId, challenge: Challenge) {
+        let Challenge { first, reauthentication, data, properties } = challenge;
+        let data = data.map_or(JsValue::UNDEFINED, |data| Uint8Array::from(&*data).into());
+        let properties = objects::properties(properties.borrow());
+        let promise = self.js.authenticate(reauthentication, first, data, properties);
+        self.js.follow(&promise, id.0, asked::AUTHENTICATE);
     }
 
-    /// Does all that the session asks for.
-    pub fn pump(self: &Rc<Self>) {
-        if self.pumping.replace(true) {
-            return;
-        }
-        loop {
-            self.transmit();
-            self.deliver();
-            let command = self.inner().session.poll_command();
-            match command {
-                Some(command) => self.execute(command),
-                None if self.inner().session.pending_output() == 0 => break,
-                None => {}
-            }
-        }
-        self.pumping.set(false);
-        self.arm();
+    fn judge(&self, error: Box<Error>, attempt: u32) -> Option<bool> {
+        self.js.retry(objects::error(&error), attempt)
     }
 
-    /// Sends what is written.
-    pub fn transmit(&self) {
-        let mut sent = false;
-        let mut failed = false;
-        while !failed {
-            let copy = {
-                let inner = &mut *self.inner();
-                let now = inner.now;
-                let Some(bytes) = inner.session.poll_transmit(now) else {
-                    break;
-                };
-                sent = true;
-                let Some(socket) = &inner.socket else { continue };
-                if !inner.keeps {
-                    // Copied by the socket before it returns.
-                    failed = socket.send_with_u8_array(bytes).is_err();
-                    continue;
-                }
-                (socket.clone(), Uint8Array::from(bytes))
-            };
-            failed = copy.0.send_with_array_buffer_view(&copy.1).is_err();
-        }
-        if failed {
-            // One that is closing does not throw: there is no close event to wait for.
-            self.leave_socket(true);
-            self.inform(|session, now| {
-                session.handle_close(now, None, Some("the transport could not send"))
-            });
-        } else if sent {
-            self.check_transport();
-        }
+    fn timer(&self, at: Option<Instant>) {
+        self.js.timer(match at {
+            None => -1.0,
+            Some(at) => (at.0.saturating_sub(now().0) as f64 / 1_000.0).ceil(),
+        });
     }
 
-    fn check_transport(&self) {
-        let socket = self.inner().socket.clone();
-        let Some(socket) = socket else { return };
-        let buffered = socket
-            .unchecked_ref::<Buffer>()
-            .buffered_amount()
-            .ok()
-            .and_then(|amount| amount.as_f64());
-        let inner = &mut *self.inner();
-        inner.session.handle_writable(inner.now, buffered.unwrap_or(0.0) as usize);
+    fn later(&self) {
+        self.js.later();
     }
 
-    /// Hands all events to JavaScript.
-    fn deliver(&self) {
-        if self.delivering.replace(true) {
-            return;
-        }
-        loop {
-            let words = {
-                let inner = &mut *self.inner();
-                inner.record_events();
-                std::mem::take(&mut inner.words)
-            };
-            if words.is_empty() {
-                self.inner().words = words;
-                break;
-            }
-            self.host.batch(words.as_ptr(), words.len());
-            let inner = &mut *self.inner();
-            inner.session.delivered();
-            inner.words = words;
-            inner.words.clear();
-            inner.topics.clear();
-            inner.objects.clear();
-        }
-        self.delivering.set(false);
-    }
-
-    fn execute(self: &Rc<Self>, command: Command) {
-        match command {
-            Command::Resolve { attempt, error } => {
-                let error = error.map_or(JsValue::UNDEFINED, |error| objects::error(&error));
-                let promise = self.host.resolve(attempt, error);
-                self.follow(&promise, asked::RESOLVE);
-            }
-            Command::Open { url } => {
-                let opened = self.host.open(&url);
-                if opened.is_instance_of::<Promise>() {
-                    self.follow(opened.unchecked_ref(), asked::OPEN);
-                } else {
-                    self.attach(opened.unchecked_into());
-                }
-            }
-            Command::Close { force } => self.leave_socket(force),
-            Command::Authenticate(challenge) => {
-                let Challenge { first, reauthentication, data, properties } = *challenge;
-                let data = data.map_or(JsValue::UNDEFINED, |data| Uint8Array::from(&*data).into());
-                let properties = objects::properties(properties.borrow());
-                let promise = self.host.authenticate(reauthentication, first, data, properties);
-                self.follow(&promise, asked::AUTHENTICATE);
-            }
-            Command::Judge { error, attempt } => {
-                let retry = self.host.retry(objects::error(&error), attempt);
-                self.inform(|session, now| session.handle_verdict(now, retry));
-            }
-        }
-    }
-
-    /// JavaScript awaits for us: the task queue of wasm-bindgen-futures runs from microtasks of its own, where nobody
-    /// catches a trap, and what is left in it would run on into the next instance.
-    fn follow(&self, promise: &Promise, asked: u32) {
-        let generation = self.inner().session.generation();
-        self.host.follow(promise, generation, asked);
-    }
-
-    /// What a promise of the application brought; `None`: it was rejected. What an earlier attempt asked for is dropped.
-    pub fn settle(self: &Rc<Self>, generation: u32, asked: u32, value: Option<JsValue>) {
-        if generation != self.inner().session.generation() {
-            return;
-        }
-        match (asked, value) {
-            (asked::RESOLVE, value) => {
-                let resolved = value.map(resolved).ok_or(());
-                self.inform(|session, now| session.handle_resolved(now, resolved));
-            }
-            (asked::OPEN, Some(socket)) => self.attach(socket.unchecked_into()),
-            (asked::OPEN, None) => {
-                let what = Some("the transport could not be made");
-                self.inform(|session, now| session.handle_close(now, None, what));
-            }
-            (_, value) => {
-                let data = value
-                    .map(|data| data.dyn_into::<Uint8Array>().ok().map(|data| data.to_vec()))
-                    .ok_or(());
-                self.inform(|session, now| session.handle_auth(now, data));
-            }
-        }
-        self.pump();
-    }
-
-    // ------------------------------------------------------------------------------------ the timer
-
-    fn arm(&self) {
-        let ms = {
-            let inner = &mut *self.inner();
-            let drain = inner.session.is_blocked().then(|| inner.now.after_ms(DRAIN_MS));
-            let next = Instant::first(&[inner.session.poll_timeout(), drain]);
-            match (next, inner.armed) {
-                (None, None) => return,
-                (None, Some(_)) => {
-                    inner.armed = None;
-                    -1.0
-                }
-                // A timer that fires too early finds nothing to do and is set again: cheaper than to move it with
-                // every packet.
-                (Some(next), Some(armed)) if next >= armed => return,
-                (Some(next), _) => {
-                    inner.armed = Some(next);
-                    (next.0.saturating_sub(now().0) as f64 / 1_000.0).ceil()
-                }
-            }
-        };
-        self.host.timer(ms);
-    }
-
-    pub fn timeout(self: &Rc<Self>) {
-        self.inner().armed = None;
-        self.inform(Session::handle_timeout);
-        self.check_transport();
-        self.pump();
-    }
-
-    pub fn take_object(&self, index: usize) -> JsValue {
-        let event = self.inner().objects.get_mut(index).and_then(Option::take);
-        event.map_or(JsValue::UNDEFINED, |event| objects::event(&event))
+    fn wake(&self) {
+        self.js.wake();
     }
 }
 
-impl Inner {
-    /// Writes the session's events as records.
-    fn record_events(&mut self) {
-        let assembled = self.session.assembled().as_ptr() as u32;
-        while let Some(event) = self.session.poll_event() {
-            let Event::Message(message) = event else {
-                self.record_other(event);
-                continue;
-            };
-            // There is nothing in a message to drop, which the compiler does not see.
-            std::mem::forget(event);
-            let base = if message.assembled { assembled } else { 0 };
-            let has_properties = message.properties.len > 0;
-            let head = record::MESSAGE
-                | (message.qos as u32) << 4
-                | u32::from(message.retain) << 6
-                | u32::from(message.dup) << 7
-                | u32::from(has_properties) << 8
-                | u32::from(message.assembled) << 9
-                | message.slot << 12;
-            self.words.extend_from_slice(&[
-                head,
-                base + message.payload.start,
-                message.payload.len,
-            ]);
-            if message.qos != QoS::AtMostOnce {
-                self.words.push(message.sequence);
-            }
-            if has_properties {
-                self.words
-                    .extend_from_slice(&[base + message.properties.start, message.properties.len]);
-            }
-        }
-    }
-
-    /// Apart from messages: engines optimise function by function.
-    #[inline(never)]
-    fn record_other(&mut self, event: Event) {
-        match event {
-            Event::Slot { slot, topic, routes, identifiers } => {
-                let counts = [routes.len() as u32, identifiers.len() as u32];
-                self.words.extend_from_slice(&[
-                    record::SLOT | slot << 12,
-                    topic.as_ptr() as u32,
-                    topic.len() as u32,
-                ]);
-                self.words.extend_from_slice(&counts);
-                self.words.extend_from_slice(&routes);
-                self.words.extend_from_slice(&identifiers);
-                self.topics.push(topic);
-            }
-            Event::Published { token, reason, properties: None } => {
-                self.words.extend_from_slice(&[record::DONE | u32::from(reason.0) << 8, token]);
-            }
-            event => {
-                self.words.extend_from_slice(&[record::EVENT, self.objects.len() as u32]);
-                self.objects.push(Some(event));
-            }
-        }
+/// The length that JavaScript has returned for a chunk.
+fn length(returned: f64) -> Result<usize, Unreadable> {
+    if returned >= 0.0 {
+        Ok(returned as usize)
+    } else if returned == -1.0 {
+        Err(Unreadable::NotBinary)
+    } else {
+        Err(Unreadable::NoMemory)
     }
 }
 
-// A socket of the application may throw wherever it is touched. That must not unwind what is under way here.
+// A socket of the application may throw wherever it is touched. That must not unwind what is under
+// way here.
 
 fn hang(socket: &WebSocket, name: &str, handler: &JsValue) {
     _ = Reflect::set(socket, &name.into(), handler);
@@ -683,7 +323,7 @@ fn number(object: &JsValue, name: &str) -> Option<f64> {
     Reflect::get(object, &name.into()).ok()?.as_f64()
 }
 
-/// What is a string in a list.
+/// The strings of a list.
 pub fn strings(list: &Array) -> Vec<Rc<str>> {
     let mut strings = Vec::new();
     for item in list.iter() {
@@ -699,19 +339,20 @@ fn resolved(value: JsValue) -> Resolved {
     let get = |object: &JsValue, name: &str| {
         Reflect::get(object, &name.into()).unwrap_or(JsValue::UNDEFINED)
     };
-    let mut credentials = Vec::new();
-    for given in Array::from(&get(&value, "credentials")) {
-        credentials.push(Credentials {
-            username: get(&given, "username").as_string(),
-            password: get(&given, "password")
-                .dyn_into::<Uint8Array>()
-                .ok()
-                .map(|password| password.to_vec()),
+    let credentials = Array::from(&get(&value, "credentials"));
+    let mut servers = Vec::new();
+    for (at, url) in strings(&Array::from(&get(&value, "urls"))).into_iter().enumerate() {
+        let given = credentials.get(at as u32);
+        servers.push(Server {
+            url,
+            credentials: Credentials {
+                username: get(&given, "username").as_string(),
+                password: get(&given, "password")
+                    .dyn_into::<Uint8Array>()
+                    .ok()
+                    .map(|password| password.to_vec()),
+            },
         });
     }
-    Resolved {
-        urls: strings(&Array::from(&get(&value, "urls"))),
-        credentials,
-        dynamic: get(&value, "dynamic").is_truthy(),
-    }
+    Resolved { servers, dynamic: get(&value, "dynamic").is_truthy() }
 }

@@ -1,8 +1,10 @@
 //! The session on the web platform: socket, timer, and the class that JavaScript sees.
 
 mod bindings;
+mod host;
 mod link;
 mod objects;
+pub mod records;
 
 pub use bindings::{Core, decode_properties, matches};
-pub use link::Host;
+pub use host::CoreHost;

@@ -6,7 +6,9 @@ use wasm_bindgen::JsValue;
 
 use crate::codec::{Properties, Property, QoS, ReasonCode, Value, Version};
 use crate::options::InvalidArgument;
-use crate::session::{ConnectInfo, Error, Event, FilterCode, Instant, Server, State, Stats, Tap};
+use crate::session::{
+    ConnectInfo, Error, Event, FilterCode, Instant, ServerInfo, State, Stats, Tap,
+};
 
 /// A value as JavaScript gets it. One type for everything, so that serialization is compiled once.
 enum Item<'a> {
@@ -161,34 +163,34 @@ pub fn event(event: &Event) -> JsValue {
             result.properties(
                 properties.as_deref().map_or(Properties::EMPTY, |properties| properties.borrow()),
             );
-            object.count("token", *token);
+            object.count("token", token.get());
             object.put("result", Item::Object(result));
             "published"
         }
         Event::Subscribed { token, handle, grants } => {
-            object.count("token", *token);
-            object.count("handle", *handle);
+            object.count("token", token.get());
+            object.count("handle", handle.0);
             object.put("grants", filters(grants, true));
             "subscribed"
         }
         Event::Unsubscribed { token, codes } => {
-            object.count("token", *token);
+            object.count("token", token.get());
             object.put("reasonCodes", filters(codes, false));
             "unsubscribed"
         }
         Event::Inactive { handle, error } => {
-            object.count("handle", *handle);
+            object.count("handle", handle.0);
             if let Some(error) = error {
                 object.error(error);
             }
             "inactive"
         }
         Event::Done(token) => {
-            object.count("token", *token);
+            object.count("token", token.get());
             "done"
         }
         Event::Failed { token, error } => {
-            object.count("token", *token);
+            object.count("token", token.get());
             object.error(error);
             "failed"
         }
@@ -291,7 +293,7 @@ fn connect_info(info: &ConnectInfo) -> Object<'_> {
     object
 }
 
-fn server<'a>(server: &Server, properties: Properties<'a>) -> Object<'a> {
+fn server<'a>(server: &ServerInfo, properties: Properties<'a>) -> Object<'a> {
     let mut object = Object::default();
     object.count("protocolVersion", if server.version == Version::V5 { 5 } else { 4 });
     object.count("keepalive", server.keep_alive.into());
@@ -300,10 +302,10 @@ fn server<'a>(server: &Server, properties: Properties<'a>) -> Object<'a> {
     object.count("maximumPacketSize", server.maximum_packet_size);
     object.count("maximumQoS", server.maximum_qos as u32);
     object.count("topicAliasMaximum", server.topic_alias_maximum.into());
-    object.flag("retainAvailable", server.retain);
-    object.flag("wildcardSubscriptionAvailable", server.wildcards);
-    object.flag("subscriptionIdentifiersAvailable", server.identifiers);
-    object.flag("sharedSubscriptionAvailable", server.shared);
+    object.flag("retainAvailable", server.retain_available);
+    object.flag("wildcardSubscriptionAvailable", server.wildcards_available);
+    object.flag("subscriptionIdentifiersAvailable", server.subscription_ids_available);
+    object.flag("sharedSubscriptionAvailable", server.shared_available);
     for property in
         [Property::ResponseInformation, Property::ServerReference, Property::ReasonString]
     {

@@ -9,7 +9,7 @@ use wasmqtt::codec::{
     PacketSet, Properties, Property, QoS, ReasonCode, SubscribeOptions, SubscriptionId, Value,
     Version,
 };
-use wasmqtt::driver::{Driver, Host, Opened, Unreadable};
+use wasmqtt::driver::{Driver, Host, NotSent, Opened, Unreadable};
 use wasmqtt::options::{Draft, Overflow};
 use wasmqtt::session::{
     Accepted, AttemptId, Challenge, Error, ErrorCode, Event, Handle, Input, Instant, Message,
@@ -607,12 +607,12 @@ impl Host for Stage {
         }
     }
 
-    fn write(&self, frame: &[u8]) -> Result<(), ()> {
+    fn write(&self, frame: &[u8]) -> Result<(), NotSent> {
         self.0.borrow_mut().transmit(frame);
         Ok(())
     }
 
-    fn flush(&self) -> Result<(), ()> {
+    fn flush(&self) -> Result<(), NotSent> {
         Ok(())
     }
 

@@ -20,7 +20,7 @@ use gathered::Gathered;
 use notation::{unquoted, words};
 use telling::{show_error, show_told};
 use wasmqtt::codec::*;
-use wasmqtt::driver::{Driver, Host, Opened, Unreadable};
+use wasmqtt::driver::{Driver, Host, NotSent, Opened, Unreadable};
 use wasmqtt::options::{Draft, DraftKind, InvalidArgument, Options, Value};
 use wasmqtt::session::*;
 
@@ -684,12 +684,12 @@ impl Host for Stage {
 
     fn deliver(&self, _: &Driver<Self>) {}
 
-    fn write(&self, frame: &[u8]) -> Result<(), ()> {
+    fn write(&self, frame: &[u8]) -> Result<(), NotSent> {
         self.0.borrow_mut().transmit(frame);
         Ok(())
     }
 
-    fn flush(&self) -> Result<(), ()> {
+    fn flush(&self) -> Result<(), NotSent> {
         Ok(())
     }
 

@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::rc::Rc;
 
 use wasmqtt::codec::{self, *};
-use wasmqtt::driver::{Driver, Host, Opened, Unreadable};
+use wasmqtt::driver::{Driver, Host, NotSent, Opened, Unreadable};
 use wasmqtt::options::{Draft, DraftKind, Options, Value};
 use wasmqtt::session::{
     Accepted, AttemptId, Challenge, Credentials, Error, Event, Handle, Instant, Resolved, Sequence,
@@ -474,7 +474,7 @@ impl Host for Stage<'_> {
         }
     }
 
-    fn write(&self, frame: &[u8]) -> Result<(), ()> {
+    fn write(&self, frame: &[u8]) -> Result<(), NotSent> {
         assert!(!frame.is_empty());
         let scene = &mut *self.0.borrow_mut();
         scene.frames += 1;
@@ -485,7 +485,7 @@ impl Host for Stage<'_> {
         Ok(())
     }
 
-    fn flush(&self) -> Result<(), ()> {
+    fn flush(&self) -> Result<(), NotSent> {
         Ok(())
     }
 
