@@ -1,9 +1,51 @@
 //! An MQTT 5.0 and 3.1.1 client whose protocol core is a synchronous value in virtual time.
 //!
-//! - [`codec`]: bytes to packets and back, both versions. Depends on nothing.
-//! - [`session`]: the protocol state machine; time is an argument, the socket is somebody else's. Depends on `codec`.
-//! - [`options`]: what the application may ask for, checked.
-//! - `web` (wasm32 only): the socket, the timer and the class that JavaScript sees.
+//! The rooms, from the bytes up. Each depends on those above it only:
+//!
+//! - [`codec`]: bytes to packets and back, both versions; the tables of the specification.
+//! - [`options`]: what an application may ask for, checked.
+//! - [`session`]: the protocol state machine. It has no socket, clock or future in it.
+//! - [`driver`]: the one loop around a session, over a [`driver::Host`].
+//! - `web` (wasm32 only): the host on the web platform, and the class that JavaScript sees.
+//!
+//! # Example
+//!
+//! A session says what it needs, and is told what happened:
+//!
+//! ```
+//! use wasmqtt::options::Options;
+//! use wasmqtt::session::{
+//!     Command, Credentials, Event, Instant, Resolved, Server, Session, State,
+//! };
+//!
+//! let mut session = Session::new(Options::new(), 7)?;
+//! let now = Instant(0);
+//!
+//! session.connect();
+//! let Some(Command::Resolve { id, .. }) = session.poll_command() else { panic!() };
+//! let server = Server { url: "wss://example.org/mqtt".into(), credentials: Credentials::default() };
+//! session.handle_resolved(now, id, Ok(Resolved { servers: vec![server], dynamic: false }));
+//!
+//! let Some(Command::Open { id, url }) = session.poll_command() else { panic!() };
+//! assert_eq!(&*url, "wss://example.org/mqtt");
+//! // Here a socket is opened.
+//! session.handle_open(now, id);
+//! let connect = session.poll_transmit(now).expect("CONNECT");
+//! assert_eq!(connect[0], 0x10);
+//!
+//! // The server answers with CONNACK: no session present, success, no properties.
+//! session.handle_input(now, [0x20, 3, 0, 0, 0][..].into());
+//! assert_eq!(session.state(), State::Connected);
+//! while let Some(event) = session.poll_event() {
+//!     if let Event::Connected(info) = event {
+//!         assert_eq!(info.server.receive_maximum, 65_535);
+//!     }
+//! }
+//! # Ok::<(), wasmqtt::options::InvalidArgument>(())
+//! ```
+
+#![forbid(unsafe_code)]
+#![warn(missing_docs, unreachable_pub)]
 
 pub mod codec;
 pub mod driver;
