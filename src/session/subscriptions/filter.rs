@@ -1,0 +1,225 @@
+//! One filter: who wants it and how, and what the server has said about it.
+
+use std::num::NonZeroU64;
+use std::rc::Rc;
+
+use super::identifiers::Identifier;
+use super::slab::key;
+use crate::codec::{
+    self, PropertiesBuf, Property, QoS, ReasonCode, SubscribeOptions, SubscriptionId, Value,
+    Version,
+};
+use crate::session::event::Handle;
+
+/// What is asked of the server for a filter that everybody has left before the SUBSCRIBE was sent.
+const AS_LITTLE_AS_POSSIBLE: SubscribeOptions = SubscribeOptions {
+    qos: QoS::AtMostOnce,
+    no_local: false,
+    retain_as_published: false,
+    retain_handling: 2,
+};
+
+key! {
+    /// Names a [`Filter`].
+    FilterId
+}
+
+key! {
+    /// Names the filters that share one entry of the trie.
+    PathId
+}
+
+/// Numbers the SUBSCRIBE and UNSUBSCRIBE packets in the order in which they are sent.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub struct Sending(NonZeroU64);
+
+impl Sending {
+    /// Returns the number of the packet after the last one.
+    pub fn after(last: Option<Self>) -> Self {
+        Self(last.map_or(NonZeroU64::MIN, |last| last.0.saturating_add(1)))
+    }
+
+    pub fn get(self) -> u64 {
+        self.0.get()
+    }
+}
+
+/// A filter. It is kept as long as somebody wants it, a request names it or the server may have it.
+#[derive(Clone, Hash, Debug)]
+pub struct Filter {
+    pub text: Rc<str>,
+    pub path: PathId,
+    /// What its Subscriptions ask for, taken together. `None` if it has none.
+    pub wanted: Option<Wanted>,
+    pub status: Status,
+    /// The packet whose answer decided the status.
+    decided_by: Option<Sending>,
+    /// The server got the filter without an identifier. It may have it so even if an identifier was
+    /// assigned since.
+    pub unnumbered: bool,
+    /// How many requests that are not completed name the filter.
+    pub requests: u32,
+}
+
+/// What the Subscriptions of a filter ask for, taken together.
+#[derive(Clone, Hash, Debug)]
+pub struct Wanted {
+    /// The Subscriptions, at least one.
+    pub members: Vec<Handle>,
+    pub options: SubscribeOptions,
+    pub identifier: Identifier,
+    /// Those of the Subscription that came last.
+    pub user_properties: PropertiesBuf,
+}
+
+/// What the server has said about a filter in this session. The longer the server has had the
+/// filter, the less it is.
+#[derive(Clone, Copy, Hash, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub enum Status {
+    /// Granted. The number says in which order filters were granted.
+    Granted(u32),
+    /// Not granted yet, or not any more.
+    Absent,
+    /// Refused. The server does not have the filter.
+    Refused,
+    /// Refused when it was asked for again. The server may have the filter from before.
+    Uncertain,
+}
+
+/// What a packet asks the server to do.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Asked {
+    Subscribe,
+    /// To subscribe to what the server may have already.
+    SubscribeAgain,
+    Unsubscribe,
+}
+
+/// The answer for one filter of a packet.
+pub struct Answer {
+    pub asked: Asked,
+    /// The packet. `None` if it was never sent, because the server's limits forbid it.
+    pub sending: Option<Sending>,
+    /// The packet was also sent on an earlier connection, in this session.
+    pub repeated: bool,
+    pub code: ReasonCode,
+}
+
+impl Filter {
+    pub fn new(text: &Rc<str>, path: PathId) -> Self {
+        Self {
+            text: text.clone(),
+            path,
+            wanted: None,
+            status: Status::Absent,
+            decided_by: None,
+            unnumbered: false,
+            requests: 0,
+        }
+    }
+
+    /// The part of the text that topics are matched with. See [`unshared`].
+    pub fn topics(&self) -> &str {
+        unshared(&self.text)
+    }
+
+    /// Whether the filter matches one topic only, and one copy of each message comes for it.
+    pub fn is_plain(&self) -> bool {
+        !has_wildcard(&self.text) && !is_shared(&self.text)
+    }
+
+    /// Whether some topic matches both filters.
+    pub fn overlaps(&self, other: &Self) -> bool {
+        codec::overlaps(self.topics(), other.topics())
+    }
+
+    /// What a SUBSCRIBE asks for.
+    pub fn options(&self) -> SubscribeOptions {
+        self.wanted.as_ref().map_or(AS_LITTLE_AS_POSSIBLE, |wanted| wanted.options)
+    }
+
+    pub fn identifier(&self) -> Option<SubscriptionId> {
+        self.wanted.as_ref().and_then(|wanted| wanted.identifier.get())
+    }
+
+    /// Whether the identifier is the application's choice.
+    pub fn is_identifier_chosen(&self) -> bool {
+        let identifier = self.wanted.as_ref().map(|wanted| wanted.identifier);
+        matches!(identifier, Some(Identifier::Chosen(_)))
+    }
+
+    pub fn members(&self) -> &[Handle] {
+        self.wanted.as_ref().map_or(&[], |wanted| &wanted.members)
+    }
+
+    /// The properties of a SUBSCRIBE for the filter.
+    pub fn subscribe_properties(&self, version: Version) -> PropertiesBuf {
+        let mut properties = PropertiesBuf::default();
+        if version == Version::V5
+            && let Some(wanted) = &self.wanted
+        {
+            if let Some(identifier) = wanted.identifier.get() {
+                properties.push(Property::SubscriptionIdentifier, Value::Varint(identifier.get()));
+            }
+            for (name, value) in wanted.user_properties.borrow().user_properties() {
+                properties.push(Property::UserProperty, Value::Pair(name, value));
+            }
+        }
+        properties
+    }
+
+    pub fn has_identifier(&self, value: u32) -> bool {
+        self.identifier().is_some_and(|id| id.get() == value)
+    }
+
+    /// Notes an answer. `grants` counts how often a filter was granted. Returns true if messages
+    /// may go to other Subscriptions from here on.
+    pub fn answered(&mut self, answer: &Answer, grants: &mut u32) -> bool {
+        let Answer { asked, sending, repeated, code } = *answer;
+        let is_grant = asked != Asked::Unsubscribe && !code.is_error();
+        // A packet that was sent later may have been answered before, and its answer stands. But if
+        // it was refused, that has not undone what is granted now.
+        if sending.is_some()
+            && sending < self.decided_by
+            && !(is_grant && self.status == Status::Refused)
+        {
+            return false;
+        }
+        self.decided_by = self.decided_by.max(sending);
+        let mut changed = false;
+        if self.unnumbered && self.identifier().is_some() && !code.is_error() {
+            self.unnumbered = false;
+            changed = true;
+        }
+        self.status = match (asked, self.status) {
+            (Asked::Unsubscribe, _) => Status::Absent,
+            (Asked::SubscribeAgain, _) if code.is_error() => Status::Uncertain,
+            (_, granted @ Status::Granted(_)) => granted,
+            _ if is_grant => {
+                *grants += 1;
+                changed = true;
+                Status::Granted(*grants)
+            }
+            (_, Status::Uncertain) => Status::Uncertain,
+            _ if repeated => Status::Uncertain,
+            _ => Status::Refused,
+        };
+        changed
+    }
+}
+
+/// The part of a valid filter that topics are matched with: for a shared subscription, what follows
+/// `$share/name/`.
+pub fn unshared(filter: &str) -> &str {
+    codec::shared(filter).map_or(filter, |(_, filter)| filter)
+}
+
+/// Whether a valid filter asks for a shared subscription [MQTT5 4.8.2].
+pub fn is_shared(filter: &str) -> bool {
+    codec::shared(filter).is_some()
+}
+
+/// Whether a valid filter has a wildcard. The name of a shared subscription cannot have one.
+pub fn has_wildcard(filter: &str) -> bool {
+    filter.contains(['+', '#'])
+}
