@@ -10,8 +10,8 @@ use wasm_bindgen::prelude::*;
 use web_sys::{CloseEvent, MessageEvent, WebSocket};
 
 use super::objects;
-use crate::codec::QoS;
-use crate::session::{Challenge, Command, Credentials, Event, Input, Instant, Resolved, Session};
+use super::records::Records;
+use crate::session::{Challenge, Command, Credentials, Input, Instant, Resolved, Session};
 
 #[wasm_bindgen]
 extern "C" {
@@ -100,14 +100,6 @@ const HEAD: usize = 2 * 1024;
 /// How often a full transport is asked again, ms: it tells nobody when it is not full any more.
 const DRAIN_MS: u64 = 4;
 
-/// Kinds of records, in the low four bits of their first word.
-mod record {
-    pub const MESSAGE: u32 = 1;
-    pub const SLOT: u32 = 2;
-    pub const DONE: u32 = 3;
-    pub const EVENT: u32 = 4;
-}
-
 /// What the application is asked for by a promise.
 mod asked {
     pub const RESOLVE: u32 = 0;
@@ -118,7 +110,8 @@ mod asked {
 pub struct Inner {
     pub session: Session,
     socket: Option<WebSocket>,
-    keeps: bool,
+    /// The socket keeps what it is given to send.
+    owns: bool,
     /// Chunks that came while others were being delivered.
     inbox: VecDeque<MessageEvent>,
     /// Where to go on in the current chunk, and its length.
@@ -128,11 +121,7 @@ pub struct Inner {
     /// The chunk that completed it goes on.
     goes_on: bool,
     window: Vec<u8>,
-    words: Vec<u32>,
-    /// Events of the batch that JavaScript takes as objects.
-    objects: Vec<Option<Event>>,
-    /// Topics that records of the batch point to.
-    topics: Vec<Rc<str>>,
+    records: Records,
     armed: Option<Instant>,
     /// The time when something last happened: good enough for a publish.
     pub now: Instant,
@@ -163,15 +152,13 @@ impl Link {
         let inner = Inner {
             session,
             socket: None,
-            keeps: false,
+            owns: false,
             inbox: VecDeque::new(),
             rest: None,
             gathering: false,
             goes_on: false,
             window: Vec::new(),
-            words: Vec::new(),
-            objects: Vec::new(),
-            topics: Vec::new(),
+            records: Records::default(),
             armed: None,
             now: now(),
         };
@@ -373,12 +360,12 @@ impl Link {
             hang(&socket, "onclose", &handlers.close);
             hang(&socket, "onerror", &handlers.error);
         }
-        let keeps = self.host.owns();
+        let owns = self.host.owns();
         let open = number(&socket, "readyState") == Some(f64::from(WebSocket::OPEN));
         {
             let inner = &mut *self.inner();
             inner.socket = Some(socket);
-            inner.keeps = keeps;
+            inner.owns = owns;
         }
         if open {
             self.on_open();
@@ -453,7 +440,7 @@ impl Link {
                 };
                 sent = true;
                 let Some(socket) = &inner.socket else { continue };
-                if !inner.keeps {
+                if !inner.owns {
                     // Copied by the socket before it returns.
                     failed = socket.send_with_u8_array(bytes).is_err();
                     continue;
@@ -493,20 +480,17 @@ impl Link {
         loop {
             let words = {
                 let inner = &mut *self.inner();
-                inner.record_events();
-                std::mem::take(&mut inner.words)
+                inner.records.write(&mut inner.session);
+                inner.records.take_words()
             };
             if words.is_empty() {
-                self.inner().words = words;
+                self.inner().records.clear(words);
                 break;
             }
             self.host.batch(words.as_ptr(), words.len());
             let inner = &mut *self.inner();
             inner.session.delivered();
-            inner.words = words;
-            inner.words.clear();
-            inner.topics.clear();
-            inner.objects.clear();
+            inner.records.clear(words);
         }
         self.delivering.set(false);
     }
@@ -606,70 +590,8 @@ impl Link {
     }
 
     pub fn take_object(&self, index: usize) -> JsValue {
-        let event = self.inner().objects.get_mut(index).and_then(Option::take);
+        let event = self.inner().records.take_event(index);
         event.map_or(JsValue::UNDEFINED, |event| objects::event(&event))
-    }
-}
-
-impl Inner {
-    /// Writes the session's events as records.
-    fn record_events(&mut self) {
-        let assembled = self.session.assembled().as_ptr() as u32;
-        while let Some(event) = self.session.poll_event() {
-            let Event::Message(message) = event else {
-                self.record_other(event);
-                continue;
-            };
-            // There is nothing in a message to drop, which the compiler does not see.
-            std::mem::forget(event);
-            let base = if message.assembled { assembled } else { 0 };
-            let has_properties = message.properties.len > 0;
-            let head = record::MESSAGE
-                | (message.qos as u32) << 4
-                | u32::from(message.retain) << 6
-                | u32::from(message.dup) << 7
-                | u32::from(has_properties) << 8
-                | u32::from(message.assembled) << 9
-                | message.slot << 12;
-            self.words.extend_from_slice(&[
-                head,
-                base + message.payload.start,
-                message.payload.len,
-            ]);
-            if message.qos != QoS::AtMostOnce {
-                self.words.push(message.sequence);
-            }
-            if has_properties {
-                self.words
-                    .extend_from_slice(&[base + message.properties.start, message.properties.len]);
-            }
-        }
-    }
-
-    /// Apart from messages: engines optimise function by function.
-    #[inline(never)]
-    fn record_other(&mut self, event: Event) {
-        match event {
-            Event::Slot { slot, topic, routes, identifiers } => {
-                let counts = [routes.len() as u32, identifiers.len() as u32];
-                self.words.extend_from_slice(&[
-                    record::SLOT | slot << 12,
-                    topic.as_ptr() as u32,
-                    topic.len() as u32,
-                ]);
-                self.words.extend_from_slice(&counts);
-                self.words.extend_from_slice(&routes);
-                self.words.extend_from_slice(&identifiers);
-                self.topics.push(topic);
-            }
-            Event::Published { token, reason, properties: None } => {
-                self.words.extend_from_slice(&[record::DONE | u32::from(reason.0) << 8, token]);
-            }
-            event => {
-                self.words.extend_from_slice(&[record::EVENT, self.objects.len() as u32]);
-                self.objects.push(Some(event));
-            }
-        }
     }
 }
 

@@ -3,6 +3,7 @@
 mod bindings;
 mod link;
 mod objects;
+pub mod records;
 
 pub use bindings::{Core, decode_properties, matches};
 pub use link::Host;
