@@ -14,6 +14,7 @@ import { createRequire } from 'node:module'
 import { homedir } from 'node:os'
 import { join } from 'node:path'
 import { deflateRawSync } from 'node:zlib'
+import { writeRecords } from './records.mjs'
 import { setup } from './setup.mjs'
 import { measure, table } from './size.mjs'
 import { bold, capture, isMain, main, root, run, toolsBin } from './tools.mjs'
@@ -47,6 +48,7 @@ const bin = (name) => join(root, 'node_modules', '.bin', name)
 
 export async function build() {
   await setup()
+  writeRecords()
   const own = ['scripts/build.mjs', 'package-lock.json']
   await step(
     'Compiling the core to WebAssembly',
