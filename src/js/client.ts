@@ -35,6 +35,8 @@ import * as validate from './validate.js'
 /** Where the errors of a client's callbacks go. @internal */
 export let emitterOf: (client: Client) => Emitter
 
+// Callback overloads have a type parameter: without one, a mistake in the options makes the result a mixture of the results of all overloads.
+
 /**
  * An MQTT client. Publishes and subscribes before `connect()` are queued. A failed first `connect()` (without `reconnect.initial`) leads back
  * to 'idle', and it may be called again; 'closed' is for good. Promises reject with an MqttError, at the latest when the client closes.
@@ -50,7 +52,7 @@ export class Client implements AsyncDisposable {
   #will: Will | undefined
 
   static {
-    keepName(this, 'Client')
+    keepName(Client, 'Client')
     emitterOf = (client) => client.#life.emitter
   }
 
@@ -132,11 +134,11 @@ export class Client implements AsyncDisposable {
   /** Publishes a message, and calls back instead of returning a promise. */
   publish(topic: string, payload: Payload | undefined, callback: Callback<PublishResult>): void
   /** Publishes a message, and calls back instead of returning a promise. */
-  publish(
+  publish<C extends Callback<PublishResult>>(
     topic: string,
     payload: Payload | undefined,
     options: PublishOptions | undefined,
-    callback: Callback<PublishResult>,
+    callback: C,
   ): void
   publish(
     topic: string,
@@ -199,11 +201,11 @@ export class Client implements AsyncDisposable {
   /** Subscribes with the default options. */
   subscribe(filter: Filters, handler: MessageHandler): Promise<Subscription>
   /** Subscribes, and calls back instead of returning a promise. */
-  subscribe(
+  subscribe<C extends Callback<Subscription>>(
     filter: Filters,
     options: SubscribeOptions | undefined,
     handler: MessageHandler | undefined,
-    callback: Callback<Subscription>,
+    callback: C,
   ): void
   subscribe(
     filter: Filters,
@@ -290,10 +292,10 @@ export class Client implements AsyncDisposable {
     options?: UnsubscribeOptions,
   ): Promise<UnsubscribeResult>
   /** Ends every Subscription to these filters, and calls back instead of returning a promise. */
-  unsubscribe(
+  unsubscribe<C extends Callback<UnsubscribeResult>>(
     filter: string | readonly string[],
     options: UnsubscribeOptions | undefined,
-    callback: Callback<UnsubscribeResult>,
+    callback: C,
   ): void
   unsubscribe(
     filter: string | readonly string[],
@@ -369,7 +371,7 @@ export class Client implements AsyncDisposable {
    */
   end(options?: EndOptions): Promise<void>
   /** Ends the client for good, and calls back instead of returning a promise. */
-  end(options: EndOptions | undefined, callback: Callback<void>): void
+  end<C extends Callback<void>>(options: EndOptions | undefined, callback: C): void
   end(options?: EndOptions, callback?: Callback<void>): Promise<void> | void {
     return this.#life.end(options, callback)
   }

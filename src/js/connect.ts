@@ -15,10 +15,10 @@ import * as validate from './validate.js'
  */
 export function connect(url: BrokerUrl, options?: ConnectOptions): Promise<Client>
 /** Creates a client and connects it, and calls back instead of returning a promise. */
-export function connect(
+export function connect<C extends Callback<Client>>(
   url: BrokerUrl,
   options: ConnectOptions | undefined,
-  callback: Callback<Client>,
+  callback: C,
 ): void
 export function connect(
   url: BrokerUrl,

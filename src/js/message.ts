@@ -76,7 +76,7 @@ export class Message {
   #hold: Hold | undefined
 
   static {
-    keepName(this, 'Message')
+    keepName(Message, 'Message')
     arm = (message, hold) => {
       if (message.#hold !== undefined) return false
       message.#hold = hold.share()

@@ -44,7 +44,7 @@ export class MessageStream implements api.MessageStream {
   #dropped = 0
 
   static {
-    keepName(this, 'MessageStream')
+    keepName(MessageStream, 'MessageStream')
   }
 
   constructor(source: Source, filters: api.Filters, options: api.IterateOptions = {}) {

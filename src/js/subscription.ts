@@ -51,7 +51,7 @@ export class Subscription implements api.Subscription {
   #ending: Promise<void> | undefined
 
   static {
-    keepName(this, 'Subscription')
+    keepName(Subscription, 'Subscription')
   }
 
   constructor(route: Route) {

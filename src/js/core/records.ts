@@ -70,6 +70,9 @@ export class Records {
   read(core: Core, pointer: number, count: number, chunk: Uint8Array, taker: RecordTaker): void {
     let at = pointer >>> 2
     const end = at + count
+    // Read once: the getters of typed arrays are slow.
+    const { buffer, byteOffset, length: chunkLength } = chunk
+    const big = chunkLength > BIG_FRAME
     while (at < end && !taker.evicted) {
       // The memory may have grown since the record before.
       const words = memoryWords()
@@ -90,7 +93,11 @@ export class Records {
           }
           const message = new Message(
             slot.topic,
-            payload(chunk, inMemory, offset, length),
+            inMemory
+              ? copied(memoryBytes(), offset, length)
+              : length <= SMALL || (big && length < chunkLength >>> 3)
+                ? copied(chunk, offset, length)
+                : new Uint8Array(buffer, byteOffset + offset, length),
             qos,
             (head & RETAIN) !== 0,
             (head & DUP) !== 0,
@@ -140,13 +147,6 @@ export class Records {
     }
     return routesEnd + identifierCount
   }
-}
-
-function payload(chunk: Uint8Array, inMemory: boolean, offset: number, length: number): Uint8Array {
-  if (inMemory) return copied(memoryBytes(), offset, length)
-  return length <= SMALL || (chunk.length > BIG_FRAME && length < chunk.length >>> 3)
-    ? copied(chunk, offset, length)
-    : new Uint8Array(chunk.buffer, chunk.byteOffset + offset, length)
 }
 
 /** A copy, made by hand where it is short, which is faster. */

@@ -7,9 +7,9 @@ export interface MessagePortLike {
   /** Ends the port. */
   close(): void
   /** Called with each message. `fromMessagePort()` sets it, which starts the port. */
-  onmessage: ((event: any) => void) | null
+  onmessage?: ((event: any) => void) | null
   /** Called with a message that cannot be read. `fromMessagePort()` sets it. */
-  onmessageerror: ((event: any) => void) | null
+  onmessageerror?: ((event: any) => void) | null
   /** Adds a listener of 'close', where the runtime tells that the other end is gone. */
   addEventListener(type: 'close', listener: () => void): void
 }

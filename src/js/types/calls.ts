@@ -1,3 +1,4 @@
+/// <reference lib="esnext.disposable" preserve="true" />
 import type { AnyMqttError } from '../errors.js'
 import type { Message } from '../message.js'
 import type { CallOptions, Grant, PublishProperties, QoS, UserPropertiesInput } from './basics.js'
