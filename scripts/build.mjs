@@ -12,8 +12,9 @@ import {
 } from 'node:fs'
 import { createRequire } from 'node:module'
 import { homedir } from 'node:os'
-import { join } from 'node:path'
+import { dirname, join } from 'node:path'
 import { deflateRawSync } from 'node:zlib'
+import { writeRecords } from './records.mjs'
 import { setup } from './setup.mjs'
 import { measure, table } from './size.mjs'
 import { bold, capture, isMain, main, root, run, toolsBin } from './tools.mjs'
@@ -47,6 +48,7 @@ const bin = (name) => join(root, 'node_modules', '.bin', name)
 
 export async function build() {
   await setup()
+  writeRecords()
   const own = ['scripts/build.mjs', 'package-lock.json']
   await step(
     'Compiling the core to WebAssembly',
@@ -260,6 +262,7 @@ async function buildPackage(texts) {
     '--outDir',
     types,
   ])
+  dropUnreachable(types, ['node.d.ts', 'index.d.ts', 'slim.d.ts'])
   // TypeScript takes a declaration file for what the nearest package.json says: the same ones once more for require().
   cpSync(types, join(pkg, 'types-cjs'), { recursive: true })
   writeJson('types-cjs/package.json', { type: 'commonjs' })
@@ -267,6 +270,18 @@ async function buildPackage(texts) {
   for (const name of texts) copyFileSync(join(root, name), join(pkg, name))
   writeJson('package.json', manifest())
   writeJson('size.json', measure())
+}
+
+/** Deletes the declarations that no entry refers to: what is internal, and names modules that only the build can resolve. */
+function dropUnreachable(folder, entries) {
+  const reached = new Set(entries)
+  for (const name of reached) {
+    const text = readFileSync(join(folder, name), 'utf8')
+    for (const [, path] of text.matchAll(/(?:from |import\()['"](\.[^'"]+)\.js['"]/g))
+      reached.add(join(dirname(name), `${path}.d.ts`))
+  }
+  for (const name of readdirSync(folder, { recursive: true }))
+    if (name.endsWith('.d.ts') && !reached.has(name)) rmSync(join(folder, name))
 }
 
 function manifest() {

@@ -7,6 +7,9 @@ use js_sys::{Array, Function, Object, Reflect, Uint8Array};
 use wasm_bindgen::prelude::*;
 use wasm_bindgen_futures::JsFuture;
 use wasm_bindgen_test::wasm_bindgen_test;
+use wasmqtt::web::records::{
+    DONE, EVENT, HAS_PROPERTIES, IN_MEMORY, KIND, MESSAGE, QOS_SHIFT, SLOT,
+};
 use wasmqtt::web::{Core, CoreHost, matches};
 
 /// A host that keeps what it is told, and a socket that keeps what it is given. `copy` and `batch` see the memory anew each
@@ -26,11 +29,13 @@ const HOST: &str = r#"
         const words = [...new Uint32Array(memory.buffer, at, count)];
         this.records.push(words);
         for (let i = 0; i < words.length;) {
-          switch (words[i] & 15) {
-            case 1: i += 3 + (words[i] & 0x30 ? 1 : 0) + (words[i] & 0x100 ? 2 : 0); break;
-            case 2: i += 5 + words[i + 3] + words[i + 4]; break;
-            case 3: i += 2; break;
-            default: this.events.push(this.core.event(words[i + 1])); i += 2;
+          const head = words[i];
+          switch (head & bits.kind) {
+            case bits.message: i += 3 + (head >>> bits.qos & 3 ? 1 : 0) + (head & bits.properties ? 2 : 0); break;
+            case bits.slot: i += 5 + words[i + 3] + words[i + 4]; break;
+            case bits.done: i += 2; break;
+            case bits.event: this.events.push(this.core.event(words[i + 1])); i += 2; break;
+            default: throw new Error(`a record of kind ${head & bits.kind}`);
           }
         }
       },
@@ -45,6 +50,24 @@ const HOST: &str = r#"
       retry: () => undefined };
     return host;
 "#;
+
+/// The host, which knows the records by their names.
+fn new_host() -> JsValue {
+    let bits = Object::new();
+    for (name, value) in [
+        ("kind", KIND),
+        ("message", MESSAGE),
+        ("slot", SLOT),
+        ("done", DONE),
+        ("event", EVENT),
+        ("qos", QOS_SHIFT),
+        ("properties", HAS_PROPERTIES),
+    ] {
+        Reflect::set(&bits, &name.into(), &value.into()).unwrap();
+    }
+    let make = Function::new_with_args("memory, bits", HOST);
+    make.call2(&JsValue::NULL, &wasm_bindgen::memory(), &bits).unwrap()
+}
 
 fn new_core(host: JsValue, options: &[(&str, JsValue)]) -> Result<Core, JsValue> {
     let leaves = options.iter().flat_map(|(path, value)| [(*path).into(), value.clone()]);
@@ -62,8 +85,7 @@ fn get(object: &JsValue, name: &str) -> JsValue {
 
 impl World {
     fn new(options: &[(&str, JsValue)]) -> Self {
-        let make = Function::new_with_args("memory", HOST);
-        let host = make.call1(&JsValue::NULL, &wasm_bindgen::memory()).unwrap();
+        let host = new_host();
         let core = Rc::new(new_core(host.clone(), options).unwrap());
         // What the host calls of the core.
         let [a, b, c] = [core.clone(), core.clone(), core.clone()];
@@ -184,7 +206,7 @@ async fn what_is_published_in_one_turn_leaves_as_one_frame() {
     let frames = world.frames();
     assert_eq!(frames, [vec![0x30, 5, 0, 1, b'a', 0, b'1', 0x32, 7, 0, 1, b'a', 0, 1, 0, b'2']]);
     world.receive(&[0x40, 2, 0, 1]);
-    assert_eq!(world.words(), [3, 7], "DONE, reason code 0, token 7");
+    assert_eq!(world.words(), [DONE, 7], "reason code 0, token 7");
 }
 
 #[wasm_bindgen_test]
@@ -211,9 +233,9 @@ async fn a_message_stays_in_its_chunk_and_its_topic_is_told_once() {
     let publish = [0x30, 9, 0, 3, b'a', b'/', b'b', 0, 1, 2, 3];
     world.receive(&[publish, publish].concat());
     let words = world.words();
-    assert_eq!(words[0] & 15, 2, "SLOT");
+    assert_eq!(words[0] & KIND, SLOT);
     assert_eq!(words[2..5], [3, 0, 0], "a topic of three bytes, no routes, no identifiers");
-    assert_eq!(words[5..], [1, 8, 3, 1, 19, 3], "two MESSAGEs: kind, offset, length");
+    assert_eq!(words[5..], [MESSAGE, 8, 3, MESSAGE, 19, 3], "kind, offset, length");
 }
 
 #[wasm_bindgen_test]
@@ -223,7 +245,7 @@ async fn a_message_in_two_chunks_is_put_together_in_memory() {
     world.receive(&[9, 0, 1, 2, 3, 4]);
     let words = world.words();
     let [head, at, len, _sequence] = words[words.len() - 4..] else { panic!("no message") };
-    assert_eq!(head & 0x3ff, 1 | 1 << 4 | 1 << 9, "MESSAGE, QoS 1, in memory");
+    assert_eq!(head & 0x3ff, MESSAGE | 1 << QOS_SHIFT | IN_MEMORY, "QoS 1");
     let payload = unsafe { std::slice::from_raw_parts(at as *const u8, len as usize) };
     assert_eq!(payload, [1, 2, 3, 4]);
     assert_eq!(world.frames(), [vec![0x40, 2, 0, 9]], "acknowledged when it was delivered");
@@ -238,8 +260,8 @@ async fn a_large_payload_is_not_copied_in() {
     world.receive(&packet);
     assert_eq!(
         world.words()[world.words().len() - 3..],
-        [1, 8, size as u32],
-        "MESSAGE at 8 of the chunk"
+        [MESSAGE, 8, size as u32],
+        "at 8 of the chunk"
     );
 }
 
@@ -254,8 +276,7 @@ async fn a_text_frame_ends_the_connection() {
 
 #[wasm_bindgen_test]
 fn a_mistake_names_its_argument() {
-    let make = Function::new_with_args("memory", HOST);
-    let host = make.call1(&JsValue::NULL, &wasm_bindgen::memory()).unwrap();
+    let host = new_host();
     let refused = |path: &str, value: JsValue| {
         let error = new_core(host.clone(), &[(path, value)]).err().unwrap();
         assert!(get(&error, "message").is_string());

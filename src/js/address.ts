@@ -1,14 +1,15 @@
-import { careful, string } from './check.js'
 import { invalid, unsupported } from './errors.js'
+import { careful, string } from './validate.js'
 
-/** A server to try: its URL as it may be shown, and what `user:password@` in it said. */
+/** A server to try. */
 export interface Address {
+  /** As it may be shown: without credentials. */
   url: string
-  username?: string
-  password?: string
+  username: string | undefined
+  password: string | undefined
 }
 
-/** `anyScheme`: the application makes the socket. */
+/** The servers that a URL or a list of URLs names. `anyScheme`: the application makes the socket. */
 export const addresses = careful((value: unknown, anyScheme: boolean): Address[] => {
   const list: unknown[] = Array.isArray(value) ? value : [value]
   if (list.length === 0) throw invalid('url', 'is an empty list')

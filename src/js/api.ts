@@ -1,7 +1,9 @@
 // The export list of every entry.
-export { Client, connect, matches } from './client.js'
+export { Client } from './client.js'
+export { connect } from './connect.js'
 export {
   AbortError,
+  type AnyMqttError,
   AuthenticationError,
   ClosedError,
   ConnectError,
@@ -18,7 +20,6 @@ export {
   ProtocolError,
   PublishError,
   QueueFullError,
-  ReasonCode,
   ServerDisconnectedError,
   SessionLostError,
   StoreError,
@@ -26,11 +27,16 @@ export {
   TimeoutError,
   UnsubscribeError,
 } from './errors.js'
-export { Message } from './subscription.js'
-export { fromMessagePort } from './transports/port.js'
-export type * from './types.js'
+export { matches } from './matches.js'
+export { Message } from './message.js'
+export { ReasonCode } from './reason-code.js'
+export { fromMessagePort, type MessagePortLike } from './transports/port.js'
+export type * from './types/basics.js'
+export type * from './types/calls.js'
+export type * from './types/connecting.js'
+export type * from './types/events.js'
 
 declare const __VERSION__: string
 
-/** Of this package. */
+/** The version of this package, as '1.2.3'. */
 export const version: string = __VERSION__

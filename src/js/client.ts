@@ -1,110 +1,144 @@
-import { matches as coreMatches } from '#glue'
-import { Calls } from './calls.js'
-import { func, string } from './check.js'
-import { mqttError, unsupported, type MqttError } from './errors.js'
-import { Events } from './events.js'
-import { Host } from './host.js'
+import type { Emitter } from './emitter.js'
+import { keepName, unsupported, type AnyMqttError } from './errors.js'
+import { Life } from './life.js'
+import type { Message } from './message.js'
+import {
+  quickPublish,
+  readCall,
+  readFilters,
+  readPublish,
+  readSubscribe,
+  readUnsubscribe,
+  readWill,
+  type PublishCall,
+} from './options.js'
 import { asyncDispose } from './platform.js'
-import { Stream, type Message } from './subscription.js'
+import { MessageStream } from './stream.js'
+import { Route, type Sink } from './subscription.js'
+import type { CallOptions, Payload, PublishResult, UnsubscribeResult } from './types/basics.js'
+import type * as api from './types/calls.js'
 import type {
-  BrokerUrl,
-  CallOptions,
   Callback,
-  ClientEvents,
-  ClientState,
-  ConnectInfo,
-  ConnectOptions,
   EndOptions,
   Filters,
   IterateOptions,
   MessageHandler,
-  MessageStream,
-  Payload,
   PublishOptions,
-  PublishResult,
-  ServerInfo,
-  Stats,
   SubscribeOptions,
   Subscription,
-  UnsubscribeResult,
-  UserPropertiesInput,
-  Will,
-} from './types.js'
-import { call } from './wasm.js'
+  UnsubscribeOptions,
+} from './types/calls.js'
+import type { BrokerUrl, ConnectOptions, Will } from './types/connecting.js'
+import type { ClientEvents, ClientState, ConnectInfo, ServerInfo, Stats } from './types/events.js'
+import * as validate from './validate.js'
 
-let hostOf: (client: Client) => Host
+/** Where the errors of a client's callbacks go. @internal */
+export let emitterOf: (client: Client) => Emitter
+
+// Callback overloads have a type parameter: without one, a mistake in the options makes the result a mixture of the results of all overloads.
 
 /**
- * An MQTT client. Publishes and subscribes before `connect()` are queued. A failed first `connect()` (without reconnect.initial) leads back
+ * An MQTT client. Publishes and subscribes before `connect()` are queued. A failed first `connect()` (without `reconnect.initial`) leads back
  * to 'idle', and it may be called again; 'closed' is for good. Promises reject with an MqttError, at the latest when the client closes.
+ *
+ * @example
+ * const client = new Client('wss://example.org/mqtt', { clientId: 'dashboard' })
+ * client.on('close', (error) => console.log(error ?? 'closed'))
+ * await client.connect()
  */
 export class Client implements AsyncDisposable {
-  readonly #host: Host
+  readonly #life: Life
+  readonly #clientId: string
+  #will: Will | undefined
 
   static {
-    hostOf = (client) => client.#host
+    keepName(Client, 'Client')
+    emitterOf = (client) => client.#life.emitter
   }
 
-  /** Checks everything, opens nothing. Throws InvalidArgumentError, NotSupportedError. */
-  constructor(url: BrokerUrl, options?: ConnectOptions) {
-    this.#host = new Host(url, options)
+  /**
+   * Checks everything, opens nothing.
+   *
+   * @throws InvalidArgumentError, NotSupportedError
+   */
+  constructor(url: BrokerUrl, options: ConnectOptions = {}) {
+    this.#life = new Life(url, options)
+    this.#clientId = options.clientId ?? ''
+    this.#will = options.will
   }
 
   /** Where in its life the client is. */
   get state(): ClientState {
-    return this.#host.state
+    return this.#life.state
   }
 
   /** Whether `state` is 'connected'. */
   get connected(): boolean {
-    return this.#host.state === 'connected'
+    return this.state === 'connected'
   }
 
-  /** The id in use; the server's, where it assigned one. */
+  /** The client id in use: the one of the options, or the one that the server assigned. MQTT 5.0, section 3.1.3.1. */
   get clientId(): string {
-    return this.#host.info?.clientId ?? this.#host.clientId
+    return this.#life.info?.clientId ?? this.#clientId
   }
 
-  /** What the server said on the current or last connection: limits and features, defaults filled in. */
+  /** What the server said on the current or last connection: limits and features, defaults filled in. Undefined before the first one. */
   get server(): ServerInfo | undefined {
-    return this.#host.server
+    return this.#life.info?.server
   }
 
-  /** Sent in the next CONNECT. The setter throws InvalidArgumentError. */
+  /**
+   * The message that the server publishes when the connection breaks. It is sent in the next CONNECT. MQTT 5.0, section 3.1.2.5.
+   *
+   * @throws InvalidArgumentError, ClosedError when it is set
+   */
   get will(): Will | undefined {
-    return this.#host.will
+    return this.#will
   }
 
   set will(will: Will | undefined) {
-    this.#host.setWill(will)
+    const leaves = will === undefined ? undefined : readWill(will)
+    this.#life.handle.try((core) => core.setWill(leaves))
+    this.#will = will
   }
 
-  /** The Subscriptions in force. */
+  /** The Subscriptions in force: a copy, which does not follow what happens later. */
   get subscriptions(): ReadonlySet<Subscription> {
-    return this.#host.subscriptions
+    return this.#life.routes.inForce
   }
 
   /**
-   * While connecting: the pending result; when connected: the current info; while waiting: tries now. Rejects with ConnectError,
-   * AuthenticationError. Messages of a resumed session are delivered from a new task after 'connect', so that code after `await connect()`
-   * can add its handlers first. Withdrawn before the first connection, it leads back to 'idle'.
+   * Connects, and resolves with what the server answered. If a connection is up or under way, it resolves with that one; while the client waits
+   * to retry, it retries now. Aborting the first connect returns the client to 'idle'. Messages of a resumed session are delivered from a new
+   * task after 'connect', so that code after `await connect()` can add its handlers first. MQTT 5.0, sections 3.1 and 3.2.
+   *
+   * @throws ConnectError, AuthenticationError, ClosedError
+   * @example
+   * const { sessionPresent } = await client.connect({ timeout: 5_000 })
    */
   connect(options?: CallOptions): Promise<ConnectInfo> {
-    return this.#host.connect(options)
+    return this.#life.connect(options)
   }
 
   /**
-   * QoS 0: resolves when handed to the transport (which waits while its buffer is over 1 MiB); 1: on PUBACK; 2: on PUBCOMP. A received
-   * message's `properties` may be passed on as they are: its subscription identifiers and alias are dropped. Rejects with PublishError,
-   * QueueFullError, PacketTooLargeError, ExpiredError, SessionLostError, NotSupportedError. MQTT 5, 3.3.
+   * Publishes a message. QoS 0 resolves when the message is handed to the transport, which waits while its buffer holds more than 1 MiB; QoS 1
+   * resolves on PUBACK, QoS 2 on PUBCOMP. A message that cannot be sent yet waits in the queue. The `properties` of a received message may be
+   * passed on as they are. MQTT 5.0, section 3.3.
+   *
+   * @throws InvalidArgumentError, PublishError, QueueFullError, PacketTooLargeError, ExpiredError, SessionLostError, NotSupportedError,
+   *   ClosedError
+   * @example
+   * await client.publish('house/lamp', 'on', { qos: 1, retain: true })
    */
   publish(topic: string, payload?: Payload, options?: PublishOptions): Promise<PublishResult>
+  /** Publishes a message, and calls back instead of returning a promise. */
   publish(topic: string, payload: Payload | undefined, callback: Callback<PublishResult>): void
-  publish(
+  /** Publishes a message, and calls back instead of returning a promise. */
+  publish<C extends Callback<PublishResult>>(
     topic: string,
     payload: Payload | undefined,
     options: PublishOptions | undefined,
-    callback: Callback<PublishResult>,
+    callback: C,
   ): void
   publish(
     topic: string,
@@ -113,29 +147,65 @@ export class Client implements AsyncDisposable {
     callback?: Callback<PublishResult>,
   ): Promise<PublishResult> | void {
     return typeof options === 'function'
-      ? this.#host.publish(topic, payload, undefined, options)
-      : this.#host.publish(topic, payload, options, callback)
+      ? this.#publish(topic, payload, undefined, options)
+      : this.#publish(topic, payload, options, callback)
+  }
+
+  #publish(
+    topic: string,
+    payload: Payload | undefined,
+    options: PublishOptions | undefined,
+    callback: Callback<PublishResult> | undefined,
+  ): Promise<PublishResult> | undefined {
+    const life = this.#life
+    const { pending, outgoing, turn } = life
+    try {
+      const core = life.handle.open()
+      let flags = options === undefined ? 0 : quickPublish(options)
+      let call: PublishCall | undefined
+      if (flags < 0) {
+        call = readPublish(options)
+        flags = call.flags
+      }
+      if (callback !== undefined) validate.func(callback, 'callback')
+      const id = outgoing.topic(core, topic)
+      const length = payload === undefined ? 0 : outgoing.payload(core, payload)
+      if (call !== undefined) outgoing.properties(core, call.draft)
+      const answer = core.publish(id, length, flags, pending.next)
+      if (answer < 0) throw life.refusal(core)
+      turn.wake()
+      if (answer === 0) return turn.written(callback)
+      return call === undefined ? pending.take(callback) : life.take(callback, call, life.cancel)
+    } catch (error) {
+      return pending.refuse(life.handle.fault(error), callback)
+    }
   }
 
   /**
-   * Resolves when the server has answered, if it granted at least one filter; rejects with SubscribeError if none. The handler is in force from
-   * the call on. It gets every message that matches this subscription, once, in order of arrival, also where filters of other
-   * Subscriptions overlap or are the same. Without a handler: 'message', or use `messages()`. A function in second or third place is the
-   * handler; a callback is only the fourth. A filter of several Subscriptions is one subscription on the server, at the highest QoS
-   * asked, gone with the last of them. A filter that is refused when restored: the Subscription is no longer active, and 'error' carries a
-   * SubscribeError. MQTT 5, 3.8.
+   * Subscribes, and resolves when the server has answered, if it granted at least one filter. The handler is in force from the call on. It gets
+   * every message that matches this subscription, once, in order of arrival, also where filters of other Subscriptions overlap or are the same.
+   * Without a handler messages come by the event 'message'; `messages()` iterates over them. A filter of several Subscriptions is one
+   * subscription on the server, at the highest QoS asked for, which is gone with the last of them. If a filter is refused when it is restored,
+   * the Subscription is no longer active, and 'error' carries a SubscribeError. A function in second or third place is the handler; a callback
+   * is only the fourth. MQTT 5.0, section 3.8.
+   *
+   * @throws InvalidArgumentError, SubscribeError if no filter was granted, NotSupportedError, ClosedError
+   * @example
+   * const subscription = await client.subscribe('house/#', { qos: 1 }, (message) => console.log(message.topic, message.text()))
    */
   subscribe(
     filter: Filters,
     options?: SubscribeOptions,
     handler?: MessageHandler,
   ): Promise<Subscription>
+  /** Subscribes with the default options. */
   subscribe(filter: Filters, handler: MessageHandler): Promise<Subscription>
-  subscribe(
+  /** Subscribes, and calls back instead of returning a promise. */
+  subscribe<C extends Callback<Subscription>>(
     filter: Filters,
     options: SubscribeOptions | undefined,
     handler: MessageHandler | undefined,
-    callback: Callback<Subscription>,
+    callback: C,
   ): void
   subscribe(
     filter: Filters,
@@ -144,46 +214,109 @@ export class Client implements AsyncDisposable {
     callback?: Callback<Subscription>,
   ): Promise<Subscription> | void {
     return typeof options === 'function'
-      ? this.#host.subscribe(filter, undefined, options, callback)
-      : this.#host.subscribe(filter, options, handler, callback)
+      ? this.#subscribe(filter, undefined, options, callback)
+      : this.#subscribe(filter, options, handler, callback)
+  }
+
+  #subscribe(
+    filters: Filters,
+    options: SubscribeOptions | undefined,
+    handler: MessageHandler | undefined,
+    callback: Callback<Subscription> | undefined,
+    sink?: Sink,
+  ): Promise<Subscription> {
+    const life = this.#life
+    const { routes } = life
+    return life.call(callback, () => {
+      const call = readSubscribe(filters, options)
+      if (handler !== undefined) validate.func(handler, 'handler')
+      const core = life.handle.open()
+      life.outgoing.properties(core, call.draft)
+      const token = life.pending.next
+      const handle = routes.takeHandle()
+      if (core.subscribe(token, handle, call.filters, call.bits) < 0) throw life.refusal(core)
+      const route = new Route(handle, { ...call, handler, sink }, this.#leave)
+      routes.add(token, route)
+      return life.take(callback, call, (token, error) => {
+        life.cancel(token)
+        // The answer may be in the batch that is being delivered: what was granted is given back.
+        life.handle.run((core) => core.unsubscribeHandle(0, handle))
+        routes.answered(token)
+        routes.end(route, error)
+      })
+    })
+  }
+
+  readonly #leave = (route: Route, options: CallOptions | undefined): Promise<void> => {
+    const life = this.#life
+    return life.call(undefined, () => {
+      const leave = life.ask<void>(undefined, readCall(options), (core, token) =>
+        core.unsubscribeHandle(token, route.handle),
+      )
+      life.routes.end(route)
+      return leave
+    })
   }
 
   /**
-   * Subscribes and iterates: `for await (const message of client.messages('a/#')) …`. Subscribes at the first next(); leaving the loop
-   * unsubscribes. A message is acknowledged when the next one is asked for. Ends when the client ends; throws what went wrong otherwise.
+   * Subscribes and iterates. It subscribes at the first `next()`; leaving the loop unsubscribes. A message is acknowledged when the next one is
+   * asked for. The stream ends when the client ends, and throws what went wrong otherwise. MQTT 5.0, section 3.8.
+   *
+   * @throws InvalidArgumentError, SubscribeError, QueueFullError, NotSupportedError: not here, but by `next()`
+   * @example
+   * for await (const message of client.messages('house/#', { qos: 1 })) console.log(message.topic, message.text())
    */
-  messages(filter: Filters, options?: IterateOptions): MessageStream {
-    return new Stream(this.#host, filter, options)
+  messages(filter: Filters, options?: IterateOptions): api.MessageStream {
+    const source = {
+      subscribe: (
+        filters: Filters,
+        options: SubscribeOptions,
+        sink: Sink,
+        callback: Callback<Subscription>,
+      ) => void this.#subscribe(filters, options, undefined, callback, sink),
+      isConnected: () => this.connected,
+      report: (error: AnyMqttError) => this.#life.emitter.emit('error', error),
+    }
+    return new MessageStream(source, filter, options)
   }
 
   /**
-   * Ends every Subscription to these filters and always sends UNSUBSCRIBE, known filter or not. Rejects with UnsubscribeError if the server
-   * refused all. MQTT 5, 3.10.
+   * Ends every Subscription to these filters, and always sends UNSUBSCRIBE, whether the filter is known or not. MQTT 5.0, section 3.10.
+   *
+   * @throws InvalidArgumentError, UnsubscribeError if the server refused all filters, ClosedError
+   * @example
+   * await client.unsubscribe(['house/#', 'garden/#'])
    */
   unsubscribe(
     filter: string | readonly string[],
-    options?: CallOptions & { userProperties?: UserPropertiesInput },
+    options?: UnsubscribeOptions,
   ): Promise<UnsubscribeResult>
-  unsubscribe(
+  /** Ends every Subscription to these filters, and calls back instead of returning a promise. */
+  unsubscribe<C extends Callback<UnsubscribeResult>>(
     filter: string | readonly string[],
-    options: (CallOptions & { userProperties?: UserPropertiesInput }) | undefined,
-    callback: Callback<UnsubscribeResult>,
+    options: UnsubscribeOptions | undefined,
+    callback: C,
   ): void
   unsubscribe(
     filter: string | readonly string[],
-    options?: CallOptions & { userProperties?: UserPropertiesInput },
+    options?: UnsubscribeOptions,
     callback?: Callback<UnsubscribeResult>,
   ): Promise<UnsubscribeResult> | void {
-    return this.#host.unsubscribe(filter, options, callback)
+    const life = this.#life
+    return life.call(callback, () => {
+      const filters = readFilters(filter)
+      const call = readUnsubscribe(options)
+      return life.ask(callback, call, (core, token) => core.unsubscribe(token, filters), call.draft)
+    })
   }
 
-  /** Publishes and awaits the response. Not there yet: rejects with NotSupportedError. */
+  /** Publishes a request and waits for the response. Not there yet: it rejects with NotSupportedError. */
   request(topic: string, payload?: Payload, options?: PublishOptions): Promise<Message>
   request(): Promise<Message> {
     return Promise.reject(unsupported('request()'))
   }
 
-  /** Answers requests on a filter. Not there yet: rejects with NotSupportedError. */
+  /** Answers requests on a filter. Not there yet: it rejects with NotSupportedError. */
   respond(
     filter: string,
     handler: (message: Message) => Payload | Promise<Payload>,
@@ -193,100 +326,98 @@ export class Client implements AsyncDisposable {
     return Promise.reject(unsupported('respond()'))
   }
 
-  /** Re-authentication (MQTT 5, 4.12.1) with the Authenticator of the options. Rejects with AuthenticationError, NotSupportedError. */
+  /**
+   * Authenticates again on the connection that is up, by the Authenticator of the options. MQTT 5.0, section 4.12.1.
+   *
+   * @throws AuthenticationError, NotSupportedError, ClosedError
+   */
   reauthenticate(options?: CallOptions): Promise<void> {
-    return this.#host.reauthenticate(options)
-  }
-
-  /** Drops the connection, if any, and connects again at once; in-flight messages and subscriptions stay. Throws ClosedError. */
-  reconnect(): void {
-    this.#host.reconnect()
-  }
-
-  /** Resolves when nothing is queued or in flight. */
-  drain(options?: CallOptions): Promise<void> {
-    return this.#host.drain(options)
+    const life = this.#life
+    return life.call(undefined, () =>
+      life.ask<void>(undefined, readCall(options), (core, token) => core.reauthenticate(token)),
+    )
   }
 
   /**
-   * Waits for what is in flight, sends DISCONNECT, closes; `timeout` bounds all of it. What is still pending then rejects with ClosedError.
-   * Offline it closes at once; with CONNECT unanswered it sends DISCONNECT first, so that no will is published. Idempotent: a second call
-   * gets the first one's promise. MQTT 5, 3.14.
+   * Drops the connection, if there is one, and connects again at once. Messages in flight and Subscriptions stay.
+   *
+   * @throws ClosedError
    */
-  end(options?: EndOptions): Promise<void>
-  end(options: EndOptions | undefined, callback: Callback<void>): void
-  end(options?: EndOptions, callback?: Callback<void>): Promise<void> | void {
-    return this.#host.end(options, callback)
+  reconnect(): void {
+    this.#life.handle.try((core) => core.reconnect())
+    this.#life.turn.wake()
   }
 
-  /** `end()`, for `await using`. */
+  /**
+   * Resolves when nothing is queued or in flight.
+   *
+   * @throws ClosedError, TimeoutError, AbortError
+   */
+  drain(options?: CallOptions): Promise<void> {
+    const life = this.#life
+    return life.call(undefined, () =>
+      life.ask<void>(undefined, readCall(options), (core, token) => core.drain(token)),
+    )
+  }
+
+  /**
+   * Ends the client for good: waits for what is in flight, sends DISCONNECT, and closes. `timeout` bounds all of it. What is still pending then
+   * rejects with ClosedError. Offline it closes at once; with CONNECT unanswered it sends DISCONNECT first, so that no will is published. A
+   * second call gets the first one's promise. MQTT 5.0, section 3.14.
+   *
+   * @throws InvalidArgumentError, AbortError: the client goes on ending
+   * @example
+   * await client.end({ timeout: 1_000 })
+   */
+  end(options?: EndOptions): Promise<void>
+  /** Ends the client for good, and calls back instead of returning a promise. */
+  end<C extends Callback<void>>(options: EndOptions | undefined, callback: C): void
+  end(options?: EndOptions, callback?: Callback<void>): Promise<void> | void {
+    return this.#life.end(options, callback)
+  }
+
+  /** Ends the client, for `await using`. */
   [asyncDispose](): Promise<void> {
     return this.end()
   }
 
-  /** Counters since the client was made, and gauges of now. */
+  /** Counters since the client was made, and gauges of now. They can be read after the end, too. */
   stats(): Stats {
-    return this.#host.stats()
+    return this.#life.stats()
   }
 
-  /** Calls the listener at every such event. What it throws, or its promise rejects with, is an 'error' event. */
+  /**
+   * Calls the listener at every such event. What it throws, or what its promise rejects with, is an 'error' event.
+   *
+   * @throws InvalidArgumentError if the listener is not a function
+   * @example
+   * client.on('message', (message) => console.log(message.topic))
+   */
   on<E extends keyof ClientEvents>(event: E, listener: (...args: ClientEvents[E]) => void): this {
-    this.#host.events.add(event, func(listener, 'listener'))
+    this.#life.emitter.add(event, validate.func(listener, 'listener'))
     return this.#tap(event)
   }
 
-  /** As `on`, for the next one only. */
+  /**
+   * Calls the listener at the next such event only.
+   *
+   * @throws InvalidArgumentError if the listener is not a function
+   */
   once<E extends keyof ClientEvents>(event: E, listener: (...args: ClientEvents[E]) => void): this {
-    this.#host.events.once(event, func(listener, 'listener'))
+    this.#life.emitter.once(event, validate.func(listener, 'listener'))
     return this.#tap(event)
   }
 
   /** Takes back one `on` or `once` of this listener. */
   off<E extends keyof ClientEvents>(event: E, listener: (...args: ClientEvents[E]) => void): this {
-    this.#host.events.remove(event, listener)
+    this.#life.emitter.remove(event, listener)
     return this.#tap(event)
   }
 
+  /** Packets are events of the core only while somebody listens. */
   #tap(event: keyof ClientEvents): this {
-    if (event === 'packet') this.#host.tap(this.#host.events.get(event) !== undefined)
+    const { emitter, handle } = this.#life
+    if (event === 'packet') handle.run((core) => core.tap(emitter.get(event) !== undefined))
     return this
   }
-}
-
-/** Creates a client and connects it. Resolves on the first successful CONNACK; a client that could not connect is ended. */
-export function connect(url: BrokerUrl, options?: ConnectOptions): Promise<Client>
-export function connect(
-  url: BrokerUrl,
-  options: ConnectOptions | undefined,
-  callback: Callback<Client>,
-): void
-export function connect(
-  url: BrokerUrl,
-  options?: ConnectOptions,
-  callback?: Callback<Client>,
-): Promise<Client> | void {
-  try {
-    if (callback !== undefined) func(callback, 'callback')
-    const { signal } = options ?? {}
-    if (signal?.aborted) throw mqttError({ code: 'ABORTED', cause: signal.reason })
-    const client = new Client(url, options)
-    const host = hostOf(client)
-    const calls = new Calls(host.events)
-    const token = calls.next
-    host.connect(undefined, (error) => {
-      if (error === null) return calls.resolve(token, client)
-      host.end({ force: true }, () => {})
-      calls.reject(token, error)
-    })
-    return calls.take(callback)
-  } catch (error) {
-    return new Calls(new Events()).refuse(error as MqttError, callback)
-  }
-}
-
-/** Whether a topic matches a filter (MQTT 5, 4.7): $-topics and shared subscriptions included. Throws InvalidArgumentError. */
-export function matches(filter: string, topic: string): boolean {
-  string(filter, 'filter')
-  string(topic, 'topic')
-  return call(() => coreMatches(filter, topic))
 }

@@ -1,68 +1,46 @@
-import type { Grant, UnsubscribeResult, UserProperties } from './types.js'
+import { reasonName } from './reason-code.js'
+import type { Grant, UnsubscribeResult, UserProperties } from './types/basics.js'
 
-export type ErrorCode = keyof typeof classes
+/** Says in one word what went wrong. Each code belongs to one class. */
+export type ErrorCode =
+  | 'INVALID_ARGUMENT'
+  | 'CONNECTION_FAILED'
+  | 'CONNECTION_REFUSED'
+  | 'CONNECTION_LOST'
+  | 'SESSION_LOST'
+  | 'SERVER_DISCONNECTED'
+  | 'KEEPALIVE_TIMEOUT'
+  | 'PROTOCOL_ERROR'
+  | 'AUTHENTICATION_FAILED'
+  | 'PUBLISH_REFUSED'
+  | 'SUBSCRIBE_REFUSED'
+  | 'UNSUBSCRIBE_REFUSED'
+  | 'PACKET_TOO_LARGE'
+  | 'NOT_SUPPORTED'
+  | 'QUEUE_FULL'
+  | 'EXPIRED'
+  | 'TIMEOUT'
+  | 'ABORTED'
+  | 'CLOSED'
+  | 'HANDLER_FAILED'
+  | 'STORE_FAILED'
+  | 'INTERNAL'
 
-/** Names as in the MQTT 5 specification, 2.4, in camelCase. */
-export const ReasonCode: Readonly<Record<string, number>> = Object.freeze({
-  success: 0x00,
-  normalDisconnection: 0x00,
-  grantedQoS0: 0x00,
-  grantedQoS1: 0x01,
-  grantedQoS2: 0x02,
-  disconnectWithWillMessage: 0x04,
-  noMatchingSubscribers: 0x10,
-  noSubscriptionExisted: 0x11,
-  continueAuthentication: 0x18,
-  reAuthenticate: 0x19,
-  unspecifiedError: 0x80,
-  malformedPacket: 0x81,
-  protocolError: 0x82,
-  implementationSpecificError: 0x83,
-  unsupportedProtocolVersion: 0x84,
-  clientIdentifierNotValid: 0x85,
-  badUserNameOrPassword: 0x86,
-  notAuthorized: 0x87,
-  serverUnavailable: 0x88,
-  serverBusy: 0x89,
-  banned: 0x8a,
-  serverShuttingDown: 0x8b,
-  badAuthenticationMethod: 0x8c,
-  keepAliveTimeout: 0x8d,
-  sessionTakenOver: 0x8e,
-  topicFilterInvalid: 0x8f,
-  topicNameInvalid: 0x90,
-  packetIdentifierInUse: 0x91,
-  packetIdentifierNotFound: 0x92,
-  receiveMaximumExceeded: 0x93,
-  topicAliasInvalid: 0x94,
-  packetTooLarge: 0x95,
-  messageRateTooHigh: 0x96,
-  quotaExceeded: 0x97,
-  administrativeAction: 0x98,
-  payloadFormatInvalid: 0x99,
-  retainNotSupported: 0x9a,
-  qosNotSupported: 0x9b,
-  useAnotherServer: 0x9c,
-  serverMoved: 0x9d,
-  sharedSubscriptionsNotSupported: 0x9e,
-  connectionRateExceeded: 0x9f,
-  maximumConnectTime: 0xa0,
-  subscriptionIdentifiersNotSupported: 0xa1,
-  wildcardSubscriptionsNotSupported: 0xa2,
-})
+/** How far an attempt to connect came: to the socket, to CONNECT and CONNACK, or to AUTH. */
+type Phase = 'transport' | 'mqtt' | 'authentication'
 
 /** Everything an error can carry. @internal */
 export interface ErrorFields {
   code: ErrorCode
   /** What happened, in a few words. */
-  what?: string
+  what?: string | undefined
   reasonCode?: number
   reasonString?: string
   userProperties?: UserProperties
   serverReference?: string
   retryable?: boolean
   argument?: string
-  phase?: 'transport' | 'mqtt' | 'authentication'
+  phase?: Phase
   url?: string
   closeCode?: number
   grants?: readonly Grant[]
@@ -70,18 +48,31 @@ export interface ErrorFields {
   size?: number
   limit?: number
   topic?: string
+  filter?: string
   cause?: unknown
 }
 
-/** What every promise rejects with and every 'error' event carries. */
+/**
+ * What every promise of the client rejects with and every 'error' event carries. Where the type is AnyMqttError, `code` tells the classes apart.
+ *
+ * @example
+ * try {
+ *   await client.publish('house/lamp', 'on', { qos: 1 })
+ * } catch (error) {
+ *   if (error instanceof MqttError && error.retryable) later()
+ *   else throw error
+ * }
+ */
 export class MqttError extends Error {
+  /** What went wrong, in one word. */
   declare readonly code: ErrorCode
-  /** MQTT reason code, also for 3.1.1 return codes (mapped to their MQTT 5 equivalent). */
+  /** The server's reason code, if it gave one. A return code of MQTT 3.1.1 appears as its MQTT 5 equivalent. See ReasonCode. */
   declare readonly reasonCode: number | undefined
-  /** The server's own words. */
+  /** The server's own words, if it sent some. */
   declare readonly reasonString: string | undefined
+  /** The server's user properties, if it sent some. */
   declare readonly userProperties: UserProperties | undefined
-  /** Another server that the server names. */
+  /** Another server that the server names. MQTT 5.0, section 4.11. */
   declare readonly serverReference: string | undefined
   /** Whether the same call can succeed later without a change. */
   declare readonly retryable: boolean
@@ -104,70 +95,168 @@ export class MqttError extends Error {
   }
 }
 
-/** A caller's mistake. Nothing was sent. */
+/** A mistake of the caller: a wrong type, value, topic, filter or option name. Nothing was sent. */
 export class InvalidArgumentError extends MqttError {
+  declare readonly code: 'INVALID_ARGUMENT'
   /** The argument or option at fault, as 'topic' or 'reconnect.minDelay'. */
   declare readonly argument: string
 }
+
 /** The connection could not be made (CONNECTION_FAILED), or the server refused it (CONNECTION_REFUSED). */
 export class ConnectError extends MqttError {
-  /** How far it came. */
-  declare readonly phase: 'transport' | 'mqtt' | 'authentication'
-  /** Without credentials. */
+  declare readonly code: 'CONNECTION_FAILED' | 'CONNECTION_REFUSED'
+  /** How far the attempt came: to the socket, to CONNECT and CONNACK, or to AUTH. */
+  declare readonly phase: Phase
+  /** The server's URL, without credentials. */
   declare readonly url: string
-  /** Of the WebSocket. */
+  /** The WebSocket's close code, if there was one. */
   declare readonly closeCode: number | undefined
 }
-/** Enhanced authentication failed. `cause` is what the Authenticator threw, if it did. */
-export class AuthenticationError extends MqttError {}
-/** The server refused a message. */
-export class PublishError extends MqttError {}
+
+/** Enhanced authentication failed. `cause` is what the Authenticator threw, if it did. MQTT 5.0, section 4.12. */
+export class AuthenticationError extends MqttError {
+  declare readonly code: 'AUTHENTICATION_FAILED'
+}
+
+/** The server refused a message. `reasonCode` says why. MQTT 5.0, sections 3.4.2.1 and 3.5.2.1. */
+export class PublishError extends MqttError {
+  declare readonly code: 'PUBLISH_REFUSED'
+}
+
 /** The server granted none of the filters. */
 export class SubscribeError extends MqttError {
+  declare readonly code: 'SUBSCRIBE_REFUSED'
+  /** The server's answer for each filter. */
   declare readonly grants: readonly Grant[]
 }
+
 /** The server refused to end any of the subscriptions. */
 export class UnsubscribeError extends MqttError {
+  declare readonly code: 'UNSUBSCRIBE_REFUSED'
+  /** The server's answer for each filter. */
   declare readonly reasonCodes: UnsubscribeResult['reasonCodes']
 }
-/** Larger than what the server takes, or the protocol allows. */
+
+/** The packet is larger than what the server takes, or than what the protocol allows. MQTT 5.0, section 3.2.2.3.6. */
 export class PacketTooLargeError extends MqttError {
-  /** Bytes. */
+  declare readonly code: 'PACKET_TOO_LARGE'
+  /** Bytes of the packet, or of its payload where that alone is too large. */
   declare readonly size: number
-  /** Bytes. */
+  /** Bytes that are allowed. */
   declare readonly limit: number
 }
-/** Beyond what the server, the protocol version, the runtime or this version of the library offers. */
-export class NotSupportedError extends MqttError {}
-/** The queue, or a stream's buffer, is full. */
-export class QueueFullError extends MqttError {}
+
+/** What was asked for is beyond what the server, the protocol version, the runtime or this version of the library offers. */
+export class NotSupportedError extends MqttError {
+  declare readonly code: 'NOT_SUPPORTED'
+}
+
+/** The queue of messages that wait to be sent is full, or a stream holds more unread messages than it may. */
+export class QueueFullError extends MqttError {
+  declare readonly code: 'QUEUE_FULL'
+}
+
 /** The message's expiry interval was over before it could be sent. */
-export class ExpiredError extends MqttError {}
+export class ExpiredError extends MqttError {
+  declare readonly code: 'EXPIRED'
+}
+
 /** The `timeout` of the call was over. */
-export class TimeoutError extends MqttError {}
-/** The `signal` of the call was aborted. `cause` is its reason. */
-export class AbortError extends MqttError {}
-/** The client is closed, or closed before the call was done. */
-export class ClosedError extends MqttError {}
-/** The connection is gone. */
+export class TimeoutError extends MqttError {
+  declare readonly code: 'TIMEOUT'
+}
+
+/** The `signal` of the call was aborted. `cause` is the signal's reason. */
+export class AbortError extends MqttError {
+  declare readonly code: 'ABORTED'
+}
+
+/** The client is closed, or closed before the call was done. `cause` is the error that closed it, if there was one. */
+export class ClosedError extends MqttError {
+  declare readonly code: 'CLOSED'
+}
+
+/** A connection that was up is gone, without a word of the server. */
 export class ConnectionLostError extends MqttError {
-  /** Of the WebSocket. */
+  declare readonly code: 'CONNECTION_LOST'
+  /** The WebSocket's close code, if there was one. */
   declare readonly closeCode: number | undefined
 }
-/** The server sent DISCONNECT. */
-export class ServerDisconnectedError extends MqttError {}
-/** The server did not answer in time. */
-export class KeepaliveTimeoutError extends MqttError {}
-/** The server lost the session: sending the QoS 2 message again could deliver it twice. */
-export class SessionLostError extends MqttError {}
+
+/** The server ended the connection with DISCONNECT. `reasonCode` says why. MQTT 5.0, section 3.14. */
+export class ServerDisconnectedError extends MqttError {
+  declare readonly code: 'SERVER_DISCONNECTED'
+}
+
+/** The server did not answer PINGREQ in time. */
+export class KeepaliveTimeoutError extends MqttError {
+  declare readonly code: 'KEEPALIVE_TIMEOUT'
+}
+
+/** The server lost the session: to send the QoS 2 message again could deliver it twice. */
+export class SessionLostError extends MqttError {
+  declare readonly code: 'SESSION_LOST'
+}
+
 /** The server broke the protocol. */
-export class ProtocolError extends MqttError {}
+export class ProtocolError extends MqttError {
+  declare readonly code: 'PROTOCOL_ERROR'
+}
+
 /** A Store failed. */
-export class StoreError extends MqttError {}
-/** A handler, listener or callback threw, or its promise rejected: `cause` is what with. */
-export class HandlerError extends MqttError {}
-/** The WebAssembly instance failed: every client of it is closed, the next one gets a fresh instance. */
-export class InternalError extends MqttError {}
+export class StoreError extends MqttError {
+  declare readonly code: 'STORE_FAILED'
+}
+
+/** A handler, listener or callback of the application threw, or its promise rejected. `cause` is what it threw. */
+export class HandlerError extends MqttError {
+  declare readonly code: 'HANDLER_FAILED'
+  /** The topic of the message that the handler was called with, if it was a message handler. */
+  declare readonly topic: string | undefined
+  /** The filters of the handler's Subscription, separated by commas, if it was a message handler. */
+  declare readonly filter: string | undefined
+}
+
+/** The WebAssembly instance failed, which is a bug in wasmqtt. Every client of it is closed; the next one gets a fresh instance. */
+export class InternalError extends MqttError {
+  declare readonly code: 'INTERNAL'
+}
+
+/**
+ * Every error that a promise, a callback or an event can bring, so that `switch (error.code)` narrows it.
+ *
+ * @example
+ * client.on('close', (error) => {
+ *   switch (error?.code) {
+ *     case 'CONNECTION_REFUSED':
+ *       return console.log(error.url, 'refused the connection')
+ *     case 'SERVER_DISCONNECTED':
+ *       return console.log(error.reasonString)
+ *   }
+ * })
+ */
+export type AnyMqttError =
+  | InvalidArgumentError
+  | ConnectError
+  | ConnectionLostError
+  | SessionLostError
+  | ServerDisconnectedError
+  | KeepaliveTimeoutError
+  | ProtocolError
+  | AuthenticationError
+  | PublishError
+  | SubscribeError
+  | UnsubscribeError
+  | PacketTooLargeError
+  | NotSupportedError
+  | QueueFullError
+  | ExpiredError
+  | TimeoutError
+  | AbortError
+  | ClosedError
+  | HandlerError
+  | StoreError
+  | InternalError
 
 const classes = {
   INVALID_ARGUMENT: InvalidArgumentError,
@@ -192,9 +281,14 @@ const classes = {
   HANDLER_FAILED: HandlerError,
   STORE_FAILED: StoreError,
   INTERNAL: InternalError,
+} satisfies Record<ErrorCode, unknown>
+
+/** Gives a class its public name, which minifiers would shorten. @internal */
+export function keepName(type: object, name: string): void {
+  Object.defineProperty(type, 'name', { value: name, configurable: true, writable: true })
 }
 
-// Minifiers rename classes: the names are kept as keys.
+// The names are kept as keys.
 const named = {
   MqttError,
   InvalidArgumentError,
@@ -220,23 +314,29 @@ const named = {
   InternalError,
 }
 for (const [name, type] of Object.entries(named)) {
-  Object.defineProperty(type, 'name', { value: name })
-  Object.defineProperty(type.prototype, 'name', { value: name, configurable: true, writable: true })
+  keepName(type, name)
+  keepName(type.prototype, name)
 }
 
 /** @internal */
-export function mqttError(fields: ErrorFields): MqttError {
+export function mqttError(fields: ErrorFields): AnyMqttError {
   return new classes[fields.code](fields)
 }
 
 /** @internal */
-export function invalid(argument: string, what: string, cause?: unknown): MqttError {
+export function invalid(argument: string, what: string, cause?: unknown): AnyMqttError {
   return mqttError({ code: 'INVALID_ARGUMENT', argument, what, cause })
 }
 
 /** @internal */
-export function unsupported(what: string, cause?: unknown): MqttError {
+export function unsupported(what: string, cause?: unknown): AnyMqttError {
   return mqttError({ code: 'NOT_SUPPORTED', what, cause })
+}
+
+/** What the core throws where its caller made a mistake; undefined: it trapped. @internal */
+export function mistake(thrown: unknown): AnyMqttError | undefined {
+  const { argument, message } = Object(thrown) as { argument?: string; message: string }
+  return argument === undefined ? undefined : invalid(argument, message)
 }
 
 /** What comes before `what`, where that is not the whole sentence. */
@@ -247,7 +347,6 @@ const subjects: { [code in ErrorCode]?: string } = {
   AUTHENTICATION_FAILED: 'Authentication failed',
   NOT_SUPPORTED: 'Not supported',
   ABORTED: 'The call was aborted',
-  HANDLER_FAILED: 'A function of the application failed',
   INTERNAL: 'Internal error, the client is closed',
 }
 
@@ -268,22 +367,18 @@ function describe(error: ErrorFields, what: string | undefined, cause: unknown):
   let text = subjects[code] ?? reasons.shift()!
   if (argument !== undefined) text += ` ${argument}`
   if (url) text += code === 'CONNECTION_FAILED' ? ` to ${url}` : ` (${url})`
-  if (topic !== undefined) text += ` to '${topic}'`
+  if (topic !== undefined && code !== 'HANDLER_FAILED')
+    text += argument === undefined ? ` to '${topic}'` : ` '${topic}'`
   if (size !== undefined) reasons.push(`${size} bytes, the limit is ${limit}`)
   if (reasonCode) reasons.push(reasonName(reasonCode))
   for (const grant of grants ?? [])
     reasons.push(`'${grant.filter}' ${reasonName(grant.reasonCode)}`)
   if (reasonString) reasons.push(`"${reasonString}"`)
   if (closeCode !== undefined) reasons.push(`close code ${closeCode}`)
-  if (cause instanceof Error && cause.message && code !== 'ABORTED') reasons.push(cause.message)
+  if (cause instanceof Error && cause.message && code !== 'ABORTED')
+    reasons.push(code === 'HANDLER_FAILED' ? `${cause.name}: ${cause.message}` : cause.message)
   const hint = reasonCode !== undefined && hints[reasonCode]
   if (hint) reasons.push(hint)
   text = text.charAt(0).toUpperCase() + text.slice(1)
   return reasons.length > 0 ? `${text}: ${reasons.join(', ')}` : text
-}
-
-/** 'not authorized (0x87)' */
-function reasonName(code: number): string {
-  const key = Object.keys(ReasonCode).find((name) => ReasonCode[name] === code) ?? 'reasonCode'
-  return `${key.replace(/[A-Z]+/g, (capital) => ` ${capital.toLowerCase()}`)} (0x${code.toString(16).padStart(2, '0')})`
 }

@@ -1,6 +1,6 @@
 // Browsers and their workers, Deno, Bun and others with a global WebSocket; the module is inlined.
 import wasm from '#wasm'
-import { provide } from './wasm.js'
+import { provide } from './core/instance.js'
 
 provide(wasm)
 

@@ -1,5 +1,5 @@
 import { unsupported } from './errors.js'
-import type { TransportContext, WebSocketLike } from './types.js'
+import type { TransportContext, WebSocketLike } from './types/connecting.js'
 
 /** What differs between runtimes. The entry for Node puts its own in place. */
 export const platform = {
@@ -13,6 +13,9 @@ export const platform = {
   /** Whether `open` can send headers and set TLS options. */
   native: false,
 }
+
+/** Milliseconds, about 25 days: setTimeout fires at once where it is given more. */
+export const LONGEST_TIMEOUT = 0x7fff_ffff
 
 /** Runtimes that lack the symbol get the one that polyfills and compilers agree on. */
 export const asyncDispose: typeof Symbol.asyncDispose =

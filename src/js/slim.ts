@@ -1,15 +1,26 @@
-// The same without the module: `init` says where it is.
+// The same with the WebAssembly apart: `init` says where it is.
+import { provide } from './core/instance.js'
 import { invalid, mqttError } from './errors.js'
-import { view } from './check.js'
-import { provide } from './wasm.js'
+import { view } from './validate.js'
 
 export * from './api.js'
 
-type ModuleSource = URL | string | BufferSource | WebAssembly.Module | Response | Promise<Response>
+/** Where the WebAssembly module comes from: a URL of it, its bytes, the module itself, or a response that brings it. */
+export type ModuleSource =
+  | URL
+  | string
+  | BufferSource
+  | WebAssembly.Module
+  | Response
+  | Promise<Response>
 
 /**
- * Loads the module, before anything else is used: from a URL, from bytes, or as it comes. Only the first call counts. Rejects with
- * InvalidArgumentError for another source, ConnectError if it cannot be fetched.
+ * Loads the WebAssembly module. Call it once, before anything else is used. Only the first module that is loaded counts.
+ *
+ * @throws InvalidArgumentError for another source, ConnectError if it cannot be fetched
+ * @example
+ * import wasmUrl from 'wasmqtt/wasmqtt.wasm?url' // with Vite
+ * await init(wasmUrl)
  */
 export async function init(source: ModuleSource): Promise<void> {
   const module = await compile(source)

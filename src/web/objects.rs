@@ -1,8 +1,8 @@
 //! What goes out to JavaScript as objects: events of the life cycle, errors, properties, statistics. Names are those of
 //! the public API.
 
-use serde::ser::{Serialize, SerializeMap, SerializeSeq, Serializer};
-use wasm_bindgen::JsValue;
+use js_sys::{Array, Uint8Array};
+use wasm_bindgen::prelude::*;
 
 use crate::codec::{Properties, Property, QoS, ReasonCode, Value, Version};
 use crate::options::InvalidArgument;
@@ -10,52 +10,56 @@ use crate::session::{
     ConnectInfo, Error, Event, FilterCode, Instant, ServerInfo, State, Stats, Tap,
 };
 
-/// A value as JavaScript gets it. One type for everything, so that serialization is compiled once.
-enum Item<'a> {
-    Flag(bool),
-    Number(f64),
-    Text(&'a str),
-    Bytes(&'a [u8]),
-    List(Vec<Item<'a>>),
-    Object(Object<'a>),
+#[wasm_bindgen]
+extern "C" {
+    #[wasm_bindgen(extends = js_sys::Object)]
+    type Fields;
+    #[wasm_bindgen(method, structural, indexing_setter)]
+    fn set(this: &Fields, name: &str, value: &JsValue);
 }
 
-/// Fields in their order; what is not there is left out.
-#[derive(Default)]
-struct Object<'a>(Vec<(&'static str, Item<'a>)>);
+/// An object, made field by field; what is not there is left out.
+struct Object(Fields);
 
-impl<'a> Object<'a> {
-    fn put(&mut self, name: &'static str, item: Item<'a>) {
-        self.0.push((name, item));
+impl Object {
+    fn new() -> Self {
+        Self(js_sys::Object::new().unchecked_into())
     }
 
-    fn flag(&mut self, name: &'static str, flag: bool) {
-        self.put(name, Item::Flag(flag));
+    fn put(&self, name: &str, value: impl Into<JsValue>) {
+        self.0.set(name, &value.into());
     }
 
-    fn number(&mut self, name: &'static str, number: f64) {
-        self.put(name, Item::Number(number));
+    fn flag(&self, name: &str, flag: bool) {
+        self.put(name, flag);
     }
 
-    fn count(&mut self, name: &'static str, number: u32) {
+    // Apart, so that it is compiled once.
+    #[inline(never)]
+    fn number(&self, name: &str, number: f64) {
+        self.put(name, number);
+    }
+
+    fn count(&self, name: &str, number: u32) {
         self.number(name, f64::from(number));
     }
 
-    fn text(&mut self, name: &'static str, text: &'a str) {
-        self.put(name, Item::Text(text));
+    #[inline(never)]
+    fn text(&self, name: &str, text: &str) {
+        self.put(name, text);
     }
 
-    fn code(&mut self, name: &'static str, reason: Option<ReasonCode>) {
+    fn code(&self, name: &str, reason: Option<ReasonCode>) {
         if let Some(reason) = reason {
             self.count(name, reason.0.into());
         }
     }
 
-    fn error(&mut self, error: &'a Error) {
-        self.put("error", Item::Object(error_object(error)));
+    fn error(&self, error: &Error) {
+        self.put("error", error_object(error));
     }
 
-    fn properties(&mut self, properties: Properties<'a>) {
+    fn properties(&self, properties: Properties<'_>) {
         for (property, value) in properties.iter() {
             let name = property.api_name();
             match value {
@@ -64,71 +68,42 @@ impl<'a> Object<'a> {
                 Value::Two(number) => self.count(name, number.into()),
                 Value::Four(number) => self.count(name, number),
                 Value::Text(text) => self.text(name, text),
-                Value::Binary(bytes) => self.put(name, Item::Bytes(bytes)),
+                Value::Binary(bytes) => self.put(name, Uint8Array::from(bytes)),
                 // These may repeat.
                 Value::Varint(_) | Value::Pair(..) => {}
             }
         }
-        let pairs = user_properties(properties);
-        if !pairs.is_empty() {
-            self.put("userProperties", Item::List(pairs));
+        if properties.user_properties().next().is_some() {
+            self.put("userProperties", user_properties(properties));
         }
-        let identifiers: Vec<_> =
-            properties.subscription_ids().map(|id| Item::Number(id.get().into())).collect();
-        if !identifiers.is_empty() {
-            self.put("subscriptionIdentifiers", Item::List(identifiers));
-        }
-    }
-
-    fn to_js(&self) -> JsValue {
-        let serializer = serde_wasm_bindgen::Serializer::new().serialize_maps_as_objects(true);
-        self.serialize(&serializer).unwrap_or(JsValue::UNDEFINED)
-    }
-}
-
-impl Serialize for Object<'_> {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let mut map = serializer.serialize_map(Some(self.0.len()))?;
-        for (name, item) in &self.0 {
-            map.serialize_entry(name, item)?;
-        }
-        map.end()
-    }
-}
-
-impl Serialize for Item<'_> {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        match self {
-            Self::Flag(flag) => serializer.serialize_bool(*flag),
-            Self::Number(number) => serializer.serialize_f64(*number),
-            Self::Text(text) => serializer.serialize_str(text),
-            Self::Bytes(bytes) => serializer.serialize_bytes(bytes),
-            Self::List(items) => {
-                let mut list = serializer.serialize_seq(Some(items.len()))?;
-                for item in items {
-                    list.serialize_element(item)?;
-                }
-                list.end()
-            }
-            Self::Object(object) => object.serialize(serializer),
+        if properties.subscription_ids().next().is_some() {
+            let identifiers: Array =
+                properties.subscription_ids().map(|id| JsValue::from(id.get())).collect();
+            self.put("subscriptionIdentifiers", identifiers);
         }
     }
 }
 
-fn user_properties<'a>(properties: Properties<'a>) -> Vec<Item<'a>> {
-    let pair = |(name, value)| Item::List(vec![Item::Text(name), Item::Text(value)]);
+impl From<Object> for JsValue {
+    fn from(object: Object) -> Self {
+        object.0.into()
+    }
+}
+
+fn user_properties(properties: Properties<'_>) -> Array {
+    let pair = |(name, value): (&str, &str)| Array::of2(&name.into(), &value.into());
     properties.user_properties().map(pair).collect()
 }
 
 pub fn event(event: &Event) -> JsValue {
-    let mut object = Object::default();
+    let object = Object::new();
     let kind = match event {
         Event::State(state) => {
             object.text("state", state_name(*state));
             "state"
         }
         Event::Connected(info) => {
-            object.put("info", Item::Object(connect_info(info)));
+            object.put("info", connect_info(info));
             "connect"
         }
         Event::ConnectFailed(error) => {
@@ -158,13 +133,13 @@ pub fn event(event: &Event) -> JsValue {
             "close"
         }
         Event::Published { token, reason, properties } => {
-            let mut result = Object::default();
+            let result = Object::new();
             result.code("reasonCode", Some(*reason));
             result.properties(
                 properties.as_deref().map_or(Properties::EMPTY, |properties| properties.borrow()),
             );
             object.count("token", token.get());
-            object.put("result", Item::Object(result));
+            object.put("result", result);
             "published"
         }
         Event::Subscribed { token, handle, grants } => {
@@ -195,36 +170,36 @@ pub fn event(event: &Event) -> JsValue {
             "failed"
         }
         Event::Packet(tap) => {
-            object.put("packet", Item::Object(packet(tap)));
+            object.put("packet", packet(tap));
             "packet"
         }
         // These go as records.
         Event::Slot { .. } | Event::Message(_) => return JsValue::UNDEFINED,
     };
     object.text("type", kind);
-    object.to_js()
+    object.into()
 }
 
 pub fn error(error: &Error) -> JsValue {
-    error_object(error).to_js()
+    error_object(error).into()
 }
 
 pub fn invalid(invalid: InvalidArgument) -> JsValue {
-    let mut object = Object::default();
+    let object = Object::new();
     object.text("argument", &invalid.argument);
     object.text("message", invalid.message);
-    object.to_js()
+    object.into()
 }
 
 pub fn properties(properties: Properties<'_>) -> JsValue {
-    let mut object = Object::default();
+    let object = Object::new();
     object.properties(properties);
-    object.to_js()
+    object.into()
 }
 
 /// `since_epoch`: ms between the epoch and the beginning of the session's clock.
 pub fn stats(stats: &Stats, since_epoch: f64) -> JsValue {
-    let mut object = Object::default();
+    let object = Object::new();
     object.number("bytesSent", stats.bytes_sent as f64);
     object.number("bytesReceived", stats.bytes_received as f64);
     object.number("packetsSent", stats.packets_sent as f64);
@@ -244,11 +219,11 @@ pub fn stats(stats: &Stats, since_epoch: f64) -> JsValue {
     if let Some(us) = stats.round_trip {
         object.number("roundTrip", us as f64 / 1_000.0);
     }
-    object.to_js()
+    object.into()
 }
 
-fn error_object(error: &Error) -> Object<'_> {
-    let mut object = Object::default();
+fn error_object(error: &Error) -> Object {
+    let object = Object::new();
     object.text("code", error.code.name());
     object.text("what", error.what);
     object.flag("retryable", error.retryable);
@@ -280,21 +255,21 @@ fn error_object(error: &Error) -> Object<'_> {
     object
 }
 
-fn connect_info(info: &ConnectInfo) -> Object<'_> {
-    let mut object = Object::default();
+fn connect_info(info: &ConnectInfo) -> Object {
+    let object = Object::new();
     object.flag("sessionPresent", info.session_present);
     object.text("clientId", &info.client_id);
     object.text("url", &info.url);
     object.flag("reconnect", info.reconnect);
-    object.put("server", Item::Object(server(&info.server, info.properties.borrow())));
-    let mut properties = Object::default();
+    object.put("server", server(&info.server, info.properties.borrow()));
+    let properties = Object::new();
     properties.properties(info.properties.borrow());
-    object.put("properties", Item::Object(properties));
+    object.put("properties", properties);
     object
 }
 
-fn server<'a>(server: &ServerInfo, properties: Properties<'a>) -> Object<'a> {
-    let mut object = Object::default();
+fn server(server: &ServerInfo, properties: Properties<'_>) -> Object {
+    let object = Object::new();
     object.count("protocolVersion", if server.version == Version::V5 { 5 } else { 4 });
     object.count("keepalive", server.keep_alive.into());
     object.count("sessionExpiryInterval", server.session_expiry);
@@ -313,18 +288,18 @@ fn server<'a>(server: &ServerInfo, properties: Properties<'a>) -> Object<'a> {
             object.text(property.api_name(), text);
         }
     }
-    object.put("userProperties", Item::List(user_properties(properties)));
+    object.put("userProperties", user_properties(properties));
     object
 }
 
 /// How the server answered each filter: as grants of a Subscription, or just the codes.
-fn filters(codes: &[FilterCode], grants: bool) -> Item<'_> {
-    Item::List(codes.iter().map(|code| Item::Object(filter(code, grants))).collect())
+fn filters(codes: &[FilterCode], grants: bool) -> Array {
+    codes.iter().map(|code| JsValue::from(filter(code, grants))).collect()
 }
 
-fn filter(code: &FilterCode, grant: bool) -> Object<'_> {
+fn filter(code: &FilterCode, grant: bool) -> Object {
     let granted = !code.code.is_error();
-    let mut object = Object::default();
+    let object = Object::new();
     object.text("filter", &code.filter);
     if grant {
         object.flag("granted", granted);
@@ -336,8 +311,8 @@ fn filter(code: &FilterCode, grant: bool) -> Object<'_> {
     object
 }
 
-fn packet(tap: &Tap) -> Object<'_> {
-    let mut object = Object::default();
+fn packet(tap: &Tap) -> Object {
+    let object = Object::new();
     object.text("direction", if tap.outgoing { "out" } else { "in" });
     object.text("type", tap.kind.name());
     object.count("bytes", tap.bytes);

@@ -124,7 +124,10 @@ async function showsHello(t, project, path) {
   assert.equal(await page.textContent('body'), 'hello')
 }
 
-const CONSUMER = `import { Client, ConnectError, connect, matches, ReasonCode, type ConnectOptions, type Message } from 'wasmqtt'
+const CONSUMER = `import {
+  Client, ConnectError, connect, fromMessagePort, matches, MqttError, ReasonCode,
+  type AnyMqttError, type Callback, type ConnectOptions, type FilterOptions, type Grant, type Message,
+} from 'wasmqtt'
 import { init } from 'wasmqtt/slim'
 const options: ConnectOptions = { will: { topic: 'a', qos: 1 }, password: async ({ attempt }) => String(attempt) }
 export async function main(): Promise<void> {
@@ -133,15 +136,54 @@ export async function main(): Promise<void> {
   await client.subscribe({ 'a/#': { qos: 1 } }, {}, async (message, subscription) => { if (message.retain) await subscription.unsubscribe() })
   for await (const { payload } of client.messages('b')) payload.byteLength
   const { reasonCode } = await client.publish('c', new Uint8Array(), { qos: 2 })
-  if (reasonCode === ReasonCode['success'] && matches('a', 'b')) await init('x.wasm')
+  if (reasonCode === ReasonCode.success && matches('a', 'b')) await init('x.wasm')
   // @ts-expect-error: no such QoS
   await client.publish('c', '', { qos: 3 })
   client.end(undefined, (error) => { if (error instanceof ConnectError) error.phase satisfies 'transport' | 'mqtt' | 'authentication' })
+}
+// Callbacks: the result is there where the error is null, and a callback of any error fits.
+connect('ws://localhost', undefined, (error, client) => {
+  if (error) throw error
+  client.publish('a', 'b', { qos: 1 }, (error, result) => console.log(error ?? result.reasonCode))
+  const callback: Callback<void> = (error: MqttError | null) => console.log(error?.code satisfies string | undefined)
+  client.end(undefined, callback)
+})
+// The code tells the classes apart, everywhere.
+export function explain(client: Client, error: AnyMqttError): string | undefined {
+  client.on('close', (error) => { if (error?.code === 'CONNECTION_FAILED') error.url satisfies string })
+  client.on('error', (error: MqttError) => console.log(error.retryable))
+  switch (error.code) {
+    case 'CONNECTION_REFUSED': return error.url
+    case 'INVALID_ARGUMENT': return error.argument
+    case 'SUBSCRIBE_REFUSED': return error.grants.map((grant: Grant) => grant.granted ? grant.qos.toFixed() : grant.filter).join()
+    case 'HANDLER_FAILED': return error.filter
+    default: return error.reasonString
+  }
+}
+// What is undefined is absent.
+export async function absent(client: Client, message: Message, name: string | undefined): Promise<void> {
+  const filter: FilterOptions = { qos: undefined }
+  await client.publish('a', message.payload, { properties: message.properties, timeout: undefined })
+  await client.subscribe({ a: filter }, { signal: undefined })
+  new Client('ws://localhost', { clientId: name, will: undefined, reconnect: { maxDelay: undefined } })
+}
+// A mistake is one mistake: the results stay what they are.
+export async function wrong(port: MessagePort): Promise<void> {
+  // @ts-expect-error: no such reason code
+  ReasonCode.notAuthorised
+  // @ts-expect-error: a string is not a number
+  const client = await connect('ws://localhost', { keepalive: '60' })
+  // @ts-expect-error: ack is not an option of one filter
+  await client.subscribe({ a: { ack: 'manual' } })
+  // @ts-expect-error: a string is not a QoS
+  const { reasonCode } = await client.publish('a', 'b', { qos: '1' })
+  new Client('x://y', { transport: () => fromMessagePort(port) }).publish('a', String(reasonCode satisfies number))
 }
 `
 // Without the declarations of Node and of ws: the package asks for none of them.
 const STRICT = {
   strict: true,
+  exactOptionalPropertyTypes: true,
   noEmit: true,
   skipLibCheck: false,
   target: 'es2022',
@@ -171,6 +213,59 @@ for (const [name, file, options] of [
     )
   })
 }
+
+test('types without those of a browser, with those of Node', async (t) => {
+  const project = await makeProject(t, {
+    'main.mts': CONSUMER.replace(/import \{ init .*\n/, '')
+      .replace(`await init('x.wasm')`, '')
+      .replace('port: MessagePort', `port: import('node:worker_threads').MessagePort`),
+    'tsconfig.json': JSON.stringify({
+      compilerOptions: {
+        ...STRICT,
+        lib: ['es2022', 'esnext.disposable'],
+        types: ['node'],
+        typeRoots: [join(root, 'node_modules', '@types')],
+        module: 'nodenext',
+        moduleResolution: 'nodenext',
+      },
+      files: ['main.mts'],
+    }),
+  })
+  await assert.doesNotReject(
+    project.run('tsc', ['-p', '.']).catch(({ stdout }) => Promise.reject(new Error(stdout))),
+  )
+})
+
+test('the declarations name nothing that only the build can resolve', async (t) => {
+  const project = await makeProject(t)
+  const folder = join(project.folder, 'node_modules', 'wasmqtt', 'types')
+  const names = (await readdir(folder, { recursive: true })).filter((name) =>
+    name.endsWith('.d.ts'),
+  )
+  assert.ok(names.length > 8)
+  for (const name of names)
+    assert.doesNotMatch(await readFile(join(folder, name), 'utf8'), /'#|@internal/, name)
+})
+
+test('every declaration of the package has a doc comment', async (t) => {
+  const project = await makeProject(t)
+  const folder = join(project.folder, 'node_modules', 'wasmqtt', 'types')
+  const names = (await readdir(folder, { recursive: true })).filter(
+    (name) => name.endsWith('.d.ts') && name !== 'platform.d.ts',
+  )
+  const bare = []
+  for (const name of names) {
+    const lines = (await readFile(join(folder, name), 'utf8')).split('\n')
+    for (const [at, line] of lines.entries()) {
+      const declares =
+        /^export (declare |interface |type \w)|^ {4}(readonly |get )?(\w+|\[\w+\])[?(:<]/
+      // For `code` that of MqttError holds in every class.
+      if (declares.test(line) && !/readonly code:/.test(line) && !/\*\/$/.test(lines[at - 1]))
+        bare.push(`${name}: ${line}`)
+    }
+  }
+  assert.deepEqual(bare, [])
+})
 
 test('nothing of this machine is in the package', async (t) => {
   const project = await makeProject(t)

@@ -1,9 +1,28 @@
-import type { WebSocketLike } from '../types.js'
+import type { WebSocketLike } from '../types/connecting.js'
+
+/** The part of a MessagePort that `fromMessagePort()` needs: those of browsers and of Node's `worker_threads` have it. */
+export interface MessagePortLike {
+  /** Sends a message to the other end. */
+  postMessage(message: unknown): void
+  /** Ends the port. */
+  close(): void
+  /** Called with each message. `fromMessagePort()` sets it, which starts the port. */
+  onmessage?: ((event: any) => void) | null
+  /** Called with a message that cannot be read. `fromMessagePort()` sets it. */
+  onmessageerror?: ((event: any) => void) | null
+  /** Adds a listener of 'close', where the runtime tells that the other end is gone. */
+  addEventListener(type: 'close', listener: () => void): void
+}
 
 /**
- * A MessagePort in a WebSocket's clothes, for `transport`: each message is a chunk of bytes, `null` says that the other end has closed.
+ * Makes a socket of a MessagePort, for the option `transport`: each message is a chunk of bytes, and `null` says that the other end has closed.
+ *
+ * @example
+ * const { port1, port2 } = new MessageChannel()
+ * worker.postMessage(port2, [port2])
+ * const client = new Client('port://worker', { transport: () => fromMessagePort(port1) })
  */
-export function fromMessagePort(port: MessagePort): WebSocketLike {
+export function fromMessagePort(port: MessagePortLike): WebSocketLike {
   return new PortSocket(port)
 }
 
@@ -17,10 +36,10 @@ class PortSocket implements WebSocketLike {
   onmessage: WebSocketLike['onmessage'] = null
   onclose: WebSocketLike['onclose'] = null
   onerror: WebSocketLike['onerror'] = null
-  readonly #port: MessagePort
+  readonly #port: MessagePortLike
   #onopen: WebSocketLike['onopen'] = null
 
-  constructor(port: MessagePort) {
+  constructor(port: MessagePortLike) {
     this.#port = port
     port.onmessage = ({ data }) => (data === null ? this.#closed(1000) : this.onmessage?.({ data }))
     port.onmessageerror = () => this.#closed(1006)

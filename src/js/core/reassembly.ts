@@ -1,10 +1,10 @@
-/** Shorter pieces are copied together: each alone would keep more in memory than it has. */
+/** Bytes. Shorter pieces are copied together: each alone would keep more memory alive than it fills. */
 const SHORT = 4 * 1024
 
-/** A packet that comes in pieces. Memory follows what has come, never what was announced. */
-export class Pieces {
+/** A large packet that comes in pieces, put together outside of wasm memory. It takes memory for what has come, never for what was announced. */
+export class Reassembly {
   readonly #whole: Uint8Array[] = []
-  /** Short ones, together. */
+  /** Short pieces, copied together. */
   #short = new Uint8Array(0)
   #used = 0
   #length = 0
@@ -15,7 +15,7 @@ export class Pieces {
     this.#push(first)
   }
 
-  /** Takes what belongs to the packet. Returns what is left, if the packet is whole with it. */
+  /** Takes what belongs to the packet. Returns what is left of the chunk if that completes it. */
   add(chunk: Uint8Array): Uint8Array | undefined {
     const missing = this.#missing
     this.#push(chunk.length <= missing ? chunk : chunk.subarray(0, missing))

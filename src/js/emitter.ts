@@ -1,17 +1,17 @@
 import { mqttError } from './errors.js'
-import type { ClientEvents } from './types.js'
+import type { ClientEvents } from './types/events.js'
 
 type Listener = ((...args: any[]) => unknown) & { once?: Listener }
 type Name = keyof ClientEvents
 
-const listenerOf = (event: Name) => `a listener of '${event}' threw`
+const listenerOf = (event: Name) => `the listener of '${event}' threw`
 const MESSAGE = listenerOf('message')
 
-/** A typed event emitter, and the place where what the application's functions throw ends up. */
-export class Events {
-  readonly #listeners: { [E in Name]?: readonly Listener[] } = {}
+/** Emits a client's events, among them what the application's own functions throw. */
+export class Emitter {
+  readonly #listeners: { [E in Name]?: readonly Listener[] | undefined } = {}
 
-  /** Present while somebody listens. */
+  /** The listeners of an event; undefined while there are none. */
   get(event: Name): readonly Listener[] | undefined {
     return this.#listeners[event]
   }
@@ -44,7 +44,7 @@ export class Events {
     else if (event === 'error') console.error(args[0])
   }
 
-  /** `emit` for what comes often. */
+  /** Emits 'message', which comes often. */
   each(listeners: readonly Listener[], value: unknown): void {
     for (const listener of listeners) {
       try {
@@ -56,7 +56,7 @@ export class Events {
     }
   }
 
-  /** Calls a function of the application. */
+  /** Calls a listener. */
   run(what: string, call: Listener, ...args: unknown[]): void {
     try {
       const result = call(...args)
@@ -66,14 +66,15 @@ export class Events {
     }
   }
 
-  /** Reports it if `result` is a promise that rejects. */
+  /** Emits 'error' if `result` is a promise that rejects. */
   watch(what: string, result: unknown): void {
     if (isThenable(result)) result.then(undefined, (cause) => this.failed(what, cause))
   }
 
-  failed(what: string, cause: unknown): void {
-    const error = mqttError({ code: 'HANDLER_FAILED', what, cause })
-    // A listener of 'error' that throws in turn must not go round in circles.
+  /** Emits what a function of the application threw as 'error'. */
+  failed(what: string, cause: unknown, of?: { topic: string; filter: string }): void {
+    const error = mqttError({ code: 'HANDLER_FAILED', what, cause, ...of })
+    // A listener of 'error' that throws must not be called with its own error again and again.
     if (what === listenerOf('error')) console.error(error)
     else this.emit('error', error)
   }

@@ -1,11 +1,11 @@
 // The one wasm instance of the page or process: made at first use, thrown away when it traps.
 import * as glue from '#glue'
-import { invalid, mqttError, unsupported, type MqttError } from './errors.js'
+import { mistake, mqttError, unsupported, type AnyMqttError } from '../errors.js'
 
 /** A client of the instance. */
 export interface Tenant {
-  /** The instance trapped under it: end, without touching the core. */
-  evict(error: MqttError): void
+  /** The instance trapped: end, without touching the core. */
+  evict(error: AnyMqttError): void
 }
 
 type Source = BufferSource | WebAssembly.Module
@@ -18,13 +18,13 @@ let bytes = new Uint8Array(0)
 let words = new Uint32Array(0)
 const tenants = new Set<Tenant>()
 
-/** Says where the module comes from. It is looked at when it is needed first. */
+/** Says where the module comes from. `wasm` is called lazily, at first use. */
 export function provide(wasm: () => Source): void {
   source ??= wasm
 }
 
-/** Makes the instance, if there is none that works. */
-export function load(): void {
+/** Makes the instance, unless there is one that works. */
+function load(): void {
   if (memory !== undefined && !trapped) return
   if (source === undefined)
     throw unsupported('wasmqtt/slim needs `await init(source)` before anything else')
@@ -48,24 +48,26 @@ function refresh(): void {
   words = new Uint32Array(memory!.buffer)
 }
 
-/** The instance's memory, for use before the next call into it: growth detaches it. */
+/** The instance's memory as bytes. Use it before the next call into the instance: growth detaches it. */
 export function memoryBytes(): Uint8Array {
   if (bytes.length === 0) refresh()
   return bytes
 }
 
+/** The instance's memory as words of 32 bits, with the same caution. */
 export function memoryWords(): Uint32Array {
   if (words.length === 0) refresh()
   return words
 }
 
-export function makeCore(tenant: Tenant, options: unknown[]): glue.Core {
-  const core = call(() => new glue.Core(tenant, Math.random(), options))
+/** Makes a core. Throws what is wrong with the options. */
+export function makeCore(tenant: Tenant, host: glue.CoreHost, options: glue.Leaves): glue.Core {
+  const core = call(() => new glue.Core(host, Math.random(), options))
   tenants.add(tenant)
   return core
 }
 
-/** Frees a core in a moment: it may be calling now. One of an instance that has trapped since is left alone. */
+/** Frees the core in a microtask: it may be on the stack. It is left alone if its instance has trapped until then. */
 export function freeLater(core: glue.Core): void {
   const born = traps
   queueMicrotask(() => {
@@ -78,12 +80,13 @@ export function freeLater(core: glue.Core): void {
   })
 }
 
+/** The tenant needs the instance no more. */
 export function leave(tenant: Tenant): void {
   tenants.delete(tenant)
 }
 
-/** After a trap nothing in the instance can be relied on: all its clients end. */
-export function trap(cause: unknown): MqttError {
+/** Ends all clients: after a trap nothing in the instance can be relied on. */
+export function trap(cause: unknown): AnyMqttError {
   const error = mqttError({
     code: 'INTERNAL',
     what: 'this is a bug in wasmqtt; a new client will work',
@@ -98,7 +101,7 @@ export function trap(cause: unknown): MqttError {
   return error
 }
 
-/** Calls into the instance, making it first. Throws what the caller did wrong, or that it trapped. */
+/** Calls into the instance, which it makes first if needed. Throws the caller's mistake, or that the instance trapped. */
 export function call<T>(work: () => T): T {
   load()
   try {
@@ -106,10 +109,4 @@ export function call<T>(work: () => T): T {
   } catch (thrown) {
     throw mistake(thrown) ?? trap(thrown)
   }
-}
-
-/** What the core throws where its caller made a mistake; undefined: it trapped. */
-export function mistake(thrown: unknown): MqttError | undefined {
-  const { argument, message } = Object(thrown) as { argument?: string; message: string }
-  return argument === undefined ? undefined : invalid(argument, message)
 }

@@ -1,12 +1,13 @@
-// What callers pass in, checked by type. What the values mean is the core's to say.
-import { invalid, mqttError, MqttError } from './errors.js'
-import type { CallOptions, Payload } from './types.js'
-import { mistake } from './wasm.js'
+// Checks what callers pass in, by type. What the values mean is for the core to say.
+import { invalid, mistake, mqttError, MqttError } from './errors.js'
+import type { CallOptions, Payload } from './types/basics.js'
 
+/** An object of a caller, of which nothing is known yet. */
 export type Bag = Record<string, unknown>
 
-/** A packet's remaining length. MQTT 5, 1.5.5. */
+/** Bytes that a packet may have after its length. MQTT 5.0, section 1.5.5. */
 const LARGEST = 268_435_455
+
 export const encoder = new TextEncoder()
 
 const isWellFormed: (text: string) => boolean =
@@ -70,7 +71,7 @@ export function options(
   if (value === undefined) return {}
   const bag = object(value, argument)
   for (const name in bag)
-    if (!names.includes(name)) throw invalid(prefix + name, 'is no option here')
+    if (!names.includes(name)) throw invalid(prefix + name, 'is not an option here')
   return bag
 }
 

@@ -1,22 +1,24 @@
-import { checkSignal } from './check.js'
-import { mqttError, type MqttError } from './errors.js'
-import type { Events } from './events.js'
-import type { CallOptions, Callback } from './types.js'
+import type { Emitter } from './emitter.js'
+import { mqttError, type AnyMqttError } from './errors.js'
+import { LONGEST_TIMEOUT } from './platform.js'
+import type { CallOptions } from './types/basics.js'
+import type { Callback } from './types/calls.js'
+import { checkSignal } from './validate.js'
 
 type Resolve = (value: any) => void
-type Reject = (error: MqttError) => void
+type Reject = (error: AnyMqttError) => void
 /** Tells the core that a call is withdrawn, and why. */
-export type Withdraw = (token: number, error: MqttError) => void
+export type Withdraw = (token: number, error: AnyMqttError) => void
 
-// setTimeout's limit, about 25 days: longer ones would fire at once.
-const LONGEST = 0x7fff_ffff
 const CALLBACK = 'a callback threw'
+/** The bits of a token that name its slot. */
 const SLOT = 0xf_ffff
+/** Added to a token for each use of its slot. */
 const USE = SLOT + 1
-// Thirty bits: engines keep those as plain integers.
+/** A token has thirty bits: engines keep those as plain integers. */
 const TOKEN = 0x3fff_ffff
 
-/** A new promise, its functions in `resolve` and `reject` until the next one is made: no closure for each. */
+// The functions of the promise that was made last. They are captured here so that a promise costs no closure.
 let resolve: Resolve
 let reject: Reject
 const capture = (onResolve: Resolve, onReject: Reject) => {
@@ -25,23 +27,23 @@ const capture = (onResolve: Resolve, onReject: Reject) => {
 }
 
 /**
- * Calls that wait for an answer, each a promise or a callback. A token names one: its slot in the arrays and, above that, how often the
- * slot was used, so that a late answer finds nobody.
+ * The calls that wait for an answer, each a promise or a callback. A token names a call: by its slot in the arrays, and above that by how often
+ * the slot was used, so that a late answer finds nobody.
  */
-export class Calls {
+export class Pending {
   /** The token of the call that `take` makes next; 0 when there are too many. */
   next = 0
-  readonly #events: Events
+  readonly #emitter: Emitter
   readonly #tokens: number[] = []
   readonly #free: number[] = []
   readonly #promises: (Promise<any> | undefined)[] = []
-  /** A promise's resolve function, or the callback. */
+  /** The promise's resolve function, or the callback. */
   readonly #resolves: (Resolve | Callback<any> | undefined)[] = []
   readonly #rejects: (Reject | undefined)[] = []
   readonly #cleanups: ((() => void) | undefined)[] = []
 
-  constructor(events: Events) {
-    this.#events = events
+  constructor(emitter: Emitter) {
+    this.#emitter = emitter
     this.#advance()
   }
 
@@ -54,7 +56,7 @@ export class Calls {
     this.next = this.#tokens[slot]!
   }
 
-  /** Makes the call that `next` names. Without a callback it is a promise, which is returned. */
+  /** Makes the call that `next` names. Returns its promise, unless there is a callback. */
   take(callback: Callback<any> | undefined): Promise<any> | undefined {
     const slot = this.next & SLOT
     let promise: Promise<any> | undefined
@@ -72,10 +74,10 @@ export class Calls {
     return promise
   }
 
-  /** Applies `signal` and `timeout`; `withdraw` tells the core. */
+  /** Withdraws the call when its signal is aborted or its time is over. */
   bound(token: number, { signal, timeout }: CallOptions, withdraw: Withdraw): void {
     if (signal === undefined && (timeout === undefined || timeout === Infinity)) return
-    const give = (error: MqttError) => {
+    const give = (error: AnyMqttError) => {
       if (!this.has(token)) return
       withdraw(token, error)
       this.reject(token, error)
@@ -85,13 +87,14 @@ export class Calls {
       give(mqttError({ code: 'TIMEOUT', what: `no answer within ${timeout} ms`, retryable: true }))
     if (signal !== undefined) checkSignal(signal).addEventListener('abort', onAbort)
     const timer =
-      timeout === undefined ? undefined : setTimeout(onTimeout, Math.min(timeout, LONGEST))
+      timeout === undefined ? undefined : setTimeout(onTimeout, Math.min(timeout, LONGEST_TIMEOUT))
     this.#cleanups[token & SLOT] = () => {
       clearTimeout(timer)
       signal?.removeEventListener('abort', onAbort)
     }
   }
 
+  /** Whether the call still waits. */
   has(token: number): boolean {
     const slot = token & SLOT
     return this.#tokens[slot] === token && this.#resolves[slot] !== undefined
@@ -107,7 +110,7 @@ export class Calls {
     else (resolve as Resolve)(value)
   }
 
-  reject(token: number, error: MqttError): void {
+  reject(token: number, error: AnyMqttError): void {
     if (!this.has(token)) return
     const slot = token & SLOT
     const promise = this.#promises[slot]
@@ -117,29 +120,30 @@ export class Calls {
     if (promise === undefined) {
       queueMicrotask(() => this.answer(resolve, error))
     } else {
-      // What comes from outside must not end a process that does not look at the promise.
+      // Marked as handled: what comes from outside must not become an unhandled rejection.
       promise.catch(() => {})
       reject(error)
     }
   }
 
-  rejectAll(error: MqttError): void {
+  rejectAll(error: AnyMqttError): void {
     for (const token of this.#tokens) this.reject(token, error)
   }
 
-  /** What a call that was refused at once returns. */
-  refuse(error: MqttError, callback: Callback<any> | undefined): Promise<never> | undefined {
+  /** The answer to a call that was refused at once: a promise that rejects, unless there is a callback. */
+  refuse(error: AnyMqttError, callback: Callback<any> | undefined): Promise<never> | undefined {
     if (typeof callback !== 'function') return Promise.reject(error)
     queueMicrotask(() => this.answer(callback, error))
     return undefined
   }
 
-  answer(callback: Callback<any>, error: MqttError | null, result?: unknown): void {
+  /** Calls back. */
+  answer(callback: Callback<any>, error: AnyMqttError | null, result?: unknown): void {
     try {
       const returned: unknown = callback(error, result)
-      if (returned !== undefined) this.#events.watch(CALLBACK, returned)
+      if (returned !== undefined) this.#emitter.watch(CALLBACK, returned)
     } catch (cause) {
-      this.#events.failed(CALLBACK, cause)
+      this.#emitter.failed(CALLBACK, cause)
     }
   }
 

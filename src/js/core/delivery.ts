@@ -1,0 +1,127 @@
+import type { Core, CoreEvent } from '#glue'
+import { isThenable, type Emitter } from '../emitter.js'
+import { copyOf, arm, Hold, type Acknowledger, type Message } from '../message.js'
+import type { Pending } from '../pending.js'
+import type { Route } from '../subscription.js'
+import type { ConnectInfo } from '../types/events.js'
+import type { CoreHandle } from './handle.js'
+import type { RecordTaker, Slot } from './records.js'
+import { SUCCESS, type Turn } from './turn.js'
+
+/** Takes events that are no messages. */
+export interface Owner {
+  /** What the current or last connection brought. */
+  readonly info: ConnectInfo | undefined
+  event(event: CoreEvent): void
+}
+
+/** Takes messages to their handlers, answers to their calls, and events to their client. */
+export class Delivery implements RecordTaker, Acknowledger {
+  readonly #handle: CoreHandle
+  readonly #emitter: Emitter
+  readonly #pending: Pending
+  readonly #turn: Turn
+  readonly #owner: Owner
+
+  constructor(handle: CoreHandle, emitter: Emitter, pending: Pending, turn: Turn, owner: Owner) {
+    this.#handle = handle
+    this.#emitter = emitter
+    this.#pending = pending
+    this.#turn = turn
+    this.#owner = owner
+  }
+
+  get evicted(): boolean {
+    return this.#handle.evicted
+  }
+
+  get canRefuse(): boolean {
+    return this.#owner.info?.server.protocolVersion !== 4
+  }
+
+  message(core: Core, slot: Slot, message: Message, sequence: number): void {
+    const { direct } = slot
+    if (direct !== undefined) this.#call(direct, message)
+    else this.#deliver(core, slot.routes, message, sequence)
+    const listeners = this.#emitter.get('message')
+    if (listeners !== undefined) this.#emitter.each(listeners, message)
+  }
+
+  done(token: number, reasonCode: number): void {
+    this.#pending.resolve(token, reasonCode === 0 ? SUCCESS : { reasonCode })
+  }
+
+  event(event: CoreEvent): void {
+    this.#owner.event(event)
+  }
+
+  acknowledge(sequence: number, reasonCode: number): void {
+    this.#handle.run((core) => core.ack(sequence, reasonCode))
+    this.#turn.wake()
+  }
+
+  /** Delivers to several Subscriptions, or to one that has a say in the acknowledgement. */
+  #deliver(core: Core, routes: Route[], message: Message, sequence: number): void {
+    const unacknowledged = message.qos === 0
+    let hold: Hold | undefined
+    for (const route of routes) {
+      const { sink, ack, handler } = route
+      if (unacknowledged || (ack === 'auto' && sink === undefined)) {
+        if (sink !== undefined) sink.push(message, undefined)
+        else this.#call(route, message)
+        continue
+      }
+      hold ??= this.#hold(core, sequence)
+      if (sink !== undefined) {
+        sink.push(message, hold.share())
+      } else if (ack === 'settled') {
+        const share = hold.share()
+        this.#call(route, message, () => share.release())
+      } else {
+        const own = arm(message, hold) || handler === undefined ? message : copyOf(message)
+        arm(own, hold)
+        this.#call(route, own, (failed) => failed && own.ack())
+      }
+    }
+    hold?.release()
+  }
+
+  #hold(core: Core, sequence: number): Hold {
+    core.hold(sequence)
+    return new Hold(this, sequence)
+  }
+
+  /** Calls the handler, and `done` when what it returned has settled. */
+  #call(route: Route, message: Message, done?: (failed: boolean) => void): void {
+    const { handler } = route
+    try {
+      const returned: unknown =
+        handler === undefined ? undefined : handler(message, route.subscription)
+      if (returned === undefined || !isThenable(returned)) done?.(false)
+      else this.#follow(returned, route, message, done)
+    } catch (cause) {
+      this.#failed(route, message, cause)
+      done?.(true)
+    }
+  }
+
+  #follow(
+    returned: PromiseLike<unknown>,
+    route: Route,
+    message: Message,
+    done?: (failed: boolean) => void,
+  ): void {
+    returned.then(
+      () => done?.(false),
+      (cause) => {
+        this.#failed(route, message, cause)
+        done?.(true)
+      },
+    )
+  }
+
+  #failed({ filters }: Route, { topic }: Message, cause: unknown): void {
+    const filter = filters.join(', ')
+    this.#emitter.failed(`the handler of subscription '${filter}' threw`, cause, { topic, filter })
+  }
+}

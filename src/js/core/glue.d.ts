@@ -1,0 +1,166 @@
+// The boundary to the core: what wasm-bindgen makes of src/web, typed by hand. The build resolves `#glue` and `#wasm`.
+
+declare module '#wasm' {
+  /** The module's bytes. */
+  export default function wasm(): Uint8Array<ArrayBuffer>
+}
+
+declare module '#glue' {
+  type ErrorFields = import('../errors.js').ErrorFields
+  type Grant = import('../types/basics.js').Grant
+  type PublishResult = import('../types/basics.js').PublishResult
+  type UnsubscribeResult = import('../types/basics.js').UnsubscribeResult
+  type UserProperties = import('../types/basics.js').UserProperties
+  type WebSocketLike = import('../types/connecting.js').WebSocketLike
+  type ClientState = import('../types/events.js').ClientState
+  type ConnectInfo = import('../types/events.js').ConnectInfo
+  type PacketInfo = import('../types/events.js').PacketInfo
+  type Stats = import('../types/events.js').Stats
+
+  export function initSync(options: { module: BufferSource | WebAssembly.Module }): {
+    readonly memory: WebAssembly.Memory
+  }
+  /** Throws the instance away and makes a new one of the same module. */
+  export function __wbg_reset_state(): void
+  /** Whether a topic matches a filter. Throws `{ argument, message }` where one of them is not valid. */
+  export function matches(filter: string, topic: string): boolean
+  /** The properties of a message, from the bytes that came with it. */
+  export function decodeProperties(block: Uint8Array): Record<string, unknown>
+
+  /** Leaves of options: path, value, path, value and so on. */
+  export type Leaves = unknown[]
+
+  /**
+   * One client's protocol core. Verbs only change state: nothing leaves before `flush()`, and the host is called only out of `flush`, `timeout`,
+   * `resume`, `settle` and the socket's handlers. What the core throws is `{ argument, message }` for a mistake of the caller, or a trap.
+   */
+  export class Core {
+    /** `seed` is random, 0 to 1. Throws `{ argument, message }`. */
+    constructor(host: CoreHost, seed: number, options: Leaves)
+    free(): void
+
+    /** Leaves as in the options, or none. Throws `{ argument, message }`. */
+    setWill(will: Leaves | undefined): void
+
+    connect(): void
+    /** Gives up the first attempt to connect. */
+    abandon(): void
+    reconnect(): void
+    /** `timeout` in ms. Throws `{ argument, message }`. */
+    end(timeout: number, force: boolean, reasonCode: number): void
+    /** Everything that the session has to say leaves. */
+    flush(): void
+    /** The timer has fired. */
+    timeout(): void
+    /** Goes on with input that waited for the application. */
+    resume(): void
+    /** What came of a promise that the host was told to follow. */
+    settle(attempt: number, asked: number, fulfilled: boolean, value: unknown): void
+
+    /** A property of the next publish, subscribe, unsubscribe or end. */
+    property(path: string, value: unknown): void
+    /** Gives a topic its number. Throws `{ argument, message }`. */
+    topic(topic: string): number
+    forgetTopics(): void
+    /** The address of scratch for the payload of the next publish; 0: there is no memory. May grow the memory. */
+    buffer(length: number): number
+    /** 0: in the send buffer, done when `flush` returns; 1: completes by a record; negative: see `refusal`. */
+    publish(topic: number, length: number, flags: number, token: number): number
+    /** `options`: a byte for each filter, as in SUBSCRIBE. */
+    subscribe(token: number, handle: number, filters: string[], options: Uint8Array): number
+    unsubscribe(token: number, filters: string[]): number
+    unsubscribeHandle(token: number, handle: number): number
+    reauthenticate(token: number): number
+    drain(token: number): number
+    /** Nobody waits for this call any more. */
+    cancel(token: number): void
+    /** Why the last call returned a negative number. */
+    refusal(): ErrorFields
+
+    /** The acknowledgement of this message waits for `ack`. */
+    hold(sequence: number): void
+    ack(sequence: number, reasonCode: number): number
+    /** An event of the batch that is being delivered; each can be taken once. */
+    event(index: number): CoreEvent
+
+    /** Whether every packet is an event. */
+    tap(on: boolean): void
+    stats(): Omit<Stats, 'wasmMemoryBytes'>
+    /** Traps, for tests. */
+    trap(): void
+  }
+
+  /** Events that the core hands over as objects. */
+  export type CoreEvent =
+    | { type: 'state'; state: ClientState }
+    | { type: 'connect'; info: ConnectInfo }
+    | { type: 'connectFailed'; error: ErrorFields }
+    | { type: 'disconnect'; error: ErrorFields; willReconnect: boolean }
+    | { type: 'reconnecting'; attempt: number; delay: number; url: string; error: ErrorFields }
+    | { type: 'error'; error: ErrorFields }
+    | { type: 'close'; error?: ErrorFields }
+    | { type: 'packet'; packet: PacketInfo }
+    | CoreAnswer
+
+  /** Events that answer one call, or that end a Subscription. */
+  export type CoreAnswer =
+    | { type: 'published'; token: number; result: PublishResult }
+    | { type: 'failed'; token: number; error: ErrorFields }
+    | { type: 'subscribed'; token: number; handle: number; grants: Grant[] }
+    | { type: 'unsubscribed'; token: number; reasonCodes: UnsubscribeResult['reasonCodes'] }
+    | { type: 'inactive'; handle: number; error?: ErrorFields }
+    | { type: 'done'; token: number }
+
+  /** What `resolve` brings: the servers to try, with the credentials of each. */
+  export interface Resolved {
+    urls: string[]
+    credentials: { username: string | undefined; password: Uint8Array | undefined }[]
+    /** Whether another call may bring better credentials. */
+    dynamic: boolean
+  }
+
+  /** What the core calls: the methods of `Host` in src/web, by the same names and in the same order. */
+  export interface CoreHost {
+    /** Makes the event's data the current chunk, and copies it to `at` if it has at most `room` bytes. Returns its length; -1: it is not binary. */
+    read(event: { data: unknown }, at: number, room: number): number
+    /** From `offset` on the current chunk is the beginning of a packet, of which the next chunks bring `missing` bytes. */
+    keep(offset: number, missing: number): void
+    /** Adds the event's data to that packet. Returns 0 until the packet is whole; then it is the current chunk, as by `read`. -2: no memory. */
+    gather(event: { data: unknown }, at: number, room: number): number
+    /** As `read`, for what is left of the chunk that completed the packet. */
+    rest(at: number, room: number): number
+    /** Copies a piece of the current chunk to `at`. */
+    copy(offset: number, at: number, length: number): void
+    /** Takes records: `words` words of 32 bits from `at` on. */
+    batch(at: number, words: number): void
+    /** The same function, for a socket or a promise to call: what the core throws there is a trap. */
+    guard(call: (value: any) => void): (value: any) => void
+    /** Arms the one timer, in ms; negative: disarms it. */
+    timer(delay: number): void
+    /** Calls `resume` in a new task. */
+    later(): void
+    /** Calls `flush` at the end of this turn. */
+    wake(): void
+    /** Calls `settle` with these numbers, and with what comes of the promise. */
+    follow(promise: Promise<unknown>, attempt: number, asked: number): void
+    /** Yields URLs and credentials for an attempt. `error`: why the one before it failed. */
+    resolve(attempt: number, error: ErrorFields | undefined): Promise<Resolved>
+    /** Makes a socket. */
+    open(url: string): Promise<WebSocketLike>
+    /** The subprotocols that were offered. */
+    readonly protocols: string[]
+    /** Whether the socket keeps what it is given to send. */
+    readonly owns: boolean
+    /** Closes the socket. `force`: the peer is not waited for. */
+    shut(force: boolean): void
+    /** Asks the Authenticator: for its first data, or to answer a challenge. */
+    authenticate(
+      reauthentication: boolean,
+      first: boolean,
+      challenge: Uint8Array | undefined,
+      properties: { reasonString?: string; userProperties?: UserProperties },
+    ): Promise<Uint8Array | undefined>
+    /** Asks the application whether to retry; undefined: it leaves that to the core. */
+    retry(error: ErrorFields, attempt: number): boolean | undefined
+  }
+}
