@@ -1,6 +1,6 @@
 /** Runs measurements: the broker's process, a Node process or a page for each, and what they have to say to one another. */
 import { execFileSync, fork } from 'node:child_process'
-import { createReadStream, existsSync, readFileSync, readdirSync, statSync } from 'node:fs'
+import { createReadStream, existsSync, readdirSync, readFileSync, statSync } from 'node:fs'
 import { createServer } from 'node:http'
 import { createRequire } from 'node:module'
 import { cpus } from 'node:os'

@@ -9,7 +9,7 @@
  */
 import { spawnSync } from 'node:child_process'
 import { randomUUID } from 'node:crypto'
-import { mkdirSync, mkdtempSync, readFileSync, readdirSync, rmSync, writeFileSync } from 'node:fs'
+import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { Session } from 'node:inspector'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -38,7 +38,7 @@ function profiled() {
       if (bursts++) session.post('Profiler.stop')
       session.post('Profiler.start')
     } else if (bursts) {
-      session.post('Profiler.stop', (error, { profile }) => {
+      session.post('Profiler.stop', (_error, { profile }) => {
         writeFileSync(join(folder, `${process.pid}.json`), JSON.stringify({ name, profile }))
         send(message)
       })

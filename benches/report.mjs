@@ -144,9 +144,9 @@ function verdicts(rows, meta) {
 // ---------------------------------------------------------------------------------------------- pictures
 
 const FONT = 'font-family="system-ui, sans-serif"'
-const escape = (text) => String(text).replace(/[<&>]/g, (c) => `&#${c.charCodeAt(0)};`)
+const escapeXml = (text) => String(text).replace(/[<&>]/g, (c) => `&#${c.charCodeAt(0)};`)
 const text = (x, y, content, more = '') =>
-  `<text x="${x}" y="${y}" ${more}>${escape(content)}</text>`
+  `<text x="${x}" y="${y}" ${more}>${escapeXml(content)}</text>`
 const picture = (
   width,
   height,
@@ -182,7 +182,7 @@ export function svg({ meta, rows }) {
       text(
         x,
         20,
-        `${RUNTIMES[runtime]} ${parseInt(meta[runtime])}: CPU µs per message, logarithmic, less is better`,
+        `${RUNTIMES[runtime]} ${Number.parseInt(meta[runtime], 10)}: CPU µs per message, logarithmic, less is better`,
         'font-size="14" font-weight="600"',
       ),
     )
@@ -257,11 +257,9 @@ function soakTable(samples) {
     [at, value, rss / 1e6, heap / 1e6, wasm && wasm / 1e6].map(short),
   )
   const total = samples.reduce((sum, { messages }) => sum + messages, 0)
-  return (
-    [['seconds', 'CPU µs', 'RSS MB', 'heap MB', 'wasm MB'], Array(5).fill('--:'), ...rows]
-      .map((cells) => `| ${cells.join(' | ')} |`)
-      .join('\n') + `\n\n${total.toLocaleString('en')} messages, QoS 2, half in each direction.`
-  )
+  const heading = [['seconds', 'CPU µs', 'RSS MB', 'heap MB', 'wasm MB'], Array(5).fill('--:')]
+  const table = [...heading, ...rows].map((cells) => `| ${cells.join(' | ')} |`).join('\n')
+  return `${table}\n\n${total.toLocaleString('en')} messages, QoS 2, half in each direction.`
 }
 
 /** Small multiples: one for each curve, both axes logarithmic; of a soak CPU and memory over time. */

@@ -3,11 +3,11 @@ import { spawn, spawnSync } from 'node:child_process'
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { createServer as createHttpServer } from 'node:http'
 import { connect, createServer } from 'node:net'
-import { pipeline } from 'node:stream'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { pipeline } from 'node:stream'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { Problem, findCommand, stopChild } from './tools.mjs'
+import { findCommand, Problem, stopChild } from './tools.mjs'
 
 export const HOST = '127.0.0.1'
 

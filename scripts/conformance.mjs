@@ -2,9 +2,9 @@
 // that it shows: `Shows [MQTT5-3.1.0-1]` in the doc comment of a Rust test, `[MQTT5-3.1.0-1]` in the title of a node:test.
 // Reads what the steps of `npm test` printed, and fails if a statement has no test that ran and passed, or if tests/conformance.md is out of date.
 // `--write` writes it anew.
-import { existsSync, readFileSync, readdirSync, writeFileSync } from 'node:fs'
+import { existsSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { basename, join, relative } from 'node:path'
-import { Problem, main, results, root } from './tools.mjs'
+import { main, Problem, results, root } from './tools.mjs'
 
 const TABLE = 'tests/conformance.md'
 const ID = /\[(MQTT[35]-[\w.-]+)\]/g

@@ -4,7 +4,7 @@
 //
 // A mutant takes some 10 s; the list of those that no test noticed is in target/mutants/mutants.out/missed.txt.
 import { join } from 'node:path'
-import { Problem, capture, main, root, run } from './tools.mjs'
+import { capture, main, Problem, root, run } from './tools.mjs'
 
 const FILES = ['-f', 'src/codec/**', '-f', 'src/session/**']
 // For the build as well as for the run: the other tests need not be built each time.

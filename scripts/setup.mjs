@@ -1,7 +1,7 @@
 // Installs what a build needs and the machine lacks: npm packages, the wasm target, the wasm-bindgen command.
 import { existsSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { Problem, bold, capture, findCommand, run, root, toolsBin } from './tools.mjs'
+import { bold, capture, findCommand, Problem, root, run, toolsBin } from './tools.mjs'
 
 const TARGET = 'wasm32-unknown-unknown'
 

@@ -3,7 +3,7 @@
 import { readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { brotliCompressSync, constants, gzipSync } from 'node:zlib'
-import { Problem, isMain, main, root } from './tools.mjs'
+import { isMain, main, Problem, root } from './tools.mjs'
 
 const FORMS = {
   'wasm inlined (`wasmqtt`)': ['index.js'],
@@ -71,7 +71,7 @@ if (isMain(import.meta)) {
     console.log(`\n${largest(contributors())}`)
     if (!process.argv.includes('--check')) {
       const path = join(root, 'README.md')
-      const between = /(<!-- size -->\n)[^]*?(\n<!-- \/size -->)/
+      const between = /(<!-- size -->\n)[\s\S]*?(\n<!-- \/size -->)/
       writeFileSync(
         path,
         readFileSync(path, 'utf8').replace(

@@ -4,9 +4,9 @@ import { createReadStream, statSync } from 'node:fs'
 import { createServer } from 'node:http'
 import { extname, join } from 'node:path'
 import { parseArgs } from 'node:util'
-import { HOST, freePort, listen, startBroker } from './broker.mjs'
+import { freePort, HOST, listen, startBroker } from './broker.mjs'
 import { build } from './build.mjs'
-import { Problem, bold, main, root, stopChild } from './tools.mjs'
+import { bold, main, Problem, root, stopChild } from './tools.mjs'
 
 const TYPES = {
   '.html': 'text/html; charset=utf-8',

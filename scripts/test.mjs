@@ -3,7 +3,7 @@ import { spawn } from 'node:child_process'
 import { mkdirSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { setup, setupLinters } from './setup.mjs'
-import { Problem, bold, capture, dim, findCommand, main, results, root, run } from './tools.mjs'
+import { bold, capture, dim, findCommand, main, Problem, results, root, run } from './tools.mjs'
 
 const WASM_TESTS = 'CARGO_TARGET_WASM32_UNKNOWN_UNKNOWN_RUNNER=.tools/bin/wasm-bindgen-test-runner'
 const DRIVER = 'WASM_BINDGEN_TEST_WEBDRIVER_JSON=tests/browser/webdriver.json'

@@ -78,7 +78,7 @@ export class Chart {
 
   #sample(entry) {
     if (entry.topic !== this.#current?.topic) return false
-    const value = valueOf(entry.payload, this.#current.field)
+    const value = fieldOf(entry.payload, this.#current.field)
     if (!Number.isFinite(value)) return false
     this.#at.push(entry.at)
     this.#values.push(value)
@@ -235,7 +235,7 @@ function numericFields(payload) {
   return Object.keys(value).filter((name) => typeof value[name] === 'number')
 }
 
-function valueOf(payload, field) {
+function fieldOf(payload, field) {
   const value = parse(payload)
   return field === '' ? value : value?.[field]
 }

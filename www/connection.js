@@ -129,7 +129,8 @@ export class Connection {
     }
     const { stats: list } = this.#parts
     if (list.children.length === 0) for (const name of Object.keys(shown)) list.append(pair(name))
-    Object.values(shown).forEach((text, at) => setText(list.children[at].lastChild, text))
+    for (const [at, text] of Object.values(shown).entries())
+      setText(list.children[at].lastChild, text)
   }
 }
 

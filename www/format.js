@@ -1,11 +1,16 @@
 // Bytes as text that a person can read.
 const strict = new TextDecoder('utf-8', { fatal: true })
 
+// biome-ignore lint/suspicious/noControlCharactersInRegex: text has no control characters but white space.
+const CONTROL = /[\0-\x08\x0e-\x1f]/
+// biome-ignore lint/suspicious/noControlCharactersInRegex: what was cut is judged by fewer of them.
+const BINARY = /[\0-\x08]/
+
 /** The text, or undefined where the bytes are no UTF-8 text. */
 export function asText(bytes) {
   try {
     const text = strict.decode(bytes)
-    return /[\0-\x08\x0e-\x1f]/.test(text) ? undefined : text
+    return CONTROL.test(text) ? undefined : text
   } catch {
     return undefined
   }
@@ -16,7 +21,7 @@ export function preview(bytes, limit = 160) {
   // A cut inside a character would make text look like binary: decode leniently what was cut.
   const cut = bytes.length > limit * 4
   const text = cut ? new TextDecoder().decode(bytes.subarray(0, limit * 4)) : asText(bytes)
-  if (text === undefined || /[\0-\x08]/.test(text))
+  if (text === undefined || BINARY.test(text))
     return hexOf(bytes.subarray(0, 24), ' ') + (bytes.length > 24 ? ' …' : '')
   const line = text.slice(0, limit + 1).replace(/\s+/g, ' ')
   return line.length > limit || cut ? `${line.slice(0, limit)}…` : line

@@ -50,7 +50,7 @@ export function create({ url, scenario }, events) {
             received(qos ? new Uint8Array(data, 0, 1)[0] >> 4 : 3, data.byteLength)
         }
       }),
-    subscribe: async (filters, subscribedQos, onMessage, theTally) => {
+    subscribe: async (_filters, _qos, _onMessage, theTally) => {
       tally = theTally
       tally.packetLength = cycle.length
     },

@@ -2,7 +2,7 @@
 
 import { deepStrictEqual, equal, ok, rejects } from 'node:assert/strict'
 import { writeFile } from 'node:fs/promises'
-import { connect, ConnectError, PublishError, SubscribeError } from '../../pkg/node.js'
+import { ConnectError, connect, PublishError, SubscribeError } from '../../pkg/node.js'
 import { onlySubscribesTo, passwordFile, startMosquitto } from './mosquitto.mjs'
 import { exactly, join, next, observe, quick, quiet, story } from './support.mjs'
 

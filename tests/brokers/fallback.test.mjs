@@ -30,7 +30,9 @@ async function startAedes(t) {
   return {
     url: `ws://127.0.0.1:${server.address().port}/mqtt`,
     connections: () => connections,
-    cut: () => sockets.clients.forEach((socket) => socket.terminate()),
+    cut: () => {
+      for (const socket of sockets.clients) socket.terminate()
+    },
   }
 }
 

@@ -206,13 +206,13 @@ async function dynamicSecurity() {
 
 /** A proxy on a port of its own, in front of `port`; it goes with the test. */
 export async function startProxy(t, port) {
-  const proxy = new Proxy(port)
+  const proxy = new TcpProxy(port)
   await proxy.listen()
   t.after(() => proxy.close())
   return proxy
 }
 
-class Proxy {
+class TcpProxy {
   /** Whether new connections get through. */
   open = true
   #server

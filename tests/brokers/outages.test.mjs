@@ -12,8 +12,8 @@ import {
   next,
   numbered,
   observe,
-  quick,
   packets,
+  quick,
   quiet,
   story,
 } from './support.mjs'

@@ -1,7 +1,7 @@
 // The boundary between JavaScript and WebAssembly, in a page of headless Chromium: the stories of tests/js/stories.mjs, which run in Node, too.
 import assert from 'node:assert/strict'
-import { createReadStream } from 'node:fs'
 import { once } from 'node:events'
+import { createReadStream } from 'node:fs'
 import { createServer } from 'node:http'
 import { join, normalize } from 'node:path'
 import { after, before, test } from 'node:test'

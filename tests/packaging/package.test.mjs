@@ -1,13 +1,13 @@
 // The package as it is shipped, in every way that users load it.
 import assert from 'node:assert/strict'
-import { readFile, readdir } from 'node:fs/promises'
+import { readdir, readFile } from 'node:fs/promises'
 import { homedir } from 'node:os'
 import { join } from 'node:path'
 import { test } from 'node:test'
 import { build } from 'esbuild'
 import { root } from '../../scripts/tools.mjs'
-import { openPage, startChromium } from '../browser/chromium.mjs'
 import { startMosquitto } from '../brokers/mosquitto.mjs'
+import { openPage, startChromium } from '../browser/chromium.mjs'
 import { makeProject } from './project.mjs'
 
 /** Says hello to itself through the broker: how every form of the package shows that it works. */
@@ -182,7 +182,7 @@ test('nothing of this machine is in the package', async (t) => {
   for (const name of names) {
     // What is inlined is the .wasm, which is among the files.
     const text = await readFile(name, 'latin1')
-    for (const path of [root, homedir() + '/', '/.cargo/', 'registry/src', 'crates.io-'])
+    for (const path of [root, `${homedir()}/`, '/.cargo/', 'registry/src', 'crates.io-'])
       assert.ok(!text.includes(path), `${name} names ${path}`)
   }
 })

@@ -4,8 +4,8 @@ import { readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { test } from 'node:test'
 import { root } from '../../scripts/tools.mjs'
-import { openPage, startChromium } from '../browser/chromium.mjs'
 import { startMosquitto } from '../brokers/mosquitto.mjs'
+import { openPage, startChromium } from '../browser/chromium.mjs'
 import { makeProject } from './project.mjs'
 
 const PORT = 9001 // the broker's, in the examples
@@ -17,7 +17,7 @@ net.connect = (options, ...rest) => connect(Number(options.port) === ${PORT} ? {
 
 const readme = await readFile(join(root, 'README.md'), 'utf8')
 const examples = [
-  ...readme.matchAll(/^```(js|html)\n([^]*?)^```\n(?:```text\n([^]*?)^```\n)?/gm),
+  ...readme.matchAll(/^```(js|html)\n([\s\S]*?)^```\n(?:```text\n([\s\S]*?)^```\n)?/gm),
 ].map(([, language, code, output], at) => {
   const [heading] = readme
     .slice(0, readme.indexOf(code))
@@ -49,11 +49,13 @@ async function runPage(t, project, code, port) {
   const browser = await startChromium(t, [`--host-resolver-rules=MAP localhost 127.0.0.1:${port}`])
   const { page, problems } = await openPage(browser, `${await project.serve(t)}/index.html`)
   await page
+    // biome-ignore lint/performance/useDomNodeTextContent: without the text of the script.
     .waitForFunction(() => document.body.innerText !== '', undefined, { timeout: 20_000 })
     .catch(() => {})
   assert.deepEqual(
     problems.filter((problem) => !problem.includes('ws://localhost')),
     [],
   )
+  // biome-ignore lint/performance/useDomNodeTextContent: without the text of the script.
   return `${await page.innerText('body')}\n`
 }
