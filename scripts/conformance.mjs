@@ -4,12 +4,15 @@
 // `--write` writes it anew.
 import { existsSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { basename, join, relative } from 'node:path'
-import { main, Problem, results, root } from './tools.mjs'
+import { main, Problem, readOutcomes, results, root } from './tools.mjs'
 
 const TABLE = 'tests/conformance.md'
 const ID = /\[(MQTT[35]-[\w.-]+)\]/g
 
-/** The parts of the table, by the beginning of an ID. */
+/**
+ * The parts of the table, by the beginning of an ID.
+ * @type {[string, (id: string) => boolean][]}
+ */
 const PARTS = [
   ['MQTT 5.0', (id) => id.startsWith('MQTT5-') && numbered(id)],
   ['MQTT 3.1.1', (id) => id.startsWith('MQTT3-') && numbered(id)],
@@ -53,24 +56,21 @@ main(async () => {
   console.log(`${statements.length} statements, each shown by a test that ran and passed: ${TABLE}`)
 })
 
-/** The names of the tests that passed, with the step they are from, and of those that did not. */
+/** The names of the tests that passed, with the step they belong to, and the names of those that failed. */
 function outcomes() {
   const passed = new Map()
   const failed = new Set()
-  for (const file of existsSync(results) ? readdirSync(results) : []) {
-    const step = basename(file, '.txt')
-    for (const line of readFileSync(join(results, file), 'utf8').split('\n')) {
-      const rust = /^test (\S+)(?: - should panic)? \.\.\. (\w+)/.exec(line)
-      const node = /^\s*([✔✖]) (.*) \([\d.]+ms\)/.exec(line)
-      const [name, ok] = rust ? [rust[1], rust[2] === 'ok'] : node ? [node[2], node[1] === '✔'] : []
-      if (ok) passed.set(name, step)
-      else if (ok === false && rust?.[2] !== 'ignored') failed.add(name)
+  const folder = join(root, results)
+  const files = existsSync(folder) ? readdirSync(folder) : []
+  for (const file of files.filter((name) => name.endsWith('.ndjson'))) {
+    const step = basename(file, '.ndjson')
+    for (const { name, outcome } of readOutcomes(join(folder, file))) {
+      if (outcome === 'passed') passed.set(name, step)
+      if (outcome === 'failed') failed.add(name)
     }
   }
   if (passed.size === 0)
-    throw new Problem(
-      'No test has run: this reads what the steps of a whole `npm test` have printed.',
-    )
+    throw new Problem('No test has run. This script reads the outcomes of a whole `npm test`.')
   return { passed, failed }
 }
 
