@@ -5,13 +5,14 @@ import { createServer } from 'node:http'
 import { createRequire } from 'node:module'
 import { cpus } from 'node:os'
 import { extname, join, normalize } from 'node:path'
+import { findChromium } from '../scripts/commands.mjs'
 import { clients } from './clients.mjs'
 import { profilerOf } from './profile.mjs'
 
 const here = import.meta.dirname
 const root = join(here, '..')
 const TIMEOUT = 60_000
-const CHROMIUM = process.env.CHROMIUM ?? '/usr/bin/chromium'
+const CHROMIUM = process.env.CHROMIUM ?? findChromium()
 const CHROMIUM_FLAGS = [
   '--headless',
   '--no-sandbox',
@@ -29,6 +30,7 @@ export class Host {
   #jobs = 0
   #browser
   #files
+  port
 
   static async start() {
     const host = new Host()
@@ -88,7 +90,7 @@ export class Host {
     let complaint = ''
     child.stderr.on('data', (data) => (complaint += data))
     const result = new Promise((resolve, reject) => {
-      child.on('message', ({ burst, result, error }) => {
+      child.on('message', (/** @type {any} */ { burst, result, error }) => {
         if (burst) this.#burst(id, burst).then(() => child.connected && child.send({}), reject)
         else if (error) reject(new Error(error))
         else resolve(result)
@@ -132,7 +134,7 @@ export class Host {
   /** Versions and machine, for the head of the report. */
   async describe() {
     const version = (name) =>
-      JSON.parse(readFileSync(join(here, 'node_modules', name, 'package.json'))).version
+      JSON.parse(readFileSync(join(here, 'node_modules', name, 'package.json'), 'utf8')).version
     return {
       date: new Date().toISOString().slice(0, 10),
       cpu: `${cpus().length} × ${cpus()[0].model}`,
@@ -156,13 +158,13 @@ function ours() {
   const require = createRequire(join(pkg, 'package.json'))
   const found = (name) => {
     try {
-      return JSON.parse(readFileSync(require.resolve(`${name}/package.json`))).version
+      return JSON.parse(readFileSync(require.resolve(`${name}/package.json`), 'utf8')).version
     } catch {
       return undefined
     }
   }
   return {
-    version: JSON.parse(readFileSync(join(pkg, 'package.json'))).version,
+    version: JSON.parse(readFileSync(join(pkg, 'package.json'), 'utf8')).version,
     ws: found('ws'),
     bufferutil: found('bufferutil'),
   }
@@ -230,6 +232,6 @@ async function serve() {
     response.setHeader('Content-Type', TYPES[extname(path)] ?? 'application/octet-stream')
     createReadStream(path).pipe(response)
   })
-  await new Promise((resolve) => server.listen(0, '127.0.0.1', resolve))
+  await new Promise((resolve) => server.listen(0, '127.0.0.1', () => resolve(undefined)))
   return server
 }

@@ -107,7 +107,7 @@ const kinds = {
       first.end()
     }
     let rest = count
-    const drained = new Promise((resolve) => (events.done = () => --rest || resolve()))
+    const drained = new Promise((resolve) => (events.done = () => --rest || resolve(undefined)))
     const rss = runtime.rss()
     const start = runtime.cpu()
     for (let i = 0; i < count; i++) client.publish(traffic.topic(i), traffic.payload(i), qos)
@@ -212,6 +212,11 @@ async function receiver(client, { traffic, qos }, runtime) {
 }
 
 class Tally {
+  /** The length of a packet, for the raw floors. */
+  packetLength
+  resolve
+  reject
+
   constructor(traffic) {
     this.traffic = traffic
     this.size = traffic.topic(0).length + traffic.payload(0).length

@@ -14,7 +14,8 @@ const scenarios = new Map()
 const connections = new Map()
 
 const server = createServer()
-server.on('upgrade', (request, socket, head) => {
+server.on('upgrade', (request, stream, head) => {
+  const socket = /** @type {import('node:net').Socket} */ (stream)
   const id = request.url.slice(1)
   const accept = createHash('sha1')
     .update(`${request.headers['sec-websocket-key']}258EAFA5-E914-47DA-95CA-C5AB0DC85B11`)
@@ -32,7 +33,10 @@ server.on('upgrade', (request, socket, head) => {
   socket.on('error', () => {})
   if (head.length) connection.data(head)
 })
-server.listen(0, '127.0.0.1', () => process.send({ port: server.address().port }))
+server.listen(0, '127.0.0.1', () => {
+  const { port } = /** @type {import('node:net').AddressInfo} */ (server.address())
+  process.send({ port })
+})
 
 process.on('message', ({ open, scenario, burst, count, sending, close }) => {
   if (open) scenarios.set(open, scenario)
@@ -65,6 +69,7 @@ class Connection {
   #acks = Buffer.alloc(4 * 65_536)
   #acksEnd = 0
   #held = 0 // messages received whose first acknowledgement is not sent yet
+  #cycle
 
   constructor(id, socket, scenario) {
     this.id = id
@@ -107,7 +112,7 @@ class Connection {
 
   #source() {
     const { qos, window = Infinity, single } = this.scenario
-    this.cycle ??= serverFrames(
+    this.#cycle ??= serverFrames(
       encodeCycle(this.traffic, qos, {
         single,
         most: window || Infinity,
@@ -115,7 +120,7 @@ class Connection {
           this.#version === 5 ? this.#identifiers(this.traffic.topic(i)) : undefined,
       }),
     )
-    const { bytes, frames, frameOf } = this.cycle
+    const { bytes, frames, frameOf } = this.#cycle
     while (this.moved < this.total) {
       const from = this.moved % this.traffic.cycle
       const to = qos
@@ -231,7 +236,7 @@ class Connection {
     const number = this.moved % traffic.cycle
     let payload = start + 2 + topicLength + (qos ? 2 : 0)
     if (this.#version === 5) payload += 1 + bytes[payload]
-    const expected = traffic.payload(number)
+    const expected = /** @type {Buffer} */ (traffic.payload(number))
     const right =
       qos === this.scenario.qos &&
       bytes.readUInt16BE(start) === topicLength &&

@@ -29,9 +29,10 @@ function profiled() {
   let name
   // A listener of our own would have the job handed over before the client listens.
   const emit = process.emit
+  // @ts-expect-error: one function for all events.
   process.emit = (event, message, ...rest) => {
     name ??= message?.job?.scenario.name
-    return emit.call(process, event, message, ...rest)
+    return Reflect.apply(emit, process, [event, message, ...rest])
   }
   process.send = (message) => {
     if (message.burst) {
@@ -42,9 +43,9 @@ function profiled() {
         writeFileSync(join(folder, `${process.pid}.json`), JSON.stringify({ name, profile }))
         send(message)
       })
-      return
+      return true
     }
-    send(message)
+    return send(message)
   }
 }
 

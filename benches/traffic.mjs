@@ -67,6 +67,9 @@ export function encodePublish(topic, payload, qos, id, properties) {
 /**
  * One cycle of PUBLISH packets as one array, and where its frames end: `frames` has the end offset and the number of messages
  * up to there. `most` limits the messages of a frame.
+ * @param {{ cycle: number, topic: (i: number) => string, payload: (i: number) => Uint8Array }} traffic
+ * @param {number} qos
+ * @param {{ single?: boolean, most?: number, properties?: (i: number) => number[] | undefined }} [options]
  */
 export function encodeCycle(
   traffic,

@@ -7,7 +7,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { pipeline } from 'node:stream'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { findCommand, Problem, stopChild } from './tools.mjs'
+import { findCommand, Problem, portOf, stopChild } from './tools.mjs'
 
 export const HOST = '127.0.0.1'
 
@@ -100,7 +100,7 @@ async function aedes(websocketPort, tcpPort) {
     listen(tcp, tcpPort),
   ])
   const stop = async () => {
-    await new Promise((resolve) => broker.close(resolve))
+    await new Promise((resolve) => broker.close(() => resolve(undefined)))
     tcp.close()
     sockets.stop()
   }
@@ -129,7 +129,7 @@ async function acceptWebSockets(port, handle) {
 
 export function listen(server, port) {
   return new Promise((resolve, reject) =>
-    server.once('error', reject).listen(port, HOST, () => resolve(server.address().port)),
+    server.once('error', reject).listen(port, HOST, () => resolve(portOf(server))),
   )
 }
 

@@ -260,6 +260,9 @@ async function buildPackage(texts) {
     '--outDir',
     types,
   ])
+  // A page or a script may name the file itself, and then TypeScript looks for a declaration beside it.
+  for (const name of ['index', 'slim', 'node'])
+    writeFileSync(join(pkg, `${name}.d.ts`), `export * from './types/${name}.js'\n`)
   // TypeScript takes a declaration file for what the nearest package.json says: the same ones once more for require().
   cpSync(types, join(pkg, 'types-cjs'), { recursive: true })
   writeJson('types-cjs/package.json', { type: 'commonjs' })
@@ -283,7 +286,8 @@ function manifest() {
     devDependencies,
     optionalDependencies,
   } = own
-  const caret = ([name, exact]) => [name, `^${exact}`]
+  const caret = (versions) =>
+    Object.fromEntries(Object.entries(versions).map(([name, exact]) => [name, `^${exact}`]))
   return {
     ...{ name, version, description, license, author, keywords, type, engines },
     sideEffects: false,
@@ -303,9 +307,9 @@ function manifest() {
     module: './index.js',
     browser: './index.js',
     types: './types/index.d.ts',
-    files: ['*.js', '*.cjs', '*.wasm', 'types', 'types-cjs', 'CHANGELOG.md'],
-    dependencies: Object.fromEntries([['ws', devDependencies.ws]].map(caret)),
-    optionalDependencies: Object.fromEntries(Object.entries(optionalDependencies).map(caret)),
+    files: ['*.js', '*.cjs', '*.d.ts', '*.wasm', 'types', 'types-cjs', 'CHANGELOG.md'],
+    dependencies: caret({ ws: devDependencies.ws }),
+    optionalDependencies: caret(optionalDependencies),
   }
 }
 

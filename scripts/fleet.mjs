@@ -65,6 +65,7 @@ const CRASHES = 'garage/door'
 
 async function run(name) {
   const topic = `home/${name}`
+  /** @returns {import('../pkg/node.js').Will} */
   const status = (payload) => ({ topic: `${topic}/status`, payload, qos: 1, retain: true })
   const client = new Client(url, {
     clientId: name.replace('/', '-'),

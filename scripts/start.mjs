@@ -26,6 +26,7 @@ const USAGE = `npm start -- [options]
 A port of 0 takes any that is free.`
 
 main(async () => {
+  /** @type {import('node:util').ParseArgsConfig['options']} */
   const options = { help: { type: 'boolean', default: false }, broker: { type: 'string' } }
   for (const [name, value] of Object.entries({
     port: '8080',

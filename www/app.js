@@ -10,6 +10,7 @@ import { Model } from './model.js'
 import { Publisher } from './publish.js'
 import { Tree } from './tree.js'
 
+/** @returns {any} The elements have many types. */
 const part = (id) => document.getElementById(id)
 const model = new Model()
 

@@ -140,10 +140,12 @@ function pair(name) {
   return made
 }
 
+/** @returns {import('../pkg/index.js').ConnectOptions} */
 function options(fields) {
   const text = (name) => fields[name].value || undefined
   const number = (name) => (fields[name].value === '' ? undefined : Number(fields[name].value))
   const version = fields.version.value
+  /** @type {any} */
   const will = {
     topic: fields.willTopic.value,
     payload: fields.willPayload.value,

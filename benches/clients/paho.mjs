@@ -4,8 +4,8 @@ import { HIGH_WATER } from './websocket.mjs'
 /** Paho keeps its socket to itself. */
 let socket
 globalThis.WebSocket = class extends WebSocket {
-  constructor(...args) {
-    super(...args)
+  constructor(url, protocols) {
+    super(url, protocols)
     socket = this
   }
 }

@@ -4,7 +4,7 @@ import { deepStrictEqual, equal, ok, rejects } from 'node:assert/strict'
 import { writeFile } from 'node:fs/promises'
 import { ConnectError, connect, PublishError, SubscribeError } from '../../pkg/node.js'
 import { onlySubscribesTo, passwordFile, startMosquitto } from './mosquitto.mjs'
-import { exactly, join, next, observe, quick, quiet, story } from './support.mjs'
+import { exactly, join, next, observe, qualities, quick, quiet, story } from './support.mjs'
 
 const NOT_AUTHORIZED = 0x87
 const anna = { username: 'anna', password: 'geheim & grün' }
@@ -23,6 +23,7 @@ story(
   'user name and password open the door, in every form they can be given',
   async (t, protocolVersion) => {
     const broker = await startGuarded(t)
+    /** @type {[string, object][]} */
     const forms = [
       [broker.url, anna],
       [broker.url, { username: 'anna', password: new TextEncoder().encode(anna.password) }],
@@ -135,7 +136,7 @@ story(
     const observer = await observe(t, broker, '#', { username: 'root', password: 'root' })
     const client = await join(t, broker.url, { protocolVersion, ...anna })
 
-    for (const qos of [1, 2]) {
+    for (const qos of qualities.slice(1)) {
       await rejects(client.publish('closed/door', 'x', { qos }), (error) => {
         ok(error instanceof PublishError)
         const { name, code, reasonCode, retryable } = error
@@ -167,7 +168,7 @@ story(
     const observer = await observe(t, broker, '#', { username: 'root', password: 'root' })
     const client = await join(t, broker.url, { protocolVersion, ...anna })
 
-    for (const qos of [0, 1, 2]) await client.publish('closed/door', 'x', { qos })
+    for (const qos of qualities) await client.publish('closed/door', 'x', { qos })
 
     ok(client.connected)
     await client.publish('open/door', 'still there', { qos: 2 })

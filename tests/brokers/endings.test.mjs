@@ -4,7 +4,7 @@ import { deepStrictEqual, equal, ok, rejects } from 'node:assert/strict'
 import { execFile } from 'node:child_process'
 import { Client, connect } from '../../pkg/node.js'
 import { startMosquitto } from './mosquitto.mjs'
-import { eventually, join, next, numbered, observe, quick, story } from './support.mjs'
+import { eventually, join, next, numbered, observe, qualities, quick, story } from './support.mjs'
 
 const library = new URL('../../pkg/node.js', import.meta.url).href
 
@@ -68,7 +68,7 @@ story(
     const client = await join(t, broker.url, { protocolVersion })
 
     const words = numbered(150).map((text, index) =>
-      client.publish(`last/${index % 3}`, text, { qos: index % 3 }),
+      client.publish(`last/${index % 3}`, text, { qos: qualities[index % 3] }),
     )
     await client.end()
 
@@ -88,7 +88,7 @@ story('drain under a Receive Maximum of 1', async (t, protocolVersion) => {
   if (protocolVersion === 5) equal(client.server.receiveMaximum, 1)
   let acknowledged = 0
   // On 3.1.1 there is no such limit for the client to keep, and Mosquitto loses what exceeds its own at QoS 2.
-  const qos = (index) => (protocolVersion === 5 ? 1 + (index % 2) : 1)
+  const qos = (index) => qualities[protocolVersion === 5 ? 1 + (index % 2) : 1]
 
   for (const [index, text] of numbered(40).entries())
     client.publish('drop', text, { qos: qos(index) }).then(() => acknowledged++)
@@ -138,7 +138,7 @@ story(
       code: 'CLOSED',
     })
     const events = []
-    for (const event of ['connect', 'disconnect', 'reconnecting', 'error'])
+    for (const event of /** @type {const} */ (['connect', 'disconnect', 'reconnecting', 'error']))
       client.on(event, () => events.push(event))
 
     const ended = client.end()

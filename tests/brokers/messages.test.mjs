@@ -11,11 +11,10 @@ import {
   numbered,
   observe,
   packets,
+  qualities,
   quiet,
   story,
 } from './support.mjs'
-
-const qualities = [0, 1, 2]
 
 // Beyond its in-flight limit of 20, Mosquitto acknowledges 3.1.1 publishes of QoS 2 and loses them.
 const roomy = 'max_inflight_messages 1000'
@@ -590,6 +589,7 @@ story(
     const client = await join(t, broker.url, { protocolVersion })
     const received = []
     await client.subscribe('letter/#', { qos: 2 }, (message) => void received.push(message))
+    /** @type {import('../../pkg/node.js').MessageProperties} */
     const properties = {
       payloadFormatIndicator: 1,
       messageExpiryInterval: 3_600,
@@ -736,6 +736,7 @@ function sha256(data) {
   return createHash('sha256').update(data).digest('hex')
 }
 
+/** @type {(one: string[], other: string[]) => number} */
 function byTopic([one], [other]) {
   return one < other ? -1 : Number(one > other)
 }

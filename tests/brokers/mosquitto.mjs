@@ -10,6 +10,7 @@ import { tmpdir, userInfo } from 'node:os'
 import { join } from 'node:path'
 import { createInterface } from 'node:readline'
 import { setTimeout as sleep } from 'node:timers/promises'
+import { portOf } from '../../scripts/tools.mjs'
 
 const CONNECT = Buffer.from('101100044d5154540402000000056875727279', 'hex') // 3.1.1, client id 'hurry'
 const PINGREQ = Buffer.from('c000', 'hex')
@@ -224,7 +225,7 @@ class TcpProxy {
   }
 
   get url() {
-    return `ws://127.0.0.1:${this.#server.address().port}/mqtt`
+    return `ws://127.0.0.1:${portOf(this.#server)}/mqtt`
   }
 
   get connections() {
@@ -278,7 +279,7 @@ class TcpProxy {
 async function freePort() {
   const server = net.createServer().listen(0, '127.0.0.1')
   await once(server, 'listening')
-  const { port } = server.address()
+  const port = portOf(server)
   server.close()
   await once(server, 'close')
   return port

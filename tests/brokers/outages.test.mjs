@@ -13,6 +13,7 @@ import {
   numbered,
   observe,
   packets,
+  qualities,
   quick,
   quiet,
   story,
@@ -139,7 +140,7 @@ story('the broker stops and starts again in the middle of traffic', async (t, pr
   const promises = []
   const publishSome = async (count) => {
     for (let index = 0; index < count; index++) {
-      const qos = 1 + (promises.length % 2)
+      const qos = qualities[1 + (promises.length % 2)]
       promises.push(publisher.publish(`traffic/${qos}`, `${promises.length}`, { qos }))
       if (index % 4 === 3) await sleep(2)
     }
@@ -157,8 +158,8 @@ story('the broker stops and starts again in the middle of traffic', async (t, pr
 
   for (const { reasonCode } of await Promise.all(promises)) equal(reasonCode, 0)
   const texts = numbered(promises.length)
-  const odd = texts.filter((text) => text % 2 === 1)
-  const even = texts.filter((text) => text % 2 === 0)
+  const odd = texts.filter((text) => Number(text) % 2 === 1)
+  const even = texts.filter((text) => Number(text) % 2 === 0)
   await eventually(
     () => new Set(received[1]).size === even.length,
     () => `QoS 1: ${new Set(received[1]).size} of ${even.length}`,
@@ -236,9 +237,9 @@ story(
     const observer = await observe(t, broker, 'flight/#')
     const client = await join(t, proxy.url, lasting(protocolVersion, 'pilot'))
     proxy.holdAnswers()
-    const flights = [1, 2].map((qos) =>
-      numbered(5).map((text) => client.publish(`flight/${qos}`, text, { qos })),
-    )
+    const flights = qualities
+      .slice(1)
+      .map((qos) => numbered(5).map((text) => client.publish(`flight/${qos}`, text, { qos })))
     await eventually(
       () =>
         broker.log.filter((line) => line.startsWith('Received PUBLISH from pilot')).length === 10,

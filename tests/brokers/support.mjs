@@ -22,6 +22,12 @@ export async function join(t, url, options) {
   return client
 }
 
+/**
+ * Each quality of service.
+ * @type {import('../../pkg/node.js').QoS[]}
+ */
+export const qualities = [0, 1, 2]
+
 /** Delays that do not make a test wait. */
 export const quick = { minDelay: 100, maxDelay: 500 }
 

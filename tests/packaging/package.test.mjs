@@ -148,12 +148,14 @@ const STRICT = {
   lib: ['es2022', 'dom', 'esnext.disposable'],
   types: [],
 }
-for (const [name, file, options] of [
+/** @type {[string, string, object][]} */
+const resolutions = [
   ['node16 from an ES module', 'main.mts', { module: 'node16', moduleResolution: 'node16' }],
   ['node16 from CommonJS', 'main.cts', { module: 'node16', moduleResolution: 'node16' }],
   ['nodenext', 'main.mts', { module: 'nodenext', moduleResolution: 'nodenext' }],
   ['a bundler', 'main.ts', { module: 'esnext', moduleResolution: 'bundler' }],
-]) {
+]
+for (const [name, file, options] of resolutions) {
   test(`types as ${name} resolves them`, async (t) => {
     const source =
       file === 'main.cts'

@@ -7,7 +7,7 @@ import { createServer } from 'node:http'
 import { tmpdir } from 'node:os'
 import { dirname, extname, join } from 'node:path'
 import { promisify } from 'node:util'
-import { root } from '../../scripts/tools.mjs'
+import { portOf, root } from '../../scripts/tools.mjs'
 
 const execute = promisify(execFile)
 const TYPES = { '.html': 'text/html', '.js': 'text/javascript', '.wasm': 'application/wasm' }
@@ -88,6 +88,6 @@ class Project {
       server.close()
       server.closeAllConnections()
     })
-    return `http://127.0.0.1:${server.address().port}`
+    return `http://127.0.0.1:${portOf(server)}`
   }
 }
