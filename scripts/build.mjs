@@ -280,6 +280,9 @@ function manifest() {
     description,
     license,
     author,
+    homepage,
+    repository,
+    bugs,
     keywords,
     type,
     engines,
@@ -289,7 +292,8 @@ function manifest() {
   const caret = (versions) =>
     Object.fromEntries(Object.entries(versions).map(([name, exact]) => [name, `^${exact}`]))
   return {
-    ...{ name, version, description, license, author, keywords, type, engines },
+    ...{ name, version, description, license, author, homepage, repository, bugs },
+    ...{ keywords, type, engines },
     sideEffects: false,
     exports: {
       '.': {
