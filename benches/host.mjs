@@ -1,4 +1,4 @@
-/** Runs measurements: the broker's process, a Node process or a page for each, and what they have to say to one another. */
+/** Runs measurements: starts the broker, starts a Node process or a page for each measurement, and passes messages between them. */
 import { execFileSync, fork } from 'node:child_process'
 import { createReadStream, existsSync, readdirSync, readFileSync, statSync } from 'node:fs'
 import { createServer } from 'node:http'
@@ -52,7 +52,7 @@ export class Host {
     await this.#browser?.close()
   }
 
-  /** One measurement. `plain`: without the native masking of bufferutil. */
+  /** Runs one measurement. `plain` means without the native masking of bufferutil. */
   async run({ runtime, client, scenario, timing, plain, timeout = TIMEOUT }) {
     const { adapter, version, single } = clients[client]
     const id = String(++this.#jobs)
@@ -131,7 +131,7 @@ export class Host {
     }
   }
 
-  /** Versions and machine, for the head of the report. */
+  /** Returns the versions and the machine, for the head of the report. */
   async describe() {
     const version = (name) =>
       JSON.parse(readFileSync(join(here, 'node_modules', name, 'package.json'), 'utf8')).version
@@ -151,7 +151,7 @@ export class Host {
   }
 }
 
-/** What the built package uses on Node: its masking is native only if it finds bufferutil. */
+/** Returns what the built package uses on Node. Its masking is native only if it finds bufferutil. */
 function ours() {
   const pkg = join(root, 'pkg')
   if (!existsSync(join(pkg, 'package.json'))) return undefined
@@ -195,7 +195,7 @@ async function launch() {
   return chromium.launch({ executablePath: CHROMIUM, args: CHROMIUM_FLAGS })
 }
 
-/** CPU µs of all renderers: those that do not run the page are idle. What Chromium itself tells comes in steps of 10 ms. */
+/** Returns the CPU µs of all renderers. Those that do not run the page are idle. Chromium's own figures have steps of 10 ms. */
 async function rendererCpu(session) {
   const { processInfo } = await session.send('SystemInfo.getProcessInfo')
   const renderers = processInfo.filter(({ type }) => type === 'renderer')
@@ -223,7 +223,7 @@ const TYPES = {
   '.wasm': 'application/wasm',
 }
 
-/** The repository's files, for the pages. */
+/** Serves the files of the repository to the pages. */
 async function serve() {
   const server = createServer((request, response) => {
     const path = join(root, normalize(new URL(request.url, 'http://host').pathname))

@@ -157,7 +157,7 @@ ${content.join('\n')}
 </svg>
 `
 
-/** Bars on a logarithmic axis, one group per scenario. */
+/** Draws bars on a logarithmic axis, one group per scenario. */
 export function svg({ meta, rows }) {
   const bar = 11
   const panel = 640
@@ -248,7 +248,7 @@ function growthCell(point) {
   return `${short(value)} (${short(rss / 1e6)})`
 }
 
-/** The first sample, the last, and eight between. */
+/** Returns a table of the first sample, the last, and eight between. */
 function soakTable(samples) {
   const some = samples.filter(
     (_, i) => i % Math.ceil(samples.length / 9) === 0 || i === samples.length - 1,
@@ -262,7 +262,7 @@ function soakTable(samples) {
   return `${table}\n\n${total.toLocaleString('en')} messages, QoS 2, half in each direction.`
 }
 
-/** Small multiples: one for each curve, both axes logarithmic; of a soak CPU and memory over time. */
+/** Draws a small chart for each curve, with logarithmic axes, and for a soak the CPU time and the memory over time. */
 export function growthSvg({ curves, soak }) {
   const width = 380
   const height = 240

@@ -1,4 +1,4 @@
-// A broker on loopback: Mosquitto where it is installed, else aedes inside this process.
+// Starts a broker on loopback: Mosquitto if it is installed, otherwise aedes in this process.
 import { spawn, spawnSync } from 'node:child_process'
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { createServer as createHttpServer } from 'node:http'
@@ -11,7 +11,7 @@ import { findCommand, Problem, portOf, stopChild } from './tools.mjs'
 
 export const HOST = '127.0.0.1'
 
-/** `kind`: 'mosquitto' or 'aedes'. Resolves when it takes connections; `onExit` is called if it ends by itself. */
+/** `kind` is 'mosquitto' or 'aedes'. Resolves when the broker accepts connections. `onExit` is called if it ends by itself. */
 export async function startBroker({
   kind = findCommand('mosquitto') ? 'mosquitto' : 'aedes',
   websocketPort,
@@ -38,14 +38,14 @@ async function mosquitto(websocketPort, tcpPort, onExit) {
   ]
   const path = join(folder, 'mosquitto.conf')
   writeFileSync(path, `${config.join('\n')}\n`)
-  // A process group of its own, so that Ctrl-C in the terminal does not end it before those who use it.
+  // In its own process group, so that Ctrl-C in the terminal does not end it before its clients.
   const child = spawn('mosquitto', ['-c', path], {
     stdio: ['ignore', 'ignore', 'pipe'],
     detached: true,
   })
   let said = ''
   child.stderr.setEncoding('utf8').on('data', (text) => (said = (said + text).slice(-4_000)))
-  // Mosquitto 2.0 opens a WebSocket listener to every network, whatever address it is given: they come in here and go on over TCP.
+  // Mosquitto 2.0 opens a WebSocket listener on all networks, whatever address it gets. So this process accepts WebSockets and passes them on over TCP.
   const sockets = await acceptWebSockets(websocketPort, (stream) => {
     const tcp = connect(tcpPort, HOST)
     pipeline(stream, tcp, () => {})
@@ -110,7 +110,7 @@ async function aedes(websocketPort, tcpPort) {
   return { kind: 'aedes', name: 'aedes (built in)', speaks: 'MQTT 3.1.1', limits, stop }
 }
 
-/** Hands each WebSocket on as a stream. */
+/** Accepts WebSockets, and calls `handle` with a stream for each. */
 async function acceptWebSockets(port, handle) {
   const { WebSocketServer, createWebSocketStream } = await import('ws')
   const http = createHttpServer()
@@ -133,7 +133,7 @@ export function listen(server, port) {
   )
 }
 
-/** `wanted` if it is free, else another one. 0 takes any. */
+/** Resolves with `wanted` if it is free, otherwise with another port. 0 means any free port. */
 export async function freePort(wanted) {
   const probe = createServer()
   try {

@@ -1,4 +1,4 @@
-// Who may connect, publish and subscribe: Mosquitto's password file, access control list and dynamic-security plugin.
+// Who may connect, publish and subscribe, with the password file, the access control list and the dynamic-security plugin of Mosquitto.
 
 import { deepStrictEqual, equal, ok, rejects } from 'node:assert/strict'
 import { writeFile } from 'node:fs/promises'
@@ -19,27 +19,24 @@ function startGuarded(t) {
   })
 }
 
-story(
-  'user name and password open the door, in every form they can be given',
-  async (t, protocolVersion) => {
-    const broker = await startGuarded(t)
-    /** @type {[string, object][]} */
-    const forms = [
-      [broker.url, anna],
-      [broker.url, { username: 'anna', password: new TextEncoder().encode(anna.password) }],
-      [broker.url, { username: () => 'anna', password: async () => anna.password }],
-      [broker.url.replace('//', `//anna:${encodeURIComponent(anna.password)}@`), {}],
-    ]
+story('user name and password are accepted in every form', async (t, protocolVersion) => {
+  const broker = await startGuarded(t)
+  /** @type {[string, object][]} */
+  const forms = [
+    [broker.url, anna],
+    [broker.url, { username: 'anna', password: new TextEncoder().encode(anna.password) }],
+    [broker.url, { username: () => 'anna', password: async () => anna.password }],
+    [broker.url.replace('//', `//anna:${encodeURIComponent(anna.password)}@`), {}],
+  ]
 
-    for (const [url, credentials] of forms) {
-      const client = await join(t, url, { protocolVersion, ...credentials })
-      await client.publish('open/door', 'knock', { qos: 1 })
-      const { url: shown } = await client.connect()
-      equal(shown, broker.url)
-      await client.end()
-    }
-  },
-)
+  for (const [url, credentials] of forms) {
+    const client = await join(t, url, { protocolVersion, ...credentials })
+    await client.publish('open/door', 'knock', { qos: 1 })
+    const { url: shown } = await client.connect()
+    equal(shown, broker.url)
+    await client.end()
+  }
+})
 
 story(
   'a wrong password is refused with a typed error, and not tried again',
@@ -75,7 +72,7 @@ story(
   },
 )
 
-story('no credentials where some are needed: refused', async (t, protocolVersion) => {
+story('a client without credentials is refused if some are needed', async (t, protocolVersion) => {
   const broker = await startGuarded(t)
   await rejects(connect(broker.url, { protocolVersion }), {
     name: 'ConnectError',
@@ -85,7 +82,7 @@ story('no credentials where some are needed: refused', async (t, protocolVersion
 })
 
 story(
-  'credentials from a function are asked for once more before a refusal is final',
+  'a function for credentials is called once more before a refusal is final',
   async (t, protocolVersion) => {
     const broker = await startGuarded(t)
     const tokens = ['stale', anna.password]
@@ -110,7 +107,7 @@ story(
 )
 
 story(
-  'credentials revoked while connected end the client at the next connection',
+  'credentials that are revoked while connected end the client at the next connection',
   async (t, protocolVersion) => {
     const broker = await startGuarded(t)
     const client = await join(t, broker.url, { protocolVersion, ...anna })
@@ -162,7 +159,7 @@ story(
 )
 
 story(
-  'a publish that the access control list forbids goes nowhere, and 3.1.1 cannot say so',
+  'a publish that the access control list forbids is dropped, and 3.1.1 has no way to report it',
   async (t, protocolVersion) => {
     const broker = await startGuarded(t)
     const observer = await observe(t, broker, '#', { username: 'root', password: 'root' })
@@ -220,7 +217,7 @@ story(
   },
 )
 
-/** CONNACKs that said no. */
+/** The CONNACKs that refused. */
 function refusals(broker) {
   return broker.log.filter((line) => /^Sending CONNACK to .* \(0, (5|135)\)/.test(line)).length
 }

@@ -1,4 +1,4 @@
-// Brokers that speak one version only: protocolVersion 'auto' finds the one they share.
+// Brokers that speak only one version: protocolVersion 'auto' finds the one that both sides speak.
 
 import { deepStrictEqual, equal, ok, rejects } from 'node:assert/strict'
 import { once } from 'node:events'
@@ -11,7 +11,7 @@ import { portOf } from '../../scripts/tools.mjs'
 import { startMosquitto } from './mosquitto.mjs'
 import { exactly, join, next, qualities, quiet } from './support.mjs'
 
-/** An Aedes broker (3.1.1 and no later) over WebSocket, in this process. */
+/** Starts an Aedes broker in this process, over WebSocket. Aedes speaks only MQTT 3.1.1. */
 async function startAedes(t) {
   const broker = await Aedes.createBroker()
   const server = createServer()
@@ -37,13 +37,13 @@ async function startAedes(t) {
   }
 }
 
-test('auto speaks MQTT 5 with Mosquitto', async (t) => {
+test("'auto' speaks MQTT 5 with Mosquitto", async (t) => {
   const broker = await startMosquitto(t)
   const client = await join(t, broker.url)
   equal(client.server.protocolVersion, 5)
 })
 
-test('MQTT 3.1.1: auto falls back to it with Aedes, and remembers it [MQTT3-7.0.0-2]', async (t) => {
+test("MQTT 3.1.1: 'auto' falls back to it with Aedes, and remembers it [MQTT3-7.0.0-2]", async (t) => {
   const broker = await startAedes(t)
   const client = await join(t, broker.url)
   equal(client.server.protocolVersion, 4)
@@ -72,7 +72,7 @@ test('MQTT 3.1.1: auto falls back to it with Aedes, and remembers it [MQTT3-7.0.
   await exactly(received, [['a/again', 'x', 1]])
 })
 
-test('MQTT 5 and nothing else is refused by Aedes, once', async (t) => {
+test('a client that speaks only MQTT 5 is refused by Aedes, once', async (t) => {
   const broker = await startAedes(t)
   await rejects(
     connect(broker.url, { protocolVersion: 5, reconnect: { minDelay: 10, initial: true } }),

@@ -1,4 +1,4 @@
-// The boundary between JavaScript and WebAssembly, in a page of headless Chromium: the stories of tests/js/stories.mjs, which run in Node, too.
+// The boundary between JavaScript and WebAssembly in headless Chromium. The stories of tests/js/stories.mjs run in Node as well.
 import assert from 'node:assert/strict'
 import { once } from 'node:events'
 import { createReadStream } from 'node:fs'
