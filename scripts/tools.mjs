@@ -92,7 +92,7 @@ export function run(command, args, { timeout, env, cwd = root } = {}) {
 
 /**
  * The port of a server that listens on TCP.
- * @param {import('node:net').Server} server
+ * @param {{ address: () => string | import('node:net').AddressInfo | null }} server
  */
 export function portOf(server) {
   return /** @type {import('node:net').AddressInfo} */ (server.address()).port
