@@ -6,12 +6,12 @@
  *   npm run bench -- --growth [--only TEXT]… [--clients NAME,…] [--minutes N]
  *
  * --only      scenarios whose name contains the text; may be given several times
- * --clients   wasmqtt wasmqtt-5 mqttjs mqttjs-5 paho u8 sap floor floor-frames (the two with -5 speak MQTT 5, and run only when named)
- * --short     a smoke run of about a minute: one round of short measurements, no numbers to quote
- * --growth    how cost grows with subscriptions, topics, messages in flight and queued; with --minutes also over so much time
+ * --clients   wasmqtt wasmqtt-5 mqttjs mqttjs-5 paho u8 sap floor floor-frames (those with -5 speak MQTT 5, and run only if named)
+ * --short     runs for about a minute, with one round of short measurements, whose figures must not be quoted
+ * --growth    measures how the cost grows with subscriptions, topics, and messages in flight or queued; with --minutes, also over time
  * --out       where the results go; default benches/results
  *
- * Clients are interleaved, each measurement has a fresh process or page, and counts and contents are checked.
+ * The clients are interleaved, each measurement has a fresh process or page, and counts and contents are checked.
  */
 import { spawnSync } from 'node:child_process'
 import { existsSync, mkdirSync, writeFileSync } from 'node:fs'
@@ -103,7 +103,7 @@ async function benchmark() {
   }
 }
 
-/** On Node, what sends through `ws` is measured with and without its native masking. */
+/** On Node, clients that send through `ws` are measured with and without its native masking. */
 async function step(row, name, round) {
   const cell = (row.clients[name] ??= { values: [], plain: [], rates: [], errors: [] })
   const variants =

@@ -1,6 +1,6 @@
 /**
- * Who is measured. adapter: the module in clients/ · version: of MQTT, 4 (3.1.1) unless given · only: the runtime it exists for · qos: the
- * highest it can · ws: sends through `ws` on Node · promises: publish() can be awaited · optional: only when named.
+ * The clients that are measured. adapter: the module in clients/ · version: of MQTT, by default 4 (3.1.1) · only: the runtime that it exists
+ * for · qos: the highest that it supports · ws: sends through `ws` on Node · promises: publish() can be awaited · optional: runs only if named.
  */
 export const clients = {
   wasmqtt: {

@@ -1,10 +1,10 @@
-/** How cost grows with the amount of work, in Node. Flat is good. */
+/** Measures in Node how the cost grows with the amount of work. A flat curve is good. */
 
 const decades = (from, to) => Array.from({ length: to - from + 1 }, (_, i) => 10 ** (from + i))
 const small = { qos: 0, size: 16 }
 const inFlight = [10, 100, 1_000, 10_000, 65_535]
 
-/** Each point is one measurement with the scenario of its x. A client that fails at one point is not asked for more. */
+/** Each point is one measurement with the scenario of its x. After a client has failed at a point, it is not measured at further points. */
 const curves = [
   {
     name: 'receive QoS 0, 1,000 topics',

@@ -1,17 +1,18 @@
-/** Runs measurements: the broker's process, a Node process or a page for each, and what they have to say to one another. */
+/** Runs measurements: starts the broker, starts a Node process or a page for each measurement, and passes messages between them. */
 import { execFileSync, fork } from 'node:child_process'
-import { createReadStream, existsSync, readFileSync, readdirSync, statSync } from 'node:fs'
+import { createReadStream, existsSync, readdirSync, readFileSync, statSync } from 'node:fs'
 import { createServer } from 'node:http'
 import { createRequire } from 'node:module'
 import { cpus } from 'node:os'
 import { extname, join, normalize } from 'node:path'
+import { findChromium } from '../scripts/commands.mjs'
 import { clients } from './clients.mjs'
 import { profilerOf } from './profile.mjs'
 
 const here = import.meta.dirname
 const root = join(here, '..')
 const TIMEOUT = 60_000
-const CHROMIUM = process.env.CHROMIUM ?? '/usr/bin/chromium'
+const CHROMIUM = process.env.CHROMIUM ?? findChromium()
 const CHROMIUM_FLAGS = [
   '--headless',
   '--no-sandbox',
@@ -29,6 +30,7 @@ export class Host {
   #jobs = 0
   #browser
   #files
+  port
 
   static async start() {
     const host = new Host()
@@ -50,7 +52,7 @@ export class Host {
     await this.#browser?.close()
   }
 
-  /** One measurement. `plain`: without the native masking of bufferutil. */
+  /** Runs one measurement. `plain` means without the native masking of bufferutil. */
   async run({ runtime, client, scenario, timing, plain, timeout = TIMEOUT }) {
     const { adapter, version, single } = clients[client]
     const id = String(++this.#jobs)
@@ -88,7 +90,7 @@ export class Host {
     let complaint = ''
     child.stderr.on('data', (data) => (complaint += data))
     const result = new Promise((resolve, reject) => {
-      child.on('message', ({ burst, result, error }) => {
+      child.on('message', (/** @type {any} */ { burst, result, error }) => {
         if (burst) this.#burst(id, burst).then(() => child.connected && child.send({}), reject)
         else if (error) reject(new Error(error))
         else resolve(result)
@@ -129,10 +131,10 @@ export class Host {
     }
   }
 
-  /** Versions and machine, for the head of the report. */
+  /** Returns the versions and the machine, for the head of the report. */
   async describe() {
     const version = (name) =>
-      JSON.parse(readFileSync(join(here, 'node_modules', name, 'package.json'))).version
+      JSON.parse(readFileSync(join(here, 'node_modules', name, 'package.json'), 'utf8')).version
     return {
       date: new Date().toISOString().slice(0, 10),
       cpu: `${cpus().length} × ${cpus()[0].model}`,
@@ -149,20 +151,20 @@ export class Host {
   }
 }
 
-/** What the built package uses on Node: its masking is native only if it finds bufferutil. */
+/** Returns what the built package uses on Node. Its masking is native only if it finds bufferutil. */
 function ours() {
   const pkg = join(root, 'pkg')
   if (!existsSync(join(pkg, 'package.json'))) return undefined
   const require = createRequire(join(pkg, 'package.json'))
   const found = (name) => {
     try {
-      return JSON.parse(readFileSync(require.resolve(`${name}/package.json`))).version
+      return JSON.parse(readFileSync(require.resolve(`${name}/package.json`), 'utf8')).version
     } catch {
       return undefined
     }
   }
   return {
-    version: JSON.parse(readFileSync(join(pkg, 'package.json'))).version,
+    version: JSON.parse(readFileSync(join(pkg, 'package.json'), 'utf8')).version,
     ws: found('ws'),
     bufferutil: found('bufferutil'),
   }
@@ -193,7 +195,7 @@ async function launch() {
   return chromium.launch({ executablePath: CHROMIUM, args: CHROMIUM_FLAGS })
 }
 
-/** CPU µs of all renderers: those that do not run the page are idle. What Chromium itself tells comes in steps of 10 ms. */
+/** Returns the CPU µs of all renderers. Those that do not run the page are idle. Chromium's own figures have steps of 10 ms. */
 async function rendererCpu(session) {
   const { processInfo } = await session.send('SystemInfo.getProcessInfo')
   const renderers = processInfo.filter(({ type }) => type === 'renderer')
@@ -221,7 +223,7 @@ const TYPES = {
   '.wasm': 'application/wasm',
 }
 
-/** The repository's files, for the pages. */
+/** Serves the files of the repository to the pages. */
 async function serve() {
   const server = createServer((request, response) => {
     const path = join(root, normalize(new URL(request.url, 'http://host').pathname))
@@ -230,6 +232,6 @@ async function serve() {
     response.setHeader('Content-Type', TYPES[extname(path)] ?? 'application/octet-stream')
     createReadStream(path).pipe(response)
   })
-  await new Promise((resolve) => server.listen(0, '127.0.0.1', resolve))
+  await new Promise((resolve) => server.listen(0, '127.0.0.1', () => resolve(undefined)))
   return server
 }

@@ -1,17 +1,18 @@
 /**
- * Plays one scenario with one client and tells what it cost. Runs in a fresh Node process (node-client.mjs) or page (page.html).
+ * Plays one scenario with one client and measures what it costs. Runs in a fresh Node process (node-client.mjs) or page (page.html).
  *
- * An adapter exports `create(job, events)`, which gives a client, not yet connected:
+ * An adapter exports `create(job, events)`, which returns a client that is not connected yet:
  *   connect()                                   promise
  *   subscribe(filters, qos, onMessage, tally)   promise; onMessage(topic, payload). The raw floors call tally.bytes(length) instead
- *   publish(topic, payload, qos)                how many messages that was, if not one; then events.done(count) as they complete
+ *   publish(topic, payload, qos)                returns the number of messages, if not one, and calls events.done(count) as they complete
  *   publishAsync(topic, payload, qos)           promise; only clients that have promises
- *   congested()                                 only clients that leave back pressure to the user: too much is buffered
- *   memory()                                    bytes of memory outside of the JavaScript heap, if the client knows
+ *   congested()                                 whether too much is buffered; only clients that leave back pressure to the user
+ *   memory()                                    bytes of memory outside the JavaScript heap, if the client knows
  *   end()
  *
- * The runtime gives cpu(): CPU µs used so far by the process or page; burst(count, sending): tells the broker, resolves when it has
- * sent and got everything; later(callback): a new task, without the clamping of timers; in Node also rss() and heap(): bytes.
+ * The runtime has cpu(), the CPU µs that the process or page has used so far; burst(count, sending), which tells the broker and resolves when
+ * the broker has sent and received everything; later(callback), which runs a new task without the delay of timers; and in Node rss() and
+ * heap(), in bytes.
  */
 import { equal, traffic as trafficOf } from './traffic.mjs'
 
@@ -51,7 +52,7 @@ const kinds = {
     }
   },
 
-  /** One message at a time. */
+  /** Sends one message at a time. */
   async await(client, scenario, timing, runtime) {
     await client.connect()
     const { traffic, qos } = scenario
@@ -64,7 +65,7 @@ const kinds = {
     return perMessage(run, scenario, timing, runtime)
   },
 
-  /** Round trips, one at a time. */
+  /** Makes round trips, one at a time. */
   async echo(client, { traffic }, timing) {
     await client.connect()
     const payload = traffic.payload(0)
@@ -90,7 +91,7 @@ const kinds = {
     return { value: Math.min(...medians) }
   },
 
-  /** What the resident set of a fresh process grows by. */
+  /** Measures how much the resident set of a fresh process grows. */
   async memory(client, scenario, timing, runtime) {
     const receive = await receiver(client, scenario, runtime)
     const before = runtime.rss()
@@ -98,7 +99,7 @@ const kinds = {
     return { value: (runtime.rss() - before) / 1e6 }
   },
 
-  /** Fills the queue without a connection, then connects and drains it: first a small one with another client to warm up. */
+  /** Fills the queue without a connection, then connects and drains it. Warms up with a smaller queue of another client. */
   async queue(client, scenario, timing, runtime, events, another) {
     const { traffic, qos, count, warm } = scenario
     if (warm) {
@@ -107,7 +108,7 @@ const kinds = {
       first.end()
     }
     let rest = count
-    const drained = new Promise((resolve) => (events.done = () => --rest || resolve()))
+    const drained = new Promise((resolve) => (events.done = () => --rest || resolve(undefined)))
     const rss = runtime.rss()
     const start = runtime.cpu()
     for (let i = 0; i < count; i++) client.publish(traffic.topic(i), traffic.payload(i), qos)
@@ -118,7 +119,7 @@ const kinds = {
     return { value: (filled - start) / count, drain: (runtime.cpu() - filled) / count, bytes }
   },
 
-  /** Bursts in both directions on one connection; a sample every so many seconds. */
+  /** Sends bursts in both directions on one connection, and takes a sample every few seconds. */
   async soak(client, scenario, { seconds, every }, runtime, events) {
     const receive = await receiver(client, scenario, runtime)
     const publish = publisher(client, scenario, runtime, events)
@@ -151,7 +152,7 @@ const memory = (client, runtime) => ({
   wasm: client.memory?.(),
 })
 
-/** From the import of the library to CONNACK: nothing of it is loaded before. */
+/** Measures the time from the import of the library, nothing of which is loaded before, to CONNACK. */
 async function start(job, runtime) {
   const cpu = await runtime.cpu()
   const began = performance.now()
@@ -165,8 +166,8 @@ async function start(job, runtime) {
 }
 
 /**
- * Warms up by bursts of growing size, in the first of which every message is compared: the last is what is measured then, only shorter.
- * Then measures one that lasts about `timing.target` ms.
+ * Warms up with bursts of growing size, and then measures a burst that lasts about `timing.target` ms. In the first burst, every message is
+ * compared. The last is like the one that is measured, only shorter.
  */
 async function perMessage(run, { traffic }, timing, runtime) {
   const cycles = (count) => Math.ceil(count / traffic.cycle) * traffic.cycle
@@ -196,7 +197,7 @@ async function perMessage(run, { traffic }, timing, runtime) {
   }
 }
 
-/** Connects, subscribes, and gives a function that receives `count` messages. Every message is compared while warming up, later one of 1,024. */
+/** Connects, subscribes, and returns a function that receives `count` messages. It compares all messages during the warm-up, and later one of 1,024. */
 async function receiver(client, { traffic, qos }, runtime) {
   const tally = new Tally(traffic)
   await client.connect()
@@ -212,6 +213,11 @@ async function receiver(client, { traffic, qos }, runtime) {
 }
 
 class Tally {
+  /** The length of a packet, for the raw floors. */
+  packetLength
+  resolve
+  reject
+
   constructor(traffic) {
     this.traffic = traffic
     this.size = traffic.topic(0).length + traffic.payload(0).length
@@ -231,7 +237,7 @@ class Tally {
     if (++this.count === this.total) this.resolve()
   }
 
-  /** For the raw floors: so many bytes came. Every packet has the same length. */
+  /** The raw floors report the bytes that they received. All packets have the same length. */
   bytes(length) {
     this.lengths += length
     if (this.lengths === this.total * this.packetLength) this.resolve()
@@ -249,7 +255,7 @@ class Tally {
   }
 }
 
-/** A function that publishes `count` messages, `window` in flight, refilled once in a turn of the event loop. */
+/** Returns a function that publishes `count` messages, with `window` in flight, and refills once per turn of the event loop. */
 function publisher(client, { traffic, qos, window }, runtime, events) {
   return async (count) => {
     let sent = 0

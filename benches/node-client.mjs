@@ -1,4 +1,4 @@
-/** One measurement in a fresh Node process: started by bench.mjs, gets the job, sends the result. */
+/** Runs one measurement in a fresh Node process: bench.mjs starts it and sends the job, and it sends the result. */
 import { measure } from './measure.mjs'
 
 let finished

@@ -1,9 +1,9 @@
 /**
- * A broker that does nothing but what a measurement needs, so that it costs far less than any client: it sends from one encoded
- * block, acknowledges in batches, and checks what it gets. Runs in its own process; bench.mjs talks to it by messages:
+ * A broker that does only what a measurement needs, so that it costs far less than any client. It sends from one encoded block, acknowledges
+ * in batches, and checks what it receives. It runs in its own process, and bench.mjs controls it with messages:
  *   { open: id, scenario }          the connection to the path /id plays this scenario
- *   { burst: id, count, sending }   send, or expect, so many messages; answered by { finished: id } or { failed: id, error }
- *   { close: id }                   forget it
+ *   { burst: id, count, sending }   sends or expects `count` messages, and answers { finished: id } or { failed: id, error }
+ *   { close: id }                   forgets the connection
  */
 import { createHash } from 'node:crypto'
 import { createServer } from 'node:http'
@@ -14,7 +14,8 @@ const scenarios = new Map()
 const connections = new Map()
 
 const server = createServer()
-server.on('upgrade', (request, socket, head) => {
+server.on('upgrade', (request, stream, head) => {
+  const socket = /** @type {import('node:net').Socket} */ (stream)
   const id = request.url.slice(1)
   const accept = createHash('sha1')
     .update(`${request.headers['sec-websocket-key']}258EAFA5-E914-47DA-95CA-C5AB0DC85B11`)
@@ -32,7 +33,10 @@ server.on('upgrade', (request, socket, head) => {
   socket.on('error', () => {})
   if (head.length) connection.data(head)
 })
-server.listen(0, '127.0.0.1', () => process.send({ port: server.address().port }))
+server.listen(0, '127.0.0.1', () => {
+  const { port } = /** @type {import('node:net').AddressInfo} */ (server.address())
+  process.send({ port })
+})
 
 process.on('message', ({ open, scenario, burst, count, sending, close }) => {
   if (open) scenarios.set(open, scenario)
@@ -54,7 +58,7 @@ const CONNECT = 1,
   SUBSCRIBE = 8,
   UNSUBSCRIBE = 10,
   PINGREQ = 12
-/** Of the messages that come in, one of so many is compared byte by byte, the others by topic length, payload length and payload number. */
+/** One of this many received messages is compared byte by byte, the others by topic length, payload length and payload number. */
 const COMPARE = 16
 
 class Connection {
@@ -64,7 +68,8 @@ class Connection {
   #subscriptions = []
   #acks = Buffer.alloc(4 * 65_536)
   #acksEnd = 0
-  #held = 0 // messages received whose first acknowledgement is not sent yet
+  #held = 0 // received messages whose first acknowledgement has not been sent yet
+  #cycle
 
   constructor(id, socket, scenario) {
     this.id = id
@@ -73,12 +78,12 @@ class Connection {
     this.traffic = traffic(scenario)
     this.topicLength = Buffer.byteLength(this.traffic.topic(0))
     this.total = 0 // messages of the burst
-    this.moved = 0 // of them, sent or received
-    this.recorded = 0 // of them, PUBREC received
-    this.done = 0 // of them, acknowledged to the end
+    this.moved = 0 // how many of them were sent or received
+    this.recorded = 0 // how many of them got a PUBREC
+    this.done = 0 // how many of them are fully acknowledged
   }
 
-  /** The first messages of a burst that comes in may be here before this. */
+  /** The first messages of an incoming burst may arrive before this is called. */
   burst(count, sending) {
     this.total = count
     this.sending = sending
@@ -107,7 +112,7 @@ class Connection {
 
   #source() {
     const { qos, window = Infinity, single } = this.scenario
-    this.cycle ??= serverFrames(
+    this.#cycle ??= serverFrames(
       encodeCycle(this.traffic, qos, {
         single,
         most: window || Infinity,
@@ -115,7 +120,7 @@ class Connection {
           this.#version === 5 ? this.#identifiers(this.traffic.topic(i)) : undefined,
       }),
     )
-    const { bytes, frames, frameOf } = this.cycle
+    const { bytes, frames, frameOf } = this.#cycle
     while (this.moved < this.total) {
       const from = this.moved % this.traffic.cycle
       const to = qos
@@ -231,7 +236,7 @@ class Connection {
     const number = this.moved % traffic.cycle
     let payload = start + 2 + topicLength + (qos ? 2 : 0)
     if (this.#version === 5) payload += 1 + bytes[payload]
-    const expected = traffic.payload(number)
+    const expected = /** @type {Buffer} */ (traffic.payload(number))
     const right =
       qos === this.scenario.qos &&
       bytes.readUInt16BE(start) === topicLength &&
@@ -250,7 +255,7 @@ class Connection {
     this.#held++
   }
 
-  /** Acknowledgements have to come in the order of the messages. */
+  /** Acknowledgements must arrive in the order of the messages. */
   #ordered(bytes, start, index) {
     if (bytes.readUInt16BE(start) !== (index % this.traffic.cycle) + 1)
       this.#fail(`acknowledgement ${index} is out of order`)
@@ -285,7 +290,7 @@ class Connection {
     ])
   }
 
-  // -- sending the rest: acknowledgements of one kind in one frame
+  // -- sending everything else: acknowledgements of one kind in one frame
 
   #ack(first, bytes, id) {
     const end = this.#acksEnd
@@ -325,7 +330,7 @@ function frameHeader(length) {
   return header
 }
 
-/** A cycle with the frame headers in it. */
+/** Returns a cycle that includes the frame headers. */
 function serverFrames({ bytes, frames }) {
   const parts = []
   const ends = []
@@ -353,7 +358,7 @@ function readVarint(bytes, at) {
   return bytes[at] > 127 ? (bytes[at] & 127) + 128 * readVarint(bytes, at + 1) : bytes[at]
 }
 
-/** Good for the filters of these scenarios. */
+/** Matches only the kinds of filters that these scenarios have. */
 function covers(filter, topic) {
   const levels = topic.split('/')
   return filter

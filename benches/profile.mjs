@@ -1,15 +1,15 @@
 #!/usr/bin/env node
 /**
- * Where the time goes: the measured burst of each scenario under V8's profiler, in Node and in Chromium.
+ * Shows where the time goes: runs the measured burst of each scenario under V8's profiler, in Node and in Chromium.
  *
  *   node benches/profile.mjs [--only TEXT]…
  *
- * Prints tables of shares of the time that was not idle, by whose function it was. Also what a client process loads to be profiled, and what
- * the host asks for a page.
+ * Prints the shares of the busy time, by the part that each function belongs to. A client process loads this file to be profiled, and the host
+ * calls it for a page.
  */
 import { spawnSync } from 'node:child_process'
 import { randomUUID } from 'node:crypto'
-import { mkdirSync, mkdtempSync, readFileSync, readdirSync, rmSync, writeFileSync } from 'node:fs'
+import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { Session } from 'node:inspector'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -18,7 +18,7 @@ const folder = process.env.WASMQTT_PROFILES
 
 const INTERVAL = { interval: 200 }
 
-/** In a client process: every burst begins a new profile, so that the last is what stays. */
+/** Runs in a client process. Every burst starts a new profile, so that the last one remains. */
 function profiled() {
   const session = new Session()
   session.connect()
@@ -27,28 +27,29 @@ function profiled() {
   const send = process.send.bind(process)
   let bursts = 0
   let name
-  // A listener of our own would have the job handed over before the client listens.
+  // A listener here would receive the job before the client listens.
   const emit = process.emit
+  // @ts-expect-error: one function for all events.
   process.emit = (event, message, ...rest) => {
     name ??= message?.job?.scenario.name
-    return emit.call(process, event, message, ...rest)
+    return Reflect.apply(emit, process, [event, message, ...rest])
   }
   process.send = (message) => {
     if (message.burst) {
       if (bursts++) session.post('Profiler.stop')
       session.post('Profiler.start')
     } else if (bursts) {
-      session.post('Profiler.stop', (error, { profile }) => {
+      session.post('Profiler.stop', (_error, { profile }) => {
         writeFileSync(join(folder, `${process.pid}.json`), JSON.stringify({ name, profile }))
         send(message)
       })
-      return
+      return true
     }
-    send(message)
+    return send(message)
   }
 }
 
-/** For a page, if profiles are asked for: its main thread, from `begin` to `begin` or `end`. */
+/** Profiles the main thread of a page from `begin` to the next `begin` or `end`, if profiles are requested. */
 export async function profilerOf(page, name) {
   if (folder === undefined) return undefined
   const session = await page.context().newCDPSession(page)
@@ -110,7 +111,7 @@ function table(taken, groups) {
   const names = Object.keys(groups)
   const seen = new Set()
   const rows = taken.map(({ name, profile }) => {
-    // The second of a scenario is the one without native masking.
+    // The second profile of a scenario is the one without native masking.
     const title = `${name}${seen.has(name) ? ', without bufferutil' : ''}`
     seen.add(name)
     return [title, ...shares(profile, Object.values(groups)).map((share) => share.toFixed(0))]
@@ -142,7 +143,7 @@ const CHROMIUM = {
   ...rest,
 }
 
-/** What each of the groups has of the busy time, in per cent. */
+/** Returns the share that each group has of the busy time, in per cent. */
 function shares({ nodes, samples, timeDeltas }, groups) {
   const frames = new Map(nodes.map(({ id, callFrame }) => [id, callFrame]))
   const times = groups.map(() => 0)

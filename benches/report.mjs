@@ -1,11 +1,11 @@
-/** Tables and pictures of results. */
+/** Renders results as tables and pictures. */
 import { clients } from './clients.mjs'
 
 const RUNTIMES = { node: 'Node', chromium: 'Chromium' }
 const peer = (name) => !clients[name].ours && !clients[name].floor
 const median = (values) => values.toSorted((a, b) => a - b)[values.length >> 1]
 
-/** Of a scenario that is decided by the best round, the best; otherwise the median. */
+/** The best round, if the scenario is decided by it; otherwise the median. */
 const figure = ({ scenario }, values) =>
   values.length ? (scenario.best ? Math.min(...values) : median(values)) : undefined
 const short = (x) => (x === undefined ? '' : x.toFixed(x < 10 ? 2 : x < 100 ? 1 : 0))
@@ -31,20 +31,20 @@ function head({ date, cpu, node, chromium, commit, versions, ours, rounds, short
     .join(', ')
   const lines = [
     `${date}, ${cpu}, Node ${node}${chromium ? `, Chromium ${chromium}` : ''}; wasmqtt ${ours?.version ?? 'not built'}, commit ${commit}; ${peers}.`,
-    `Medians of ${rounds} ${rounds === 1 ? 'round' : 'rounds'}, clients interleaved, a fresh process or page for each measurement; ${timing.warm} ms of warm-up, then about ${timing.target} ms measured.`,
+    `Medians of ${rounds} ${rounds === 1 ? 'round' : 'rounds'}, with the clients interleaved and a fresh process or page for each measurement: ${timing.warm} ms of warm-up, then about ${timing.target} ms that are measured.`,
   ]
-  if (short) lines.push('**The short form: too short to quote.**')
+  if (short) lines.push('**This is the short form, and too short to be quoted.**')
   if (ours && !ours.bufferutil)
-    lines.push('**wasmqtt did not find `bufferutil` on Node: its masking was JavaScript.**')
+    lines.push('**wasmqtt did not find `bufferutil` on Node, so it masked in JavaScript.**')
   return lines.join('\n')
 }
 
 function legend(runtime) {
   const common =
-    'CPU µs of the client per message, unless a row says otherwise. × best peer: what the best of the peers costs, in multiples of wasmqtt; × floor: what wasmqtt costs, in multiples of the floor.'
+    'CPU µs of the client per message, unless a row says otherwise. “× best peer” is the cost of the best peer divided by the cost of wasmqtt. “× floor” is the cost of wasmqtt divided by the cost of the floor.'
   return runtime === 'node'
-    ? `${common} In brackets: without native masking (\`bufferutil\`), where the client sends through \`ws\`. The floor is a raw WebSocket with ready-made bytes, the better of one message per frame and frames of 16 KiB.`
-    : `${common} In brackets: thousand messages a second. CPU is that of the renderer.`
+    ? `${common} In brackets: without native masking (\`bufferutil\`), if the client sends through \`ws\`. The floor is a raw WebSocket that sends prepared bytes, with one message per frame or with frames of 16 KiB, whichever is better.`
+    : `${common} In brackets: thousands of messages per second. The CPU time is that of the renderer.`
 }
 
 function table(rows, runtime) {
@@ -108,7 +108,7 @@ function compare(row) {
   return { best, ratio: ours && best && value(best) / ours, above: ours && floor && ours / floor }
 }
 
-/** What the table does not say by itself: noise, peers that are ahead, targets missed, failures; of the short form only these. */
+/** What the table does not say: the noise, the peers that are ahead, missed targets, and failures. The short form has only failures. */
 function verdicts(rows, meta) {
   const lines = []
   const spreads = rows.flatMap((row) =>
@@ -144,9 +144,9 @@ function verdicts(rows, meta) {
 // ---------------------------------------------------------------------------------------------- pictures
 
 const FONT = 'font-family="system-ui, sans-serif"'
-const escape = (text) => String(text).replace(/[<&>]/g, (c) => `&#${c.charCodeAt(0)};`)
+const escapeXml = (text) => String(text).replace(/[<&>]/g, (c) => `&#${c.charCodeAt(0)};`)
 const text = (x, y, content, more = '') =>
-  `<text x="${x}" y="${y}" ${more}>${escape(content)}</text>`
+  `<text x="${x}" y="${y}" ${more}>${escapeXml(content)}</text>`
 const picture = (
   width,
   height,
@@ -157,7 +157,7 @@ ${content.join('\n')}
 </svg>
 `
 
-/** Bars on a logarithmic axis, one group per scenario. */
+/** Draws bars on a logarithmic axis, one group per scenario. */
 export function svg({ meta, rows }) {
   const bar = 11
   const panel = 640
@@ -182,7 +182,7 @@ export function svg({ meta, rows }) {
       text(
         x,
         20,
-        `${RUNTIMES[runtime]} ${parseInt(meta[runtime])}: CPU µs per message, logarithmic, less is better`,
+        `${RUNTIMES[runtime]} ${Number.parseInt(meta[runtime], 10)}: CPU µs per message, logarithmic, less is better`,
         'font-size="14" font-weight="600"',
       ),
     )
@@ -248,7 +248,7 @@ function growthCell(point) {
   return `${short(value)} (${short(rss / 1e6)})`
 }
 
-/** The first sample, the last, and eight between. */
+/** Returns a table of the first sample, the last, and eight between. */
 function soakTable(samples) {
   const some = samples.filter(
     (_, i) => i % Math.ceil(samples.length / 9) === 0 || i === samples.length - 1,
@@ -257,14 +257,12 @@ function soakTable(samples) {
     [at, value, rss / 1e6, heap / 1e6, wasm && wasm / 1e6].map(short),
   )
   const total = samples.reduce((sum, { messages }) => sum + messages, 0)
-  return (
-    [['seconds', 'CPU µs', 'RSS MB', 'heap MB', 'wasm MB'], Array(5).fill('--:'), ...rows]
-      .map((cells) => `| ${cells.join(' | ')} |`)
-      .join('\n') + `\n\n${total.toLocaleString('en')} messages, QoS 2, half in each direction.`
-  )
+  const heading = [['seconds', 'CPU µs', 'RSS MB', 'heap MB', 'wasm MB'], Array(5).fill('--:')]
+  const table = [...heading, ...rows].map((cells) => `| ${cells.join(' | ')} |`).join('\n')
+  return `${table}\n\n${total.toLocaleString('en')} messages, QoS 2, half in each direction.`
 }
 
-/** Small multiples: one for each curve, both axes logarithmic; of a soak CPU and memory over time. */
+/** Draws a small chart for each curve, with logarithmic axes, and for a soak the CPU time and the memory over time. */
 export function growthSvg({ curves, soak }) {
   const width = 380
   const height = 240

@@ -1,6 +1,6 @@
 /**
- * What is measured. `target` is what wasmqtt aims for, in the unit of the scenario: CPU µs per message unless `unit` says otherwise.
- * size: payload bytes · topics: distinct topics · filters: subscriptions, each with a handler of its own · single: one packet per
+ * The scenarios that are measured. `target` is the goal for wasmqtt, in the unit of the scenario: CPU µs per message, unless `unit` says
+ * otherwise. size: payload bytes · topics: distinct topics · filters: subscriptions, each with its own handler · single: one packet per
  * WebSocket frame · window: messages in flight at most.
  */
 

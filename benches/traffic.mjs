@@ -1,12 +1,12 @@
-/** The messages of a scenario, the same in the broker and in the clients, and their bytes. Runs in Node and in pages. */
+/** The messages of a scenario and their bytes, the same in the broker and in the clients. Runs in Node and in pages. */
 
-/** A packed WebSocket frame holds as many whole packets as fit into this many bytes, one at least. */
+/** A packed WebSocket frame holds as many whole packets as fit into this many bytes, but at least one. */
 const FRAME = 16 * 1024
 const PAYLOADS = 50
 
 /**
  * Message number `i` of a run has `topic(i)` and `payload(i)`; both repeat after `cycle` messages, and so do packet ids (from 1).
- * Every run is a whole number of cycles, so that each begins at message 0. All packets of one scenario have the same length.
+ * Every run is a whole number of cycles, so that each starts with message 0. All packets of one scenario have the same length.
  */
 export function traffic({ size, topics = 1, filters = 1, window = 0 }) {
   const names =
@@ -29,7 +29,7 @@ export function traffic({ size, topics = 1, filters = 1, window = 0 }) {
 
 const digits = (n) => String(n).padStart(7, '0')
 
-/** Starts with its own number, so that a glance tells which payload it is. */
+/** Returns a payload that starts with its own number, by which it can be recognised. */
 function payload(size, k) {
   const bytes = globalThis.Buffer ? Buffer.alloc(size) : new Uint8Array(size)
   for (let j = 0; j < size; j++) bytes[j] = (k + 31 * j) & 255
@@ -45,7 +45,7 @@ export function equal(a, b) {
 
 const text = new TextEncoder()
 
-/** A PUBLISH; `properties` only in MQTT 5, where it is the block without its length. */
+/** Encodes a PUBLISH. `properties` is the block without its length, and only for MQTT 5. */
 export function encodePublish(topic, payload, qos, id, properties) {
   const name = text.encode(topic)
   const body =
@@ -65,8 +65,11 @@ export function encodePublish(topic, payload, qos, id, properties) {
 }
 
 /**
- * One cycle of PUBLISH packets as one array, and where its frames end: `frames` has the end offset and the number of messages
- * up to there. `most` limits the messages of a frame.
+ * Encodes one cycle of PUBLISH packets as one array. `frames` has the end of each frame and the number of messages up to there. `most` limits
+ * the messages of a frame.
+ * @param {{ cycle: number, topic: (i: number) => string, payload: (i: number) => Uint8Array }} traffic
+ * @param {number} qos
+ * @param {{ single?: boolean, most?: number, properties?: (i: number) => number[] | undefined }} [options]
  */
 export function encodeCycle(
   traffic,
@@ -95,7 +98,7 @@ export function encodeCycle(
   return { bytes, frames, length: packets[0].length }
 }
 
-/** Acknowledgements of four bytes each, with the ids of two cycles, so that any part of up to one cycle lies in one piece. */
+/** Encodes acknowledgements of four bytes each with the ids of two cycles, so that any part of up to one cycle is one slice. */
 export function encodeAcks(first, cycle) {
   const bytes = new Uint8Array(8 * cycle)
   for (let i = 0; i < 2 * cycle; i++)

@@ -1,17 +1,17 @@
-// A broker on loopback: Mosquitto where it is installed, else aedes inside this process.
+// Starts a broker on loopback: Mosquitto if it is installed, otherwise aedes in this process.
 import { spawn, spawnSync } from 'node:child_process'
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { createServer as createHttpServer } from 'node:http'
 import { connect, createServer } from 'node:net'
-import { pipeline } from 'node:stream'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { pipeline } from 'node:stream'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { Problem, findCommand, stopChild } from './tools.mjs'
+import { findCommand, Problem, portOf, stopChild } from './tools.mjs'
 
 export const HOST = '127.0.0.1'
 
-/** `kind`: 'mosquitto' or 'aedes'. Resolves when it takes connections; `onExit` is called if it ends by itself. */
+/** `kind` is 'mosquitto' or 'aedes'. Resolves when the broker accepts connections. `onExit` is called if it ends by itself. */
 export async function startBroker({
   kind = findCommand('mosquitto') ? 'mosquitto' : 'aedes',
   websocketPort,
@@ -38,14 +38,14 @@ async function mosquitto(websocketPort, tcpPort, onExit) {
   ]
   const path = join(folder, 'mosquitto.conf')
   writeFileSync(path, `${config.join('\n')}\n`)
-  // A process group of its own, so that Ctrl-C in the terminal does not end it before those who use it.
+  // In its own process group, so that Ctrl-C in the terminal does not end it before its clients.
   const child = spawn('mosquitto', ['-c', path], {
     stdio: ['ignore', 'ignore', 'pipe'],
     detached: true,
   })
   let said = ''
   child.stderr.setEncoding('utf8').on('data', (text) => (said = (said + text).slice(-4_000)))
-  // Mosquitto 2.0 opens a WebSocket listener to every network, whatever address it is given: they come in here and go on over TCP.
+  // Mosquitto 2.0 opens a WebSocket listener on all networks, whatever address it gets. So this process accepts WebSockets and passes them on over TCP.
   const sockets = await acceptWebSockets(websocketPort, (stream) => {
     const tcp = connect(tcpPort, HOST)
     pipeline(stream, tcp, () => {})
@@ -100,7 +100,7 @@ async function aedes(websocketPort, tcpPort) {
     listen(tcp, tcpPort),
   ])
   const stop = async () => {
-    await new Promise((resolve) => broker.close(resolve))
+    await new Promise((resolve) => broker.close(() => resolve(undefined)))
     tcp.close()
     sockets.stop()
   }
@@ -110,7 +110,7 @@ async function aedes(websocketPort, tcpPort) {
   return { kind: 'aedes', name: 'aedes (built in)', speaks: 'MQTT 3.1.1', limits, stop }
 }
 
-/** Hands each WebSocket on as a stream. */
+/** Accepts WebSockets, and calls `handle` with a stream for each. */
 async function acceptWebSockets(port, handle) {
   const { WebSocketServer, createWebSocketStream } = await import('ws')
   const http = createHttpServer()
@@ -129,11 +129,11 @@ async function acceptWebSockets(port, handle) {
 
 export function listen(server, port) {
   return new Promise((resolve, reject) =>
-    server.once('error', reject).listen(port, HOST, () => resolve(server.address().port)),
+    server.once('error', reject).listen(port, HOST, () => resolve(portOf(server))),
   )
 }
 
-/** `wanted` if it is free, else another one. 0 takes any. */
+/** Resolves with `wanted` if it is free, otherwise with another port. 0 means any free port. */
 export async function freePort(wanted) {
   const probe = createServer()
   try {

@@ -1,11 +1,11 @@
-// Rust and TypeScript in, pkg/ out: the folder that npm ships. A step whose inputs did not change is skipped.
+// Builds pkg/, the folder that npm ships, from Rust and TypeScript. Skips a step whose inputs did not change.
 import { createHash } from 'node:crypto'
 import {
   copyFileSync,
   cpSync,
   existsSync,
-  readFileSync,
   readdirSync,
+  readFileSync,
   rmSync,
   statSync,
   writeFileSync,
@@ -20,7 +20,7 @@ import { measure, table } from './size.mjs'
 import { bold, capture, isMain, main, root, run, toolsBin } from './tools.mjs'
 
 const TARGET = 'wasm32-unknown-unknown'
-// What all current browsers and Node 20 have. wasm-opt's --all-features emits modules that Node 20 rejects.
+// The features that all current browsers and Node 20 have. With --all-features, wasm-opt emits modules that Node 20 rejects.
 const WASM_FEATURES = [
   'bulk-memory',
   'mutable-globals',
@@ -31,17 +31,17 @@ const WASM_FEATURES = [
 ]
 
 const bindgen = join(root, 'target', 'bindgen')
-// That of opt-level "s". With the 225 of opt-level 2 the module is 6 % larger, and not faster.
+// The threshold of opt-level "s" is near this. With 225, that of opt-level 2, the module is 6 % larger and not faster.
 const INLINE_THRESHOLD = '-Cllvm-args=-inline-threshold=45'
-// What has one caller is not always inlined there: long functions are larger, and engines take long to optimise them. Neighbours in the
-// sources are alike, and compress better side by side.
+// Only short functions are inlined into their only caller, because engines need long to optimise long functions. Functions that are
+// neighbours in the sources are similar, so sorting them by name makes the module compress better.
 const optimize = [
   '-O3',
   '--reorder-functions-by-name',
   '--one-caller-inline-max-function-size=30',
   ...WASM_FEATURES.map((name) => `--enable-${name}`),
 ]
-/** The module as it is before wasm-opt, with the names of its functions. */
+/** The module before wasm-opt, with the names of its functions. */
 const named = join(bindgen, 'named.wasm')
 const pkg = join(root, 'pkg')
 const bin = (name) => join(root, 'node_modules', '.bin', name)
@@ -70,7 +70,7 @@ export async function build() {
   return built
 }
 
-/** Runs `work` unless `output` stands and its inputs, the compilers among them, are those of the last time. */
+/** Runs `work`, unless `output` exists and was made from the same inputs by the same compilers. */
 async function step(title, output, inputs, work) {
   const hash = createHash('sha256').update(`${process.version} ${capture('rustc', ['--version'])}`)
   for (const input of inputs) hash.update(`\0${input}\0`).update(readFileSync(join(root, input)))
@@ -125,7 +125,7 @@ async function buildCore() {
   numberHashes(wasm, join(bindgen, 'wasmqtt.js'))
 }
 
-/** Names of imports end with a hash of 16 digits, which no compression makes smaller. A number of 16 digits tells them apart as well. */
+/** Replaces the hashes of 16 digits at the end of import names by numbers of 16 digits, which compress well. */
 function numberHashes(...paths) {
   const numbers = new Map()
   const number = (hash) =>
@@ -136,7 +136,7 @@ function numberHashes(...paths) {
   }
 }
 
-/** The module inlined, as a function that gives its bytes. */
+/** A plugin that replaces a .wasm file by a function that returns its bytes. */
 const inlined = (write) => ({
   name: 'inlined',
   setup: ({ onLoad }) =>
@@ -144,13 +144,13 @@ const inlined = (write) => ({
 })
 
 /**
- * For the web, where each byte of the download counts: a printable character for each byte that is frequent, itself if it is one, and two for
- * the others. Bytes keep their borders, so it compresses as the `.wasm` does, which base64 does not. Only ASCII: engines read it faster, and
- * bundlers and pages of whatever encoding leave it as it is.
+ * Writes the module for the web, where the size of the download matters most. A frequent byte becomes one printable character (the same one, if
+ * the byte is printable), a rare byte becomes two. Unlike base64, this keeps bytes whole, so that it compresses as well as the `.wasm`. It is ASCII,
+ * which engines read faster, and which bundlers and pages of any encoding leave unchanged.
  */
 function asCharacters(wasm) {
   const SPACE = 0x20
-  // `|`, `}` and `~` begin two characters, the second one of the 57 from `#` to `[`: no quote and no backslash among them.
+  // `|`, `}` and `~` start a pair. The second character is one of the 57 from `#` to `[`, among which are no quote and no backslash.
   const PAIR = 0x7c
   const SECOND = 0x23
   const SECONDS = 57
@@ -174,7 +174,7 @@ function asCharacters(wasm) {
     const frequent = ${JSON.stringify(frequent)}
     export default () => {
       const rare = [...Array(256).keys()].filter((byte) => !frequent.includes(byte))
-      // What is written is never ahead of what is read.
+      // This decodes in place, because the output is never longer than the input so far.
       const bytes = new TextEncoder().encode(text)
       let to = 0
       for (let from = 0; from < bytes.length; to++) {
@@ -186,18 +186,18 @@ function asCharacters(wasm) {
 }
 
 /**
- * For Node, where time and memory to start count: it reads ASCII, and decodes this faster than it could run a loop. Compressed, because Node
- * puts a file together in a text that it doubles as it reads: the allocator remembers the largest that was freed, and keeps twice that much of
- * whatever is freed later. With plain base64 that was a megabyte, left over from V8's optimiser.
+ * Writes the module for Node, where the time and the memory to start matter most. Node decodes base64 faster than a loop would. The module is
+ * compressed, because Node assembles a file in a text that it doubles as it reads, and the allocator keeps up to twice the largest block that
+ * was ever freed of whatever is freed later. With plain base64, that was a megabyte that V8's optimiser had freed.
  */
 function asDeflated(wasm) {
   const text = deflateRawSync(wasm, { level: 9 }).toString('base64')
-  // A byte more than there is: the decoder asks for another chunk when one is full.
+  // One byte more than needed, because zlib allocates another chunk when one is full.
   return `import { inflateRawSync } from 'node:zlib'
     export default () => inflateRawSync(Buffer.from('${text}', 'base64'), { chunkSize: ${wasm.length + 1} })`
 }
 
-/** Panic messages name source files: as paths inside their crates, not on this machine. */
+/** Makes panic messages name source files by their paths inside the crates, not on this machine. */
 function withoutPaths() {
   const registry = join(process.env.CARGO_HOME ?? join(homedir(), '.cargo'), 'registry', 'src')
   const folders = existsSync(registry)
@@ -206,7 +206,7 @@ function withoutPaths() {
   return [root, ...folders].map((folder) => `--remap-path-prefix=${folder}=`)
 }
 
-/** Bytes of each function of the module, and of its data. */
+/** Returns the bytes of each function of the module, and of its data. */
 export function contributors() {
   const metrics = capture(
     bin('wasm-opt'),
@@ -241,8 +241,9 @@ async function buildPackage(texts) {
   await bundle('index.ts', 'index.js', { format: 'esm' })
   await bundle('slim.ts', 'slim.js', { format: 'esm' })
   await bundle('node.ts', 'node.cjs', { format: 'cjs', platform: 'node' })
-  // One module instance however it is loaded: the ESM form for Node passes on the other. By a detour: of a CommonJS file that is imported, Node
-  // looks for the names of the exports with a lexer in JavaScript, which takes 20 ms for node.cjs. It does not follow a require() of this form.
+  // node.js passes on what node.cjs exports, so that import and require share one module instance. It imports detour.cjs instead of node.cjs,
+  // because Node looks for the exports of an imported CommonJS file with a lexer in JavaScript, which takes 20 ms for node.cjs. The lexer does
+  // not follow a require() of this form.
   const names = Object.keys(createRequire(import.meta.url)(join(pkg, 'node.cjs')))
   writeFileSync(join(pkg, 'detour.cjs'), "exports.wasmqtt = require('./node.cjs')\n")
   writeFileSync(
@@ -263,7 +264,10 @@ async function buildPackage(texts) {
     types,
   ])
   dropUnreachable(types, ['node.d.ts', 'index.d.ts', 'slim.d.ts'])
-  // TypeScript takes a declaration file for what the nearest package.json says: the same ones once more for require().
+  // A page or a script may import a file by its path. Then TypeScript looks for a declaration beside it.
+  for (const name of ['index', 'slim', 'node'])
+    writeFileSync(join(pkg, `${name}.d.ts`), `export * from './types/${name}.js'\n`)
+  // The nearest package.json decides whether TypeScript reads a declaration as ESM or CommonJS, so require() gets a copy of its own.
   cpSync(types, join(pkg, 'types-cjs'), { recursive: true })
   writeJson('types-cjs/package.json', { type: 'commonjs' })
 
@@ -292,15 +296,20 @@ function manifest() {
     description,
     license,
     author,
+    homepage,
+    repository,
+    bugs,
     keywords,
     type,
     engines,
     devDependencies,
     optionalDependencies,
   } = own
-  const caret = ([name, exact]) => [name, `^${exact}`]
+  const caret = (versions) =>
+    Object.fromEntries(Object.entries(versions).map(([name, exact]) => [name, `^${exact}`]))
   return {
-    ...{ name, version, description, license, author, keywords, type, engines },
+    ...{ name, version, description, license, author, homepage, repository, bugs },
+    ...{ keywords, type, engines },
     sideEffects: false,
     exports: {
       '.': {
@@ -318,9 +327,9 @@ function manifest() {
     module: './index.js',
     browser: './index.js',
     types: './types/index.d.ts',
-    files: ['*.js', '*.cjs', '*.wasm', 'types', 'types-cjs', 'CHANGELOG.md'],
-    dependencies: Object.fromEntries([['ws', devDependencies.ws]].map(caret)),
-    optionalDependencies: Object.fromEntries(Object.entries(optionalDependencies).map(caret)),
+    files: ['*.js', '*.cjs', '*.d.ts', '*.wasm', 'types', 'types-cjs', 'CHANGELOG.md'],
+    dependencies: caret({ ws: devDependencies.ws }),
+    optionalDependencies: caret(optionalDependencies),
   }
 }
 

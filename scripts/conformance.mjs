@@ -1,15 +1,18 @@
-// Which test shows which statement of the MQTT specifications. tests/conformance.json lists the statements that bind a client; a test names those
-// that it shows: `Shows [MQTT5-3.1.0-1]` in the doc comment of a Rust test, `[MQTT5-3.1.0-1]` in the title of a node:test.
-// Reads what the steps of `npm test` printed, and fails if a statement has no test that ran and passed, or if tests/conformance.md is out of date.
-// `--write` writes it anew.
-import { existsSync, readFileSync, readdirSync, writeFileSync } from 'node:fs'
+// Finds out which test shows which statement of the MQTT specifications. tests/conformance.json lists the statements that bind a client. A test
+// names those that it shows: `Shows [MQTT5-3.1.0-1]` in the doc comment of a Rust test, `[MQTT5-3.1.0-1]` in the title of a node:test.
+// This reads the outcomes of the steps of `npm test`. It fails if a statement has no test that ran and passed, or if tests/conformance.md is out
+// of date. `--write` updates that file.
+import { existsSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { basename, join, relative } from 'node:path'
-import { Problem, main, results, root } from './tools.mjs'
+import { main, Problem, readOutcomes, results, root } from './tools.mjs'
 
 const TABLE = 'tests/conformance.md'
 const ID = /\[(MQTT[35]-[\w.-]+)\]/g
 
-/** The parts of the table, by the beginning of an ID. */
+/**
+ * The parts of the table, and which statements belong to each.
+ * @type {[string, (id: string) => boolean][]}
+ */
 const PARTS = [
   ['MQTT 5.0', (id) => id.startsWith('MQTT5-') && numbered(id)],
   ['MQTT 3.1.1', (id) => id.startsWith('MQTT3-') && numbered(id)],
@@ -27,7 +30,7 @@ main(async () => {
     ids.filter((id) => !known.has(id)).map((id) => `${id}: ${test}`),
   )
   if (unknown.length > 0)
-    throw new Problem(`No such statement is in tests/conformance.json:\n${list(unknown)}`)
+    throw new Problem(`tests/conformance.json has no such statement:\n${list(unknown)}`)
 
   const shown = new Map(statements.map(({ id }) => [id, []]))
   for (const { ids, test, name } of claims) {
@@ -53,28 +56,25 @@ main(async () => {
   console.log(`${statements.length} statements, each shown by a test that ran and passed: ${TABLE}`)
 })
 
-/** The names of the tests that passed, with the step they are from, and of those that did not. */
+/** The names of the tests that passed, with the step they belong to, and the names of those that failed. */
 function outcomes() {
   const passed = new Map()
   const failed = new Set()
-  for (const file of existsSync(results) ? readdirSync(results) : []) {
-    const step = basename(file, '.txt')
-    for (const line of readFileSync(join(results, file), 'utf8').split('\n')) {
-      const rust = /^test (\S+)(?: - should panic)? \.\.\. (\w+)/.exec(line)
-      const node = /^\s*([✔✖]) (.*) \([\d.]+ms\)/.exec(line)
-      const [name, ok] = rust ? [rust[1], rust[2] === 'ok'] : node ? [node[2], node[1] === '✔'] : []
-      if (ok) passed.set(name, step)
-      else if (ok === false && rust?.[2] !== 'ignored') failed.add(name)
+  const folder = join(root, results)
+  const files = existsSync(folder) ? readdirSync(folder) : []
+  for (const file of files.filter((name) => name.endsWith('.ndjson'))) {
+    const step = basename(file, '.ndjson')
+    for (const { name, outcome } of readOutcomes(join(folder, file))) {
+      if (outcome === 'passed') passed.set(name, step)
+      if (outcome === 'failed') failed.add(name)
     }
   }
   if (passed.size === 0)
-    throw new Problem(
-      'No test has run: this reads what the steps of a whole `npm test` have printed.',
-    )
+    throw new Problem('No test has run. This script reads the outcomes of a whole `npm test`.')
   return { passed, failed }
 }
 
-/** What Rust tests say that they show, if they ran and passed. */
+/** The statements that Rust tests claim to show, if they ran and passed. */
 function rustClaims(passed) {
   const files = ['src', 'tests']
     .flatMap((folder) => filesIn(join(root, folder)))
@@ -97,12 +97,12 @@ function rustClaims(passed) {
   const twice = claims.filter(({ name }, at) => names.indexOf(name) !== at)
   if (twice.length > 0)
     throw new Problem(
-      `Another test has the same name, so its outcome is not known:\n${list(twice.map(({ test }) => test))}`,
+      `Another test has the same name, so the outcome of this one is not known:\n${list(twice.map(({ test }) => test))}`,
     )
   return claims.filter(({ name }) => passed.has(name))
 }
 
-/** The modules that cargo test names a file's tests by. */
+/** The modules that are part of the names of the tests in a file. */
 function modulePath(file) {
   const parts = file.replace(/\.rs$/, '').split('/')
   const modules = parts[0] === 'src' ? [...parts.slice(1), 'tests'] : parts.slice(2)
@@ -112,7 +112,7 @@ function modulePath(file) {
     .join('')
 }
 
-/** What node:test's titles say that their tests show. One that begins with a version of the protocol speaks for this version only. */
+/** The statements that the titles of node:test name. A title that begins with a protocol version claims only statements of this version. */
 function nodeClaims(passed) {
   const claims = [...passed].map(([name, step]) => {
     const other = name.startsWith('MQTT 5: ')
@@ -137,12 +137,12 @@ function render(statements, shown) {
   const lines = [
     '# Conformance',
     '',
-    'Every statement of the specifications that binds a client, and the tests that show it. Written by `scripts/conformance.mjs` from',
-    'tests/conformance.json and the outcome of `npm test`, which fails when a statement has no test that ran and passed. Duties are in our words;',
-    'the specifications ([MQTT 5.0](https://docs.oasis-open.org/mqtt/mqtt/v5.0/mqtt-v5.0.html),',
+    'Every statement of the specifications that binds a client, and the tests that show it. `scripts/conformance.mjs` writes this file from',
+    'tests/conformance.json and the outcomes of `npm test`, which fails if a statement has no test that ran and passed. The duties are in our',
+    'words; the specifications ([MQTT 5.0](https://docs.oasis-open.org/mqtt/mqtt/v5.0/mqtt-v5.0.html),',
     '[MQTT 3.1.1](https://docs.oasis-open.org/mqtt/mqtt/v3.1.1/mqtt-v3.1.1.html)) are the authority.',
     '',
-    'Class: C binds the client, B both sides, O the server, whose breach the client notices; U is a rule of the text without a number.',
+    'Classes: C binds the client, B binds both sides, O binds the server, whose breach the client notices. U is a rule without a number.',
   ]
   for (const [title, belongs] of PARTS) {
     const rows = statements.filter(({ id }) => belongs(id))

@@ -1,5 +1,5 @@
-// Simulated devices, each a client of its own: retained status with a last will, readings, and one that crashes now and then.
-// Run by start.mjs: fleet.mjs <broker url> <seconds between crashes> [name of the one device to run]
+// Runs simulated devices. Each has its own client, a retained status with a last will, and readings. One of them crashes now and then.
+// start.mjs runs this: fleet.mjs <broker url> <seconds between crashes> [the name of a single device]
 import { fork } from 'node:child_process'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
@@ -65,6 +65,7 @@ const CRASHES = 'garage/door'
 
 async function run(name) {
   const topic = `home/${name}`
+  /** @returns {import('../pkg/node.js').Will} */
   const status = (payload) => ({ topic: `${topic}/status`, payload, qos: 1, retain: true })
   const client = new Client(url, {
     clientId: name.replace('/', '-'),
@@ -72,7 +73,7 @@ async function run(name) {
     reconnect: { initial: true, maxDelay: 5_000 },
   })
   const announce = (payload) => client.publish(`${topic}/status`, payload, { qos: 1, retain: true })
-  const quiet = () => {} // a reading that a cut connection swallowed is of no use later
+  const quiet = () => {} // nobody needs a reading later that a cut connection has lost
   client.on('connect', () => announce('online').catch(quiet))
   client.on('error', (error) => console.error(`${name}: ${error.message}`))
   await client.connect()
@@ -87,7 +88,7 @@ async function run(name) {
   await DEVICES[name]({ client, topic, every })
 }
 
-/** A process of its own that is killed: nobody says goodbye, so the broker publishes the will. */
+/** Runs a device in its own process and kills it, so that the broker publishes the will. */
 async function runAndCrash(name) {
   for (;;) {
     const child = fork(fileURLToPath(import.meta.url), [url, crashEvery, name])
@@ -100,7 +101,7 @@ async function runAndCrash(name) {
   }
 }
 
-/** A random walk between two bounds. */
+/** Returns a function that walks randomly between two bounds. */
 function wander(value, step, low, high) {
   return () => (value = Math.min(high, Math.max(low, value + (Math.random() - 0.5) * 2 * step)))
 }
@@ -115,7 +116,7 @@ async function stop() {
   process.exit(0)
 }
 
-// Ctrl-C reaches the whole process group: the parent decides. It is gone when the channel to it closes.
+// Ctrl-C reaches the whole process group, but the parent decides when this ends. If the channel to it closes, the parent is gone.
 process.on('SIGINT', () => {})
 process.on('SIGTERM', stop)
 process.on('disconnect', stop)

@@ -1,13 +1,13 @@
-// Mutation testing: which small faults in the codec and the session would the native tests let pass?
+// Plants small faults in the codec and the session, and says which of them no native test notices.
 //
-//   node scripts/mutants.mjs [COUNT] [SEED]    400 mutants picked by a seed unless it says otherwise; needs `cargo install cargo-mutants`
+//   node scripts/mutants.mjs [COUNT] [SEED]    COUNT is 400 by default; needs `cargo install cargo-mutants`
 //
-// A mutant takes some 10 s; the list of those that no test noticed is in target/mutants/mutants.out/missed.txt.
+// A mutant takes about 10 s. The list of those that no test noticed is in target/mutants/mutants.out/missed.txt.
 import { join } from 'node:path'
-import { Problem, capture, main, root, run } from './tools.mjs'
+import { capture, main, Problem, root, run } from './tools.mjs'
 
 const FILES = ['-f', 'src/codec/**', '-f', 'src/session/**']
-// For the build as well as for the run: the other tests need not be built each time.
+// For the build as well as for the run, so that other tests are not built each time.
 const TESTS = [
   '--lib',
   ...['codec', 'fuzz_corpus', 'memory', 'session', 'simulation'].map((name) => `--test=${name}`),
@@ -16,7 +16,8 @@ const TESTS = [
 main(async () => {
   const [count = '400', seed = `${Date.now() % 1e9}`] = process.argv.slice(2)
   const listed = capture('cargo', ['mutants', '--list', ...FILES])
-  if (!listed) throw new Problem('There is no cargo-mutants: cargo install cargo-mutants')
+  if (!listed)
+    throw new Problem('cargo-mutants is missing. Install it with `cargo install cargo-mutants`.')
   const all = listed.split('\n')
   const chosen = sample(all, Number(count), Number(seed))
   console.log(`${chosen.length} of ${all.length} mutants, seed ${seed}`)
@@ -34,7 +35,7 @@ main(async () => {
     out,
     ...TESTS,
   ]
-  // A mutant that allocates for ever ends by itself.
+  // With a limit of memory, so that a mutant that allocates for ever ends by itself.
   const done = run('sh', ['-c', 'ulimit -v 8000000; exec "$@"', 'sh', ...cargo], {
     env: {
       SEEDS: '2000',
@@ -43,11 +44,11 @@ main(async () => {
       CARGO_PROFILE_DEV_DEBUG: '0',
     },
   })
-  // It has said which were missed, and fails when there are some.
+  // cargo-mutants has printed which were missed, and fails if there are some.
   await done.catch(() => (process.exitCode = 1))
 })
 
-/** So many of the lines, in the order of a shuffle that the seed decides (xorshift32). */
+/** Picks `count` of the lines at random, as the seed decides (xorshift32). */
 function sample(lines, count, seed) {
   let state = seed >>> 0 || 1
   const below = (n) => {

@@ -1,9 +1,11 @@
-// Installs what a build needs and the machine lacks: npm packages, the wasm target, the wasm-bindgen command.
+// Installs what the build and the tests need and this machine lacks: npm packages, the Rust toolchain, the wasm-bindgen command. npm
+// packages and wasm-bindgen go into this folder, the toolchain goes to rustup. Nothing here runs a package manager of the system.
 import { existsSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { Problem, bold, capture, findCommand, run, root, toolsBin } from './tools.mjs'
+import { bold, capture, findCommand, Problem, root, run, toolsBin } from './tools.mjs'
 
 const TARGET = 'wasm32-unknown-unknown'
+const STANDARD_LIBRARY = `lib/rustlib/${TARGET}/lib`
 
 export async function setup() {
   await npmPackages()
@@ -28,42 +30,37 @@ function packages(lockfile) {
   return rest
 }
 
+/** Installs the toolchain of rust-toolchain.toml, with the components and targets that the file names. */
 async function rust() {
   if (!findCommand('cargo'))
     throw new Problem(
-      'Rust is missing. Install rustup (https://rustup.rs, or `apt install rustup`), then run this again.',
+      'Rust is missing. Install rustup from https://rustup.rs, then run this again.',
     )
-  const sysroot = () => capture('rustc', ['--print', 'sysroot'])
-  if (!sysroot())
-    await rustup([
-      'toolchain',
-      'install',
-      'stable',
-      '--profile',
-      'minimal',
-      '--component',
-      'rustfmt',
-      '--component',
-      'clippy',
-    ])
-  if (!existsSync(join(sysroot(), 'lib', 'rustlib', TARGET, 'lib')))
-    await rustup(['target', 'add', TARGET])
+  if (findCommand('rustup')) {
+    const [, channel] = /channel = "(.+)"/.exec(
+      readFileSync(join(root, 'rust-toolchain.toml'), 'utf8'),
+    )
+    const installed = capture('rustup', ['toolchain', 'list']) ?? ''
+    const parts = [STANDARD_LIBRARY, 'bin/cargo-fmt', 'bin/cargo-clippy']
+    if (installed.includes(`${channel}-`) && toolchainHas(...parts)) return
+    // Before 1.28, `rustup toolchain install` needed a name, and `rustup show` installed what the file asks for.
+    const [major, minor] = capture('rustup', ['--version']).match(/\d+/g).map(Number)
+    await rustup(major > 1 || minor >= 28 ? ['toolchain', 'install', '--no-self-update'] : ['show'])
+  }
+  if (!toolchainHas(STANDARD_LIBRARY))
+    throw new Problem(
+      `This Rust toolchain has no target ${TARGET}. Install rustup from https://rustup.rs, then run this again.`,
+    )
 }
 
-/** What the tests need besides. */
-export async function setupLinters() {
+function toolchainHas(...parts) {
   const sysroot = capture('rustc', ['--print', 'sysroot'])
-  const missing = Object.entries({ rustfmt: 'cargo-fmt', clippy: 'cargo-clippy' }).filter(
-    ([, command]) => !existsSync(join(sysroot, 'bin', command)),
-  )
-  if (missing.length) await rustup(['component', 'add', ...missing.map(([component]) => component)])
+  return sysroot !== undefined && parts.every((part) => existsSync(join(sysroot, part)))
 }
 
-// rustup's downloads hang now and then on slow networks; a second try goes through.
+/** Tries three times: on slow networks a download of rustup may stall, and the next attempt succeeds. */
 async function rustup(args) {
   announce(`rustup ${args.join(' ')}`)
-  if (!findCommand('rustup'))
-    throw new Problem(`The Rust toolchain lacks ${TARGET}, and there is no rustup to add it.`)
   for (let attempt = 1; ; attempt++) {
     try {
       return await run('rustup', args, { timeout: 300_000 })
@@ -73,7 +70,7 @@ async function rustup(args) {
   }
 }
 
-/** The command has to be of the very version of the crate. */
+/** The version of the command must be exactly that of the crate. */
 async function wasmBindgen() {
   const version = /name = "wasm-bindgen"\nversion = "(.+)"/.exec(
     readFileSync(join(root, 'Cargo.lock'), 'utf8'),
@@ -90,7 +87,7 @@ async function wasmBindgen() {
       `=${version}`,
       'wasm-bindgen-cli',
     ])
-  // Where the registry lacks a version of its lock file (withdrawn, or a mirror behind the times), the newest compatible ones do.
+  // A registry may lack a version that the lock file names, for example a mirror that is behind. Then take the newest compatible ones.
   await install('--locked').catch(() => install())
 }
 

@@ -1,9 +1,9 @@
-// What a page downloads. Printed by every build; `npm run size` also writes it into README.md and fails above the budget in package.json, and
-// `npm run size -- --check` writes nothing.
+// Measures what a page downloads. Every build prints it. `npm run size` also writes it into README.md, and fails if it exceeds the budget in
+// package.json. `npm run size -- --check` writes nothing.
 import { readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { brotliCompressSync, constants, gzipSync } from 'node:zlib'
-import { Problem, isMain, main, root } from './tools.mjs'
+import { isMain, main, Problem, root } from './tools.mjs'
 
 const FORMS = {
   'wasm inlined (`wasmqtt`)': ['index.js'],
@@ -39,7 +39,7 @@ export function table(measured) {
   return ['| bytes | raw | gzip -9 | brotli 11 |', '|---|--:|--:|--:|', ...rows].join('\n')
 }
 
-/** Whose functions are whose, by what is in their names. */
+/** The folders of the core, and how the names of their functions look. */
 const ROOMS = {
   session: /wasmqtt::session/,
   codec: /wasmqtt::codec/,
@@ -48,7 +48,7 @@ const ROOMS = {
   data: /^data$/,
 }
 
-/** The rooms of the code, and the largest functions: bytes of the `.wasm`, raw. */
+/** Returns a table of the folders and of the largest functions, in raw bytes of the `.wasm`. */
 function largest(contributors) {
   const rooms = {}
   for (const [name, bytes] of contributors) {
@@ -71,7 +71,7 @@ if (isMain(import.meta)) {
     console.log(`\n${largest(contributors())}`)
     if (!process.argv.includes('--check')) {
       const path = join(root, 'README.md')
-      const between = /(<!-- size -->\n)[^]*?(\n<!-- \/size -->)/
+      const between = /(<!-- size -->\n)[\s\S]*?(\n<!-- \/size -->)/
       writeFileSync(
         path,
         readFileSync(path, 'utf8').replace(
@@ -84,7 +84,7 @@ if (isMain(import.meta)) {
     for (const [form, limit] of Object.entries(budget)) {
       if (measured[form].brotli > limit)
         throw new Problem(
-          `${form}: ${measured[form].brotli} bytes in brotli, and the budget is ${limit}`,
+          `${form}: ${measured[form].brotli} bytes in brotli exceed the budget of ${limit}`,
         )
     }
   })

@@ -4,9 +4,9 @@ import { createReadStream, statSync } from 'node:fs'
 import { createServer } from 'node:http'
 import { extname, join } from 'node:path'
 import { parseArgs } from 'node:util'
-import { HOST, freePort, listen, startBroker } from './broker.mjs'
+import { freePort, HOST, listen, startBroker } from './broker.mjs'
 import { build } from './build.mjs'
-import { Problem, bold, main, root, stopChild } from './tools.mjs'
+import { bold, main, Problem, root, stopChild } from './tools.mjs'
 
 const TYPES = {
   '.html': 'text/html; charset=utf-8',
@@ -18,14 +18,15 @@ const TYPES = {
 }
 
 const USAGE = `npm start -- [options]
-  --port N         the dashboard's port (8080)
-  --broker-port N  the broker's WebSocket port (9001)
-  --tcp-port N     the broker's TCP port (1883)
-  --broker NAME    mosquitto or aedes (Mosquitto where it is installed)
+  --port N         the port of the dashboard (8080)
+  --broker-port N  the WebSocket port of the broker (9001)
+  --tcp-port N     the TCP port of the broker (1883)
+  --broker NAME    mosquitto or aedes (mosquitto, if it is installed)
   --crash-every S  seconds between two crashes of the garage door (30)
-A port of 0 takes any that is free.`
+Port 0 means any free port.`
 
 main(async () => {
+  /** @type {import('node:util').ParseArgsConfig['options']} */
   const options = { help: { type: 'boolean', default: false }, broker: { type: 'string' } }
   for (const [name, value] of Object.entries({
     port: '8080',
@@ -54,7 +55,7 @@ main(async () => {
     .on('SIGINT', () => stop(0))
     .on('SIGTERM', () => stop(0))
     .on('SIGHUP', () => stop(0))
-  // npm, asked to end, takes its shell along but not what runs in it.
+  // When npm is asked to end, it ends its shell, but not this process.
   const parent = process.ppid
   if (process.env.npm_lifecycle_event)
     setInterval(() => process.ppid !== parent && stop(0), 250).unref()
@@ -108,7 +109,7 @@ async function port(values, name, what) {
   return taken
 }
 
-/** The dashboard at /, the built package at /pkg/, and what the page has to know at /config.json. */
+/** Serves the dashboard at /, the built package at /pkg/, and the configuration of the page at /config.json. */
 function serve(config) {
   return (request, response) => {
     const headers = { 'cache-control': 'no-cache', 'x-content-type-options': 'nosniff' }
@@ -122,7 +123,7 @@ function serve(config) {
       return response
         .writeHead(200, { ...headers, 'content-type': TYPES['.json'] })
         .end(JSON.stringify(config))
-    // A URL's path has no '..' left, and percent-encoding is not decoded here.
+    // The path of a URL contains no '..', and percent-encoding is not decoded here.
     const path = join(
       root,
       pathname.startsWith('/pkg/') ? '' : 'www',

@@ -1,35 +1,37 @@
-// What the scripts share. Nothing but Node itself, because they run before the first `npm ci`.
+// What the scripts share. It imports nothing but Node's own modules, because the scripts run before the first `npm ci`.
 import { spawn, spawnSync } from 'node:child_process'
 import { once } from 'node:events'
-import { accessSync, constants } from 'node:fs'
+import { accessSync, constants, existsSync, readFileSync } from 'node:fs'
 import { homedir } from 'node:os'
 import { delimiter, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 
 export const root = fileURLToPath(new URL('..', import.meta.url))
 export const toolsBin = join(root, '.tools', 'bin')
-/** What the steps of `npm test` printed, a file each. */
-export const results = join(root, 'target', 'test-results')
+/** The outcomes of the tests of each step of `npm test`, one file for each step. Relative to `root`. */
+export const results = 'target/test-results'
 export const isMain = (meta) => process.argv[1] === fileURLToPath(meta.url)
 
-// rustup's installer adds its folder to the PATH of new shells only; Debian keeps mosquitto in /usr/sbin.
+// The installer of rustup changes the PATH of new shells only. Debian and Homebrew keep mosquitto in folders of `sbin`.
 process.env.PATH = [
   process.env.PATH,
   join(process.env.CARGO_HOME ?? join(homedir(), '.cargo'), 'bin'),
   '/usr/sbin',
+  '/usr/local/sbin',
+  '/opt/homebrew/sbin',
 ].join(delimiter)
 
-// A target or component that is missing would make rustup update the whole toolchain on the first call of rustc; setup.mjs adds just what is missing.
+// Otherwise the first call of rustc would install what is missing, and hide its output. setup.mjs does it instead, and shows it.
 process.env.RUSTUP_AUTO_INSTALL = '0'
 
 const colour = process.stdout.isTTY && !process.env.NO_COLOR
 export const bold = (text) => (colour ? `\x1b[1m${text}\x1b[22m` : text)
 export const dim = (text) => (colour ? `\x1b[2m${text}\x1b[22m` : text)
 
-/** An error whose message is all that a person needs to see: no stack. */
+/** An error whose message says everything, so that no stack is printed. */
 export class Problem extends Error {}
 
-/** Runs a script's main function; a Problem is printed as it is. */
+/** Runs the main function of a script, and prints why it fails. */
 export function main(work) {
   work().catch((error) => {
     console.error(error instanceof Problem ? `\n${error.message}` : error)
@@ -50,20 +52,34 @@ export function findCommand(...names) {
   return undefined
 }
 
+/** `{ name, outcome }` of each test; the outcome is 'passed', 'failed' or 'skipped'. Empty if the file does not exist. */
+export function readOutcomes(path) {
+  if (!existsSync(path)) return []
+  const lines = readFileSync(path, 'utf8').split('\n').filter(Boolean)
+  return lines.map((line) => JSON.parse(line))
+}
+
 /** What a command prints, or undefined when it fails or does not exist. */
 export function capture(command, args, options) {
   const { status, stdout } = spawnSync(command, args, { cwd: root, encoding: 'utf8', ...options })
   return status === 0 ? stdout.trim() : undefined
 }
 
-/** Runs a command with its output shown. Rejects with a Problem when it fails, or runs longer than `timeout` ms. */
-export function run(
-  command,
-  args,
-  { timeout, env, cwd = root, stdio = ['ignore', 'inherit', 'inherit'] } = {},
-) {
+/**
+ * Runs a command with its output shown. Rejects with a Problem if it fails or runs longer than `timeout` ms.
+ * @param {string} command
+ * @param {string[]} args
+ * @param {import('node:child_process').SpawnOptions} [options]
+ * @returns {Promise<void>}
+ */
+export function run(command, args, { timeout, env, cwd = root } = {}) {
   return new Promise((resolve, reject) => {
-    const child = spawn(command, args, { cwd, stdio, env: { ...process.env, ...env }, timeout })
+    const child = spawn(command, args, {
+      cwd,
+      stdio: ['ignore', 'inherit', 'inherit'],
+      env: { ...process.env, ...env },
+      timeout,
+    })
     const line = [command, ...args].join(' ')
     child.on('error', (error) => reject(new Problem(`${line}\n${error.message}`)))
     child.on('exit', (code, signal) =>
@@ -74,7 +90,15 @@ export function run(
   })
 }
 
-/** Asks a child to end, and ends it if it does not within three seconds. */
+/**
+ * The port of a server that listens on TCP.
+ * @param {{ address: () => string | import('node:net').AddressInfo | null }} server
+ */
+export function portOf(server) {
+  return /** @type {import('node:net').AddressInfo} */ (server.address()).port
+}
+
+/** Asks a child process to end, and kills it if it has not ended after three seconds. */
 export async function stopChild(child) {
   if (child.exitCode !== null || child.signalCode !== null) return
   const gone = once(child, 'exit')

@@ -1,4 +1,4 @@
-// The dashboard: what arrives goes into the model; each panel shows its part of it, at most once per animation frame.
+// The dashboard. Messages go into the model, and each panel shows its part of it, at most once per animation frame.
 import { version } from '/pkg/index.js'
 import { Chart } from './chart.js'
 import { Connection } from './connection.js'
@@ -10,6 +10,7 @@ import { Model } from './model.js'
 import { Publisher } from './publish.js'
 import { Tree } from './tree.js'
 
+/** @returns {any} The elements have many types. */
 const part = (id) => document.getElementById(id)
 const model = new Model()
 

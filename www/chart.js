@@ -1,4 +1,4 @@
-// One live line: a topic whose payload is a number, or a number in a JSON payload.
+// Draws one line as messages arrive: a topic whose payload is a number, or a number in a JSON payload.
 import { setText } from './dom.js'
 import { number } from './format.js'
 import { redraw } from './frame.js'
@@ -11,13 +11,13 @@ export class Chart {
   #parts
   #model
   #series = new Map() // key -> { topic, field }
-  #looked = new Set() // topics whose first message was looked at
+  #looked = new Set() // topics whose first message was examined
   #newTopics = []
   #current
   #at = []
   #values = []
   #pointer
-  /** The series to begin with, once it is there. */
+  /** The series to show first, as soon as it exists. */
   preferred
 
   constructor(model, parts) {
@@ -78,7 +78,7 @@ export class Chart {
 
   #sample(entry) {
     if (entry.topic !== this.#current?.topic) return false
-    const value = valueOf(entry.payload, this.#current.field)
+    const value = fieldOf(entry.payload, this.#current.field)
     if (!Number.isFinite(value)) return false
     this.#at.push(entry.at)
     this.#values.push(value)
@@ -110,7 +110,7 @@ export class Chart {
     const now = Date.now()
     const span = Number(this.#parts.window.value) * 1_000
     const first = this.#at.findIndex((at) => at >= now - span)
-    // One sample before the window, so that the line comes in from the left edge.
+    // One sample before the window, so that the line starts at the left edge.
     const from = first === -1 ? this.#at.length : Math.max(0, first - 1)
     const inside = first === -1 ? [] : this.#values.slice(first)
     if (inside.length === 0) {
@@ -203,7 +203,7 @@ export class Chart {
     tip.style.top = `${Math.max(0, y(this.#values[nearest]) - 34)}px`
   };
 
-  /** The line's corners; where several samples share a pixel column, its lowest and highest. */
+  /** The corners of the line. If several samples share a column of pixels, its lowest and highest. */
   *#points(from, x, y) {
     let column
     let low
@@ -227,7 +227,7 @@ export class Chart {
   }
 }
 
-/** '' for a payload that is a number, else the names of the numbers in a flat JSON object. */
+/** The names of the numbers in a flat JSON object, or [''] for a payload that is a number. */
 function numericFields(payload) {
   const value = parse(payload)
   if (typeof value === 'number') return ['']
@@ -235,7 +235,7 @@ function numericFields(payload) {
   return Object.keys(value).filter((name) => typeof value[name] === 'number')
 }
 
-function valueOf(payload, field) {
+function fieldOf(payload, field) {
   const value = parse(payload)
   return field === '' ? value : value?.[field]
 }

@@ -1,4 +1,4 @@
-// The connection form and everything that says how the connection is.
+// The connection form, and everything that shows the state of the connection.
 import { Client } from '/pkg/index.js'
 import { element, setText } from './dom.js'
 import { byteCount, count, time } from './format.js'
@@ -36,7 +36,7 @@ export class Connection {
     }
     this.client = client
     this.#rates = undefined
-    // A client that was replaced still says goodbye: what it reports is no longer of interest.
+    // A client that was replaced still closes its connection. Its events are no longer of interest.
     const on = (event, listener) =>
       client.on(event, (...args) => client === this.client && listener(...args))
     on('state', (state) => this.#show(state))
@@ -66,7 +66,7 @@ export class Connection {
           client === this.client &&
           this.#log(`Not subscribed: ${error.message}`),
       )
-    client.connect().catch(() => {}) // 'close' and 'reconnecting' tell
+    client.connect().catch(() => {}) // 'close' and 'reconnecting' report it
   }
 
   #show(state, text) {
@@ -129,7 +129,8 @@ export class Connection {
     }
     const { stats: list } = this.#parts
     if (list.children.length === 0) for (const name of Object.keys(shown)) list.append(pair(name))
-    Object.values(shown).forEach((text, at) => setText(list.children[at].lastChild, text))
+    for (const [at, text] of Object.values(shown).entries())
+      setText(list.children[at].lastChild, text)
   }
 }
 
@@ -139,10 +140,12 @@ function pair(name) {
   return made
 }
 
+/** @returns {import('../pkg/index.js').ConnectOptions} */
 function options(fields) {
   const text = (name) => fields[name].value || undefined
   const number = (name) => (fields[name].value === '' ? undefined : Number(fields[name].value))
   const version = fields.version.value
+  /** @type {any} */
   const will = {
     topic: fields.willTopic.value,
     payload: fields.willPayload.value,

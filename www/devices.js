@@ -1,4 +1,4 @@
-// Presence: who is there, by the convention that a device's retained .../status says online, and its last will offline.
+// Shows which devices are online. By convention, the retained .../status of a device says online, and its last will says offline.
 import { element, setText } from './dom.js'
 import { asText, time } from './format.js'
 import { redraw } from './frame.js'

@@ -1,4 +1,4 @@
-// Text from the network only ever becomes text: nothing in this page parses it as markup.
+// Text from the network is always inserted as text. Nothing in this page parses it as markup.
 export function element(name, className, text = '') {
   const made = document.createElement(name)
   made.className = className
@@ -6,7 +6,7 @@ export function element(name, className, text = '') {
   return made
 }
 
-// Writing what stands there already would cost a layout all the same.
+// Writing the same text again would still cost a layout.
 export function setText(element, text) {
   if (element.textContent !== text) element.textContent = text
 }

@@ -1,11 +1,16 @@
-// Bytes as text that a person can read.
+// Shows bytes as text that people can read.
 const strict = new TextDecoder('utf-8', { fatal: true })
 
-/** The text, or undefined where the bytes are no UTF-8 text. */
+// biome-ignore lint/suspicious/noControlCharactersInRegex: text has no control characters except white space.
+const CONTROL = /[\0-\x08\x0e-\x1f]/
+// biome-ignore lint/suspicious/noControlCharactersInRegex: these never occur in text, even in a part of it.
+const BINARY = /[\0-\x08]/
+
+/** The text, or undefined if the bytes are not UTF-8 text. */
 export function asText(bytes) {
   try {
     const text = strict.decode(bytes)
-    return /[\0-\x08\x0e-\x1f]/.test(text) ? undefined : text
+    return CONTROL.test(text) ? undefined : text
   } catch {
     return undefined
   }
@@ -13,10 +18,10 @@ export function asText(bytes) {
 
 /** One line, at most `limit` characters. */
 export function preview(bytes, limit = 160) {
-  // A cut inside a character would make text look like binary: decode leniently what was cut.
+  // A cut inside a character would make text look like binary data, so a part is decoded without errors.
   const cut = bytes.length > limit * 4
   const text = cut ? new TextDecoder().decode(bytes.subarray(0, limit * 4)) : asText(bytes)
-  if (text === undefined || /[\0-\x08]/.test(text))
+  if (text === undefined || BINARY.test(text))
     return hexOf(bytes.subarray(0, 24), ' ') + (bytes.length > 24 ? ' …' : '')
   const line = text.slice(0, limit + 1).replace(/\s+/g, ' ')
   return line.length > limit || cut ? `${line.slice(0, limit)}…` : line
@@ -30,7 +35,7 @@ export function asJson(bytes) {
   }
 }
 
-/** Sixteen bytes a line: offset, hexadecimal, ASCII. */
+/** Sixteen bytes per line: offset, hexadecimal, ASCII. */
 export function asHex(bytes) {
   const lines = []
   for (let at = 0; at < bytes.length; at += 16) {
@@ -65,7 +70,7 @@ export function count(value) {
       : `${(value / 1_000_000).toFixed(1)} M`
 }
 
-/** A number with as many digits as a reader wants. */
+/** A number, rounded to the digits that a reader needs. */
 export function number(value) {
   const size = Math.abs(value)
   return size !== 0 && (size >= 1e7 || size < 1e-3)

@@ -1,4 +1,4 @@
-// One message in full: facts, properties, payload as text, JSON or hexadecimal.
+// Shows one message in full: facts, properties, and the payload as text, JSON or hexadecimal.
 import { setText } from './dom.js'
 import { asHex, asJson, asText, byteCount, time } from './format.js'
 import { redraw } from './frame.js'
@@ -17,7 +17,7 @@ export class Inspector {
     parts.unretain.addEventListener('click', () => parts.onUnretain(this.#entry.topic))
   }
 
-  /** With `node`, the message shown follows the topic. */
+  /** With `node`, the inspector shows each new message of the topic. */
   show(entry, node) {
     this.#entry = entry
     this.#node = node

@@ -1,4 +1,4 @@
-// The latest messages, newest first. Reading (a scrolled list, a chosen message, Pause) holds the list still.
+// Lists the latest messages, newest first. The list stands still while it is scrolled, paused, or a message is selected.
 import { element, setText } from './dom.js'
 import { byteCount, count, preview, time } from './format.js'
 import { redraw } from './frame.js'
@@ -7,7 +7,7 @@ import { VirtualList } from './virtual.js'
 export class Messages {
   #model
   #list
-  #held // the messages shown while the list stands still
+  #held // the messages that are shown while the list stands still
   #heldAt = 0
   #shown = []
   #branch

@@ -1,7 +1,7 @@
-// What arrived, in bounded memory: the tree of topics with their last values, and the latest messages.
+// Keeps what arrived in bounded memory: the tree of topics with their last values, and the latest messages.
 const MAX_NODES = 20_000
 const MAX_MESSAGES = 2_000
-/** Bytes kept of one payload. The rest is not shown. */
+/** How many bytes of a payload are kept. The rest is not shown. */
 export const KEPT = 16_384
 
 class Node {
@@ -21,7 +21,7 @@ class Node {
 
 export class Model {
   root = new Node('', '', undefined)
-  /** Topic to node, for topics only; branches are in the tree. */
+  /** Maps topics to nodes. Branches without messages are only in the tree. */
   topics = new Map()
   total = 0
   notShown = 0
@@ -36,7 +36,7 @@ export class Model {
   }
 
   add({ topic, payload, qos, retain, dup, properties }) {
-    // A copy: the payload may be a view on a much larger buffer, which it would keep alive.
+    // Copies the payload, because it may be a view of a much larger buffer, which would stay in memory.
     const entry = {
       topic,
       payload: payload.slice(0, KEPT),
@@ -86,7 +86,7 @@ export class Model {
     return node
   }
 
-  /** The latest messages, newest first, those of one branch only where `branch` is given. */
+  /** The latest messages, newest first. With `branch`, only those of that branch. */
   latest(branch) {
     const all = [...this.#ring.slice(this.#next), ...this.#ring.slice(0, this.#next)].reverse()
     return branch === undefined

@@ -1,4 +1,4 @@
-// The publish form, with the round trip of what was acknowledged.
+// The publish form, which shows the round trip of acknowledged messages.
 export class Publisher {
   #form
   #said

@@ -1,4 +1,4 @@
-// The live topic tree: last values, counts, a flash where something happens.
+// Shows the tree of topics as messages arrive: last values, counts, and a flash for each new message.
 import { element, setStyle, setText } from './dom.js'
 import { count, preview } from './format.js'
 import { redraw } from './frame.js'
@@ -73,7 +73,7 @@ export class Tree {
     this.#refresh()
   }
 
-  /** The rows from top to bottom. With a search: what matches, and the way to it. */
+  /** The rows from top to bottom. With a search, only what matches and its parents. */
   #visible() {
     if (!this.#stale) return this.#rows
     this.#stale = false

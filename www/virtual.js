@@ -1,4 +1,4 @@
-// A list of any length in a bounded DOM: only the rows in view exist. Rows are all of one height.
+// Shows a list of any length in a bounded DOM: only the rows in view exist. All rows have the same height.
 import { setStyle } from './dom.js'
 import { redraw } from './frame.js'
 
@@ -11,7 +11,7 @@ export class VirtualList {
   #make
   #fill
 
-  /** `count()` rows; `make()` builds one row element, `fill(row, index)` shows item `index` in it. */
+  /** `count()` returns the number of rows, `make()` builds a row, and `fill(row, index)` shows item `index` in it. */
   constructor(box, { height, count, make, fill }) {
     this.#box = box
     this.#height = height

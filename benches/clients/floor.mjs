@@ -1,4 +1,4 @@
-/** No client: a raw WebSocket that counts bytes, and sends ready-made ones. What is left of the protocol is the first byte of a frame. */
+/** The floor is not a client, but a raw WebSocket that counts bytes and sends prepared ones. It looks only at the first byte of a frame. */
 import { encodeAcks, encodeCycle, traffic as trafficOf } from '../traffic.mjs'
 import { HIGH_WATER } from './websocket.mjs'
 
@@ -19,7 +19,7 @@ export function create({ url, scenario }, events) {
   let tally
   let frame = 0
 
-  /** Those of one turn leave together. */
+  /** The answers of one turn leave together. */
   const answer = (kind, count) => {
     if (!pending[kind]) queueMicrotask(() => flush(kind))
     pending[kind] += count
@@ -50,7 +50,7 @@ export function create({ url, scenario }, events) {
             received(qos ? new Uint8Array(data, 0, 1)[0] >> 4 : 3, data.byteLength)
         }
       }),
-    subscribe: async (filters, subscribedQos, onMessage, theTally) => {
+    subscribe: async (_filters, _qos, _onMessage, theTally) => {
       tally = theTally
       tally.packetLength = cycle.length
     },

@@ -1,6 +1,7 @@
 import mqtt from 'mqtt'
 import { Routes } from './routes.mjs'
 
+/** @param {{ url: string, version?: 4 | 5 }} job */
 export function create({ url, version = 4 }, events) {
   const client = mqtt.connect(url, {
     protocolVersion: version,
@@ -11,6 +12,7 @@ export function create({ url, version = 4 }, events) {
   const routes = new Routes()
   client.on('message', (topic, payload) => routes.deliver(topic, payload))
   client.on('error', events.fail)
+  /** @type {{ qos: 0 | 1 | 2 }[]} */
   const options = [{ qos: 0 }, { qos: 1 }, { qos: 2 }]
   const done = (error) => (error ? events.fail(error) : events.done())
   return {

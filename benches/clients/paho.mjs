@@ -1,11 +1,11 @@
 import { Routes } from './routes.mjs'
 import { HIGH_WATER } from './websocket.mjs'
 
-/** Paho keeps its socket to itself. */
+/** Paho does not give access to its socket. */
 let socket
 globalThis.WebSocket = class extends WebSocket {
-  constructor(...args) {
-    super(...args)
+  constructor(url, protocols) {
+    super(url, protocols)
     socket = this
   }
 }
@@ -43,7 +43,7 @@ export function create({ url }, events) {
   }
 }
 
-/** In a page it is a classic script. */
+/** In a page, Paho is a classic script. */
 async function script(src) {
   await new Promise((onload, onerror) =>
     document.head.append(Object.assign(document.createElement('script'), { src, onload, onerror })),

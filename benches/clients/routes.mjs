@@ -1,4 +1,4 @@
-/** What users of clients without handlers per subscription write: the message goes to every filter that matches. */
+/** Users of clients without a handler per subscription write something like this: it passes a message to every filter that matches. */
 export class Routes {
   #routes = []
 

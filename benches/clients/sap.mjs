@@ -20,7 +20,7 @@ export function create({ url }, events) {
           onMessage(topic, payload.chunks.length === 1 ? payload.chunks[0] : payload.toBuffer())
         client.subscribe(filters, qos, handler, resolve, reject)
       }),
-    // It masks a payload of more than 1 KiB where it lies, so that one can be used only once.
+    // The client masks payloads of more than 1 KiB in place, so that such a payload can be used only once.
     publish: (topic, payload, qos) =>
       void client.publish(
         topic,

@@ -15,7 +15,7 @@ export function create({ url }, events) {
         client.subscribe_topic(filter, { qos }, (packet) => onMessage(packet.topic, packet.payload))
       return client.subs_settled()
     },
-    // post(), its publish of QoS 0, throws in 0.6.7: this is what it means to do.
+    // post(), the publish of QoS 0, throws in 0.6.7. This is what it tries to do.
     publish: (topic, payload, qos) =>
       void (
         qos ? client.pub({ topic, payload, qos }) : client._send('publish', { topic, payload, qos })

@@ -1,5 +1,5 @@
-/** The platform's WebSocket; on Node that of `ws`, also as a global for the clients that expect one. */
-if (globalThis.process) globalThis.WebSocket = (await import('ws')).WebSocket
+/** On Node, makes the WebSocket of `ws` a global, because some clients expect one. */
+if (globalThis.process) globalThis.WebSocket = /** @type {any} */ ((await import('ws')).WebSocket)
 
-/** Above this much unsent, the clients without back pressure of their own have to wait. */
+/** If more bytes than this are unsent, clients without back pressure must wait. */
 export const HIGH_WATER = 1 << 20

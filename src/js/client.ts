@@ -1,8 +1,9 @@
 import type { Emitter } from './emitter.js'
-import { keepName, unsupported, type AnyMqttError } from './errors.js'
+import { type AnyMqttError, keepName, unsupported } from './errors.js'
 import { Life } from './life.js'
 import type { Message } from './message.js'
 import {
+  type PublishCall,
   quickPublish,
   readCall,
   readFilters,
@@ -10,7 +11,6 @@ import {
   readSubscribe,
   readUnsubscribe,
   readWill,
-  type PublishCall,
 } from './options.js'
 import { asyncDispose } from './platform.js'
 import { MessageStream } from './stream.js'

@@ -1,6 +1,6 @@
 import { Client, emitterOf } from './client.js'
 import { Emitter } from './emitter.js'
-import { mqttError, type AnyMqttError } from './errors.js'
+import { type AnyMqttError, mqttError } from './errors.js'
 import { Pending } from './pending.js'
 import type { Callback } from './types/calls.js'
 import type { BrokerUrl, ConnectOptions } from './types/connecting.js'

@@ -1,5 +1,5 @@
 // Node: the same with `ws` for the socket, also where there is a global WebSocket, which can neither send headers nor be closed at once.
-import { WebSocket, type ClientOptions } from 'ws'
+import { type ClientOptions, WebSocket } from 'ws'
 import { platform } from './platform.js'
 import type { WebSocketLike } from './types/connecting.js'
 

@@ -1,5 +1,5 @@
 import type { Emitter } from './emitter.js'
-import { mqttError, type AnyMqttError } from './errors.js'
+import { type AnyMqttError, mqttError } from './errors.js'
 import { LONGEST_TIMEOUT } from './platform.js'
 import type { CallOptions } from './types/basics.js'
 import type { Callback } from './types/calls.js'

@@ -1,4 +1,4 @@
-import { invalid, keepName, mqttError, type AnyMqttError } from './errors.js'
+import { type AnyMqttError, invalid, keepName, mqttError } from './errors.js'
 import type { Hold, Message } from './message.js'
 import { asyncDispose } from './platform.js'
 import type { Sink } from './subscription.js'

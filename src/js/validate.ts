@@ -1,5 +1,5 @@
 // Checks what callers pass in, by type. What the values mean is for the core to say.
-import { invalid, mistake, mqttError, MqttError } from './errors.js'
+import { invalid, MqttError, mistake, mqttError } from './errors.js'
 import type { CallOptions, Payload } from './types/basics.js'
 
 /** An object of a caller, of which nothing is known yet. */

@@ -1,10 +1,10 @@
-// Who may connect, publish and subscribe: Mosquitto's password file, access control list and dynamic-security plugin.
+// Who may connect, publish and subscribe, with the password file, the access control list and the dynamic-security plugin of Mosquitto.
 
 import { deepStrictEqual, equal, ok, rejects } from 'node:assert/strict'
 import { writeFile } from 'node:fs/promises'
-import { connect, ConnectError, PublishError, SubscribeError } from '../../pkg/node.js'
+import { ConnectError, connect, PublishError, SubscribeError } from '../../pkg/node.js'
 import { onlySubscribesTo, passwordFile, startMosquitto } from './mosquitto.mjs'
-import { exactly, join, next, observe, quick, quiet, story } from './support.mjs'
+import { exactly, join, next, observe, qualities, quick, quiet, story } from './support.mjs'
 
 const NOT_AUTHORIZED = 0x87
 const anna = { username: 'anna', password: 'geheim & grün' }
@@ -19,26 +19,24 @@ function startGuarded(t) {
   })
 }
 
-story(
-  'user name and password open the door, in every form they can be given',
-  async (t, protocolVersion) => {
-    const broker = await startGuarded(t)
-    const forms = [
-      [broker.url, anna],
-      [broker.url, { username: 'anna', password: new TextEncoder().encode(anna.password) }],
-      [broker.url, { username: () => 'anna', password: async () => anna.password }],
-      [broker.url.replace('//', `//anna:${encodeURIComponent(anna.password)}@`), {}],
-    ]
+story('user name and password are accepted in every form', async (t, protocolVersion) => {
+  const broker = await startGuarded(t)
+  /** @type {[string, object][]} */
+  const forms = [
+    [broker.url, anna],
+    [broker.url, { username: 'anna', password: new TextEncoder().encode(anna.password) }],
+    [broker.url, { username: () => 'anna', password: async () => anna.password }],
+    [broker.url.replace('//', `//anna:${encodeURIComponent(anna.password)}@`), {}],
+  ]
 
-    for (const [url, credentials] of forms) {
-      const client = await join(t, url, { protocolVersion, ...credentials })
-      await client.publish('open/door', 'knock', { qos: 1 })
-      const { url: shown } = await client.connect()
-      equal(shown, broker.url)
-      await client.end()
-    }
-  },
-)
+  for (const [url, credentials] of forms) {
+    const client = await join(t, url, { protocolVersion, ...credentials })
+    await client.publish('open/door', 'knock', { qos: 1 })
+    const { url: shown } = await client.connect()
+    equal(shown, broker.url)
+    await client.end()
+  }
+})
 
 story(
   'a wrong password is refused with a typed error, and not tried again',
@@ -74,7 +72,7 @@ story(
   },
 )
 
-story('no credentials where some are needed: refused', async (t, protocolVersion) => {
+story('a client without credentials is refused if some are needed', async (t, protocolVersion) => {
   const broker = await startGuarded(t)
   await rejects(connect(broker.url, { protocolVersion }), {
     name: 'ConnectError',
@@ -84,7 +82,7 @@ story('no credentials where some are needed: refused', async (t, protocolVersion
 })
 
 story(
-  'credentials from a function are asked for once more before a refusal is final',
+  'a function for credentials is called once more before a refusal is final',
   async (t, protocolVersion) => {
     const broker = await startGuarded(t)
     const tokens = ['stale', anna.password]
@@ -109,7 +107,7 @@ story(
 )
 
 story(
-  'credentials revoked while connected end the client at the next connection',
+  'credentials that are revoked while connected end the client at the next connection',
   async (t, protocolVersion) => {
     const broker = await startGuarded(t)
     const client = await join(t, broker.url, { protocolVersion, ...anna })
@@ -135,7 +133,7 @@ story(
     const observer = await observe(t, broker, '#', { username: 'root', password: 'root' })
     const client = await join(t, broker.url, { protocolVersion, ...anna })
 
-    for (const qos of [1, 2]) {
+    for (const qos of qualities.slice(1)) {
       await rejects(client.publish('closed/door', 'x', { qos }), (error) => {
         ok(error instanceof PublishError)
         const { name, code, reasonCode, retryable } = error
@@ -161,13 +159,13 @@ story(
 )
 
 story(
-  'a publish that the access control list forbids goes nowhere, and 3.1.1 cannot say so',
+  'a publish that the access control list forbids is dropped, and 3.1.1 has no way to report it',
   async (t, protocolVersion) => {
     const broker = await startGuarded(t)
     const observer = await observe(t, broker, '#', { username: 'root', password: 'root' })
     const client = await join(t, broker.url, { protocolVersion, ...anna })
 
-    for (const qos of [0, 1, 2]) await client.publish('closed/door', 'x', { qos })
+    for (const qos of qualities) await client.publish('closed/door', 'x', { qos })
 
     ok(client.connected)
     await client.publish('open/door', 'still there', { qos: 2 })
@@ -219,7 +217,7 @@ story(
   },
 )
 
-/** CONNACKs that said no. */
+/** The CONNACKs that refused. */
 function refusals(broker) {
   return broker.log.filter((line) => /^Sending CONNACK to .* \(0, (5|135)\)/.test(line)).length
 }

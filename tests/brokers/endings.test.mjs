@@ -1,15 +1,15 @@
-// How a client ends: nothing lost, nothing left running.
+// How a client ends: it loses nothing and leaves nothing running.
 
 import { deepStrictEqual, equal, ok, rejects } from 'node:assert/strict'
 import { execFile } from 'node:child_process'
 import { Client, connect } from '../../pkg/node.js'
 import { startMosquitto } from './mosquitto.mjs'
-import { eventually, join, next, numbered, observe, quick, story } from './support.mjs'
+import { eventually, join, next, numbered, observe, qualities, quick, story } from './support.mjs'
 
 const library = new URL('../../pkg/node.js', import.meta.url).href
 
 story(
-  'end() clears the timer of a pending reconnect: the process exits by itself',
+  'end() clears the timer of a pending reconnect, so the process exits by itself',
   async (t, protocolVersion) => {
     const broker = await startMosquitto(t)
     const output = run(`
@@ -60,7 +60,7 @@ story('a process whose first connection fails exits by itself', async (t, protoc
 })
 
 story(
-  'what was published just before end() is flushed before the connection closes',
+  'messages published just before end() are sent before the connection closes',
   async (t, protocolVersion) => {
     // Beyond its in-flight limit of 20, Mosquitto acknowledges 3.1.1 publishes of QoS 2 and loses them.
     const broker = await startMosquitto(t, { config: 'max_inflight_messages 1000' })
@@ -68,7 +68,7 @@ story(
     const client = await join(t, broker.url, { protocolVersion })
 
     const words = numbered(150).map((text, index) =>
-      client.publish(`last/${index % 3}`, text, { qos: index % 3 }),
+      client.publish(`last/${index % 3}`, text, { qos: qualities[index % 3] }),
     )
     await client.end()
 
@@ -81,14 +81,14 @@ story(
   },
 )
 
-story('drain under a Receive Maximum of 1', async (t, protocolVersion) => {
+story('drain() works with a Receive Maximum of 1', async (t, protocolVersion) => {
   const broker = await startMosquitto(t, { config: 'max_inflight_messages 1' })
   const observer = await observe(t, broker, 'drop')
   const client = await join(t, broker.url, { protocolVersion })
   if (protocolVersion === 5) equal(client.server.receiveMaximum, 1)
   let acknowledged = 0
-  // On 3.1.1 there is no such limit for the client to keep, and Mosquitto loses what exceeds its own at QoS 2.
-  const qos = (index) => (protocolVersion === 5 ? 1 + (index % 2) : 1)
+  // 3.1.1 has no such limit, and Mosquitto loses QoS 2 messages that exceed its own.
+  const qos = (index) => qualities[protocolVersion === 5 ? 1 + (index % 2) : 1]
 
   for (const [index, text] of numbered(40).entries())
     client.publish('drop', text, { qos: qos(index) }).then(() => acknowledged++)
@@ -101,7 +101,7 @@ story('drain under a Receive Maximum of 1', async (t, protocolVersion) => {
 })
 
 story(
-  'end() is bounded, even when the broker is frozen: what is pending rejects',
+  'end() ends in time even if the broker is frozen, and rejects what is pending',
   async (t, protocolVersion) => {
     const broker = await startMosquitto(t)
     const client = await join(t, broker.url, { protocolVersion })
@@ -126,7 +126,7 @@ story(
 )
 
 story(
-  'end() while offline rejects what is queued, and says no more',
+  'end() while offline rejects what is queued, and emits nothing more',
   async (t, protocolVersion) => {
     const broker = await startMosquitto(t)
     const client = await join(t, broker.url, { protocolVersion })
@@ -138,7 +138,7 @@ story(
       code: 'CLOSED',
     })
     const events = []
-    for (const event of ['connect', 'disconnect', 'reconnecting', 'error'])
+    for (const event of /** @type {const} */ (['connect', 'disconnect', 'reconnecting', 'error']))
       client.on(event, () => events.push(event))
 
     const ended = client.end()
@@ -151,7 +151,7 @@ story(
   },
 )
 
-story('end() while a connection is being made', async (t, protocolVersion) => {
+story('end() stops a connection that is being opened', async (t, protocolVersion) => {
   const broker = await startMosquitto(t)
   broker.freeze()
   const client = new Client(broker.url, { protocolVersion, reconnect: quick })
@@ -164,7 +164,7 @@ story('end() while a connection is being made', async (t, protocolVersion) => {
   broker.thaw()
 })
 
-story('a signal that aborts ends the client with DISCONNECT', async (t, protocolVersion) => {
+story('an aborted signal ends the client with DISCONNECT', async (t, protocolVersion) => {
   const broker = await startMosquitto(t)
   const observer = await observe(t, broker, 'will')
   const controller = new AbortController()
@@ -187,7 +187,7 @@ story('a signal that aborts ends the client with DISCONNECT', async (t, protocol
   deepStrictEqual(observer.messages, [])
 })
 
-/** Runs a script in a process of its own, and resolves with what it printed when it has exited by itself. */
+/** Runs a script in its own process, and resolves with what it printed when it has exited by itself. */
 function run(script) {
   return new Promise((resolve, reject) => {
     execFile(

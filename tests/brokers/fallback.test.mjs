@@ -1,16 +1,17 @@
-// Brokers that speak one version only: protocolVersion 'auto' finds the one they share.
+// Brokers that speak only one version: protocolVersion 'auto' finds the one that both sides speak.
 
-import { deepStrictEqual, equal, rejects } from 'node:assert/strict'
+import { deepStrictEqual, equal, ok, rejects } from 'node:assert/strict'
 import { once } from 'node:events'
 import { createServer } from 'node:http'
 import { test } from 'node:test'
 import { Aedes } from 'aedes'
 import { createWebSocketStream, WebSocketServer } from 'ws'
-import { connect } from '../../pkg/node.js'
+import { ConnectError, connect } from '../../pkg/node.js'
+import { portOf } from '../../scripts/tools.mjs'
 import { startMosquitto } from './mosquitto.mjs'
-import { exactly, join, next, quiet } from './support.mjs'
+import { exactly, join, next, qualities, quiet } from './support.mjs'
 
-/** An Aedes broker (3.1.1 and no later) over WebSocket, in this process. */
+/** Starts an Aedes broker in this process, over WebSocket. Aedes speaks only MQTT 3.1.1. */
 async function startAedes(t) {
   const broker = await Aedes.createBroker()
   const server = createServer()
@@ -23,24 +24,26 @@ async function startAedes(t) {
   t.after(async () => {
     for (const socket of sockets.clients) socket.terminate()
     server.close()
-    await new Promise((resolve) => broker.close(resolve))
+    await new Promise((resolve) => broker.close(() => resolve(undefined)))
   })
   let connections = 0
   sockets.on('connection', () => connections++)
   return {
-    url: `ws://127.0.0.1:${server.address().port}/mqtt`,
+    url: `ws://127.0.0.1:${portOf(server)}/mqtt`,
     connections: () => connections,
-    cut: () => sockets.clients.forEach((socket) => socket.terminate()),
+    cut: () => {
+      for (const socket of sockets.clients) socket.terminate()
+    },
   }
 }
 
-test('auto speaks MQTT 5 with Mosquitto', async (t) => {
+test("'auto' speaks MQTT 5 with Mosquitto", async (t) => {
   const broker = await startMosquitto(t)
   const client = await join(t, broker.url)
   equal(client.server.protocolVersion, 5)
 })
 
-test('MQTT 3.1.1: auto falls back to it with Aedes, and remembers it [MQTT3-7.0.0-2]', async (t) => {
+test("MQTT 3.1.1: 'auto' falls back to it with Aedes, and remembers it [MQTT3-7.0.0-2]", async (t) => {
   const broker = await startAedes(t)
   const client = await join(t, broker.url)
   equal(client.server.protocolVersion, 4)
@@ -51,7 +54,7 @@ test('MQTT 3.1.1: auto falls back to it with Aedes, and remembers it [MQTT3-7.0.
     { qos: 2 },
     (message) => void received.push([message.topic, message.text(), message.qos]),
   )
-  for (const qos of [0, 1, 2])
+  for (const qos of qualities)
     await client.publish('a/ü', `${qos}`, { qos, properties: { contentType: 'left out' } })
   await exactly(received, [
     ['a/ü', '0', 0],
@@ -69,11 +72,12 @@ test('MQTT 3.1.1: auto falls back to it with Aedes, and remembers it [MQTT3-7.0.
   await exactly(received, [['a/again', 'x', 1]])
 })
 
-test('MQTT 5 and nothing else is refused by Aedes, once', async (t) => {
+test('a client that speaks only MQTT 5 is refused by Aedes, once', async (t) => {
   const broker = await startAedes(t)
   await rejects(
     connect(broker.url, { protocolVersion: 5, reconnect: { minDelay: 10, initial: true } }),
     (error) => {
+      ok(error instanceof ConnectError)
       deepStrictEqual(
         [error.name, error.code, error.reasonCode, error.retryable],
         ['ConnectError', 'CONNECTION_REFUSED', 0x84, false],

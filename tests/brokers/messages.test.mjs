@@ -11,16 +11,15 @@ import {
   numbered,
   observe,
   packets,
+  qualities,
   quiet,
   story,
 } from './support.mjs'
 
-const qualities = [0, 1, 2]
-
 // Beyond its in-flight limit of 20, Mosquitto acknowledges 3.1.1 publishes of QoS 2 and loses them.
 const roomy = 'max_inflight_messages 1000'
 
-story('each QoS to publish meets each QoS to subscribe', async (t, protocolVersion) => {
+story('each QoS of a publish meets each QoS of a subscription', async (t, protocolVersion) => {
   const broker = await startMosquitto(t)
   const publisher = await join(t, broker.url, { protocolVersion })
   const subscriber = await join(t, broker.url, { protocolVersion })
@@ -82,7 +81,7 @@ story(
 )
 
 story(
-  'what it sends, an independent client receives, and the other way round [MQTT3-7.0.0-2]',
+  'an independent client receives what it sends, and the other way round [MQTT3-7.0.0-2]',
   async (t, protocolVersion) => {
     const broker = await startMosquitto(t)
     const observer = await observe(t, broker, 'to/observer')
@@ -112,7 +111,7 @@ story(
   },
 )
 
-story('every kind of payload arrives as it was given', async (t, protocolVersion) => {
+story('every kind of payload arrives unchanged', async (t, protocolVersion) => {
   const broker = await startMosquitto(t)
   const observer = await observe(t, broker, 'payload')
   const client = await join(t, broker.url, { protocolVersion })
@@ -147,7 +146,7 @@ story('every kind of payload arrives as it was given', async (t, protocolVersion
 })
 
 story(
-  'a retained message greets later subscribers until it is deleted',
+  'later subscribers get a retained message until it is deleted',
   async (t, protocolVersion) => {
     const broker = await startMosquitto(t)
     const client = await join(t, broker.url, { protocolVersion })
@@ -187,7 +186,7 @@ story(
 )
 
 story(
-  "retain handling and retain as published are the subscriber's choice",
+  'the subscriber chooses retain handling and retain as published',
   async (t, protocolVersion) => {
     const broker = await startMosquitto(t)
     const client = await join(t, broker.url, { protocolVersion })
@@ -210,7 +209,7 @@ story(
 )
 
 story(
-  'no local: a client does not hear itself',
+  'with noLocal, a client does not receive its own messages',
   async (t, protocolVersion) => {
     const broker = await startMosquitto(t)
     const [one, other] = [
@@ -232,7 +231,7 @@ story(
   [5],
 )
 
-story('10 MB there and back', async (t, protocolVersion) => {
+story('10 MB are sent and received', async (t, protocolVersion) => {
   const broker = await startMosquitto(t, { config: 'max_packet_size 20000000' })
   await broker.hurry(t)
   const client = await join(t, broker.url, { protocolVersion })
@@ -251,7 +250,7 @@ story('10 MB there and back', async (t, protocolVersion) => {
 })
 
 story(
-  '1,000 subscriptions, each with its handler, also after the broker lost them',
+  '1,000 subscriptions each have their handler, also after the broker lost them',
   async (t, protocolVersion) => {
     const broker = await startMosquitto(t)
     const client = await join(t, broker.url, { protocolVersion })
@@ -330,7 +329,7 @@ story(
   },
 )
 
-story('topics and payloads of any Unicode', async (t, protocolVersion) => {
+story('topics and payloads may hold any Unicode', async (t, protocolVersion) => {
   const broker = await startMosquitto(t)
   const observer = await observe(t, broker, 'world/#')
   const client = await join(t, broker.url, { protocolVersion })
@@ -383,32 +382,35 @@ story('topics and payloads of any Unicode', async (t, protocolVersion) => {
   }
 })
 
-story('overlapping filters: each handler gets each message once', async (t, protocolVersion) => {
-  const broker = await startMosquitto(t)
-  const observer = await observe(t, broker)
-  const client = await join(t, broker.url, { protocolVersion })
-  const heard = { all: [], level: [], exact: [], again: [], pair: [] }
-  const to = (name) => (message) => void heard[name].push(message.text())
-  await client.subscribe('a/#', { qos: 0 }, to('all'))
-  await client.subscribe('a/+', { qos: 1 }, to('level'))
-  await client.subscribe('a/b', { qos: 2 }, to('exact'))
-  await client.subscribe('a/b', { qos: 2 }, to('again'))
-  await client.subscribe(['+/b', 'a/b/#'], { qos: 1 }, to('pair'))
-  const texts = numbered(5)
+story(
+  'with overlapping filters, each handler gets each message once',
+  async (t, protocolVersion) => {
+    const broker = await startMosquitto(t)
+    const observer = await observe(t, broker)
+    const client = await join(t, broker.url, { protocolVersion })
+    const heard = { all: [], level: [], exact: [], again: [], pair: [] }
+    const to = (name) => (message) => void heard[name].push(message.text())
+    await client.subscribe('a/#', { qos: 0 }, to('all'))
+    await client.subscribe('a/+', { qos: 1 }, to('level'))
+    await client.subscribe('a/b', { qos: 2 }, to('exact'))
+    await client.subscribe('a/b', { qos: 2 }, to('again'))
+    await client.subscribe(['+/b', 'a/b/#'], { qos: 1 }, to('pair'))
+    const texts = numbered(5)
 
-  for (const text of texts) await observer.publish('a/b', text, { qos: 2 })
+    for (const text of texts) await observer.publish('a/b', text, { qos: 2 })
 
-  for (const name of Object.keys(heard))
-    await eventually(
-      () => heard[name].length >= texts.length,
-      () => `${name}: ${heard[name]}`,
-    )
-  await quiet()
-  deepStrictEqual(heard, { all: texts, level: texts, exact: texts, again: texts, pair: texts })
-})
+    for (const name of Object.keys(heard))
+      await eventually(
+        () => heard[name].length >= texts.length,
+        () => `${name}: ${heard[name]}`,
+      )
+    await quiet()
+    deepStrictEqual(heard, { all: texts, level: texts, exact: texts, again: texts, pair: texts })
+  },
+)
 
 story(
-  'overlapping filters that come and go in the middle of traffic: the one that stays misses and repeats nothing',
+  'while overlapping filters come and go, the one that stays misses and repeats nothing',
   async (t, protocolVersion) => {
     const broker = await startMosquitto(t, { config: roomy })
     const observer = await observe(t, broker)
@@ -438,7 +440,7 @@ story(
 )
 
 story(
-  'UNSUBSCRIBE leaves when the last handler of a filter goes, not before',
+  'UNSUBSCRIBE is sent when the last handler of a filter is gone, not before',
   async (t, protocolVersion) => {
     const broker = await startMosquitto(t)
     const observer = await observe(t, broker)
@@ -507,7 +509,7 @@ story(
   },
 )
 
-story('a shared subscription deals its messages out', async (t, protocolVersion) => {
+story('a shared subscription distributes its messages', async (t, protocolVersion) => {
   const broker = await startMosquitto(t)
   const observer = await observe(t, broker)
   const crews = { one: [], two: [] }
@@ -534,7 +536,7 @@ story('a shared subscription deals its messages out', async (t, protocolVersion)
 })
 
 story(
-  'topic aliases make messages smaller and change none, also on the next connection',
+  'topic aliases make messages smaller and change nothing else, also on the next connection',
   async (t, protocolVersion) => {
     const broker = await startMosquitto(t)
     const proxy = await startProxy(t, broker.wsPort)
@@ -584,12 +586,13 @@ story(
 )
 
 story(
-  'message properties make the round trip, and may be passed on',
+  'message properties arrive unchanged, and can be passed on',
   async (t, protocolVersion) => {
     const broker = await startMosquitto(t)
     const client = await join(t, broker.url, { protocolVersion })
     const received = []
     await client.subscribe('letter/#', { qos: 2 }, (message) => void received.push(message))
+    /** @type {import('../../pkg/node.js').MessageProperties} */
     const properties = {
       payloadFormatIndicator: 1,
       messageExpiryInterval: 3_600,
@@ -622,7 +625,7 @@ story(
 )
 
 story(
-  'message properties are left out where the protocol has none',
+  'message properties are left out if the protocol has none',
   async (t, protocolVersion) => {
     const broker = await startMosquitto(t)
     const client = await join(t, broker.url, { protocolVersion })
@@ -644,7 +647,7 @@ story(
 )
 
 story(
-  'a message of up to the size the client asked for, and none beyond',
+  'the broker sends messages up to the size that the client asked for, and none beyond',
   async (t, protocolVersion) => {
     const broker = await startMosquitto(t)
     const observer = await observe(t, broker)
@@ -668,7 +671,7 @@ story(
 )
 
 story(
-  "what exceeds the server's limits is refused before it is sent",
+  'a message beyond the limits of the server is refused before it is sent',
   async (t, protocolVersion) => {
     const config = 'max_packet_size 1000\nmax_keepalive 20\nretain_available false'
     const broker = await startMosquitto(t, { config })
@@ -696,11 +699,11 @@ story(
   [5],
 )
 
-story('several clients in one process do not mix', async (t, protocolVersion) => {
+story('several clients in one process do not disturb each other', async (t, protocolVersion) => {
   const broker = await startMosquitto(t)
   const clients = []
   for (let index = 0; index < 8; index++) {
-    // Every other one speaks the other version.
+    // Half of them speak the other version.
     const client = await join(t, broker.url, {
       protocolVersion: index % 2 ? protocolVersion : 9 - protocolVersion,
     })
@@ -736,6 +739,7 @@ function sha256(data) {
   return createHash('sha256').update(data).digest('hex')
 }
 
+/** @type {(one: string[], other: string[]) => number} */
 function byTopic([one], [other]) {
   return one < other ? -1 : Number(one > other)
 }

@@ -1,4 +1,4 @@
-// Mosquitto processes of a test's own, and a TCP proxy that can be cut or frozen between a client and its broker.
+// Starts Mosquitto for a test, and a TCP proxy between a client and its broker that can cut or freeze connections.
 
 import { spawn } from 'node:child_process'
 import { pbkdf2Sync, randomBytes } from 'node:crypto'
@@ -10,13 +10,14 @@ import { tmpdir, userInfo } from 'node:os'
 import { join } from 'node:path'
 import { createInterface } from 'node:readline'
 import { setTimeout as sleep } from 'node:timers/promises'
+import { portOf } from '../../scripts/tools.mjs'
 
 const CONNECT = Buffer.from('101100044d5154540402000000056875727279', 'hex') // 3.1.1, client id 'hurry'
 const PINGREQ = Buffer.from('c000', 'hex')
 
 /**
- * Starts a Mosquitto with a WebSocket and a TCP listener on loopback; it goes with the test. `config` is text for mosquitto.conf,
- * `files` are written beside it, and `{dir}` in the text is their folder.
+ * Starts a Mosquitto with a WebSocket and a TCP listener on loopback, and stops it after the test. `config` is text for mosquitto.conf,
+ * `files` are written beside it, and `{dir}` in the text stands for their folder.
  */
 export async function startMosquitto(t, { config = '', files = {}, persistent = false } = {}) {
   const broker = new Mosquitto(await mkdtemp(join(tmpdir(), 'mosquitto-')), config, persistent)
@@ -27,7 +28,7 @@ export async function startMosquitto(t, { config = '', files = {}, persistent = 
 }
 
 class Mosquitto {
-  /** What the broker logged: an account of the packets that does not come from the client under test. */
+  /** The log of the broker, which says what packets there were, independently of the client under test. */
   log = []
   #process
 
@@ -59,7 +60,7 @@ class Mosquitto {
   async start() {
     const path = join(this.dir, 'mosquitto.conf')
     await writeFile(path, this.#conf())
-    // Debian keeps the broker in /usr/sbin, which is on few users' path.
+    // Debian keeps the broker in /usr/sbin, which few users have on their PATH.
     const env = { ...process.env, PATH: `${process.env.PATH}:/usr/sbin:/usr/local/sbin` }
     const child = spawn('mosquitto', ['-c', path], { env, stdio: ['ignore', 'pipe', 'pipe'] })
     this.#process = child
@@ -77,7 +78,7 @@ class Mosquitto {
       })
     }
     await once(child, 'spawn')
-    // A SIGTERM before the main loop runs would be lost: it runs when it has seen a probe.
+    // A SIGTERM before the main loop runs would be lost. Once the broker has answered a probe, the loop runs.
     const start = this.log.length
     const loops = () => this.log.slice(start).some((line) => line.startsWith('New connection from'))
     while (!(await accepts(this.wsPort)) || !(await accepts(this.tcpPort)) || !loops()) {
@@ -91,7 +92,7 @@ class Mosquitto {
     return this.#process?.exitCode === null && this.#process.signalCode === null
   }
 
-  /** As `systemctl stop` does it: saves its state, if persistent. */
+  /** Stops the broker as `systemctl stop` does. A persistent one saves its state. */
   stop() {
     return this.#end('SIGTERM')
   }
@@ -106,8 +107,8 @@ class Mosquitto {
   }
 
   /**
-   * Debian's Mosquitto serves WebSockets once per turn of its main loop, 4 KiB each, and a turn takes 100 ms unless a TCP client wakes it.
-   * This one does, all the time, until the test ends: for stories with large payloads.
+   * Keeps the broker awake until the test ends, for stories with large payloads. Debian's Mosquitto serves each WebSocket once per turn of its
+   * main loop, 4 KiB at a time, and a turn takes 100 ms unless a TCP client wakes it.
    */
   async hurry(t) {
     const socket = net.connect(this.tcpPort, '127.0.0.1')
@@ -144,7 +145,7 @@ class Mosquitto {
       'log_dest stderr',
       'log_type all',
       'log_timestamp false',
-      // On 3.1.1 one copy for overlapping subscriptions: the default until 2.1.
+      // On 3.1.1, one copy for overlapping subscriptions, which is the default until Mosquitto 2.1.
       'allow_duplicate_messages false',
       /^allow_anonymous/m.test(this.config) ? '' : 'allow_anonymous true',
       this.persistent ? `persistence true\npersistence_location ${this.dir}/` : 'persistence false',
@@ -157,7 +158,7 @@ class Mosquitto {
   }
 }
 
-/** The text of a `password_file`. */
+/** Returns the text of a `password_file`. */
 export function passwordFile(users) {
   const line = ([user, password]) => {
     const { salt, hash, iterations } = hashed(password)
@@ -166,7 +167,7 @@ export function passwordFile(users) {
   return Object.entries(users).map(line).join('')
 }
 
-/** Options for a Mosquitto whose dynamic-security plugin lets one user subscribe to `filter` and to nothing else. */
+/** Returns options for a Mosquitto whose dynamic-security plugin lets one user subscribe to `filter`, and to nothing else. */
 export async function onlySubscribesTo(filter, { username, password }) {
   const { salt, hash, iterations } = hashed(password)
   const security = {
@@ -204,16 +205,16 @@ async function dynamicSecurity() {
   throw new Error(`${name} is not there: install Debian's mosquitto`)
 }
 
-/** A proxy on a port of its own, in front of `port`; it goes with the test. */
+/** Starts a proxy in front of `port`, on its own port, and closes it after the test. */
 export async function startProxy(t, port) {
-  const proxy = new Proxy(port)
+  const proxy = new TcpProxy(port)
   await proxy.listen()
   t.after(() => proxy.close())
   return proxy
 }
 
-class Proxy {
-  /** Whether new connections get through. */
+class TcpProxy {
+  /** Whether new connections are let through. */
   open = true
   #server
   #links = new Set()
@@ -224,7 +225,7 @@ class Proxy {
   }
 
   get url() {
-    return `ws://127.0.0.1:${this.#server.address().port}/mqtt`
+    return `ws://127.0.0.1:${portOf(this.#server)}/mqtt`
   }
 
   get connections() {
@@ -237,7 +238,7 @@ class Proxy {
     await once(this.#server, 'listening')
   }
 
-  /** Kills every connection without a word of WebSocket or MQTT. */
+  /** Resets every connection, without a close of WebSocket or MQTT. */
   cut() {
     for (const { client, broker } of this.#links) {
       client.resetAndDestroy()
@@ -245,7 +246,7 @@ class Proxy {
     }
   }
 
-  /** From now on the connections that exist carry nothing from the broker to the client. */
+  /** Stops everything from the broker to the client on the existing connections. */
   holdAnswers() {
     for (const { broker } of this.#links) broker.unpipe()
   }
@@ -278,7 +279,7 @@ class Proxy {
 async function freePort() {
   const server = net.createServer().listen(0, '127.0.0.1')
   await once(server, 'listening')
-  const { port } = server.address()
+  const port = portOf(server)
   server.close()
   await once(server, 'close')
   return port

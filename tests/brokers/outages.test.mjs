@@ -1,4 +1,4 @@
-// Connections that are cut, brokers that stop, freeze and start again.
+// Connections that are cut, and brokers that stop, freeze and start again.
 
 import { deepStrictEqual, equal, ok } from 'node:assert/strict'
 import { setTimeout as sleep } from 'node:timers/promises'
@@ -12,8 +12,9 @@ import {
   next,
   numbered,
   observe,
-  quick,
   packets,
+  qualities,
+  quick,
   quiet,
   story,
 } from './support.mjs'
@@ -35,7 +36,7 @@ story('the will is published when the connection is killed', async (t, protocolV
   )
 })
 
-story('no will after end(), one after end({ force: true })', async (t, protocolVersion) => {
+story('end() publishes no will, end({ force: true }) does', async (t, protocolVersion) => {
   const broker = await startMosquitto(t)
   const observer = await observe(t, broker, 'will/#')
 
@@ -49,7 +50,7 @@ story('no will after end(), one after end({ force: true })', async (t, protocolV
   deepStrictEqual(await observer.texts(1), ['gone ☠'])
 })
 
-story('a will that was changed holds from the next connection on', async (t, protocolVersion) => {
+story('a changed will is valid from the next connection on', async (t, protocolVersion) => {
   const broker = await startMosquitto(t)
   const proxy = await startProxy(t, broker.wsPort)
   const observer = await observe(t, broker, 'will/#')
@@ -70,7 +71,7 @@ story('a will that was changed holds from the next connection on', async (t, pro
 })
 
 story(
-  'a will with properties; DISCONNECT with reason 4 publishes it',
+  'a will has properties, and DISCONNECT with reason 4 publishes it',
   async (t, protocolVersion) => {
     const broker = await startMosquitto(t)
     const observer = await observe(t, broker, 'will/#')
@@ -99,7 +100,7 @@ story(
 )
 
 story(
-  'a client that is back within the will delay has not died',
+  'no will is published for a client that returns within the will delay',
   async (t, protocolVersion) => {
     const broker = await startMosquitto(t)
     const proxy = await startProxy(t, broker.wsPort)
@@ -121,54 +122,57 @@ story(
   [5],
 )
 
-story('the broker stops and starts again in the middle of traffic', async (t, protocolVersion) => {
-  // Beyond its in-flight limit of 20, Mosquitto acknowledges 3.1.1 publishes of QoS 2 and loses them.
-  const broker = await startMosquitto(t, {
-    persistent: true,
-    config: 'max_inflight_messages 1000\nmax_queued_messages 100000',
-  })
-  const publisher = await join(t, broker.url, lasting(protocolVersion, 'publisher'))
-  const subscriber = await join(t, broker.url, lasting(protocolVersion, 'subscriber'))
-  const received = { 1: [], 2: [] }
-  await subscriber.subscribe(
-    'traffic/#',
-    { qos: 2 },
-    (message) => void received[message.qos].push(message.text()),
-  )
+story(
+  'nothing is lost when the broker stops and starts again during traffic',
+  async (t, protocolVersion) => {
+    // Beyond its in-flight limit of 20, Mosquitto acknowledges 3.1.1 publishes of QoS 2 and loses them.
+    const broker = await startMosquitto(t, {
+      persistent: true,
+      config: 'max_inflight_messages 1000\nmax_queued_messages 100000',
+    })
+    const publisher = await join(t, broker.url, lasting(protocolVersion, 'publisher'))
+    const subscriber = await join(t, broker.url, lasting(protocolVersion, 'subscriber'))
+    const received = { 1: [], 2: [] }
+    await subscriber.subscribe(
+      'traffic/#',
+      { qos: 2 },
+      (message) => void received[message.qos].push(message.text()),
+    )
 
-  const promises = []
-  const publishSome = async (count) => {
-    for (let index = 0; index < count; index++) {
-      const qos = 1 + (promises.length % 2)
-      promises.push(publisher.publish(`traffic/${qos}`, `${promises.length}`, { qos }))
-      if (index % 4 === 3) await sleep(2)
+    const promises = []
+    const publishSome = async (count) => {
+      for (let index = 0; index < count; index++) {
+        const qos = qualities[1 + (promises.length % 2)]
+        promises.push(publisher.publish(`traffic/${qos}`, `${promises.length}`, { qos }))
+        if (index % 4 === 3) await sleep(2)
+      }
     }
-  }
-  for (let outage = 0; outage < 3; outage++) {
-    const stopped = sleep(30).then(() => broker.stop())
-    await publishSome(120)
-    await stopped
-    await publishSome(40)
-    const back = [next(publisher, 'connect'), next(subscriber, 'connect')]
-    await broker.start()
-    for (const [info] of await Promise.all(back)) equal(info.sessionPresent, true)
-  }
-  await publishSome(20)
+    for (let outage = 0; outage < 3; outage++) {
+      const stopped = sleep(30).then(() => broker.stop())
+      await publishSome(120)
+      await stopped
+      await publishSome(40)
+      const back = [next(publisher, 'connect'), next(subscriber, 'connect')]
+      await broker.start()
+      for (const [info] of await Promise.all(back)) equal(info.sessionPresent, true)
+    }
+    await publishSome(20)
 
-  for (const { reasonCode } of await Promise.all(promises)) equal(reasonCode, 0)
-  const texts = numbered(promises.length)
-  const odd = texts.filter((text) => text % 2 === 1)
-  const even = texts.filter((text) => text % 2 === 0)
-  await eventually(
-    () => new Set(received[1]).size === even.length,
-    () => `QoS 1: ${new Set(received[1]).size} of ${even.length}`,
-  )
-  await exactly(received[2], odd)
-  deepStrictEqual([...new Set(received[1])], even)
-})
+    for (const { reasonCode } of await Promise.all(promises)) equal(reasonCode, 0)
+    const texts = numbered(promises.length)
+    const odd = texts.filter((text) => Number(text) % 2 === 1)
+    const even = texts.filter((text) => Number(text) % 2 === 0)
+    await eventually(
+      () => new Set(received[1]).size === even.length,
+      () => `QoS 1: ${new Set(received[1]).size} of ${even.length}`,
+    )
+    await exactly(received[2], odd)
+    deepStrictEqual([...new Set(received[1])], even)
+  },
+)
 
 story(
-  'a broker that was killed and has forgotten everything: subscriptions work again',
+  'subscriptions work again after the broker was killed and has forgotten everything',
   async (t, protocolVersion) => {
     const broker = await startMosquitto(t)
     const client = await join(t, broker.url, lasting(protocolVersion, 'phoenix'))
@@ -197,7 +201,7 @@ story(
 )
 
 story(
-  'a frozen broker is noticed by the keep-alive, and met again when it thaws',
+  'the keep-alive notices a frozen broker, and the client reconnects when it runs again',
   async (t, protocolVersion) => {
     const broker = await startMosquitto(t)
     const client = await join(t, broker.url, {
@@ -212,7 +216,7 @@ story(
     ok(client.stats().roundTrip !== undefined)
 
     broker.freeze()
-    // What goes out must not hide that nothing comes back.
+    // Messages that are sent must not hide that nothing is received.
     const chatter = setInterval(() => client.publish('chatter', 'x').catch(() => {}), 100)
     t.after(() => clearInterval(chatter))
     const [cause, willReconnect] = await next(client, 'disconnect')
@@ -236,9 +240,9 @@ story(
     const observer = await observe(t, broker, 'flight/#')
     const client = await join(t, proxy.url, lasting(protocolVersion, 'pilot'))
     proxy.holdAnswers()
-    const flights = [1, 2].map((qos) =>
-      numbered(5).map((text) => client.publish(`flight/${qos}`, text, { qos })),
-    )
+    const flights = qualities
+      .slice(1)
+      .map((qos) => numbered(5).map((text) => client.publish(`flight/${qos}`, text, { qos })))
     await eventually(
       () =>
         broker.log.filter((line) => line.startsWith('Received PUBLISH from pilot')).length === 10,
@@ -262,7 +266,7 @@ story(
 )
 
 story(
-  'a connection that is cut again and again: QoS 2 arrives exactly once, in both directions',
+  'QoS 2 arrives exactly once in both directions while the connection is cut again and again',
   async (t, protocolVersion) => {
     const broker = await startMosquitto(t, {
       config: 'max_inflight_messages 1000\nmax_queued_messages 100000',
@@ -291,7 +295,7 @@ story(
       }
       if (cut % 3 === 0)
         await eventually(() => publisher.connected && subscriber.connected, 'both to be connected')
-      // At another moment of the exchange each time.
+      // Cut at another moment of the exchange each time.
       await sleep(cut * 3)
       proxy.cut()
     }
@@ -302,7 +306,7 @@ story(
 )
 
 story(
-  'a slow reader holds the broker back and loses nothing, also when the connection is cut',
+  'a slow reader slows the broker down and loses nothing, also when the connection is cut',
   async (t, protocolVersion) => {
     const broker = await startMosquitto(t)
     const proxy = await startProxy(t, broker.wsPort)
@@ -331,7 +335,7 @@ story(
 )
 
 story(
-  'a cut in the middle of a subscribe: it is repeated, and its promise resolves',
+  'a subscribe that is cut off is repeated, and its promise resolves',
   async (t, protocolVersion) => {
     const broker = await startMosquitto(t)
     const proxy = await startProxy(t, broker.wsPort)
@@ -360,7 +364,7 @@ story(
 )
 
 story(
-  'a broker that is not there yet: the first connection is retried when asked to',
+  'the first connection to a broker that is not there yet is retried if asked for',
   async (t, protocolVersion) => {
     const broker = await startMosquitto(t)
     await broker.stop()

@@ -1,4 +1,4 @@
-// What Mosquitto keeps for a client that is away, and what happens when two want the same session.
+// What Mosquitto keeps for a client that is away, and what happens if two clients want the same session.
 
 import { deepStrictEqual, equal, ok } from 'node:assert/strict'
 import { setTimeout as sleep } from 'node:timers/promises'
@@ -19,7 +19,7 @@ import {
 
 const TAKEN_OVER = 0x8e
 
-/** A broker that holds 30 letters for the client 'reader', QoS 1 and 2 by turns. */
+/** Starts a broker that holds 30 letters for the client 'reader', alternately with QoS 1 and 2. */
 async function brokerWithMail(t, protocolVersion) {
   const broker = await startMosquitto(t)
   const reader = await join(t, broker.url, lasting(protocolVersion, 'reader'))
@@ -33,7 +33,7 @@ async function brokerWithMail(t, protocolVersion) {
 }
 
 story(
-  'a new process finds what was queued while it was away: handler added after connect',
+  'a new process gets what was queued while it was away, with a handler added after connect',
   async (t, protocolVersion) => {
     const { broker, letters } = await brokerWithMail(t, protocolVersion)
     const received = []
@@ -47,7 +47,7 @@ story(
 )
 
 story(
-  'a new process finds what was queued while it was away: listener added after connect',
+  'a new process gets what was queued while it was away, with a listener added after connect',
   async (t, protocolVersion) => {
     const { broker, letters } = await brokerWithMail(t, protocolVersion)
     const received = []
@@ -60,7 +60,7 @@ story(
 )
 
 story(
-  'a client that lost its connection finds what was queued, and subscribes to nothing again',
+  'a client that lost its connection gets what was queued, and subscribes to nothing again',
   async (t, protocolVersion) => {
     const broker = await startMosquitto(t)
     const proxy = await startProxy(t, broker.wsPort)
@@ -89,7 +89,7 @@ story(
 )
 
 story(
-  'a message that was not acknowledged comes again, and one that was does not',
+  'a message that was not acknowledged is sent again, and one that was is not',
   async (t, protocolVersion) => {
     const broker = await startMosquitto(t)
     const proxy = await startProxy(t, broker.wsPort)
@@ -121,7 +121,7 @@ story(
 )
 
 story(
-  'by default a short cut loses nothing, and end() leaves nothing behind',
+  'by default, a short cut loses nothing, and end() leaves nothing behind',
   async (t, protocolVersion) => {
     const broker = await startMosquitto(t)
     const proxy = await startProxy(t, broker.wsPort)
@@ -151,7 +151,7 @@ story(
 )
 
 story(
-  'a clean session is new on every connection: its subscriptions are restored',
+  'a clean session is new on every connection, and its subscriptions are restored',
   async (t, protocolVersion) => {
     const broker = await startMosquitto(t)
     const proxy = await startProxy(t, broker.wsPort)
@@ -207,7 +207,7 @@ story(
 )
 
 story(
-  'a second client with the same id takes over: the first ends with a clear error',
+  'a second client with the same id takes over, and the first ends with a clear error',
   async (t, protocolVersion) => {
     const broker = await startMosquitto(t)
     const first = await join(t, broker.url, { protocolVersion, clientId: 'twin' })
@@ -233,7 +233,7 @@ story(
 )
 
 story(
-  'two clients with the same id do not fight: a bare close is met by growing delays',
+  'two clients with the same id retry with growing delays after a bare close',
   async (t, protocolVersion) => {
     const broker = await startMosquitto(t)
     const reconnect = { minDelay: 100, maxDelay: 30_000, jitter: 0 }

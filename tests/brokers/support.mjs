@@ -1,4 +1,4 @@
-// What the stories share: one test per protocol version, clients that go with their test, an independent observer, patience.
+// What the stories share: a test for each protocol version, clients that end with their test, an independent observer, and waiting.
 
 import { deepStrictEqual } from 'node:assert'
 import { test } from 'node:test'
@@ -6,7 +6,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import mqtt from 'mqtt'
 import { connect } from '../../pkg/node.js'
 
-/** A test for each protocol version. */
+/** Defines a test for each protocol version. */
 export function story(title, tell, only = [5, 4]) {
   for (const version of only) {
     test(`MQTT ${version === 5 ? '5' : '3.1.1'}: ${title}`, { timeout: 60_000 }, (t) =>
@@ -15,17 +15,23 @@ export function story(title, tell, only = [5, 4]) {
   }
 }
 
-/** Connects the client under test. It goes with the test, also with one that failed. */
+/** Connects the client under test. It ends with the test, also if the test fails. */
 export async function join(t, url, options) {
   const client = await connect(url, { reconnect: quick, ...options })
   t.after(() => client.end({ force: true, timeout: 1_000 }))
   return client
 }
 
-/** Delays that do not make a test wait. */
+/**
+ * Each quality of service.
+ * @type {import('../../pkg/node.js').QoS[]}
+ */
+export const qualities = [0, 1, 2]
+
+/** Short delays between attempts. */
 export const quick = { minDelay: 100, maxDelay: 500 }
 
-/** Options for a session that the broker keeps while its client is away. */
+/** Returns options for a session that the broker keeps while its client is away. */
 export function lasting(version, clientId) {
   return {
     protocolVersion: version,
@@ -35,7 +41,7 @@ export function lasting(version, clientId) {
   }
 }
 
-/** An independent client (MQTT.js over TCP, MQTT 5) that keeps what the broker sends for a filter. */
+/** Connects an independent client (MQTT.js over TCP, MQTT 5) that collects what the broker sends for a filter. */
 export async function observe(t, broker, filter, credentials) {
   const client = await mqtt.connectAsync(`mqtt://127.0.0.1:${broker.tcpPort}`, {
     protocolVersion: 5,
@@ -52,7 +58,7 @@ export async function observe(t, broker, filter, credentials) {
   return {
     messages,
     publish: (topic, payload, options) => client.publishAsync(topic, payload, options),
-    /** The texts, once there are `count` of them. */
+    /** Resolves with the texts, as soon as there are `count` of them. */
     texts: async (count) => {
       await eventually(
         () => messages.length >= count,
@@ -63,7 +69,7 @@ export async function observe(t, broker, filter, credentials) {
   }
 }
 
-/** Waits until something is so. Generous: the machine may be busy. */
+/** Waits until a condition is true. The limit is long, because the machine may be busy. */
 export async function eventually(isSo, what, timeout = 20_000) {
   const deadline = Date.now() + timeout
   while (!isSo()) {
@@ -73,7 +79,7 @@ export async function eventually(isSo, what, timeout = 20_000) {
   }
 }
 
-/** Waits until an array has `expected` in it, and then a little for what should not come. */
+/** Waits until an array equals `expected`, and then a little longer for what should not arrive. */
 export async function exactly(actual, expected) {
   await eventually(
     () => actual.length >= expected.length,
@@ -83,12 +89,12 @@ export async function exactly(actual, expected) {
   deepStrictEqual(actual, expected)
 }
 
-/** Long enough for what should not come to come: some turns of Mosquitto's main loop. */
+/** Waits long enough for what should not arrive: some turns of Mosquitto's main loop. */
 export function quiet() {
   return sleep(400)
 }
 
-/** The arguments of the next event of that name. */
+/** Resolves with the arguments of the next event of that name. */
 export function next(client, event, timeout = 20_000) {
   return new Promise((resolve, reject) => {
     const timer = setTimeout(() => reject(new Error(`no '${event}' in ${timeout} ms`)), timeout)
@@ -99,14 +105,14 @@ export function next(client, event, timeout = 20_000) {
   })
 }
 
-/** The types of the packets from now on, 'in' or 'out'. */
+/** Collects the types of the packets from now on, 'in' or 'out'. */
 export function packets(client, which) {
   const types = []
   client.on('packet', ({ direction, type }) => direction === which && types.push(type))
   return types
 }
 
-/** `count` numbered texts. */
+/** Returns `count` numbered texts. */
 export function numbered(count, prefix = '') {
   return Array.from({ length: count }, (_, index) => `${prefix}${index}`)
 }

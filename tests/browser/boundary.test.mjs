@@ -1,11 +1,11 @@
-// The boundary between JavaScript and WebAssembly, in a page of headless Chromium: the stories of tests/js/stories.mjs, which run in Node, too.
+// The boundary between JavaScript and WebAssembly in headless Chromium. The stories of tests/js/stories.mjs run in Node as well.
 import assert from 'node:assert/strict'
-import { createReadStream } from 'node:fs'
 import { once } from 'node:events'
+import { createReadStream } from 'node:fs'
 import { createServer } from 'node:http'
 import { join, normalize } from 'node:path'
 import { after, before, test } from 'node:test'
-import { root } from '../../scripts/tools.mjs'
+import { portOf, root } from '../../scripts/tools.mjs'
 import { STORIES } from '../js/stories.mjs'
 import { openPage, startChromium } from './chromium.mjs'
 
@@ -29,10 +29,7 @@ test('the stories of the boundary', async (t) => {
   const browser = await startChromium(t, ['--js-flags=--expose-gc'])
   for (const title of Object.keys(STORIES)) {
     await t.test(`in Chromium: ${title}`, async (t) => {
-      const { page, problems } = await openPage(
-        browser,
-        `http://127.0.0.1:${server.address().port}/`,
-      )
+      const { page, problems } = await openPage(browser, `http://127.0.0.1:${portOf(server)}/`)
       const said = await page.evaluate(async (title) => {
         const { STORIES } = await import('/tests/js/stories.mjs')
         const wasmqtt = await import('/pkg/index.js')

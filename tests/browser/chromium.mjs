@@ -1,8 +1,8 @@
-// Headless Chromium for the tests: Debian's, found on the PATH.
+// Headless Chromium for the tests, found on the PATH.
 import { chromium } from 'playwright-core'
-import { findCommand } from '../../scripts/tools.mjs'
+import { findChromium } from '../../scripts/commands.mjs'
 
-// Without the background flags it asks its maker's hosts now and then, which the tests would have to tell from the page's own requests.
+// Without the flags about background work, the browser itself sends requests to Google, and the tests would count them as the page's.
 const ARGS = [
   '--no-sandbox',
   '--disable-gpu',
@@ -13,15 +13,17 @@ const ARGS = [
   '--disable-sync',
 ]
 
-/** A browser that goes with the test. `args` are for its command line. */
+/** Starts a browser that is closed after the test. `args` are added to its command line. */
 export async function startChromium(t, args = []) {
-  const executablePath = findCommand('chromium', 'chromium-browser', 'google-chrome')
-  const browser = await chromium.launch({ executablePath, args: [...ARGS, ...args] })
+  const browser = await chromium.launch({
+    executablePath: findChromium(),
+    args: [...ARGS, ...args],
+  })
   t.after(() => browser.close())
   return browser
 }
 
-/** A page, and what went wrong on it: console errors, uncaught errors, requests to other hosts than `host` and failed ones. */
+/** Opens a page and lists its problems: messages of the console, uncaught errors, failed requests, and requests to other hosts. */
 export async function openPage(browser, url, options) {
   const page = await browser.newPage(options)
   const problems = []

@@ -1,4 +1,4 @@
-// `npm start` as it is, with the dashboard in headless Chromium and MQTT.js as the independent client.
+// `npm start` with the dashboard in headless Chromium, and MQTT.js as the independent client.
 import assert from 'node:assert/strict'
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
@@ -11,7 +11,7 @@ import { openPage, startChromium } from './chromium.mjs'
 
 const FREE = ['--port', '0', '--broker-port', '0', '--tcp-port', '0']
 
-/** Runs `npm start` in a process group of its own, as a terminal does; resolves when it says that it runs. */
+/** Runs `npm start` in its own process group, as a terminal does, and resolves when it says that it runs. */
 async function start(...args) {
   const began = Date.now()
   const child = spawn('npm', ['start', '--', ...args], {
@@ -88,7 +88,7 @@ describe('the dashboard on Mosquitto', () => {
     }
   }
 
-  test('shows the fleet live', async (t) => {
+  test('shows the messages of the fleet as they arrive', async (t) => {
     const { page, problems, device } = await open(t)
     for (const name of [
       'home/garden/weather',
@@ -114,7 +114,7 @@ describe('the dashboard on Mosquitto', () => {
     assert.deepEqual(problems, [])
   })
 
-  test('a device that crashes shows its will, and comes back', async (t) => {
+  test('shows the will of a device that crashes, and its return', async (t) => {
     const { problems, device } = await open(t)
     await device('home/garage/door', 'online')
     await device('home/garage/door', 'offline')
@@ -122,7 +122,7 @@ describe('the dashboard on Mosquitto', () => {
     assert.deepEqual(problems, [])
   })
 
-  test('what the page publishes arrives elsewhere, and the other way round', async (t) => {
+  test('other clients receive what the page publishes, and the other way round', async (t) => {
     const observer = await observe(t, run.mqtt, ['from/page', 'home/kitchen/lamp/state'])
     const { page, problems } = await open(t)
     for (const qos of ['0', '1', '2']) {
@@ -142,13 +142,13 @@ describe('the dashboard on Mosquitto', () => {
     assert.deepEqual(problems, [])
   })
 
-  test('what comes from the network never becomes markup', async (t) => {
+  test('text from the network never becomes markup', async (t) => {
     const { page, problems } = await open(t)
     const { client } = await observe(t, run.mqtt)
     const evil = '<img src=/x onerror="document.title=1"><b>bold</b>'
     await client.publishAsync(`evil/${evil}/status`, evil, { qos: 1 })
     await client.publishAsync(`evil/${evil}/value`, `{"${evil}": 1}`, { qos: 1 })
-    // Its branch alone: the list of all moves on under a click.
+    // Show only this branch, because the list of all messages moves on under a click.
     await page.click('.node:has-text("onerror")')
     await page.click('.message:has-text("onerror")')
     await page.waitForFunction(() =>
@@ -159,7 +159,7 @@ describe('the dashboard on Mosquitto', () => {
     assert.deepEqual(problems, [])
   })
 
-  test('a flood leaves the document small and the page awake', async (t) => {
+  test('a flood of messages leaves the document small and the page responsive', async (t) => {
     const { page, problems } = await open(t)
     const { client } = await observe(t, run.mqtt)
     const elements = () => page.evaluate(() => document.querySelectorAll('*').length)
@@ -186,7 +186,7 @@ describe('the dashboard on Mosquitto', () => {
     assert.deepEqual(problems, [])
   })
 
-  test('the last will of the form is published when the connection is dropped, and not on a goodbye', async (t) => {
+  test('the last will of the form is published when the connection is dropped, and not after a DISCONNECT', async (t) => {
     const observer = await observe(t, run.mqtt, 'wills/#')
     const { page, problems } = await open(t)
     const connectWithWill = async (topic) => {
@@ -207,7 +207,7 @@ describe('the dashboard on Mosquitto', () => {
     assert.deepEqual(problems, [])
   })
 
-  test('a broker that is not there: the reason, a countdown, and a way out', async (t) => {
+  test('shows the reason, a countdown and a button to stop if there is no broker', async (t) => {
     const { page } = await open(t)
     await page.fill('[name=url]', 'ws://127.0.0.1:1/mqtt')
     await page.click('#connect')
@@ -223,7 +223,7 @@ describe('the dashboard on Mosquitto', () => {
     await page.waitForSelector('#state[data-state="closed"]')
   })
 
-  test('works from the keyboard', async (t) => {
+  test('can be used with the keyboard', async (t) => {
     const { page, problems } = await open(t)
     await page.waitForSelector('.node:has-text("power")')
     await page.focus('#tree')
@@ -237,7 +237,7 @@ describe('the dashboard on Mosquitto', () => {
     assert.deepEqual(problems, [])
   })
 
-  test('a busy port gets a message and another port; Ctrl-C frees all of them', async (t) => {
+  test('a port that is in use is replaced, with a message, and Ctrl-C frees all ports', async (t) => {
     const { port } = new URL(run.page)
     const second = await start(
       '--port',
@@ -260,7 +260,7 @@ describe('the dashboard on Mosquitto', () => {
   })
 })
 
-test('it stops when npm is asked to', async (t) => {
+test('npm start stops when npm is asked to stop', async (t) => {
   const run = await start(...FREE)
   t.after(() => stop(run))
   run.child.kill('SIGTERM')
@@ -268,7 +268,7 @@ test('it stops when npm is asked to', async (t) => {
     await eventually(async () => !(await accepts(new URL(url).port)), `${url} is closed`)
 })
 
-test('the dashboard on the built-in broker: 3.1.1, and it says so', async (t) => {
+test('the dashboard on the built-in broker says that it speaks 3.1.1', async (t) => {
   const run = await start(...FREE, '--broker', 'aedes')
   t.after(() => stop(run))
   const browser = await startChromium(t)

@@ -4,6 +4,7 @@ import { once } from 'node:events'
 import { test } from 'node:test'
 import { WebSocketServer } from 'ws'
 import { Client } from '../../pkg/node.js'
+import { portOf } from '../../scripts/tools.mjs'
 import {
   connected,
   encode,
@@ -19,7 +20,7 @@ import {
 /** Strings that no packet may hold. */
 const BAD = ['\ud800', 'a\udc00b', '\udbff', 'a\u0000', 'x'.repeat(65_536), 'ä'.repeat(32_768)]
 
-for (const protocolVersion of [5, 4]) {
+for (const protocolVersion of /** @type {const} */ ([5, 4])) {
   /** A test of this version, and the statements of its specification that it shows. */
   const show = (title, ids, tell) => {
     const [name, spec] = protocolVersion === 5 ? ['MQTT 5', 'MQTT5'] : ['MQTT 3.1.1', 'MQTT3']
@@ -36,13 +37,15 @@ for (const protocolVersion of [5, 4]) {
     async (t) => {
       const { broker, client, peer } = await connected(t, { protocolVersion })
       for (const bad of BAD) {
-        for (const options of [
+        /** @type {any[]} */
+        const wrong = [
           { clientId: bad },
           { username: bad },
           { will: { topic: bad } },
           { properties: { userProperties: [['a', bad]] } },
           { properties: { userProperties: { [bad]: 'a' } } },
-        ]) {
+        ]
+        for (const options of wrong) {
           const refusal = { name: 'InvalidArgumentError' }
           assert.throws(
             () => new Client(broker.url, { protocolVersion, ...options }),
@@ -113,7 +116,7 @@ for (const protocolVersion of [5, 4]) {
       })
       t.after(() => server.close())
       await once(server, 'listening')
-      const client = makeClient(t, `ws://127.0.0.1:${server.address().port}`, { protocolVersion })
+      const client = makeClient(t, `ws://127.0.0.1:${portOf(server)}`, { protocolVersion })
       const pending = client.connect()
       const [socket, request] = await once(server, 'connection')
       t.after(() => socket.terminate())

@@ -75,6 +75,7 @@ test('connect(): promise and callback', async (t) => {
   const [client] = await Promise.all([connect(broker.url), serve()])
   assert.ok(client instanceof Client)
   await client.end()
+  /** @type {any} */
   let returned = 'nothing'
   const [error, other] = await Promise.all([
     new Promise((resolve) => {
@@ -91,7 +92,8 @@ test('connect(): promise and callback', async (t) => {
   assert.equal(error, null)
   assert.equal(other.connected, true)
   await other.end()
-  await assert.rejects(connect(broker.url, {}, 5), { argument: 'callback' })
+  const untyped = /** @type {any} */ (connect)
+  await assert.rejects(untyped(broker.url, {}, 5), { argument: 'callback' })
   const cause = new Error('thrown by the test')
   const reported = new Promise((resolve) => {
     connect(broker.url, {}, (error, client) => {
@@ -110,14 +112,12 @@ test('connect: refused by the server', async (t) => {
   const client = makeClient(t, broker.url)
   const [error] = await Promise.all([
     client.connect().catch((error) => error),
-    broker
-      .accept()
-      .then((peer) =>
-        peer.welcome({
-          reasonCode: 0x87,
-          properties: { reasonString: 'not you', userProperties: [['why', 'so']] },
-        }),
-      ),
+    broker.accept().then((peer) =>
+      peer.welcome({
+        reasonCode: 0x87,
+        properties: { reasonString: 'not you', userProperties: [['why', 'so']] },
+      }),
+    ),
   ])
   assert.equal(error.name, 'ConnectError')
   assert.equal(error.code, 'CONNECTION_REFUSED')
@@ -407,6 +407,7 @@ test('end: DISCONNECT, idempotent, no disconnect event', async (t) => {
 
 test('end: what is wrong is named, and ends nothing', async (t) => {
   const { client, peer } = await connected(t)
+  /** @type {Record<string, any>} */
   const wrong = {
     timeout: { timeout: -1 },
     force: { force: 1 },
@@ -560,7 +561,9 @@ test('will: in CONNECT, and changed for the next one', async (t) => {
     code: 'INVALID_ARGUMENT',
     argument: 'will.topic',
   })
-  assert.throws(() => (client.will = { topic: 'a', qos: 3 }), { argument: 'will.qos' })
+  assert.throws(() => (client.will = /** @type {any} */ ({ topic: 'a', qos: 3 })), {
+    argument: 'will.qos',
+  })
   client.will = { topic: 'new', payload: new Uint8Array([65]) }
   peer.drop()
   const second = await broker.accept()
@@ -578,6 +581,7 @@ test('will: in CONNECT, and changed for the next one', async (t) => {
 
 test('options: what is wrong is named', async () => {
   const url = 'ws://127.0.0.1:1'
+  /** @type {Record<string, any>} */
   const wrong = {
     foo: { foo: 1 },
     keepalive: { keepalive: -1 },
@@ -628,12 +632,13 @@ test('options: what is wrong is named', async () => {
     const error = await connect(url, frozen).catch((error) => error)
     assert.equal(error.argument, argument.trim())
   }
-  assert.throws(() => new Client(url, 5), { argument: 'options' })
-  assert.throws(() => new Client(url, { store: {} }), {
+  assert.throws(() => new Client(url, /** @type {any} */ (5)), { argument: 'options' })
+  assert.throws(() => new Client(url, { store: /** @type {any} */ ({}) }), {
     name: 'NotSupportedError',
     code: 'NOT_SUPPORTED',
   })
-  for (const bad of [
+  /** @type {any[]} */
+  const bads = [
     '',
     'nonsense',
     'http://h',
@@ -644,10 +649,11 @@ test('options: what is wrong is named', async () => {
     [],
     ['ws://h', 5],
     'ws://u:secret@h:x',
-  ]) {
+  ]
+  for (const bad of bads) {
     assert.throws(
       () => new Client(bad),
-      (error) =>
+      (/** @type {any} */ error) =>
         error.argument === 'url' && !error.stack.includes('secret') && error.cause === undefined,
     )
   }

@@ -10,14 +10,15 @@ const collect = runInNewContext('gc')
 // The memory of each instance that is made, so that a test can break it.
 const memories = []
 const { Instance } = WebAssembly
-WebAssembly.Instance = function (...args) {
-  const instance = new Instance(...args)
+function RecordedInstance(module, imports) {
+  const instance = new Instance(module, imports)
   memories.push(instance.exports.memory)
   return instance
 }
+WebAssembly.Instance = /** @type {any} */ (RecordedInstance)
 
 const { Client, fromMessagePort, matches } = await import('../../pkg/node.js')
-const { connected, encode, event, makeClient, record, settle, startBroker } = await import(
+const { connected, encode, event, makeClient, record, settle } = await import(
   './scripted-broker.mjs'
 )
 
@@ -31,7 +32,7 @@ test('importing does nothing; matches() makes the instance', () => {
   assert.equal(matches('$share/g/a', 'a'), true)
   assert.throws(() => matches('a/#/b', 'a'), { argument: 'filter' })
   assert.throws(() => matches('a', 'a/#'), { argument: 'topic' })
-  assert.throws(() => matches(5, 'a'), { argument: 'filter' })
+  assert.throws(() => matches(/** @type {any} */ (5), 'a'), { argument: 'filter' })
   assert.throws(() => matches('a', '\ud800'), { argument: 'topic' })
   assert.equal(memories.length, 1)
 })
@@ -151,7 +152,7 @@ test('the memory grows in few steps: for each the engine collects garbage', asyn
 })
 
 test('transport: a socket of the application, and fromMessagePort', async (t) => {
-  const { port1, port2 } = new MessageChannel()
+  const { port1, port2 } = /** @type {any} */ (new MessageChannel())
   const sent = []
   const { decode } = await import('./scripted-broker.mjs')
   port2.on('message', (data) => {
@@ -180,7 +181,7 @@ test('transport: a socket of the application, and fromMessagePort', async (t) =>
 })
 
 test('transport: the other end of a port goes away', async (t) => {
-  const { port1, port2 } = new MessageChannel()
+  const { port1, port2 } = /** @type {any} */ (new MessageChannel())
   port2.on('message', () => port2.postMessage(encode({ type: 'connack' })))
   const client = makeClient(t, 'port://x', {
     transport: async () => fromMessagePort(port1),

@@ -128,7 +128,7 @@ test('callbacks: undefined returned, called once, never at once', async (t) => {
   assert.equal(client.publish('a', 'b', undefined, call('again')), undefined)
   assert.equal(client.publish('a', 'b', { qos: 1 }, call('qos1')), undefined)
   assert.equal(client.publish('a/#', 'b', call('wrong')), undefined)
-  assert.equal(client.publish('a', 'b', { qos: 3 }, call('option')), undefined)
+  assert.equal(client.publish('a', 'b', /** @type {any} */ ({ qos: 3 }), call('option')), undefined)
   assert.deepEqual(calls, [])
   await peer.expect('publish')
   await peer.expect('publish')
@@ -140,7 +140,10 @@ test('callbacks: undefined returned, called once, never at once', async (t) => {
     assert.deepEqual(byName[name], [null, { reasonCode: 0 }])
   assert.equal(byName.wrong[0].argument, 'topic')
   assert.equal(byName.option[0].argument, 'qos')
-  await assert.rejects(client.publish('a', 'b', {}, 'no function'), { argument: 'callback' })
+  const untyped = /** @type {any} */ (client)
+  await assert.rejects(untyped.publish('a', 'b', {}, 'no function'), {
+    argument: 'callback',
+  })
 })
 
 test('a callback that throws is reported', async (t) => {
@@ -166,6 +169,7 @@ test('a callback that throws is reported', async (t) => {
 
 test('what is wrong is named, and nothing is sent', async (t) => {
   const { client, peer } = await connected(t)
+  /** @type {[string, any[]][]} */
   const wrong = [
     ['topic', ['']],
     ['topic', ['a/#']],
@@ -207,7 +211,8 @@ test('what is wrong is named, and nothing is sent', async (t) => {
     ['properties.topicAlias', ['a', 'b', { properties: { topicAlias: 0 } }]],
   ]
   for (const [argument, args] of wrong) {
-    const error = await client.publish(...args).catch((error) => error)
+    const [topic, payload, options] = args
+    const error = await client.publish(topic, payload, options).catch((error) => error)
     assert.equal(error.name, 'InvalidArgumentError', argument)
     assert.equal(error.argument, argument)
     assert.ok(error.message.includes(argument), error.message)
@@ -221,6 +226,7 @@ test('getters that throw are a mistake of the caller, not a trap', async (t) => 
   const cause = new Error('getter')
   const error = await client
     .publish('a', 'b', {
+      /** @returns {0} */
       get qos() {
         throw cause
       },
@@ -233,6 +239,7 @@ test('getters that throw are a mistake of the caller, not a trap', async (t) => 
 
 test('properties; those of a received message can be passed on', async (t) => {
   const { client, peer } = await connected(t)
+  /** @type {import('../../pkg/node.js').MessageProperties} */
   const properties = {
     payloadFormatIndicator: 1,
     messageExpiryInterval: 100,
@@ -365,7 +372,7 @@ test('many in flight, acknowledged in one frame, callbacks publish again', async
   const finished = new Promise((resolve) => {
     const again = (error) => {
       assert.equal(error, null)
-      if (++done === total) resolve()
+      if (++done === total) resolve(undefined)
       if (done <= total - 100) client.publish('a', 'x', { qos: 1 }, again)
     }
     for (let n = 0; n < 100; n++) client.publish('a', 'x', { qos: 1 }, again)

@@ -4,6 +4,7 @@ import assert from 'node:assert/strict'
 import { once } from 'node:events'
 import { WebSocketServer } from 'ws'
 import { Client } from '../../pkg/node.js'
+import { portOf } from '../../scripts/tools.mjs'
 
 const TYPES = [
   '',
@@ -272,7 +273,7 @@ export class Peer {
   async next() {
     while (this.#packets.length === 0) {
       if (this.#socket.readyState === 3) return undefined
-      await new Promise((resolve) => (this.#wake = resolve))
+      await new Promise((resolve) => (this.#wake = () => resolve(undefined)))
     }
     return this.#packets.shift()
   }
@@ -357,6 +358,7 @@ export class Broker {
   #server
   #peers = []
   #waiting = []
+  url
 
   /** Listens on a free port of this machine. `options` go to the WebSocket server. */
   static async start(options = {}) {
@@ -375,7 +377,7 @@ export class Broker {
     })
     await once(server, 'listening')
     broker.#server = server
-    broker.url = `ws://127.0.0.1:${server.address().port}`
+    broker.url = `ws://127.0.0.1:${portOf(server)}`
     return broker
   }
 

@@ -64,7 +64,7 @@ test('a WebSocket like that of browsers', async (t) => {
   const { WebSocket } = await import('ws')
   const original = globalThis.WebSocket
   t.after(() => (globalThis.WebSocket = original))
-  globalThis.WebSocket = WebSocket
+  globalThis.WebSocket = /** @type {any} */ (WebSocket)
   const broker = await startBroker(t)
   const connecting = browser.connect(broker.url, { protocolVersion: 5 })
   const peer = await broker.accept()

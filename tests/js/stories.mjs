@@ -1,15 +1,16 @@
 // What only WebAssembly under JavaScript brings with it, told once for Node and for pages: boundary.test.mjs and tests/browser/boundary.test.mjs run it.
 // Nothing here needs a network: see loopback.mjs. Each story is a function of the module under test.
-import { concat, Loopback, PACES, packet, publish, task } from './loopback.mjs'
+import { concat, Loopback, PACES, publish, task } from './loopback.mjs'
 
 // Every instance that is made: its memory, for a test to break, and the table of JavaScript objects that it holds.
 const instances = []
 const { Instance } = WebAssembly
-WebAssembly.Instance = function (...args) {
-  const instance = new Instance(...args)
+function RecordedInstance(module, imports) {
+  const instance = new Instance(module, imports)
   instances.push(instance)
   return instance
 }
+WebAssembly.Instance = /** @type {any} */ (RecordedInstance)
 
 const memory = () => instances.at(-1).exports.memory
 const heldObjects = () =>
@@ -74,6 +75,7 @@ function same(one, two) {
   return true
 }
 
+/** @type {(wasmqtt: any, broker: any, options?: any, url?: any) => any} */
 function makeClient(wasmqtt, broker, options, url = 'mem://broker') {
   return new wasmqtt.Client(url, {
     protocolVersion: 5,
@@ -195,10 +197,10 @@ const ACTIONS = {
     for (const event of ['packet', 'message', 'state', 'error', 'close'])
       client.on(event, listener).once(event, listener).off(event, listener).off(event, listener)
   },
-  'off, all': (client, { listeners }) =>
-    listeners.forEach(
-      ([event, listener]) => ['close', 'error'].includes(event) || client.off(event, listener),
-    ),
+  'off, all': (client, { listeners }) => {
+    for (const [event, listener] of listeners)
+      if (!['close', 'error'].includes(event)) client.off(event, listener)
+  },
   will: (client) => {
     client.will = { topic: 'w', payload: 'gone' }
   },
@@ -309,20 +311,23 @@ const PLACES = [
   'then of a promise',
 ]
 
-/** Lives, with `action` at `place` the first `times` times that it comes to that. Throws where something is not as it should be. */
-async function live(wasmqtt, place, action, { pace, times = 2, allowed = ALLOWED } = {}) {
+/**
+ * Lives, with `action` at `place` the first `times` times that it comes to that. Throws where something is not as it should be.
+ * @type {(wasmqtt: any, place?: string, action?: any, options?: { pace?: any, times?: number, allowed?: Set<string> }) => any}
+ */
+async function live(wasmqtt, place, action, options = {}) {
+  const { pace, times = 2, allowed = ALLOWED } = options
   const broker = new Loopback(pace)
   const controller = new AbortController()
   const calls = []
   const listeners = []
   let acted = 0
-  let backs = 0
 
   const keep = (what, promise) => (calls.push([what, promise]), promise.catch?.(() => {}), promise)
   /** A call that calls back: a promise for its answer. */
   const back = (call) =>
     new Promise((resolve, reject) =>
-      call((error, result) => (backs++, error ? reject(error) : resolve(result))),
+      call((error, result) => (error ? reject(error) : resolve(result))),
     )
 
   const at = (name, message, own) => {
@@ -608,6 +613,7 @@ async function trapAt(wasmqtt, place) {
 function watchTimers() {
   const { setTimeout: set, clearTimeout: clear } = globalThis
   const timers = new Set()
+  // @ts-expect-error: nothing here asks for the promise form.
   globalThis.setTimeout = (work, ms, ...args) => {
     const timer = set(() => (timers.delete(timer), work(...args)), ms)
     timers.add(timer)
@@ -817,8 +823,8 @@ export const STORIES = {
       '\ud800',
       'a\udc00',
       '\udbffb',
-      'x'.repeat(100) + '\ud83d',
-      'y'.repeat(20_000) + '\ud800',
+      `${'x'.repeat(100)}\ud83d`,
+      `${'y'.repeat(20_000)}\ud800`,
     ]) {
       const pairs = [[['a', bad]], [[bad, 'a']], { a: bad }, { [bad]: 'a' }, { a: ['b', bad] }]
       const calls = {
@@ -826,7 +832,7 @@ export const STORIES = {
         payload: () => client.publish('a', bad),
         'payload, called back': () =>
           new Promise((resolve, reject) =>
-            client.publish('a', bad, (error) => (error ? reject(error) : resolve())),
+            client.publish('a', bad, (error) => (error ? reject(error) : resolve(undefined))),
           ),
         contentType: () => client.publish('a', 'b', { properties: { contentType: bad } }),
         responseTopic: () => client.publish('a', 'b', { properties: { responseTopic: bad } }),

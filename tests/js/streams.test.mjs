@@ -134,7 +134,8 @@ test('throws what ended the client', async (t) => {
 
 test('throws what is wrong with it', async (t) => {
   const { client, peer } = await connected(t)
-  for (const [argument, filter, options] of [
+  /** @type {[string, string, any][]} */
+  const wrong = [
     ['filter', 'a/#/b', undefined],
     ['buffer', 'a', { buffer: 0 }],
     ['overflow', 'a', { overflow: 'burst' }],
@@ -142,7 +143,8 @@ test('throws what is wrong with it', async (t) => {
     ['ack', 'a', { ack: 'manual' }],
     ['foo', 'a', { foo: 1 }],
     ['options', 'a', 5],
-  ]) {
+  ]
+  for (const [argument, filter, options] of wrong) {
     await assert.rejects(client.messages(filter, options).next(), {
       code: 'INVALID_ARGUMENT',
       argument,

@@ -75,6 +75,7 @@ test('subscribe: refused', async (t) => {
 
 test('subscribe: what is wrong is named', async (t) => {
   const { client, peer } = await connected(t)
+  /** @type {[string, any[]][]} */
   const wrong = [
     ['filter', ['a/#/b']],
     ['filter', ['']],
@@ -99,7 +100,8 @@ test('subscribe: what is wrong is named', async (t) => {
     ['timeout', ['a', { timeout: 'x' }]],
   ]
   for (const [argument, args] of wrong) {
-    const error = await client.subscribe(...args).catch((error) => error)
+    const [filter, options, handler] = args
+    const error = await client.subscribe(filter, options, handler).catch((error) => error)
     assert.equal(error.name, 'InvalidArgumentError', argument)
     assert.equal(error.argument, argument)
   }
@@ -108,7 +110,11 @@ test('subscribe: what is wrong is named', async (t) => {
     'NotSupportedError',
   )
   assert.equal((await client.unsubscribe([]).catch((error) => error)).argument, 'filter')
-  assert.equal((await client.unsubscribe('a', { foo: 1 }).catch((error) => error)).argument, 'foo')
+  assert.equal(
+    (await client.unsubscribe('a', /** @type {any} */ ({ foo: 1 })).catch((error) => error))
+      .argument,
+    'foo',
+  )
   assert.equal(peer.pending.length, 0)
 })
 
@@ -178,7 +184,7 @@ test('messages: BOM kept, invalid UTF-8 of a payload replaced', async (t) => {
 test('overlapping Subscriptions each get every message once', async (t) => {
   const { client, peer } = await connected(t)
   const got = []
-  const log = (name) => (message) => got.push(`${name} ${message.text()}`)
+  const log = (name) => (message) => void got.push(`${name} ${message.text()}`)
   const ids = []
   for (const [name, filter] of [
     ['all', '#'],
@@ -266,7 +272,7 @@ test('ack: settled waits for the promise, and holds back those after it', async 
 test('ack: manual, with a refusal, once, QoS 2 too', async (t) => {
   const { client, peer } = await connected(t)
   const got = []
-  await subscribe(client, peer, '#', { qos: 2, ack: 'manual' }, (message) => got.push(message))
+  await subscribe(client, peer, '#', { qos: 2, ack: 'manual' }, (message) => void got.push(message))
   peer.send(
     { type: 'publish', topic: 'a', qos: 1, id: 1 },
     { type: 'publish', topic: 'b', qos: 2, id: 2 },
@@ -331,7 +337,7 @@ test('ack: from the message event, where a manual Subscription has no handler', 
 test('ack: after the connection is gone it does nothing', async (t) => {
   const { client, peer, broker } = await connected(t, { reconnect: { minDelay: 1 } })
   const got = []
-  await subscribe(client, peer, 'a', { qos: 1, ack: 'manual' }, (message) => got.push(message))
+  await subscribe(client, peer, 'a', { qos: 1, ack: 'manual' }, (message) => void got.push(message))
   peer.send({ type: 'publish', topic: 'a', qos: 1, id: 1 })
   await settle()
   peer.drop()
@@ -359,7 +365,7 @@ test('3.1.1: options are left out, messages cannot be refused', async (t) => {
       userProperties: { a: 'b' },
       ack: 'manual',
     },
-    (message) => got.push(message),
+    (message) => void got.push(message),
   )
   await peer.grant(undefined, { filters: [{ filter: 'a', options: 1 }] })
   await pending
@@ -436,7 +442,7 @@ test('Subscriptions come and go', async (t) => {
   for (let round = 0; round < 100; round++) {
     const subscriptions = await Promise.all(
       ['a', '+', '#'].map((filter) =>
-        client.subscribe(filter, (message) => got.push([round, filter, message.text()])),
+        client.subscribe(filter, (message) => void got.push([round, filter, message.text()])),
       ),
     )
     await until(() => subscriptions.every(({ active }) => active))
@@ -444,7 +450,7 @@ test('Subscriptions come and go', async (t) => {
     await Promise.all(subscriptions.map((subscription) => subscription.unsubscribe()))
   }
   assert.equal(client.subscriptions.size, 0)
-  assert.ok(got.length >= 300, got.length)
+  assert.ok(got.length >= 300, String(got.length))
   for (const [round, index] of got.map(([round], index) => [round, index]))
     assert.ok(index === 0 || got[index - 1][0] <= round)
 })
@@ -453,7 +459,7 @@ test('subscribe: timeout and signal', async (t) => {
   const { client, peer } = await connected(t)
   const got = []
   const timedOut = client
-    .subscribe('a', { timeout: 10 }, (message) => got.push(message))
+    .subscribe('a', { timeout: 10 }, (message) => void got.push(message))
     .catch((error) => error)
   const { id } = await peer.expect('subscribe')
   assert.equal((await timedOut).code, 'TIMEOUT')
@@ -482,14 +488,14 @@ test('subscribe: withdrawn while its SUBACK is on its way to JavaScript: given b
   const got = []
   await subscribe(client, peer, 'now', () => controller.abort())
   const withdrawn = client
-    .subscribe('late', { signal: controller.signal }, (message) => got.push(message.topic))
+    .subscribe('late', { signal: controller.signal }, (message) => void got.push(message.topic))
     .catch((error) => error)
   const { id } = await peer.expect('subscribe')
   // In one frame: the core has it granted before the handler withdraws it.
   peer.send({ type: 'publish', topic: 'now' }, { type: 'suback', id, codes: [0] })
   assert.equal((await withdrawn).code, 'ABORTED')
   await peer.release({ filters: ['late'] })
-  await subscribe(client, peer, 'next', (message) => got.push(message.topic))
+  await subscribe(client, peer, 'next', (message) => void got.push(message.topic))
   peer.send({ type: 'publish', topic: 'late' }, { type: 'publish', topic: 'next' })
   await until(() => got.length > 0)
   await settle()
@@ -629,7 +635,7 @@ test('messages in frames of their own, small and large, cut anywhere: in order, 
   peer.close()
   await closed
   const all = sizes.map((size, number) => [`t/${number}`, size, true])
-  const short = all.filter(([, size]) => size < 5_990)
+  const short = all.filter(([, size]) => Number(size) < 5_990)
   assert.deepEqual(got, [...all, ...all, ...short, ...all, ...all, ...all])
 })
 
@@ -681,5 +687,5 @@ test('once and off', async (t) => {
   peer.send({ type: 'publish', topic: 'a', payload: '3' })
   await settle()
   assert.deepEqual(got, ['1', '1', '2'])
-  assert.throws(() => client.on('message', 5), { argument: 'listener' })
+  assert.throws(() => client.on('message', /** @type {any} */ (5)), { argument: 'listener' })
 })

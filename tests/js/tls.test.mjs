@@ -4,7 +4,8 @@ import { once } from 'node:events'
 import { createServer } from 'node:https'
 import { test } from 'node:test'
 import { WebSocketServer } from 'ws'
-import { Peer, makeClient } from './scripted-broker.mjs'
+import { portOf } from '../../scripts/tools.mjs'
+import { makeClient, Peer } from './scripted-broker.mjs'
 
 // For localhost and 127.0.0.1 alone, valid for a hundred years, of no use to anybody else.
 const key = `-----BEGIN PRIVATE KEY-----
@@ -40,7 +41,7 @@ async function secure(t, options) {
     for (const socket of sockets.clients) socket.terminate()
     server.close()
   })
-  return { url: `wss://127.0.0.1:${server.address().port}`, peers }
+  return { url: `wss://127.0.0.1:${portOf(server)}`, peers }
 }
 
 test('wss: a certificate authority of its own', async (t) => {

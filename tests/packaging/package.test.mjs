@@ -1,16 +1,16 @@
-// The package as it is shipped, in every way that users load it.
+// The package as npm ships it, in every way that users load it.
 import assert from 'node:assert/strict'
-import { readFile, readdir } from 'node:fs/promises'
+import { readdir, readFile } from 'node:fs/promises'
 import { homedir } from 'node:os'
 import { join } from 'node:path'
 import { test } from 'node:test'
 import { build } from 'esbuild'
 import { root } from '../../scripts/tools.mjs'
-import { openPage, startChromium } from '../browser/chromium.mjs'
 import { startMosquitto } from '../brokers/mosquitto.mjs'
+import { openPage, startChromium } from '../browser/chromium.mjs'
 import { makeProject } from './project.mjs'
 
-/** Says hello to itself through the broker: how every form of the package shows that it works. */
+/** A client that sends a message to itself through the broker, which shows that a form of the package works. */
 const hello = (url) => `
 async function hello({ connect }) {
   const client = await connect(${JSON.stringify(url)})
@@ -25,7 +25,7 @@ const onPage = (
 ) => `<!doctype html><meta charset="utf-8"><title>test</title><script type="module">${script}
 document.body.textContent = await hello(wasmqtt)</script>`
 
-test('ESM import in Node', async (t) => {
+test('import works in Node', async (t) => {
   const { url } = await startMosquitto(t)
   const project = await makeProject(t, {
     'main.mjs': `import * as wasmqtt from 'wasmqtt'\n${hello(url)}\nconsole.log(await hello(wasmqtt))`,
@@ -33,7 +33,7 @@ test('ESM import in Node', async (t) => {
   assert.equal(await project.node('main.mjs'), 'hello\n')
 })
 
-test('CommonJS require in Node', async (t) => {
+test('require works in Node', async (t) => {
   const { url } = await startMosquitto(t)
   const project = await makeProject(t, {
     'main.cjs': `const wasmqtt = require('wasmqtt')\n${hello(url)}\nhello(wasmqtt).then(console.log)`,
@@ -50,7 +50,7 @@ test('import and require give the same classes', async (t) => {
   assert.equal(await project.node('main.mjs'), 'true true true\n')
 })
 
-test('importing does nothing', async (t) => {
+test('importing has no side effects', async (t) => {
   const script = `const before = Object.keys(globalThis).length
     WebAssembly.Module = WebAssembly.instantiate = WebAssembly.compile = () => { throw new Error('instantiated') }
     await import('wasmqtt')
@@ -60,7 +60,7 @@ test('importing does nothing', async (t) => {
   assert.equal(await project.node('main.mjs'), '0\n')
 })
 
-test('all entries export the same names, slim init besides', async (t) => {
+test('all entries export the same names, and slim also exports init', async (t) => {
   const script = `const names = async (path) => Object.keys(await import(path)).sort().join()
     const page = await names('./node_modules/wasmqtt/index.js')
     console.log(page === await names('wasmqtt'), page === (await names('wasmqtt/slim')).replace('init,', ''))`
@@ -68,7 +68,7 @@ test('all entries export the same names, slim init besides', async (t) => {
   assert.equal(await project.node('main.mjs'), 'true true\n')
 })
 
-test('a bundle by esbuild, for Node and for a page', async (t) => {
+test('esbuild bundles it for Node and for a page', async (t) => {
   const { url } = await startMosquitto(t)
   const project = await makeProject(t, {
     'main.mjs': `import * as wasmqtt from 'wasmqtt'\n${hello(url)}\nhello(wasmqtt).then((text) => globalThis.document ? (document.body.textContent = text) : console.log(text))`,
@@ -93,7 +93,7 @@ test('a bundle by esbuild, for Node and for a page', async (t) => {
   await showsHello(t, project, 'page.html')
 })
 
-test('a plain <script type="module">', async (t) => {
+test('a plain <script type="module"> can load it', async (t) => {
   const { url } = await startMosquitto(t)
   const project = await makeProject(t, {
     'page.html': onPage(
@@ -103,7 +103,7 @@ test('a plain <script type="module">', async (t) => {
   await showsHello(t, project, 'page.html')
 })
 
-test('slim with the .wasm as a file of its own', async (t) => {
+test('slim loads the .wasm as a separate file', async (t) => {
   const { url } = await startMosquitto(t)
   const script = `import * as wasmqtt from './node_modules/wasmqtt/slim.js'\n${hello(url)}
     let early
@@ -180,7 +180,7 @@ export async function wrong(port: MessagePort): Promise<void> {
   new Client('x://y', { transport: () => fromMessagePort(port) }).publish('a', String(reasonCode satisfies number))
 }
 `
-// Without the declarations of Node and of ws: the package asks for none of them.
+// Without the declarations of Node and of ws, because the package needs none of them.
 const STRICT = {
   strict: true,
   exactOptionalPropertyTypes: true,
@@ -190,13 +190,15 @@ const STRICT = {
   lib: ['es2022', 'dom', 'esnext.disposable'],
   types: [],
 }
-for (const [name, file, options] of [
+/** @type {[string, string, object][]} */
+const resolutions = [
   ['node16 from an ES module', 'main.mts', { module: 'node16', moduleResolution: 'node16' }],
   ['node16 from CommonJS', 'main.cts', { module: 'node16', moduleResolution: 'node16' }],
   ['nodenext', 'main.mts', { module: 'nodenext', moduleResolution: 'nodenext' }],
   ['a bundler', 'main.ts', { module: 'esnext', moduleResolution: 'bundler' }],
-]) {
-  test(`types as ${name} resolves them`, async (t) => {
+]
+for (const [name, file, options] of resolutions) {
+  test(`types are found by ${name}`, async (t) => {
     const source =
       file === 'main.cts'
         ? CONSUMER.replace(/import \{ init .*\n/, '').replace(`await init('x.wasm')`, '')
@@ -267,7 +269,7 @@ test('every declaration of the package has a doc comment', async (t) => {
   assert.deepEqual(bare, [])
 })
 
-test('nothing of this machine is in the package', async (t) => {
+test('the package contains no paths of the machine that built it', async (t) => {
   const project = await makeProject(t)
   const folder = join(project.folder, 'node_modules', 'wasmqtt')
   const names = (await readdir(folder, { recursive: true, withFileTypes: true }))
@@ -275,14 +277,14 @@ test('nothing of this machine is in the package', async (t) => {
     .map((entry) => join(entry.parentPath ?? entry.path, entry.name))
   assert.ok(names.length > 8)
   for (const name of names) {
-    // What is inlined is the .wasm, which is among the files.
+    // The inlined module need not be decoded here, because the same .wasm is one of the files.
     const text = await readFile(name, 'latin1')
-    for (const path of [root, homedir() + '/', '/.cargo/', 'registry/src', 'crates.io-'])
+    for (const path of [root, `${homedir()}/`, '/.cargo/', 'registry/src', 'crates.io-'])
       assert.ok(!text.includes(path), `${name} names ${path}`)
   }
 })
 
-test('a page in another encoding does not spoil the JavaScript: it is ASCII', async (t) => {
+test('the JavaScript is ASCII, so a page in any encoding can load it', async (t) => {
   const project = await makeProject(t)
   for (const name of ['index.js', 'slim.js', 'node.js', 'node.cjs']) {
     const text = await readFile(join(project.folder, 'node_modules', 'wasmqtt', name), 'latin1')
@@ -290,7 +292,7 @@ test('a page in another encoding does not spoil the JavaScript: it is ASCII', as
   }
 })
 
-test('the manifest points to files that are there', async (t) => {
+test('the manifest points to files that exist', async (t) => {
   const project = await makeProject(t)
   const folder = join(project.folder, 'node_modules', 'wasmqtt')
   const manifest = JSON.parse(await readFile(join(folder, 'package.json'), 'utf8'))

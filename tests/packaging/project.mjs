@@ -1,13 +1,13 @@
-// A project of a user's own in a temporary folder, with the packed package installed as npm would.
+// The project of a user in a temporary folder, with the packed package installed as npm installs it.
 import { execFile } from 'node:child_process'
+import { once } from 'node:events'
 import { rmSync } from 'node:fs'
 import { mkdir, mkdtemp, readFile, rm, symlink, writeFile } from 'node:fs/promises'
 import { createServer } from 'node:http'
-import { once } from 'node:events'
 import { tmpdir } from 'node:os'
 import { dirname, extname, join } from 'node:path'
 import { promisify } from 'node:util'
-import { root } from '../../scripts/tools.mjs'
+import { portOf, root } from '../../scripts/tools.mjs'
 
 const execute = promisify(execFile)
 const TYPES = { '.html': 'text/html', '.js': 'text/javascript', '.wasm': 'application/wasm' }
@@ -23,7 +23,7 @@ async function pack() {
   return join(folder, JSON.parse(stdout)[0].filename)
 }
 
-/** `files`: name to content. The folder goes with the test. */
+/** Makes a project. `files` maps names to contents. The folder is removed after the test. */
 export async function makeProject(t, files = {}) {
   const folder = await mkdtemp(join(tmpdir(), 'wasmqtt-project-'))
   t.after(() => rm(folder, { recursive: true, force: true }))
@@ -56,7 +56,7 @@ class Project {
     }
   }
 
-  /** What a script prints. Fails if it does not end by itself. */
+  /** Resolves with what a script prints. Rejects if it does not end by itself. */
   async node(name, { args = [], ...options } = {}) {
     const { stdout } = await execute(process.execPath, [...args, name], {
       cwd: this.folder,
@@ -70,7 +70,7 @@ class Project {
     return execute(join(root, 'node_modules', '.bin', command), args, { cwd: this.folder })
   }
 
-  /** Serves the folder to a page; resolves with its address. */
+  /** Serves the folder to a page, and resolves with its address. */
   async serve(t) {
     const server = createServer(async ({ url }, response) => {
       try {
@@ -88,6 +88,6 @@ class Project {
       server.close()
       server.closeAllConnections()
     })
-    return `http://127.0.0.1:${server.address().port}`
+    return `http://127.0.0.1:${portOf(server)}`
   }
 }

@@ -1,15 +1,15 @@
-// The examples of README.md, run as they stand there. What a text block after an example says is what it prints.
+// Runs the examples of README.md. If a text block follows an example, the example must print exactly that.
 import assert from 'node:assert/strict'
 import { readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { test } from 'node:test'
 import { root } from '../../scripts/tools.mjs'
-import { openPage, startChromium } from '../browser/chromium.mjs'
 import { startMosquitto } from '../brokers/mosquitto.mjs'
+import { openPage, startChromium } from '../browser/chromium.mjs'
 import { makeProject } from './project.mjs'
 
-const PORT = 9001 // the broker's, in the examples
-/** Sends connections for that port to the broker of the test, which takes a free one. */
+const PORT = 9001 // of the broker, in the examples
+/** Sends connections for that port to the broker of the test, which listens on a free port. */
 const redirect = (port) => `
 import net from 'node:net'
 const { connect } = net
@@ -17,7 +17,7 @@ net.connect = (options, ...rest) => connect(Number(options.port) === ${PORT} ? {
 
 const readme = await readFile(join(root, 'README.md'), 'utf8')
 const examples = [
-  ...readme.matchAll(/^```(js|html)\n([^]*?)^```\n(?:```text\n([^]*?)^```\n)?/gm),
+  ...readme.matchAll(/^```(js|html)\n([\s\S]*?)^```\n(?:```text\n([\s\S]*?)^```\n)?/gm),
 ].map(([, language, code, output], at) => {
   const [heading] = readme
     .slice(0, readme.indexOf(code))
@@ -26,7 +26,7 @@ const examples = [
   return { language, code, output, title: `example ${at + 1}, in "${heading.replace(/^#+ /, '')}"` }
 })
 
-test('there are examples', () => assert.ok(examples.length >= 8))
+test('the README has examples', () => assert.ok(examples.length >= 8))
 
 for (const { language, code, output, title } of examples) {
   test(title, async (t) => {
@@ -49,11 +49,13 @@ async function runPage(t, project, code, port) {
   const browser = await startChromium(t, [`--host-resolver-rules=MAP localhost 127.0.0.1:${port}`])
   const { page, problems } = await openPage(browser, `${await project.serve(t)}/index.html`)
   await page
+    // biome-ignore lint/performance/useDomNodeTextContent: textContent includes the text of the script.
     .waitForFunction(() => document.body.innerText !== '', undefined, { timeout: 20_000 })
     .catch(() => {})
   assert.deepEqual(
     problems.filter((problem) => !problem.includes('ws://localhost')),
     [],
   )
+  // biome-ignore lint/performance/useDomNodeTextContent: textContent includes the text of the script.
   return `${await page.innerText('body')}\n`
 }

@@ -1,6 +1,6 @@
 import type { Core, CoreEvent } from '#glue'
-import { isThenable, type Emitter } from '../emitter.js'
-import { copyOf, arm, Hold, type Acknowledger, type Message } from '../message.js'
+import { type Emitter, isThenable } from '../emitter.js'
+import { type Acknowledger, arm, copyOf, Hold, type Message } from '../message.js'
 import type { Pending } from '../pending.js'
 import type { Route } from '../subscription.js'
 import type { ConnectInfo } from '../types/events.js'

@@ -1,6 +1,6 @@
 import type { Core, CoreHost, Leaves } from '#glue'
-import { mistake, mqttError, MqttError, type AnyMqttError } from '../errors.js'
-import { freeLater, leave, makeCore, trap, type Tenant } from './instance.js'
+import { type AnyMqttError, MqttError, mistake, mqttError } from '../errors.js'
+import { freeLater, leave, makeCore, type Tenant, trap } from './instance.js'
 
 /** One client's core, and what becomes of it: it is there until the client closes, or until the instance under it traps. */
 export class CoreHandle implements Tenant {

@@ -1,6 +1,6 @@
 // The one wasm instance of the page or process: made at first use, thrown away when it traps.
 import * as glue from '#glue'
-import { mistake, mqttError, unsupported, type AnyMqttError } from '../errors.js'
+import { type AnyMqttError, mistake, mqttError, unsupported } from '../errors.js'
 
 /** A client of the instance. */
 export interface Tenant {
