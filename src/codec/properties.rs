@@ -320,7 +320,7 @@ impl Summary {
 
     /// Whether there are no properties besides Subscription Identifiers and a Topic Alias.
     #[inline]
-    pub fn is_for_routing_only(&self) -> bool {
+    pub(super) fn is_for_routing_only(&self) -> bool {
         self.properties
             & !(1 << Property::SubscriptionIdentifier as u8 | 1 << Property::TopicAlias as u8)
             == 0

@@ -269,7 +269,7 @@ fn hides_system(filter: &str) -> bool {
 pub(super) struct Levels<'a>(Option<&'a [u8]>);
 
 impl<'a> Levels<'a> {
-    pub fn new(text: &'a str) -> Self {
+    pub(super) fn new(text: &'a str) -> Self {
         Self(Some(text.as_bytes()))
     }
 }

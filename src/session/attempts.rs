@@ -11,7 +11,7 @@ use crate::codec::{Property, ReasonCode, Version, check_text};
 use crate::options::{InvalidArgument, Options, VersionChoice};
 
 /// How many bytes of text or binary data fit behind a length of two bytes.
-pub const LONGEST_FIELD: usize = 65_535;
+pub(super) const LONGEST_FIELD: usize = 65_535;
 
 /// What the application says to [`super::Command::Resolve`].
 #[derive(Clone, Hash, Debug)]
@@ -54,7 +54,7 @@ impl Credentials {
 
 /// What follows when a connection, or an attempt at one, has failed.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Next {
+pub(super) enum Next {
     /// Another attempt at once.
     Now,
     /// Another attempt, so many milliseconds later.
@@ -104,7 +104,7 @@ fn verdict(reason: ReasonCode) -> Verdict {
 
 /// Attempts at a connection, from the first to the last.
 #[derive(Clone, Hash, Debug)]
-pub struct Attempts {
+pub(super) struct Attempts {
     /// Names the attempt that is under way.
     id: AttemptId,
     servers: Vec<Server>,
@@ -130,7 +130,7 @@ pub struct Attempts {
 
 impl Attempts {
     /// Attempts that are about to begin.
-    pub fn new(options: &Options) -> Self {
+    pub(super) fn new(options: &Options) -> Self {
         let is_v4 = options.version == VersionChoice::V311;
         Self {
             id: AttemptId::default(),
@@ -149,75 +149,75 @@ impl Attempts {
     }
 
     /// Names the attempt that is under way.
-    pub fn id(&self) -> AttemptId {
+    pub(super) fn id(&self) -> AttemptId {
         self.id
     }
 
     /// What was asked and opened so far is of no interest any more.
-    pub fn supersede(&mut self) -> AttemptId {
+    pub(super) fn supersede(&mut self) -> AttemptId {
         self.id = AttemptId(self.id.0.wrapping_add(1));
         self.id
     }
 
     /// The version of the next CONNECT, or of the last one.
     #[inline]
-    pub fn version(&self) -> Version {
+    pub(super) fn version(&self) -> Version {
         self.version
     }
 
     /// The server refuses MQTT 5: the next CONNECT is of 3.1.1.
-    pub fn fall_back(&mut self) {
+    pub(super) fn fall_back(&mut self) {
         self.version = Version::V311;
     }
 
     /// The client identifier in use; empty: the server assigns one.
-    pub fn client_id(&self) -> &Rc<str> {
+    pub(super) fn client_id(&self) -> &Rc<str> {
         &self.client_id
     }
 
     /// The server, or the client itself, has chosen a client identifier.
-    pub fn name_client(&mut self, id: Rc<str>) {
+    pub(super) fn name_client(&mut self, id: Rc<str>) {
         self.client_id = id;
     }
 
     /// The URL of the attempt; empty before the first.
-    pub fn url(&self) -> Rc<str> {
+    pub(super) fn url(&self) -> Rc<str> {
         self.servers.get(self.current).map_or_else(|| "".into(), |server| server.url.clone())
     }
 
     /// The credentials for the attempt.
-    pub fn credentials(&self) -> Credentials {
+    pub(super) fn credentials(&self) -> Credentials {
         self.servers.get(self.current).map_or_else(Credentials::default, |s| s.credentials.clone())
     }
 
     /// Whether a server has accepted a connection since the session began.
-    pub fn is_established(&self) -> bool {
+    pub(super) fn is_established(&self) -> bool {
         self.established
     }
 
     /// Retries in a row up to now; the very first attempt counts too.
-    pub fn count(&self) -> u32 {
+    pub(super) fn count(&self) -> u32 {
         self.reconnect.attempt() + u32::from(!self.established)
     }
 
     /// Why the last attempt failed.
-    pub fn last_error(&self) -> Option<Box<Error>> {
+    pub(super) fn last_error(&self) -> Option<Box<Error>> {
         self.last_error.clone()
     }
 
     /// The application asks for the first connection.
-    pub fn begin(&mut self) {
+    pub(super) fn begin(&mut self) {
         self.tried = 0;
         self.asked_again = false;
     }
 
     /// The application gives up the first connection.
-    pub fn abandon(&mut self) {
+    pub(super) fn abandon(&mut self) {
         self.last_error = None;
     }
 
     /// The application has named servers and credentials, and the attempt goes to the next one.
-    pub fn resolve(&mut self, resolved: Resolved) -> Result<(), Box<Error>> {
+    pub(super) fn resolve(&mut self, resolved: Resolved) -> Result<(), Box<Error>> {
         let Resolved { servers, dynamic } = resolved;
         if let Some(invalid) = servers.iter().find_map(|server| server.credentials.fault()) {
             return Err(invalid.into());
@@ -233,18 +233,18 @@ impl Attempts {
     }
 
     /// The attempt goes to the server that is next.
-    pub fn advance(&mut self) {
+    pub(super) fn advance(&mut self) {
         self.current = self.reconnect.server(self.servers.len());
     }
 
     /// The URL of the next attempt.
-    pub fn next_url(&mut self) -> Rc<str> {
+    pub(super) fn next_url(&mut self) -> Rc<str> {
         let next = self.reconnect.server(self.servers.len());
         self.servers.get(next).map_or_else(|| self.url(), |server| server.url.clone())
     }
 
     /// The server has accepted. True: it may have accepted before, without our knowledge.
-    pub fn connected(&mut self, now: Instant) -> bool {
+    pub(super) fn connected(&mut self, now: Instant) -> bool {
         self.reconnect.connected(now.0);
         self.last_error = None;
         self.asked_again = false;
@@ -253,18 +253,18 @@ impl Attempts {
     }
 
     /// A connection that was up is gone.
-    pub fn disconnected(&mut self, now: Instant) {
+    pub(super) fn disconnected(&mut self, now: Instant) {
         self.reconnect.disconnected(now.0);
     }
 
     /// A CONNECT that asked for the session is left without a CONNACK.
-    pub fn doubt(&mut self) {
+    pub(super) fn doubt(&mut self) {
         self.doubtful = true;
     }
 
     /// Decides what follows an error. `retry`: what the application says, if it has a say.
     /// `random`: any number, for the jitter.
-    pub fn next(
+    pub(super) fn next(
         &mut self,
         now: Instant,
         error: &mut Error,

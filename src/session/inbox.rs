@@ -18,7 +18,7 @@ use crate::options::ConnectProperties;
 
 /// What is known of incoming messages over any number of connections.
 #[derive(Clone, Hash, Debug)]
-pub struct Inbox {
+pub(super) struct Inbox {
     /// Names the first message of the next connection.
     next: Sequence,
     received: ReceivedIds,
@@ -31,7 +31,7 @@ pub struct Inbox {
 
 /// What is known of incoming messages on one connection.
 #[derive(Clone, Hash, Debug)]
-pub struct Receiving {
+pub(super) struct Receiving {
     /// QoS 1 and 2 messages that came on this connection and are not completed: they count against
     /// our Receive Maximum.
     window: u32,
@@ -50,7 +50,7 @@ enum Admitted {
 }
 
 /// A PUBLISH whose header was read.
-pub struct Incoming<'a> {
+pub(super) struct Incoming<'a> {
     /// Bytes of the packet's body.
     pub len: usize,
     /// Where in the chunk the body begins; `None`: the body is [`Inbox::assembled`].
@@ -73,25 +73,25 @@ impl Default for Inbox {
 
 impl Inbox {
     /// What the next connection begins with.
-    pub fn start(&self) -> Receiving {
+    pub(super) fn start(&self) -> Receiving {
         let owed = Owed { queue: VecDeque::new(), first: self.next };
         Receiving { window: 0, owed, aliases: IncomingAliases::default() }
     }
 
     /// The connection is gone.
-    pub fn connection_lost(&mut self, receiving: &Receiving) {
+    pub(super) fn connection_lost(&mut self, receiving: &Receiving) {
         self.next = receiving.owed.next();
     }
 
     /// The server has no session: it knows of no message that it has not released.
-    pub fn session_lost(&mut self) {
+    pub(super) fn session_lost(&mut self) {
         self.received.clear();
     }
 
     /// A PUBLISH becomes a message for the application, and an acknowledgement that is owed
     /// [MQTT5 4.3].
     #[inline]
-    pub fn process_publish(
+    pub(super) fn process_publish(
         &mut self,
         incoming: Incoming<'_>,
         up: &mut Up,
@@ -198,7 +198,7 @@ impl Inbox {
     }
 
     /// A PUBREL releases the identifier of a QoS 2 message and is answered with PUBCOMP.
-    pub fn process_pubrel(&mut self, ack: Ack<'_>, up: &mut Up, out: &mut Outlet) {
+    pub(super) fn process_pubrel(&mut self, ack: Ack<'_>, up: &mut Up, out: &mut Outlet) {
         let known = self.received.remove(ack.id);
         if known {
             up.receiving.window = up.receiving.window.saturating_sub(1);
@@ -210,7 +210,7 @@ impl Inbox {
 
     /// Sends the acknowledgements that are next in order.
     #[inline]
-    pub fn acknowledge_ready(&mut self, up: &mut Up, out: &mut Outlet) {
+    pub(super) fn acknowledge_ready(&mut self, up: &mut Up, out: &mut Outlet) {
         let version = up.server.version;
         let receiving = &mut up.receiving;
         while let Some((id, qos, reason)) = receiving.owed.pop_ready() {
@@ -231,22 +231,22 @@ impl Inbox {
 
 impl Receiving {
     /// QoS 1 and 2 messages that are not completed.
-    pub fn window(&self) -> u32 {
+    pub(super) fn window(&self) -> u32 {
         self.window
     }
 
     /// All messages handed out so far have been delivered.
-    pub fn delivered(&mut self) {
+    pub(super) fn delivered(&mut self) {
         self.owed.delivered();
     }
 
     /// The application withholds the acknowledgement of a message that is being delivered.
-    pub fn hold(&mut self, sequence: Sequence) {
+    pub(super) fn hold(&mut self, sequence: Sequence) {
         self.owed.set(sequence, Stage::Held);
     }
 
     /// The application acknowledges a message. One of an earlier connection is not there any more.
-    pub fn acknowledge(&mut self, sequence: Sequence, reason: ReasonCode) {
+    pub(super) fn acknowledge(&mut self, sequence: Sequence, reason: ReasonCode) {
         self.owed.set(sequence, Stage::Ready(reason));
     }
 }

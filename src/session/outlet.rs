@@ -13,7 +13,7 @@ use crate::codec::{
 
 /// Where the rules of the session leave what comes of them.
 #[derive(Clone, Default, Hash, Debug)]
-pub struct Outlet {
+pub(super) struct Outlet {
     pub output: Output,
     pub events: Events,
     pub commands: VecDeque<Command>,
@@ -23,7 +23,7 @@ pub struct Outlet {
 impl Outlet {
     /// A packet was written from `start` on.
     #[inline]
-    pub fn wrote(
+    pub(super) fn wrote(
         &mut self,
         kind: PacketType,
         start: usize,
@@ -42,14 +42,14 @@ impl Outlet {
 
     /// A PUBLISH was written from `start` on.
     #[inline]
-    pub fn wrote_message(&mut self, start: usize, id: Option<PacketId>, topic: &Rc<str>) {
+    pub(super) fn wrote_message(&mut self, start: usize, id: Option<PacketId>, topic: &Rc<str>) {
         self.stats.messages_sent += 1;
         self.wrote(PacketType::Publish, start, id, Some(topic), None);
     }
 
     /// Writes a PUBACK, PUBREC, PUBREL or PUBCOMP.
     #[inline]
-    pub fn write_ack(
+    pub(super) fn write_ack(
         &mut self,
         kind: PacketType,
         id: PacketId,
@@ -62,7 +62,7 @@ impl Outlet {
     }
 
     /// A packet came whose body has `len` bytes.
-    pub fn tap_incoming(
+    pub(super) fn tap_incoming(
         &mut self,
         kind: PacketType,
         len: usize,
@@ -78,7 +78,7 @@ impl Outlet {
     }
 
     /// A message of the application is done: it arrived, or the server refused it.
-    pub fn complete(
+    pub(super) fn complete(
         &mut self,
         token: Option<Token>,
         topic: Option<&Rc<str>>,
@@ -104,26 +104,26 @@ impl Outlet {
     }
 
     /// A request has failed. Nobody is told where nobody waits.
-    pub fn fail(&mut self, token: Option<Token>, error: Box<Error>) {
+    pub(super) fn fail(&mut self, token: Option<Token>, error: Box<Error>) {
         if let Some(token) = token {
             self.events.push(Event::Failed { token, error });
         }
     }
 
     /// A drain or a re-authentication is done.
-    pub fn done(&mut self, token: Option<Token>) {
+    pub(super) fn done(&mut self, token: Option<Token>) {
         if let Some(token) = token {
             self.events.push(Event::Done(token));
         }
     }
 
     /// Something failed that belongs to no request.
-    pub fn report(&mut self, error: Box<Error>) {
+    pub(super) fn report(&mut self, error: Box<Error>) {
         self.events.push(Event::Error(error));
     }
 
     /// Withdraws what an attempt that is over had still to ask for.
-    pub fn withdraw_questions(&mut self) {
+    pub(super) fn withdraw_questions(&mut self) {
         keep(&mut self.commands, |command| {
             matches!(command, Command::Close { .. } | Command::Judge { .. })
         });

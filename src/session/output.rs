@@ -13,7 +13,7 @@ const UNREAD: usize = 16 * 1024 * 1024;
 
 /// The send buffer of one connection. Last words stay in it after the connection was left.
 #[derive(Clone, Default, Hash, Debug)]
-pub struct Output {
+pub(super) struct Output {
     /// Encoders append here; [`Output::end_packet`] follows.
     pub bytes: Vec<u8>,
     /// How much of it was handed over.
@@ -38,7 +38,7 @@ enum Transport {
 
 /// What the transport says about its buffer.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Pressure {
+pub(super) enum Pressure {
     /// Nothing has changed.
     Same,
     /// It takes more again.
@@ -50,7 +50,7 @@ pub enum Pressure {
 impl Output {
     /// A packet ends here, and with it a frame that is long enough.
     #[inline]
-    pub fn end_packet(&mut self) {
+    pub(super) fn end_packet(&mut self) {
         if self.bytes.len() - self.last_cut >= FRAME {
             self.last_cut = self.bytes.len();
             self.cuts.push_back(self.last_cut);
@@ -58,7 +58,7 @@ impl Output {
     }
 
     /// The next frame. It counts as sent from here on.
-    pub fn next_frame(&mut self) -> Option<&[u8]> {
+    pub(super) fn next_frame(&mut self) -> Option<&[u8]> {
         if self.sent == self.bytes.len() {
             if self.sent > 0 {
                 self.discard();
@@ -72,12 +72,12 @@ impl Output {
 
     /// How many bytes wait to be handed over.
     #[inline]
-    pub fn pending(&self) -> usize {
+    pub(super) fn pending(&self) -> usize {
         self.bytes.len() - self.sent
     }
 
     /// Forgets what was not handed over: nobody reads any more.
-    pub fn discard(&mut self) {
+    pub(super) fn discard(&mut self) {
         self.bytes.clear();
         self.bytes.shrink_to(8 * FRAME);
         self.cuts.clear();
@@ -87,19 +87,19 @@ impl Output {
 
     /// Whether publishes wait for the transport.
     #[inline]
-    pub fn is_full(&self) -> bool {
+    pub(super) fn is_full(&self) -> bool {
         self.transport != Transport::Open
     }
 
     /// Notices that as much was written as the transport may hold.
-    pub fn fill(&mut self) {
+    pub(super) fn fill(&mut self) {
         if self.pending() > TRANSPORT_FULL {
             self.transport = Transport::Filled;
         }
     }
 
     /// The transport has `buffered` bytes in its buffer.
-    pub fn handle_buffered(&mut self, buffered: usize) -> Pressure {
+    pub(super) fn handle_buffered(&mut self, buffered: usize) -> Pressure {
         let limit = if self.is_full() { TRANSPORT_FULL / 2 } else { TRANSPORT_FULL };
         if buffered <= limit {
             let was_full = self.is_full();

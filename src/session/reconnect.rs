@@ -8,7 +8,7 @@ use crate::options::Backoff;
 /// a server that accepts and drops, or two clients that take one id from each other, get ever slower.
 /// All `now` in µs.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
-pub struct Reconnect {
+pub(super) struct Reconnect {
     /// Retries in a row.
     attempt: u32,
     /// The last delay, before its random share was taken off; ms.
@@ -24,24 +24,24 @@ pub struct Reconnect {
 
 impl Reconnect {
     /// Retries in a row up to now; 0 before the first.
-    pub fn attempt(&self) -> u32 {
+    pub(super) fn attempt(&self) -> u32 {
         self.attempt
     }
 
     /// The server to try, of a list of `count`.
-    pub fn server(&mut self, count: usize) -> usize {
+    pub(super) fn server(&mut self, count: usize) -> usize {
         self.server = self.server.checked_rem(count).unwrap_or(0);
         self.server
     }
 
     /// Turns to the next server without a delay.
-    pub fn advance(&mut self) {
+    pub(super) fn advance(&mut self) {
         self.server += 1;
     }
 
     /// The server has accepted. What the attempt itself took counts as delay: it is what the other client waited,
     /// where two fight for one id.
-    pub fn connected(&mut self, now: u64) {
+    pub(super) fn connected(&mut self, now: u64) {
         let delay = match self.attempt {
             0 => 0,
             _ => now.saturating_sub(self.began).max(u64::from(self.delay) * 1_000),
@@ -50,7 +50,7 @@ impl Reconnect {
     }
 
     /// The connection is gone, whoever ended it.
-    pub fn disconnected(&mut self, now: u64) {
+    pub(super) fn disconnected(&mut self, now: u64) {
         if self.proven.take().is_some_and(|proven| now > proven) {
             self.attempt = 0;
             self.stay = true;
@@ -58,7 +58,7 @@ impl Reconnect {
     }
 
     /// Moves on to the next attempt and tells after how many ms it is due; None: these were enough. `random`: any number.
-    pub fn retry(&mut self, now: u64, backoff: &Backoff, random: u32) -> Option<u64> {
+    pub(super) fn retry(&mut self, now: u64, backoff: &Backoff, random: u32) -> Option<u64> {
         if backoff.max_attempts.is_some_and(|max| self.attempt >= max) {
             return None;
         }
@@ -81,7 +81,7 @@ impl Reconnect {
     }
 
     /// Turns to the first server that the Server Reference names and `urls` contains; false: there is none.
-    pub fn redirect(&mut self, reference: &str, urls: &[impl AsRef<str>]) -> bool {
+    pub(super) fn redirect(&mut self, reference: &str, urls: &[impl AsRef<str>]) -> bool {
         let found = reference
             .as_bytes()
             .split(|byte| *byte == b' ')

@@ -48,7 +48,7 @@ fn word(bytes: &[u8; 8]) -> u64 {
 }
 
 /// Whether the caller knows what a slot stands for.
-pub enum Found {
+pub(super) enum Found {
     Known(u32),
     /// New, or its routes are out of date: tell the application before the message.
     Fresh(u32),
@@ -56,7 +56,7 @@ pub enum Found {
 
 /// The slots of incoming messages. Long topics share one, so that a server cannot fill the memory with them.
 #[derive(Clone, Hash, Debug)]
-pub struct Slots {
+pub(super) struct Slots {
     short: Topics,
     long: Topics,
 }
@@ -67,12 +67,12 @@ const LONG: u32 = 4096;
 const LENGTH: usize = 1024;
 
 impl Slots {
-    pub fn new() -> Self {
+    pub(super) fn new() -> Self {
         Self { short: Topics::new(LONG as usize), long: Topics::new(1) }
     }
 
     #[inline]
-    pub fn find(
+    pub(super) fn find(
         &mut self,
         topic: &[u8],
         identifiers: &[u32],
@@ -98,11 +98,11 @@ impl Slots {
         })
     }
 
-    pub fn topic(&self, slot: u32) -> &Rc<str> {
+    pub(super) fn topic(&self, slot: u32) -> &Rc<str> {
         &self.slot(slot).topic
     }
 
-    pub fn identifiers(&self, slot: u32) -> &Rc<[u32]> {
+    pub(super) fn identifiers(&self, slot: u32) -> &Rc<[u32]> {
         &self.slot(slot).identifiers
     }
 
@@ -115,7 +115,7 @@ impl Slots {
 }
 
 #[derive(Clone, Hash, Debug)]
-pub struct Topics {
+pub(super) struct Topics {
     /// Topics remembered at once; beyond, one that was not used for long gives way.
     capacity: usize,
     slots: Vec<Slot>,
@@ -127,17 +127,17 @@ pub struct Topics {
 
 impl Topics {
     /// `capacity`: 1 to 16,384.
-    pub fn new(capacity: usize) -> Self {
+    pub(super) fn new(capacity: usize) -> Self {
         Self { capacity, slots: Vec::new(), index: Vec::new(), hand: 0, last: 0 }
     }
 
-    pub fn is_full(&self) -> bool {
+    pub(super) fn is_full(&self) -> bool {
         self.slots.len() == self.capacity
     }
 
     /// The slot of a topic with these identifiers. A topic that was not seen before is checked.
     #[inline]
-    pub fn find(
+    pub(super) fn find(
         &mut self,
         topic: &[u8],
         identifiers: &[u32],
@@ -191,7 +191,7 @@ impl Topics {
         None
     }
 
-    pub fn contains(&self, topic: &str) -> bool {
+    pub(super) fn contains(&self, topic: &str) -> bool {
         self.lookup(hash(topic.as_bytes(), &[]), topic.as_bytes(), &[]).is_some()
     }
 

@@ -13,7 +13,7 @@ const TAKE_OVER: u32 = 16;
 
 /// The aliases that the client assigns to the topics it publishes to.
 #[derive(Clone, Hash, Debug)]
-pub struct OutgoingAliases {
+pub(crate) struct OutgoingAliases {
     /// `None`: the client assigns none.
     topics: Option<Topics>,
     /// Topics that found no alias.
@@ -22,7 +22,7 @@ pub struct OutgoingAliases {
 
 /// How a PUBLISH names its topic.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Naming {
+pub(crate) enum Naming {
     /// By its name.
     Topic,
     /// By name and alias: from here on the alias will do.
@@ -33,19 +33,19 @@ pub enum Naming {
 
 impl OutgoingAliases {
     /// `maximum`: how many the server accepts.
-    pub fn new(maximum: u16) -> Self {
+    pub(crate) fn new(maximum: u16) -> Self {
         let topics = (maximum > 0).then(|| Topics::new(usize::from(maximum.min(ALIASES))));
         Self { topics, misses: 0 }
     }
 
     /// The application numbers its aliases itself from here on.
-    pub fn leave_to_application(&mut self) {
+    pub(crate) fn leave_to_application(&mut self) {
         self.topics = None;
     }
 
     /// How the next PUBLISH to a topic names it.
     #[inline]
-    pub fn naming(&mut self, topic: &str) -> Naming {
+    pub(crate) fn naming(&mut self, topic: &str) -> Naming {
         let Some(topics) = &mut self.topics else {
             return Naming::Topic;
         };
@@ -65,7 +65,7 @@ impl OutgoingAliases {
 
 /// What the server's aliases mean on this connection.
 #[derive(Clone, Default, Hash, Debug)]
-pub struct IncomingAliases {
+pub(crate) struct IncomingAliases {
     /// By alias, less 1.
     topics: Vec<Option<Rc<str>>>,
 }
@@ -74,7 +74,7 @@ impl IncomingAliases {
     /// The topic of a PUBLISH with an alias. A topic beside it becomes what the alias means.
     /// `maximum` is how many the client has offered.
     #[inline(never)]
-    pub fn topic(
+    pub(crate) fn topic(
         &mut self,
         alias: u16,
         topic: &[u8],

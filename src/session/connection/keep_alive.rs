@@ -5,7 +5,7 @@ use crate::session::time::Instant;
 
 /// The keep-alive of one connection [MQTT5 3.1.2.10].
 #[derive(Clone, Hash, Debug)]
-pub struct KeepAlive {
+pub(crate) struct KeepAlive {
     sent: Instant,
     received: Instant,
     /// Milliseconds; 0: off.
@@ -24,7 +24,7 @@ struct Ping {
 
 /// What keep-alive asks for.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Beat {
+pub(crate) enum Beat {
     /// Nothing.
     Rest,
     /// A PINGREQ.
@@ -35,7 +35,7 @@ pub enum Beat {
 
 impl KeepAlive {
     /// `seconds`: the interval in force, 0 turns it off. `sent`: when the last packet left.
-    pub fn new(seconds: u16, sent: Instant, now: Instant) -> Self {
+    pub(crate) fn new(seconds: u16, sent: Instant, now: Instant) -> Self {
         Self { sent, received: now, interval_ms: u64::from(seconds) * 1_000, ping: None }
     }
 
@@ -49,7 +49,7 @@ impl KeepAlive {
     }
 
     /// When [`KeepAlive::beat`] must be asked.
-    pub fn next(&self) -> Option<Instant> {
+    pub(crate) fn next(&self) -> Option<Instant> {
         if self.interval_ms == 0 {
             return None;
         }
@@ -61,13 +61,13 @@ impl KeepAlive {
     }
 
     /// Something was handed to the transport.
-    pub fn sent(&mut self, now: Instant) {
+    pub(crate) fn sent(&mut self, now: Instant) {
         self.sent = now;
     }
 
     /// Something came.
     #[inline]
-    pub fn received(&mut self, now: Instant) {
+    pub(crate) fn received(&mut self, now: Instant) {
         self.received = now;
         if self.ping.is_some() {
             self.received_late(now);
@@ -84,7 +84,7 @@ impl KeepAlive {
     }
 
     /// What is to be done at `now`.
-    pub fn beat(&mut self, now: Instant) -> Beat {
+    pub(crate) fn beat(&mut self, now: Instant) -> Beat {
         if self.next().is_none_or(|next| next > now) {
             return Beat::Rest;
         }
@@ -109,7 +109,7 @@ impl KeepAlive {
     }
 
     /// A PINGRESP came. The result is the round trip in microseconds, if one was due.
-    pub fn pong(&mut self, now: Instant) -> Option<u64> {
+    pub(crate) fn pong(&mut self, now: Instant) -> Option<u64> {
         self.ping.take().map(|ping| now.0.saturating_sub(ping.sent.0))
     }
 }

@@ -1,8 +1,8 @@
 //! What a connection is made of, and what dies with it: each stage of an attempt has its data in
 //! its variant, and drops it when it ends.
 
-pub mod aliases;
-pub mod keep_alive;
+pub(super) mod aliases;
+pub(super) mod keep_alive;
 
 use super::error::Error;
 use super::event::{ServerInfo, State, Token};
@@ -15,7 +15,7 @@ use keep_alive::KeepAlive;
 
 /// Where the client stands.
 #[derive(Clone, Hash, Debug)]
-pub enum Stage {
+pub(super) enum Stage {
     /// Nothing is under way.
     Idle,
     /// The application is asked for URLs and credentials.
@@ -39,7 +39,7 @@ pub enum Stage {
 
 /// A socket that is being opened.
 #[derive(Clone, Hash, Debug)]
-pub struct Opening {
+pub(super) struct Opening {
     /// Until when the CONNACK must have come.
     pub deadline: Instant,
     /// The socket is open, and the Authenticator is asked for the data of CONNECT.
@@ -48,7 +48,7 @@ pub struct Opening {
 
 /// A connection whose CONNECT was sent and whose CONNACK has not come.
 #[derive(Clone, Hash, Debug)]
-pub struct Handshaking {
+pub(super) struct Handshaking {
     /// Until when the CONNACK must have come.
     pub deadline: Instant,
     pub decoder: Decoder,
@@ -62,7 +62,7 @@ pub struct Handshaking {
 
 /// A connection that the server has accepted.
 #[derive(Clone, Hash, Debug)]
-pub struct Up {
+pub(super) struct Up {
     pub server: ServerInfo,
     pub decoder: Decoder,
     /// When the CONNACK came.
@@ -76,7 +76,7 @@ pub struct Up {
 
 /// A re-authentication that is under way [MQTT5 4.12.1].
 #[derive(Clone, Hash, Debug)]
-pub struct Reauthentication {
+pub(super) struct Reauthentication {
     /// The request that completes with it.
     pub token: Option<Token>,
     /// AUTH with Re-authenticate was sent.
@@ -85,7 +85,7 @@ pub struct Reauthentication {
 
 /// How the session closes by the application's wish.
 #[derive(Clone, Hash, Debug)]
-pub struct Ending {
+pub(super) struct Ending {
     pub deadline: Instant,
     pub reason: ReasonCode,
     pub properties: PropertiesBuf,
@@ -95,21 +95,21 @@ pub struct Ending {
 
 /// An error whose consequences the application is asked about.
 #[derive(Clone, Hash, Debug)]
-pub struct Trial {
+pub(super) struct Trial {
     pub error: Box<Error>,
     pub was_up: Option<WasUp>,
 }
 
 /// What is left of a connection that was up.
 #[derive(Clone, Hash, Debug)]
-pub struct WasUp {
+pub(super) struct WasUp {
     /// Who waits for a re-authentication.
     pub reauthentication: Option<Token>,
 }
 
 impl Stage {
     /// The state as the application sees it.
-    pub fn state(&self) -> State {
+    pub(super) fn state(&self) -> State {
         match self {
             Stage::Idle => State::Idle,
             Stage::Resolving | Stage::Opening(_) | Stage::Handshaking(_) => State::Connecting,
@@ -123,7 +123,7 @@ impl Stage {
 
     /// The connection, if the server has accepted it.
     #[inline]
-    pub fn up(&self) -> Option<&Up> {
+    pub(super) fn up(&self) -> Option<&Up> {
         match self {
             Stage::Up(up) | Stage::Closing(up, _) => Some(up),
             _ => None,
@@ -132,7 +132,7 @@ impl Stage {
 
     /// The connection, if the server has accepted it.
     #[inline]
-    pub fn up_mut(&mut self) -> Option<&mut Up> {
+    pub(super) fn up_mut(&mut self) -> Option<&mut Up> {
         match self {
             Stage::Up(up) | Stage::Closing(up, _) => Some(up),
             _ => None,
@@ -140,7 +140,7 @@ impl Stage {
     }
 
     /// Whether there is a socket, or one is being opened.
-    pub fn has_connection(&self) -> bool {
+    pub(super) fn has_connection(&self) -> bool {
         matches!(
             self,
             Stage::Opening(_) | Stage::Handshaking(_) | Stage::Up(_) | Stage::Closing(..)
@@ -148,13 +148,13 @@ impl Stage {
     }
 
     /// Whether CONNECT was sent: the server can understand a DISCONNECT.
-    pub fn is_connect_sent(&self) -> bool {
+    pub(super) fn is_connect_sent(&self) -> bool {
         matches!(self, Stage::Handshaking(_) | Stage::Up(_) | Stage::Closing(..))
     }
 
     /// What reads the packets of the connection.
     #[inline]
-    pub fn decoder(&mut self) -> Option<&mut Decoder> {
+    pub(super) fn decoder(&mut self) -> Option<&mut Decoder> {
         match self {
             Stage::Up(up) | Stage::Closing(up, _) => Some(&mut up.decoder),
             Stage::Handshaking(handshaking) => Some(&mut handshaking.decoder),
@@ -163,7 +163,7 @@ impl Stage {
     }
 
     /// Something was handed to the transport.
-    pub fn sent(&mut self, now: Instant) {
+    pub(super) fn sent(&mut self, now: Instant) {
         match self {
             Stage::Up(up) | Stage::Closing(up, _) => up.keep_alive.sent(now),
             Stage::Handshaking(handshaking) => handshaking.sent = now,
@@ -172,7 +172,7 @@ impl Stage {
     }
 
     /// When something must be done without anything having happened.
-    pub fn next_timeout(&self) -> Option<Instant> {
+    pub(super) fn next_timeout(&self) -> Option<Instant> {
         match self {
             Stage::Opening(Opening { deadline, .. }) => Some(*deadline),
             Stage::Handshaking(handshaking) => Some(handshaking.deadline),

@@ -36,7 +36,7 @@ pub enum Accepted {
 
 /// Messages and requests on their way to the server, over any number of connections.
 #[derive(Clone, Default, Hash, Debug)]
-pub struct Outbox {
+pub(super) struct Outbox {
     waiting: Waiting,
     ids: PacketIds,
     /// Counts up with every publish, and with every PUBREC.
@@ -47,7 +47,7 @@ pub struct Outbox {
 
 /// What is under way on one connection.
 #[derive(Clone, Default, Hash, Debug)]
-pub struct Sending {
+pub(super) struct Sending {
     /// Our side of the send quota of [MQTT5 4.9]: QoS 1 and 2 messages that were sent on this
     /// connection and are not completed.
     live: u32,
@@ -62,7 +62,7 @@ pub struct Sending {
 
 impl Sending {
     /// `resend`: what [`Outbox::unacknowledged`] gave for a session that is resumed.
-    pub fn new(resend: Vec<PacketId>) -> Self {
+    pub(super) fn new(resend: Vec<PacketId>) -> Self {
         Self { resend, ..Self::default() }
     }
 
@@ -90,33 +90,33 @@ fn misplaced<T>() -> Result<T, DecodeError> {
 // What the application asks for.
 impl Outbox {
     /// Gives a topic its number, good until [`Outbox::forget_topics`].
-    pub fn number_topic(&mut self, topic: &str) -> u32 {
+    pub(super) fn number_topic(&mut self, topic: &str) -> u32 {
         self.topics.push(topic.into());
         self.topics.len() as u32 - 1
     }
 
     /// The topic with a number.
     #[inline]
-    pub fn topic(&self, number: u32) -> Result<&Rc<str>, InvalidArgument> {
+    pub(super) fn topic(&self, number: u32) -> Result<&Rc<str>, InvalidArgument> {
         let unknown = || InvalidArgument::new("topic", "is not known");
         self.topics.get(number as usize).ok_or_else(unknown)
     }
 
     /// Numbers start over.
-    pub fn forget_topics(&mut self) {
+    pub(super) fn forget_topics(&mut self) {
         self.topics.clear();
     }
 
     /// Whether nothing of this QoS waits, so that a new message may overtake nothing.
     #[inline]
-    pub fn is_clear(&self, qos: QoS) -> bool {
+    pub(super) fn is_clear(&self, qos: QoS) -> bool {
         self.waiting.is_empty(qos)
     }
 
     /// Takes a message: it is sent where a connection, the quota and the transport allow, and
     /// waits otherwise.
     #[expect(clippy::too_many_arguments, reason = "those of `Session::publish`")]
-    pub fn publish(
+    pub(super) fn publish(
         &mut self,
         now: Instant,
         topic: Rc<str>,
@@ -181,12 +181,12 @@ impl Outbox {
 
     /// Nobody waits for the request any more. A message that was not sent is dropped, one that was
     /// sent goes on. False: it is no message that waits.
-    pub fn cancel(&mut self, token: Token) -> bool {
+    pub(super) fn cancel(&mut self, token: Token) -> bool {
         self.waiting.cancel(token)
     }
 
     /// Nobody waits for a message any more that is in flight.
-    pub fn cancel_in_flight(&mut self, token: Token) {
+    pub(super) fn cancel_in_flight(&mut self, token: Token) {
         for entry in self.ids.iter_mut() {
             if let Some(other) = entry.token().filter(|other| **other == Some(token)) {
                 *other = None;
@@ -200,7 +200,7 @@ impl Outbox {
     /// What the server has not acknowledged, in the order in which it is sent again, the last one
     /// first [MQTT-4.4.0-1]. Releases come before messages, for they wait for no quota
     /// [MQTT-3.3.4-8].
-    pub fn unacknowledged(&self) -> Vec<PacketId> {
+    pub(super) fn unacknowledged(&self) -> Vec<PacketId> {
         let mut ids = self.ids.in_order(|entry| matches!(entry, Entry::Release { .. }));
         ids.append(&mut self.ids.in_order(|entry| matches!(entry, Entry::Publish { .. })));
         ids.reverse();
@@ -209,7 +209,7 @@ impl Outbox {
 
     /// The server has no session. QoS 1 is published anew; a QoS 2 message that was sent could
     /// arrive twice, so it fails.
-    pub fn session_lost(&mut self, out: &mut Outlet) {
+    pub(super) fn session_lost(&mut self, out: &mut Outlet) {
         let mut again = Line::new();
         let is_message =
             |entry: &Entry| matches!(entry, Entry::Publish { .. } | Entry::Release { .. });
@@ -233,7 +233,7 @@ impl Outbox {
     }
 
     /// The connection is gone. The result are the requests that were not answered.
-    pub fn connection_lost(&mut self, sending: &Sending, out: &mut Outlet) -> Vec<Part> {
+    pub(super) fn connection_lost(&mut self, sending: &Sending, out: &mut Outlet) -> Vec<Part> {
         let is_request =
             |entry: &Entry| matches!(entry, Entry::Subscribe(_) | Entry::Unsubscribe(_));
         let mut parts = Vec::new();
@@ -267,19 +267,19 @@ impl Outbox {
     }
 
     /// Fails the messages that have expired.
-    pub fn expire(&mut self, now: Instant, out: &mut Outlet) {
+    pub(super) fn expire(&mut self, now: Instant, out: &mut Outlet) {
         for message in self.waiting.expire(now) {
             out.fail(message.token, expired(&message));
         }
     }
 
     /// When [`Outbox::expire`] must be asked.
-    pub fn expiry(&self) -> Option<Instant> {
+    pub(super) fn expiry(&self) -> Option<Instant> {
         self.waiting.expiry()
     }
 
     /// The client is closed. The result are the tokens that wait.
-    pub fn close(&mut self) -> Vec<Option<Token>> {
+    pub(super) fn close(&mut self) -> Vec<Option<Token>> {
         let mut tokens = Vec::new();
         for message in self.waiting.drain() {
             tokens.push(message.token);
@@ -291,17 +291,17 @@ impl Outbox {
     }
 
     /// How many messages wait to be sent, and their bytes.
-    pub fn queued(&self) -> (usize, usize) {
+    pub(super) fn queued(&self) -> (usize, usize) {
         (self.waiting.len(), self.waiting.bytes())
     }
 
     /// How many packet identifiers are in use.
-    pub fn in_flight(&self) -> usize {
+    pub(super) fn in_flight(&self) -> usize {
         self.ids.used()
     }
 
     /// Whether there is nothing to send and nothing to wait for.
-    pub fn is_settled(&self) -> bool {
+    pub(super) fn is_settled(&self) -> bool {
         self.waiting.len() == 0 && self.ids.used() == 0
     }
 }
@@ -311,7 +311,12 @@ impl Outbox {
     /// Sends the SUBSCRIBE and UNSUBSCRIBE packets that wait, as far as packet identifiers go.
     #[cold]
     #[inline(never)]
-    pub fn send_requests(&mut self, subscriptions: &mut Subscriptions, up: &Up, out: &mut Outlet) {
+    pub(super) fn send_requests(
+        &mut self,
+        subscriptions: &mut Subscriptions,
+        up: &Up,
+        out: &mut Outlet,
+    ) {
         while !subscriptions.nothing_waits() {
             let Some(id) = self.ids.vacant() else { return };
             let start = out.output.bytes.len();
@@ -337,13 +342,13 @@ impl Outbox {
 
     /// Whether [`Outbox::send_waiting`] may find something to do.
     #[inline]
-    pub fn has_waiting(&self, up: &Up) -> bool {
+    pub(super) fn has_waiting(&self, up: &Up) -> bool {
         self.waiting.len() > 0 || !up.sending.resend.is_empty()
     }
 
     /// Sends what the quota, the limits and the transport allow: first what an earlier connection
     /// left unacknowledged, then what waits.
-    pub fn send_waiting(&mut self, now: Instant, up: &mut Up, out: &mut Outlet) {
+    pub(super) fn send_waiting(&mut self, now: Instant, up: &mut Up, out: &mut Outlet) {
         while !out.output.is_full() {
             let Some(&id) = up.sending.resend.last() else { break };
             if !self.send_again(id, up, out) {
@@ -471,7 +476,7 @@ impl Outbox {
 // What the server answers.
 impl Outbox {
     /// A PUBACK frees the packet identifier and completes the message [MQTT5 4.3.2].
-    pub fn process_puback(
+    pub(super) fn process_puback(
         &mut self,
         ack: Ack<'_>,
         sending: &mut Sending,
@@ -491,7 +496,7 @@ impl Outbox {
     }
 
     /// A PUBREC is answered with PUBREL, or fails the message [MQTT5 4.3.3].
-    pub fn process_pubrec(
+    pub(super) fn process_pubrec(
         &mut self,
         ack: Ack<'_>,
         up: &mut Up,
@@ -525,7 +530,7 @@ impl Outbox {
     }
 
     /// A PUBCOMP frees the packet identifier and completes the message [MQTT5 4.3.3].
-    pub fn process_pubcomp(
+    pub(super) fn process_pubcomp(
         &mut self,
         ack: Ack<'_>,
         sending: &mut Sending,
@@ -547,7 +552,7 @@ impl Outbox {
 
     /// Frees the packet identifier of a SUBACK or UNSUBACK with `codes` reason codes. The result
     /// is what was asked; `None`: nothing was.
-    pub fn process_suback(
+    pub(super) fn process_suback(
         &mut self,
         id: PacketId,
         subscribe: bool,
@@ -577,7 +582,7 @@ impl Up {
     /// Appends a PUBLISH to `out`, with a topic alias where that helps and fits. `alias`: the one
     /// that the application chose.
     #[inline]
-    pub fn write_publish(
+    pub(super) fn write_publish(
         &mut self,
         mut publish: Publish<'_>,
         topic: &str,

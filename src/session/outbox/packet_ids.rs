@@ -9,7 +9,7 @@ use crate::session::subscriptions::Part;
 
 /// What a packet identifier stands for.
 #[derive(Clone, Hash, Debug)]
-pub enum Entry {
+pub(super) enum Entry {
     /// Nothing.
     Free,
     /// A message that was sent. `live`: on this connection, so it counts against the server's
@@ -39,7 +39,7 @@ impl Entry {
     }
 
     /// The token of a message.
-    pub fn token(&mut self) -> Option<&mut Option<Token>> {
+    pub(super) fn token(&mut self) -> Option<&mut Option<Token>> {
         match self {
             Entry::Publish { message, .. } => Some(&mut message.token),
             Entry::Release { token, .. } => Some(token),
@@ -51,7 +51,7 @@ impl Entry {
 /// Packet identifiers, taken round robin out of a range that grows with what is in flight. So an
 /// identifier is not used again at once, and the table stays small.
 #[derive(Clone, Hash, Debug)]
-pub struct PacketIds {
+pub(super) struct PacketIds {
     /// By identifier; 0 is never used.
     entries: Vec<Entry>,
     cursor: usize,
@@ -71,12 +71,12 @@ impl PacketIds {
     const FEW: usize = 64;
 
     /// How many are in use.
-    pub fn used(&self) -> usize {
+    pub(super) fn used(&self) -> usize {
         self.used
     }
 
     /// An identifier to [`PacketIds::put`] something under; `None`: all are in use.
-    pub fn vacant(&mut self) -> Option<PacketId> {
+    pub(super) fn vacant(&mut self) -> Option<PacketId> {
         let mut room = self.entries.len() - 1;
         if self.used * 2 >= room && room < Self::ALL {
             room = (room * 2).clamp(Self::FEW, Self::ALL);
@@ -94,19 +94,19 @@ impl PacketIds {
     }
 
     /// Fills an identifier that [`PacketIds::vacant`] gave.
-    pub fn put(&mut self, id: PacketId, entry: Entry) {
+    pub(super) fn put(&mut self, id: PacketId, entry: Entry) {
         self.entries[usize::from(id.get())] = entry;
         self.used += 1;
     }
 
     /// Whether all are in use.
-    pub fn is_full(&self) -> bool {
+    pub(super) fn is_full(&self) -> bool {
         self.used == Self::ALL
     }
 
     /// What an identifier stands for.
     #[inline]
-    pub fn get(&mut self, id: PacketId) -> &mut Entry {
+    pub(super) fn get(&mut self, id: PacketId) -> &mut Entry {
         // Out of range is free, and stays so: only a taken identifier is ever written to.
         let at = usize::from(id.get());
         if at < self.entries.len() { &mut self.entries[at] } else { &mut self.entries[0] }
@@ -114,7 +114,7 @@ impl PacketIds {
 
     /// Frees an identifier. The result is what it stood for.
     #[inline]
-    pub fn free(&mut self, id: PacketId) -> Entry {
+    pub(super) fn free(&mut self, id: PacketId) -> Entry {
         let entry = std::mem::replace(self.get(id), Entry::Free);
         if !matches!(entry, Entry::Free) {
             self.used -= 1;
@@ -123,12 +123,12 @@ impl PacketIds {
     }
 
     /// All entries, the free ones too.
-    pub fn iter_mut(&mut self) -> impl Iterator<Item = &mut Entry> {
+    pub(super) fn iter_mut(&mut self) -> impl Iterator<Item = &mut Entry> {
         self.entries.iter_mut()
     }
 
     /// The identifiers of what `which` picks, in the order of the application's calls.
-    pub fn in_order(&self, which: fn(&Entry) -> bool) -> Vec<PacketId> {
+    pub(super) fn in_order(&self, which: fn(&Entry) -> bool) -> Vec<PacketId> {
         let mut heap = Vec::new();
         for (id, entry) in self.entries.iter().enumerate() {
             if let Some(id) = PacketId::new(id as u16).filter(|_| which(entry)) {
@@ -143,7 +143,7 @@ impl PacketIds {
     }
 
     /// Takes out what `which` picks, in the same order.
-    pub fn drain(&mut self, which: fn(&Entry) -> bool) -> Vec<Entry> {
+    pub(super) fn drain(&mut self, which: fn(&Entry) -> bool) -> Vec<Entry> {
         let mut entries = Vec::new();
         for id in self.in_order(which) {
             entries.push(self.free(id));

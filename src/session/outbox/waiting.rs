@@ -10,7 +10,7 @@ use crate::session::time::Instant;
 
 /// A message of the application on its way to the server.
 #[derive(Clone, Hash, Debug)]
-pub struct Outgoing {
+pub(super) struct Outgoing {
     /// The request that completes with it.
     pub token: Option<Token>,
     /// Counts up with every publish: what the application sent first goes first.
@@ -34,12 +34,12 @@ pub struct Outgoing {
 
 impl Outgoing {
     /// Bytes as the queue counts them.
-    pub fn size(&self) -> usize {
+    pub(super) fn size(&self) -> usize {
         self.topic.len() + self.payload.len() + self.properties.borrow().as_bytes().len()
     }
 
     /// The packet, but for its payload.
-    pub fn packet(&self, id: Option<PacketId>, dup: bool) -> Publish<'_> {
+    pub(super) fn packet(&self, id: Option<PacketId>, dup: bool) -> Publish<'_> {
         Publish {
             dup,
             qos: self.qos,
@@ -58,12 +58,12 @@ impl Outgoing {
 
 /// Messages in their order. They are boxed, for they go from line to line and on into the table of
 /// packet identifiers.
-pub type Line = VecDeque<Box<Outgoing>>;
+pub(super) type Line = VecDeque<Box<Outgoing>>;
 
 /// Messages that cannot be sent yet. QoS 0 waits for the transport only, the others for the
 /// server's quota too, so each has a line of its own; `order` says who is first.
 #[derive(Clone, Default, Hash, Debug)]
-pub struct Waiting {
+pub(super) struct Waiting {
     at_most_once: Line,
     acknowledged: Line,
     bytes: usize,
@@ -73,23 +73,23 @@ pub struct Waiting {
 
 impl Waiting {
     /// How many messages wait.
-    pub fn len(&self) -> usize {
+    pub(super) fn len(&self) -> usize {
         self.at_most_once.len() + self.acknowledged.len()
     }
 
     /// Their bytes, as the queue counts them.
-    pub fn bytes(&self) -> usize {
+    pub(super) fn bytes(&self) -> usize {
         self.bytes
     }
 
     /// When [`Waiting::expire`] must be asked.
-    pub fn expiry(&self) -> Option<Instant> {
+    pub(super) fn expiry(&self) -> Option<Instant> {
         self.expiry
     }
 
     /// Whether no message waits in the line of this QoS.
     #[inline]
-    pub fn is_empty(&self, qos: QoS) -> bool {
+    pub(super) fn is_empty(&self, qos: QoS) -> bool {
         if qos == QoS::AtMostOnce {
             self.at_most_once.is_empty()
         } else {
@@ -99,7 +99,7 @@ impl Waiting {
 
     /// Puts a message in line. The result is what has to give way for it, which may be the message
     /// itself.
-    pub fn push(&mut self, message: Box<Outgoing>, limits: &Queue) -> Line {
+    pub(super) fn push(&mut self, message: Box<Outgoing>, limits: &Queue) -> Line {
         let mut out = Line::new();
         let size = message.size();
         let full = |count, bytes| {
@@ -146,7 +146,7 @@ impl Waiting {
 
     /// Puts messages that were under way first again, whatever the limits. They are in order, and
     /// older than all that wait.
-    pub fn push_front(&mut self, messages: Line) {
+    pub(super) fn push_front(&mut self, messages: Line) {
         for message in messages.into_iter().rev() {
             self.bytes += message.size();
             self.line(message.qos).push_front(message);
@@ -158,7 +158,7 @@ impl Waiting {
     }
 
     /// The next message: the oldest, or the oldest of QoS 0 where the quota is used up.
-    pub fn pop(&mut self, quota: bool) -> Option<Box<Outgoing>> {
+    pub(super) fn pop(&mut self, quota: bool) -> Option<Box<Outgoing>> {
         let acknowledged = self.acknowledged.front().filter(|_| quota);
         let message = match (self.at_most_once.front(), acknowledged) {
             (Some(a), Some(b)) if b.order < a.order => self.acknowledged.pop_front(),
@@ -182,7 +182,7 @@ impl Waiting {
 
     /// Drops the message of a request that nobody waits for, unless it was sent before. False: it
     /// is not here.
-    pub fn cancel(&mut self, token: Token) -> bool {
+    pub(super) fn cancel(&mut self, token: Token) -> bool {
         let is_sent = |message: &&mut Box<Outgoing>| message.token == Some(token) && message.sent;
         if let Some(message) = self.acknowledged.iter_mut().find(is_sent) {
             message.token = None;
@@ -192,7 +192,7 @@ impl Waiting {
     }
 
     /// Takes out what has expired.
-    pub fn expire(&mut self, now: Instant) -> Line {
+    pub(super) fn expire(&mut self, now: Instant) -> Line {
         let mut gone = Line::new();
         if self.expiry.is_none_or(|expiry| expiry > now) {
             return gone;
@@ -217,7 +217,7 @@ impl Waiting {
     }
 
     /// Takes out everything.
-    pub fn drain(&mut self) -> Line {
+    pub(super) fn drain(&mut self) -> Line {
         let mut all = std::mem::take(self);
         all.at_most_once.append(&mut all.acknowledged);
         all.at_most_once

@@ -31,22 +31,22 @@ key! {
 
 /// Numbers the SUBSCRIBE and UNSUBSCRIBE packets in the order in which they are sent.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
-pub struct Sending(NonZeroU64);
+pub(super) struct Sending(NonZeroU64);
 
 impl Sending {
     /// Returns the number of the packet after the last one.
-    pub fn after(last: Option<Self>) -> Self {
+    pub(super) fn after(last: Option<Self>) -> Self {
         Self(last.map_or(NonZeroU64::MIN, |last| last.0.saturating_add(1)))
     }
 
-    pub fn get(self) -> u64 {
+    pub(super) fn get(self) -> u64 {
         self.0.get()
     }
 }
 
 /// A filter. It is kept as long as somebody wants it, a request names it or the server may have it.
 #[derive(Clone, Hash, Debug)]
-pub struct Filter {
+pub(super) struct Filter {
     pub text: Rc<str>,
     pub path: PathId,
     /// What its Subscriptions ask for, taken together. `None` if it has none.
@@ -63,7 +63,7 @@ pub struct Filter {
 
 /// What the Subscriptions of a filter ask for, taken together.
 #[derive(Clone, Hash, Debug)]
-pub struct Wanted {
+pub(super) struct Wanted {
     /// The Subscriptions, at least one.
     pub members: Vec<Handle>,
     pub options: SubscribeOptions,
@@ -75,7 +75,7 @@ pub struct Wanted {
 /// What the server has said about a filter in this session. The longer the server has had the
 /// filter, the less it is.
 #[derive(Clone, Copy, Hash, PartialEq, Eq, PartialOrd, Ord, Debug)]
-pub enum Status {
+pub(super) enum Status {
     /// Granted. The number says in which order filters were granted.
     Granted(u32),
     /// Not granted yet, or not any more.
@@ -88,7 +88,7 @@ pub enum Status {
 
 /// What a packet asks the server to do.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Asked {
+pub(super) enum Asked {
     Subscribe,
     /// To subscribe to what the server may have already.
     SubscribeAgain,
@@ -96,7 +96,7 @@ pub enum Asked {
 }
 
 /// The answer for one filter of a packet.
-pub struct Answer {
+pub(super) struct Answer {
     pub asked: Asked,
     /// The packet. `None` if it was never sent, because the server's limits forbid it.
     pub sending: Option<Sending>,
@@ -106,7 +106,7 @@ pub struct Answer {
 }
 
 impl Filter {
-    pub fn new(text: &Rc<str>, path: PathId) -> Self {
+    pub(super) fn new(text: &Rc<str>, path: PathId) -> Self {
         Self {
             text: text.clone(),
             path,
@@ -119,41 +119,41 @@ impl Filter {
     }
 
     /// The part of the text that topics are matched with. See [`unshared`].
-    pub fn topics(&self) -> &str {
+    pub(super) fn topics(&self) -> &str {
         unshared(&self.text)
     }
 
     /// Whether the filter matches one topic only, and one copy of each message comes for it.
-    pub fn is_plain(&self) -> bool {
+    pub(super) fn is_plain(&self) -> bool {
         !has_wildcard(&self.text) && !is_shared(&self.text)
     }
 
     /// Whether some topic matches both filters.
-    pub fn overlaps(&self, other: &Self) -> bool {
+    pub(super) fn overlaps(&self, other: &Self) -> bool {
         codec::overlaps(self.topics(), other.topics())
     }
 
     /// What a SUBSCRIBE asks for.
-    pub fn options(&self) -> SubscribeOptions {
+    pub(super) fn options(&self) -> SubscribeOptions {
         self.wanted.as_ref().map_or(AS_LITTLE_AS_POSSIBLE, |wanted| wanted.options)
     }
 
-    pub fn identifier(&self) -> Option<SubscriptionId> {
+    pub(super) fn identifier(&self) -> Option<SubscriptionId> {
         self.wanted.as_ref().and_then(|wanted| wanted.identifier.get())
     }
 
     /// Whether the identifier is the application's choice.
-    pub fn is_identifier_chosen(&self) -> bool {
+    pub(super) fn is_identifier_chosen(&self) -> bool {
         let identifier = self.wanted.as_ref().map(|wanted| wanted.identifier);
         matches!(identifier, Some(Identifier::Chosen(_)))
     }
 
-    pub fn members(&self) -> &[Handle] {
+    pub(super) fn members(&self) -> &[Handle] {
         self.wanted.as_ref().map_or(&[], |wanted| &wanted.members)
     }
 
     /// The properties of a SUBSCRIBE for the filter.
-    pub fn subscribe_properties(&self, version: Version) -> PropertiesBuf {
+    pub(super) fn subscribe_properties(&self, version: Version) -> PropertiesBuf {
         let mut properties = PropertiesBuf::default();
         if version == Version::V5
             && let Some(wanted) = &self.wanted
@@ -168,13 +168,13 @@ impl Filter {
         properties
     }
 
-    pub fn has_identifier(&self, value: u32) -> bool {
+    pub(super) fn has_identifier(&self, value: u32) -> bool {
         self.identifier().is_some_and(|id| id.get() == value)
     }
 
     /// Notes an answer. `grants` counts how often a filter was granted. Returns true if messages
     /// may go to other Subscriptions from here on.
-    pub fn answered(&mut self, answer: &Answer, grants: &mut u32) -> bool {
+    pub(super) fn answered(&mut self, answer: &Answer, grants: &mut u32) -> bool {
         let Answer { asked, sending, repeated, code } = *answer;
         let is_grant = asked != Asked::Unsubscribe && !code.is_error();
         // A packet that was sent later may have been answered before, and its answer stands. But if
@@ -210,16 +210,16 @@ impl Filter {
 
 /// The part of a valid filter that topics are matched with: for a shared subscription, what follows
 /// `$share/name/`.
-pub fn unshared(filter: &str) -> &str {
+pub(super) fn unshared(filter: &str) -> &str {
     codec::shared(filter).map_or(filter, |(_, filter)| filter)
 }
 
 /// Whether a valid filter asks for a shared subscription [MQTT5 4.8.2].
-pub fn is_shared(filter: &str) -> bool {
+pub(super) fn is_shared(filter: &str) -> bool {
     codec::shared(filter).is_some()
 }
 
 /// Whether a valid filter has a wildcard. The name of a shared subscription cannot have one.
-pub fn has_wildcard(filter: &str) -> bool {
+pub(super) fn has_wildcard(filter: &str) -> bool {
     filter.contains(['+', '#'])
 }

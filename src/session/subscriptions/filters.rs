@@ -14,7 +14,7 @@ use crate::session::event::Handle;
 /// A filter is read by indexing. All that changes one is a method here, so that [`Filters::epoch`]
 /// follows.
 #[derive(Clone, Default, Hash, Debug)]
-pub struct Filters {
+pub(super) struct Filters {
     filters: Slab<FilterId, Filter>,
     /// Finds the paths that match a topic.
     trie: Trie,
@@ -39,16 +39,16 @@ impl Index<FilterId> for Filters {
 
 impl Filters {
     /// Changes whenever [`Filters::routes`] may return something else than before.
-    pub fn epoch(&self) -> u32 {
+    pub(super) fn epoch(&self) -> u32 {
         self.epoch
     }
 
-    pub fn get(&self, id: FilterId) -> Option<&Filter> {
+    pub(super) fn get(&self, id: FilterId) -> Option<&Filter> {
         self.filters.get(id)
     }
 
     /// The filters that the server has granted in this session.
-    pub fn granted(&self) -> Vec<FilterId> {
+    pub(super) fn granted(&self) -> Vec<FilterId> {
         let mut granted = Vec::new();
         for (id, filter) in self.filters.iter() {
             if let Status::Granted(_) = filter.status {
@@ -59,7 +59,7 @@ impl Filters {
     }
 
     /// Returns the id of a filter, which is added if it is new.
-    pub fn add(&mut self, text: &Rc<str>) -> FilterId {
+    pub(super) fn add(&mut self, text: &Rc<str>) -> FilterId {
         let path = match self.trie.get(unshared(text)) {
             Some(path) => PathId::from(path),
             None => {
@@ -77,7 +77,7 @@ impl Filters {
     }
 
     /// Removes a filter that nobody wants, no request names and the server does not have.
-    pub fn remove(&mut self, id: FilterId) {
+    pub(super) fn remove(&mut self, id: FilterId) {
         let filter = self.filters.remove(id);
         let path = &mut self.paths[filter.path];
         path.retain(|&other| other != id);
@@ -89,7 +89,7 @@ impl Filters {
 
     /// Adds a Subscription to a filter, which is added if it is new. Returns `None` if the
     /// Subscription has it already.
-    pub fn add_member(
+    pub(super) fn add_member(
         &mut self,
         text: &Rc<str>,
         handle: Handle,
@@ -124,7 +124,7 @@ impl Filters {
     }
 
     /// Takes a Subscription out of a filter. Returns true if nobody wants the filter any more.
-    pub fn remove_member(&mut self, id: FilterId, handle: Handle) -> bool {
+    pub(super) fn remove_member(&mut self, id: FilterId, handle: Handle) -> bool {
         let wanted = &mut self.filters[id].wanted;
         if let Some(Wanted { members, .. }) = wanted {
             members.retain(|&member| member != handle);
@@ -138,12 +138,12 @@ impl Filters {
     }
 
     /// Returns the next subscription identifier to assign.
-    pub fn fresh_identifier(&mut self) -> SubscriptionId {
+    pub(super) fn fresh_identifier(&mut self) -> SubscriptionId {
         *self.last_identifier.insert(identifiers::after(self.last_identifier))
     }
 
     /// Gives an identifier to a filter that is wanted.
-    pub fn assign_identifier(&mut self, id: FilterId, identifier: SubscriptionId) {
+    pub(super) fn assign_identifier(&mut self, id: FilterId, identifier: SubscriptionId) {
         if let Some(wanted) = &mut self.filters[id].wanted {
             wanted.identifier = Identifier::Assigned(identifier);
             self.routes_changed();
@@ -151,7 +151,7 @@ impl Filters {
     }
 
     /// Takes the identifier from a filter that is wanted: the server gets it without one.
-    pub fn remove_identifier(&mut self, id: FilterId) {
+    pub(super) fn remove_identifier(&mut self, id: FilterId) {
         let filter = &mut self.filters[id];
         if let Some(wanted) = &mut filter.wanted {
             filter.unnumbered = true;
@@ -163,24 +163,24 @@ impl Filters {
     }
 
     /// A request names the filter from here on.
-    pub fn request_began(&mut self, id: FilterId) {
+    pub(super) fn request_began(&mut self, id: FilterId) {
         self.filters[id].requests += 1;
     }
 
     /// A request that named the filter is completed.
-    pub fn request_ended(&mut self, id: FilterId) {
+    pub(super) fn request_ended(&mut self, id: FilterId) {
         self.filters[id].requests -= 1;
     }
 
     /// Notes the answer for a filter.
-    pub fn answered(&mut self, id: FilterId, answer: &Answer) {
+    pub(super) fn answered(&mut self, id: FilterId, answer: &Answer) {
         if self.filters[id].answered(answer, &mut self.grants) {
             self.routes_changed();
         }
     }
 
     /// The server has begun a new session and knows none of the filters.
-    pub fn session_lost(&mut self) {
+    pub(super) fn session_lost(&mut self) {
         for filter in self.filters.values_mut() {
             if let Status::Granted(_) = filter.status
                 && let Some(Wanted { identifier: identifier @ Identifier::Assigned(_), .. }) =
@@ -202,7 +202,7 @@ impl Filters {
     /// for, if all of them are known for its topic. Else it goes to every filter that matches. A
     /// Subscription with several filters that match gets the message for one of them only: the one
     /// that the server has had for longest, because it may not have the others yet.
-    pub fn routes<'a>(
+    pub(super) fn routes<'a>(
         &self,
         topic: &str,
         identifiers: &[u32],

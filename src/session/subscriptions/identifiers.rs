@@ -16,13 +16,13 @@ const GROUP: usize = 64;
 const FIRST: SubscriptionId = SubscriptionId::new(1).unwrap();
 
 /// Returns the identifier to assign after the last one. The first comes after the largest.
-pub fn after(last: Option<SubscriptionId>) -> SubscriptionId {
+pub(super) fn after(last: Option<SubscriptionId>) -> SubscriptionId {
     last.and_then(|last| SubscriptionId::new(last.get() + 1)).unwrap_or(FIRST)
 }
 
 /// The subscription identifier of a filter, and who chose it.
 #[derive(Clone, Copy, Hash, Debug)]
-pub enum Identifier {
+pub(super) enum Identifier {
     /// There is none.
     None,
     /// The client has chosen it.
@@ -32,7 +32,7 @@ pub enum Identifier {
 }
 
 impl Identifier {
-    pub fn get(self) -> Option<SubscriptionId> {
+    pub(super) fn get(self) -> Option<SubscriptionId> {
         match self {
             Self::None => None,
             Self::Assigned(id) | Self::Chosen(id) => Some(id),
@@ -42,7 +42,7 @@ impl Identifier {
 
 /// The identifiers that were assigned to filters of one part, and to which.
 #[derive(Default)]
-pub struct Groups {
+pub(super) struct Groups {
     /// The identifier of all filters without a wildcard.
     plain: Option<SubscriptionId>,
     /// The identifiers of filters with a wildcard.
@@ -52,7 +52,7 @@ pub struct Groups {
 impl Groups {
     /// Returns the identifier to assign to a filter: a fresh one, unless the filter can share that
     /// of others.
-    pub fn identifier(&mut self, id: FilterId, filters: &mut Filters) -> SubscriptionId {
+    pub(super) fn identifier(&mut self, id: FilterId, filters: &mut Filters) -> SubscriptionId {
         let filter = &filters[id];
         if filter.wanted.as_ref().is_some_and(|wanted| !wanted.user_properties.is_empty()) {
             return filters.fresh_identifier();

@@ -26,11 +26,11 @@ use super::error::{Error, ErrorCode};
 use super::event::{Event, Events, Handle, ServerInfo, Token};
 use crate::codec::{PacketId, PropertiesBuf, SubscribeOptions, SubscriptionId, Version};
 
-pub use self::request::Part;
-pub use self::requests::unsupported;
+pub(super) use self::request::Part;
+pub(super) use self::requests::unsupported;
 
 #[derive(Clone, Default, Hash, Debug)]
-pub struct Subscriptions {
+pub(super) struct Subscriptions {
     filters: Filters,
     requests: Requests,
     /// By handle.
@@ -50,27 +50,27 @@ struct Subscription {
 
 impl Subscriptions {
     /// Changes whenever [`Subscriptions::routes`] may return something else than before.
-    pub fn epoch(&self) -> u32 {
+    pub(super) fn epoch(&self) -> u32 {
         self.filters.epoch()
     }
 
     /// How many Subscriptions are in force.
-    pub fn len(&self) -> usize {
+    pub(super) fn len(&self) -> usize {
         self.count
     }
 
-    pub fn nothing_waits(&self) -> bool {
+    pub(super) fn nothing_waits(&self) -> bool {
         self.requests.nothing_waits()
     }
 
     /// Whether every request of the application has been answered.
-    pub fn settled(&self) -> bool {
+    pub(super) fn settled(&self) -> bool {
         self.requests.all_restore()
     }
 
     /// Takes a Subscription in force. There must be at least one filter, and all must be valid. A
     /// filter that is named twice is asked for once.
-    pub fn subscribe(
+    pub(super) fn subscribe(
         &mut self,
         token: Option<Token>,
         handle: Handle,
@@ -97,7 +97,7 @@ impl Subscriptions {
 
     /// Ends a Subscription, if it is in force. Completes the token at once if the server need not
     /// be asked.
-    pub fn leave(
+    pub(super) fn leave(
         &mut self,
         token: Option<Token>,
         handle: Handle,
@@ -114,7 +114,7 @@ impl Subscriptions {
 
     /// Takes filters out of every Subscription, and asks the server to unsubscribe from them even
     /// if they are not known.
-    pub fn unsubscribe(
+    pub(super) fn unsubscribe(
         &mut self,
         token: Option<Token>,
         filters: &[Rc<str>],
@@ -136,7 +136,7 @@ impl Subscriptions {
 
     /// Nobody waits for a request any more. If nothing of it was sent, it is dropped. A
     /// Subscription that it asked for ends. Returns false if there is no such request.
-    pub fn cancel(&mut self, token: Token, events: &mut Events) -> bool {
+    pub(super) fn cancel(&mut self, token: Token, events: &mut Events) -> bool {
         let Some(id) = self.requests.find(token) else { return false };
         let Request { kind, committed, .. } = self.requests[id];
         self.requests.abandon(id);
@@ -156,14 +156,14 @@ impl Subscriptions {
     }
 
     /// Returns which Subscriptions a message goes to. See [`Filters::routes`].
-    pub fn routes(&self, topic: &str, identifiers: &[u32]) -> Rc<[Handle]> {
+    pub(super) fn routes(&self, topic: &str, identifiers: &[u32]) -> Rc<[Handle]> {
         let filters_of = |handle| &*self.subscription(handle).filters;
         self.filters.routes(topic, identifiers, filters_of)
     }
 
     /// Encodes the next waiting part into `out` under packet identifier `id`. Returns whether it is
     /// a SUBSCRIBE, and the part. Parts that cannot be sent to this server fail on the way.
-    pub fn send(
+    pub(super) fn send(
         &mut self,
         id: PacketId,
         server: &ServerInfo,
@@ -181,20 +181,26 @@ impl Subscriptions {
     }
 
     /// Takes the codes of the SUBACK or UNSUBACK that answers a part.
-    pub fn answered(&mut self, part: &Part, codes: &[u8], version: Version, events: &mut Events) {
+    pub(super) fn answered(
+        &mut self,
+        part: &Part,
+        codes: &[u8],
+        version: Version,
+        events: &mut Events,
+    ) {
         self.requests.answered(part, codes, version, &mut self.filters);
         self.finish(part.request, None, events);
     }
 
     /// The connection is gone. Parts that it left unanswered are sent again on the next one, before
     /// what waits.
-    pub fn cut(&mut self, parts: Vec<Part>) {
+    pub(super) fn cut(&mut self, parts: Vec<Part>) {
         self.requests.repeat(parts);
     }
 
     /// The server has begun a new session. What was granted is asked for again, or else its
     /// Subscriptions end.
-    pub fn session_lost(&mut self, resubscribe: bool, events: &mut Events) {
+    pub(super) fn session_lost(&mut self, resubscribe: bool, events: &mut Events) {
         self.requests.session_lost();
         let granted = self.filters.granted();
         self.filters.session_lost();
@@ -214,13 +220,13 @@ impl Subscriptions {
 
     /// The server may have begun a new session without our knowledge. What was granted is asked for
     /// once more.
-    pub fn session_doubtful(&mut self) {
+    pub(super) fn session_doubtful(&mut self) {
         let granted = self.filters.granted();
         self.restore(Kind::Confirm, granted);
     }
 
     /// The client is closed. Returns the tokens that somebody waits for.
-    pub fn close(&mut self) -> Vec<Option<Token>> {
+    pub(super) fn close(&mut self) -> Vec<Option<Token>> {
         self.requests.close()
     }
 

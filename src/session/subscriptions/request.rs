@@ -14,7 +14,7 @@ key! {
 
 /// A subscribe or unsubscribe call, or what the client asks for on its own.
 #[derive(Clone, Hash, Debug)]
-pub struct Request {
+pub(super) struct Request {
     /// The call that waits for it, if any.
     pub token: Option<Token>,
     pub kind: Kind,
@@ -28,7 +28,7 @@ pub struct Request {
 
 /// What a request is for.
 #[derive(Clone, Copy, Hash, PartialEq, Debug)]
-pub enum Kind {
+pub(super) enum Kind {
     /// A subscribe call, for this Subscription.
     Subscribe(Handle),
     /// A subscribe call whose Subscription has ended meanwhile.
@@ -42,7 +42,7 @@ pub enum Kind {
 }
 
 impl Kind {
-    pub fn asked(self) -> Asked {
+    pub(super) fn asked(self) -> Asked {
         match self {
             Self::Subscribe(_) | Self::SubscribeEnded(_) | Self::Restore => Asked::Subscribe,
             Self::Confirm => Asked::SubscribeAgain,
@@ -52,42 +52,47 @@ impl Kind {
 
     /// Whether the client asks again, on its own, for what the application has subscribed to
     /// before.
-    pub fn restores(self) -> bool {
+    pub(super) fn restores(self) -> bool {
         matches!(self, Self::Restore | Self::Confirm)
     }
 }
 
 /// A filter of a request, and the answer.
 #[derive(Clone, Hash, Debug)]
-pub struct Item {
+pub(super) struct Item {
     pub filter: FilterId,
     pub code: Option<ReasonCode>,
 }
 
 impl Request {
-    pub fn new(token: Option<Token>, kind: Kind, filters: &[FilterId], committed: bool) -> Self {
+    pub(super) fn new(
+        token: Option<Token>,
+        kind: Kind,
+        filters: &[FilterId],
+        committed: bool,
+    ) -> Self {
         let items = filters.iter().map(|&filter| Item { filter, code: None }).collect();
         Self { token, kind, items, unanswered: filters.len(), committed }
     }
 
     /// Notes the answer for an item, which has none yet. Returns its filter.
-    pub fn answer(&mut self, item: u32, code: ReasonCode) -> FilterId {
+    pub(super) fn answer(&mut self, item: u32, code: ReasonCode) -> FilterId {
         let item = &mut self.items[item as usize];
         item.code = Some(code);
         self.unanswered -= 1;
         item.filter
     }
 
-    pub fn is_answered(&self) -> bool {
+    pub(super) fn is_answered(&self) -> bool {
         self.unanswered == 0
     }
 
     /// The filters of a part of this request.
-    pub fn filters<'a>(&'a self, part: &'a Part) -> impl Iterator<Item = FilterId> {
+    pub(super) fn filters<'a>(&'a self, part: &'a Part) -> impl Iterator<Item = FilterId> {
         part.items.iter().map(|&item| self.filter(item))
     }
 
-    pub fn filter(&self, item: u32) -> FilterId {
+    pub(super) fn filter(&self, item: u32) -> FilterId {
         self.items[item as usize].filter
     }
 }
@@ -95,7 +100,7 @@ impl Request {
 /// Some filters of a request that go in one packet. It waits to be sent, or was sent and is not
 /// answered.
 #[derive(Clone, Hash, Debug)]
-pub struct Part {
+pub(crate) struct Part {
     pub(super) request: RequestId,
     /// Indices into the items of the request, at least one.
     pub(super) items: Vec<u32>,
@@ -109,12 +114,12 @@ pub struct Part {
 
 impl Part {
     /// How many filters are in it.
-    pub fn len(&self) -> usize {
+    pub(crate) fn len(&self) -> usize {
         self.items.len()
     }
 
     /// Counts up with every part that is sent; 0 before.
-    pub fn order(&self) -> u64 {
+    pub(crate) fn order(&self) -> u64 {
         self.sending.map_or(0, Sending::get)
     }
 
@@ -136,7 +141,7 @@ impl Part {
 }
 
 /// What came of a request, all of which is answered.
-pub struct Outcome {
+pub(super) struct Outcome {
     token: Option<Token>,
     /// What the application gets as the code of each filter.
     pub codes: Vec<FilterCode>,
@@ -145,7 +150,11 @@ pub struct Outcome {
 }
 
 impl Outcome {
-    pub fn new(request: &Request, unsendable: Option<Box<Error>>, filters: &Filters) -> Self {
+    pub(super) fn new(
+        request: &Request,
+        unsendable: Option<Box<Error>>,
+        filters: &Filters,
+    ) -> Self {
         let mut codes = Vec::with_capacity(request.items.len());
         for item in &request.items {
             let filter = &filters[item.filter];
@@ -162,12 +171,12 @@ impl Outcome {
     }
 
     /// Whether every filter was refused.
-    pub fn is_failure(&self) -> bool {
+    pub(super) fn is_failure(&self) -> bool {
         self.codes.iter().all(|code| code.code.is_error())
     }
 
     /// Completes a subscribe call, if it waits.
-    pub fn report_subscribe(&self, handle: Handle, events: &mut Events) {
+    pub(super) fn report_subscribe(&self, handle: Handle, events: &mut Events) {
         if let Some(token) = self.token {
             events.push(if self.is_failure() {
                 let what = "the server refused the subscription";
@@ -179,7 +188,7 @@ impl Outcome {
     }
 
     /// Completes an unsubscribe call, if it waits.
-    pub fn report_unsubscribe(&self, events: &mut Events) {
+    pub(super) fn report_unsubscribe(&self, events: &mut Events) {
         if let Some(token) = self.token {
             events.push(if self.is_failure() {
                 let what = "the server refused to unsubscribe";
@@ -192,7 +201,7 @@ impl Outcome {
 
     /// The error that lists what was refused. `code` and `what` are those of a refusal by the
     /// server.
-    pub fn error(&self, code: ErrorCode, what: &'static str) -> Box<Error> {
+    pub(super) fn error(&self, code: ErrorCode, what: &'static str) -> Box<Error> {
         let mut error = self.unsendable.clone().unwrap_or_else(|| Error::new(code, what));
         let refused = self.codes.iter().find(|code| code.code.is_error());
         error.reason = error.reason.or(refused.map(|code| code.code));

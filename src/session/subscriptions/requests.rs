@@ -19,14 +19,14 @@ use crate::session::event::{ServerInfo, Token, keep};
 const RESTORE_BYTES: u32 = 32 * 1024;
 
 /// A part that cannot be sent: the request that it belongs to, and why.
-pub struct Unsendable {
+pub(super) struct Unsendable {
     pub request: RequestId,
     pub error: Box<Error>,
 }
 
 /// All requests that are not completed.
 #[derive(Clone, Default, Hash, Debug)]
-pub struct Requests {
+pub(super) struct Requests {
     requests: Slab<RequestId, Request>,
     /// Parts to be sent, in this order.
     waiting: VecDeque<Part>,
@@ -43,23 +43,23 @@ impl Index<RequestId> for Requests {
 }
 
 impl Requests {
-    pub fn nothing_waits(&self) -> bool {
+    pub(super) fn nothing_waits(&self) -> bool {
         self.waiting.is_empty()
     }
 
     /// Whether all requests restore subscriptions, so that none is the application's.
-    pub fn all_restore(&self) -> bool {
+    pub(super) fn all_restore(&self) -> bool {
         self.requests.iter().all(|(_, request)| request.kind.restores())
     }
 
     /// Finds the request of a call that waits.
-    pub fn find(&self, token: Token) -> Option<RequestId> {
+    pub(super) fn find(&self, token: Token) -> Option<RequestId> {
         let mut requests = self.requests.iter();
         requests.find(|(_, request)| request.token == Some(token)).map(|(id, _)| id)
     }
 
     /// Adds a request, which is sent after all others. `properties` are those of an UNSUBSCRIBE.
-    pub fn add(
+    pub(super) fn add(
         &mut self,
         request: Request,
         properties: PropertiesBuf,
@@ -76,12 +76,12 @@ impl Requests {
     }
 
     /// Moves what was added last to the front, so that it is sent next.
-    pub fn move_last_to_front(&mut self) {
+    pub(super) fn move_last_to_front(&mut self) {
         self.waiting.rotate_right(1);
     }
 
     /// The Subscription that a request asks for has ended.
-    pub fn subscription_ended(&mut self, id: RequestId) {
+    pub(super) fn subscription_ended(&mut self, id: RequestId) {
         let kind = &mut self.requests[id].kind;
         if let Kind::Subscribe(handle) = *kind {
             *kind = Kind::SubscribeEnded(handle);
@@ -89,18 +89,18 @@ impl Requests {
     }
 
     /// Nobody waits for a request any more.
-    pub fn abandon(&mut self, id: RequestId) {
+    pub(super) fn abandon(&mut self, id: RequestId) {
         self.requests[id].token = None;
     }
 
     /// Takes back a request of which nothing was sent.
-    pub fn withdraw(&mut self, id: RequestId, filters: &mut Filters) -> Request {
+    pub(super) fn withdraw(&mut self, id: RequestId, filters: &mut Filters) -> Request {
         keep(&mut self.waiting, |part| part.request != id);
         self.remove(id, filters)
     }
 
     /// Takes out a request if all of it is answered.
-    pub fn complete(&mut self, id: RequestId, filters: &mut Filters) -> Option<Request> {
+    pub(super) fn complete(&mut self, id: RequestId, filters: &mut Filters) -> Option<Request> {
         self.requests[id].is_answered().then(|| self.remove(id, filters))
     }
 
@@ -114,7 +114,7 @@ impl Requests {
 
     /// Encodes the next waiting part into `out` under a packet identifier. Returns whether it is a
     /// SUBSCRIBE, and the part.
-    pub fn send(
+    pub(super) fn send(
         &mut self,
         packet_id: PacketId,
         server: &ServerInfo,
@@ -275,21 +275,27 @@ impl Requests {
 
     /// The connection is gone. Parts that were sent on it and not answered are sent again on the
     /// next one, before all that waits.
-    pub fn repeat(&mut self, parts: Vec<Part>) {
+    pub(super) fn repeat(&mut self, parts: Vec<Part>) {
         for part in parts.into_iter().rev() {
             self.waiting.push_front(Part { repeated: true, ..part });
         }
     }
 
     /// The server has begun a new session, in which nothing was sent.
-    pub fn session_lost(&mut self) {
+    pub(super) fn session_lost(&mut self) {
         for part in &mut self.waiting {
             part.repeated = false;
         }
     }
 
     /// Notes the codes of the SUBACK or UNSUBACK for a part.
-    pub fn answered(&mut self, part: &Part, codes: &[u8], version: Version, filters: &mut Filters) {
+    pub(super) fn answered(
+        &mut self,
+        part: &Part,
+        codes: &[u8],
+        version: Version,
+        filters: &mut Filters,
+    ) {
         for (at, &item) in part.items.iter().enumerate() {
             // MQTT 3.1.1 has one failure code, and none in an UNSUBACK.
             let code = match codes.get(at) {
@@ -310,7 +316,7 @@ impl Requests {
     }
 
     /// The client is closed. Returns who waits.
-    pub fn close(&mut self) -> Vec<Option<Token>> {
+    pub(super) fn close(&mut self) -> Vec<Option<Token>> {
         self.waiting.clear();
         let requests = std::mem::take(&mut self.requests);
         requests.iter().map(|(_, request)| request.token).collect()
@@ -325,7 +331,7 @@ impl Requests {
 
 /// What the server cannot do with a filter, if anything. `identifier`: the application has chosen
 /// one for it.
-pub fn unsupported(
+pub(crate) fn unsupported(
     filter: &str,
     identifier: bool,
     server: &ServerInfo,

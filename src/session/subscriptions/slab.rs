@@ -30,7 +30,7 @@ pub(super) use key;
 /// Whoever keeps a key keeps the value alive, so indexing with a key that has no value is a bug,
 /// and panics.
 #[derive(Clone, Hash, Debug)]
-pub struct Slab<K, T> {
+pub(super) struct Slab<K, T> {
     values: Vec<Option<T>>,
     /// Keys to use again.
     vacant: Vec<K>,
@@ -43,7 +43,7 @@ impl<K, T> Default for Slab<K, T> {
 }
 
 impl<K: Copy + From<u32> + Into<u32>, T> Slab<K, T> {
-    pub fn insert(&mut self, value: T) -> K {
+    pub(super) fn insert(&mut self, value: T) -> K {
         if let Some(key) = self.vacant.pop() {
             self.values[key.into() as usize] = Some(value);
             return key;
@@ -52,7 +52,7 @@ impl<K: Copy + From<u32> + Into<u32>, T> Slab<K, T> {
         K::from(self.values.len() as u32 - 1)
     }
 
-    pub fn get(&self, key: K) -> Option<&T> {
+    pub(super) fn get(&self, key: K) -> Option<&T> {
         self.values.get(key.into() as usize)?.as_ref()
     }
 
@@ -61,17 +61,17 @@ impl<K: Copy + From<u32> + Into<u32>, T> Slab<K, T> {
     /// # Panics
     ///
     /// If the key has no value.
-    pub fn remove(&mut self, key: K) -> T {
+    pub(super) fn remove(&mut self, key: K) -> T {
         let value = self.values.get_mut(key.into() as usize).and_then(Option::take);
         self.vacant.push(key);
         value.unwrap_or_else(|| no_value())
     }
 
-    pub fn iter(&self) -> impl Iterator<Item = (K, &T)> {
+    pub(super) fn iter(&self) -> impl Iterator<Item = (K, &T)> {
         (0..).map(K::from).zip(&self.values).filter_map(|(key, value)| Some((key, value.as_ref()?)))
     }
 
-    pub fn values_mut(&mut self) -> impl Iterator<Item = &mut T> {
+    pub(super) fn values_mut(&mut self) -> impl Iterator<Item = &mut T> {
         self.values.iter_mut().flatten()
     }
 }

@@ -2,6 +2,8 @@
 //! something is wrong.
 
 pub mod decoder;
+// The stories of the session have it too, in the test binaries that hold both.
+#[allow(clippy::duplicate_mod)]
 #[path = "../../support/gathered.rs"]
 mod gathered;
 mod input;
