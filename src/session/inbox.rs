@@ -135,28 +135,7 @@ impl Inbox {
             }
         };
         out.stats.messages_received += 1;
-        let base = at.unwrap_or(0);
-        let properties = if publish.properties.is_empty() || hints.only_for_routing {
-            Span::default()
-        } else {
-            Span {
-                start: (base + hints.properties_start) as u32,
-                len: publish.properties.as_bytes().len() as u32,
-            }
-        };
-        out.events.push(Event::Message(Message {
-            slot,
-            qos: publish.qos,
-            retain: publish.retain,
-            dup: publish.dup,
-            assembled: at.is_none(),
-            payload: Span {
-                start: (base + hints.payload_start) as u32,
-                len: (len - hints.payload_start) as u32,
-            },
-            properties,
-            sequence,
-        }));
+        out.events.push(Event::Message(message(slot, sequence, len, at, &publish, &hints)));
         Ok(())
     }
 
@@ -248,6 +227,40 @@ impl Receiving {
     /// The application acknowledges a message. One of an earlier connection is not there any more.
     pub(super) fn acknowledge(&mut self, sequence: Sequence, reason: ReasonCode) {
         self.owed.set(sequence, Stage::Ready(reason));
+    }
+}
+
+/// What the application gets of a PUBLISH. Its bytes stay where they are.
+#[inline]
+fn message(
+    slot: u32,
+    sequence: Option<Sequence>,
+    len: usize,
+    at: Option<usize>,
+    publish: &Publish<'_>,
+    hints: &PublishHints,
+) -> Message {
+    let base = at.unwrap_or(0);
+    let properties = if publish.properties.is_empty() || hints.only_for_routing {
+        Span::default()
+    } else {
+        Span {
+            start: (base + hints.properties_start) as u32,
+            len: publish.properties.as_bytes().len() as u32,
+        }
+    };
+    Message {
+        slot,
+        qos: publish.qos,
+        retain: publish.retain,
+        dup: publish.dup,
+        assembled: at.is_none(),
+        payload: Span {
+            start: (base + hints.payload_start) as u32,
+            len: (len - hints.payload_start) as u32,
+        },
+        properties,
+        sequence,
     }
 }
 

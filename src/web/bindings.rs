@@ -89,18 +89,23 @@ impl Core {
         self.session(|session| session.set_will(will)).map_err(objects::invalid)
     }
 
+    /// Connects, or tries again at once where the client waits to.
     pub fn connect(&self) {
         self.link.session().connect();
     }
 
+    /// Gives up the first connection while it is being made.
     pub fn abandon(&self) {
         self.link.session().abandon(now());
     }
 
+    /// Drops the connection, if any, and connects at once.
     pub fn reconnect(&self) {
         self.link.session().reconnect(now());
     }
 
+    /// Ends the client, after `timeout` milliseconds at the latest. Throws what is wrong with the
+    /// reason code or the properties.
     pub fn end(&self, timeout: f64, force: bool, reason_code: u8) -> Thrown<()> {
         let draft = self.draft(DraftKind::Disconnect).map_err(objects::invalid)?;
         let mut session = self.link.session();
@@ -108,14 +113,17 @@ impl Core {
         ended.map_err(objects::invalid)
     }
 
+    /// Does all that the session asks for: what was written leaves, what happened is told.
     pub fn flush(&self) {
         self.link.driver().pump();
     }
 
+    /// The timer has fired.
     pub fn timeout(&self) {
         self.link.driver().timeout();
     }
 
+    /// Goes on with input that waited for the application.
     pub fn resume(&self) {
         self.link.driver().resume();
     }
@@ -135,6 +143,7 @@ impl Core {
         self.link.session().topic(text).map_err(objects::invalid)
     }
 
+    /// Numbers of topics start over.
     #[wasm_bindgen(js_name = forgetTopics)]
     pub fn forget_topics(&self) {
         self.link.session().forget_topics();
@@ -225,6 +234,8 @@ impl Core {
         self.answer(draft.map_err(Into::into).and_then(subscribe))
     }
 
+    /// Ends every Subscription to these filters. 0: the token will complete, -1: see
+    /// [`Core::refusal`].
     pub fn unsubscribe(&self, token: u32, filters: &Array) -> i32 {
         let filters = strings(filters);
         let draft = self.draft(DraftKind::Unsubscribe).map_err(Into::into);
@@ -233,6 +244,7 @@ impl Core {
         }))
     }
 
+    /// Ends one Subscription. The result is that of [`Core::unsubscribe`].
     #[wasm_bindgen(js_name = unsubscribeHandle)]
     pub fn unsubscribe_handle(&self, token: u32, handle: u32) -> i32 {
         self.answer(
@@ -242,15 +254,18 @@ impl Core {
         )
     }
 
+    /// Re-authenticates the connection. The result is that of [`Core::unsubscribe`].
     pub fn reauthenticate(&self, token: u32) -> i32 {
         self.answer(self.session(|session| session.reauthenticate(Token::new(token))))
     }
 
+    /// Completes the token when nothing is queued or in flight.
     pub fn drain(&self, token: u32) -> i32 {
         let token = Token::new(token).expect(WAITS);
         self.answer(self.session(|session| session.drain(now(), token)))
     }
 
+    /// Nobody waits for the token any more.
     pub fn cancel(&self, token: u32) {
         let token = Token::new(token).expect(WAITS);
         self.session(|session| session.cancel(now(), token));
@@ -265,11 +280,13 @@ impl Core {
             .map_or(JsValue::UNDEFINED, |error| objects::error(&error))
     }
 
+    /// Withholds the acknowledgement of a message that is being delivered.
     pub fn hold(&self, sequence: u32) {
         let sequence = Sequence::new(sequence).expect(OWED);
         self.session(|session| session.hold(sequence));
     }
 
+    /// Acknowledges or refuses a message that was held. 0: done, -1: see [`Core::refusal`].
     pub fn ack(&self, sequence: u32, reason_code: u8) -> i32 {
         let sequence = Sequence::new(sequence).expect(OWED);
         self.answer(self.session(|session| session.acknowledge(sequence, ReasonCode(reason_code))))
@@ -280,10 +297,12 @@ impl Core {
         self.link.take_event(index)
     }
 
+    /// Sets whether every packet is an event.
     pub fn tap(&self, on: bool) {
         self.session(|session| session.tap(on));
     }
 
+    /// Numbers for people and dashboards.
     pub fn stats(&self) -> JsValue {
         let since_epoch = Date::now() - now().0 as f64 / 1_000.0;
         objects::stats(&self.session(|session| session.stats()), since_epoch)

@@ -18,18 +18,18 @@ use crate::session::{
 
 /// What the application is asked for by a promise.
 mod asked {
-    pub const RESOLVE: u32 = 0;
-    pub const OPEN: u32 = 1;
-    pub const AUTHENTICATE: u32 = 2;
+    pub(super) const RESOLVE: u32 = 0;
+    pub(super) const OPEN: u32 = 1;
+    pub(super) const AUTHENTICATE: u32 = 2;
 }
 
 /// One client's session on the web platform.
-pub struct Link {
+pub(super) struct Link {
     driver: Driver<Page>,
 }
 
 /// The host of the session: JavaScript, and the socket that it has made.
-pub struct Page {
+pub(super) struct Page {
     js: CoreHost,
     handlers: RefCell<Option<Handlers>>,
     socket: RefCell<Option<WebSocket>>,
@@ -53,7 +53,7 @@ struct Handlers {
 
 impl Link {
     /// Ties a session to its host.
-    pub fn new(js: CoreHost, session: Session) -> Rc<Self> {
+    pub(super) fn new(js: CoreHost, session: Session) -> Rc<Self> {
         let page = Page {
             js,
             handlers: RefCell::new(None),
@@ -89,12 +89,12 @@ impl Link {
     }
 
     /// What runs the session.
-    pub fn driver(&self) -> &Driver<Page> {
+    pub(super) fn driver(&self) -> &Driver<Page> {
         &self.driver
     }
 
     /// The session, for the verbs of the application.
-    pub fn session(&self) -> RefMut<'_, Session> {
+    pub(super) fn session(&self) -> RefMut<'_, Session> {
         self.driver.session()
     }
 
@@ -111,7 +111,7 @@ impl Link {
     }
 
     /// What a promise of the application brought; `None`: it was rejected.
-    pub fn settle(&self, attempt: u32, asked: u32, value: Option<JsValue>) {
+    pub(super) fn settle(&self, attempt: u32, asked: u32, value: Option<JsValue>) {
         let id = AttemptId(attempt);
         match (asked, value) {
             (asked::RESOLVE, value) => self.driver.resolved(id, value.map(resolved).ok_or(())),
@@ -134,7 +134,7 @@ impl Link {
     }
 
     /// An event of the batch that is being delivered; once.
-    pub fn take_event(&self, index: usize) -> JsValue {
+    pub(super) fn take_event(&self, index: usize) -> JsValue {
         let event = self.page().records.borrow_mut().take_event(index);
         event.map_or(JsValue::UNDEFINED, |event| objects::event(&event))
     }
@@ -324,7 +324,7 @@ fn number(object: &JsValue, name: &str) -> Option<f64> {
 }
 
 /// The strings of a list.
-pub fn strings(list: &Array) -> Vec<Rc<str>> {
+pub(super) fn strings(list: &Array) -> Vec<Rc<str>> {
     let mut strings = Vec::new();
     for item in list.iter() {
         if let Some(text) = item.as_string() {

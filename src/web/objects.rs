@@ -95,7 +95,7 @@ fn user_properties(properties: Properties<'_>) -> Array {
     properties.user_properties().map(pair).collect()
 }
 
-pub fn event(event: &Event) -> JsValue {
+pub(super) fn event(event: &Event) -> JsValue {
     let object = Object::new();
     let kind = match event {
         Event::State(state) => {
@@ -180,25 +180,25 @@ pub fn event(event: &Event) -> JsValue {
     object.into()
 }
 
-pub fn error(error: &Error) -> JsValue {
+pub(super) fn error(error: &Error) -> JsValue {
     error_object(error).into()
 }
 
-pub fn invalid(invalid: InvalidArgument) -> JsValue {
+pub(super) fn invalid(invalid: InvalidArgument) -> JsValue {
     let object = Object::new();
     object.text("argument", &invalid.argument);
     object.text("message", invalid.message);
     object.into()
 }
 
-pub fn properties(properties: Properties<'_>) -> JsValue {
+pub(super) fn properties(properties: Properties<'_>) -> JsValue {
     let object = Object::new();
     object.properties(properties);
     object.into()
 }
 
 /// `since_epoch`: ms between the epoch and the beginning of the session's clock.
-pub fn stats(stats: &Stats, since_epoch: f64) -> JsValue {
+pub(super) fn stats(stats: &Stats, since_epoch: f64) -> JsValue {
     let object = Object::new();
     object.number("bytesSent", stats.bytes_sent as f64);
     object.number("bytesReceived", stats.bytes_received as f64);
