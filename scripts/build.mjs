@@ -39,6 +39,9 @@ const optimize = [
   '-O3',
   '--reorder-functions-by-name',
   '--one-caller-inline-max-function-size=30',
+  // The stack grows down to address 0, so nothing lies there; the memory of an instance is always new.
+  '--low-memory-unused',
+  '--zero-filled-memory',
   ...WASM_FEATURES.map((name) => `--enable-${name}`),
 ]
 /** The module before wasm-opt, with the names of its functions. */
@@ -122,18 +125,31 @@ async function buildCore() {
     '--strip-producers',
     '--strip-target-features',
   ])
-  numberHashes(wasm, join(bindgen, 'wasmqtt.js'))
+  shortenNames(wasm, join(bindgen, 'wasmqtt.js'))
 }
 
-/** Replaces the hashes of 16 digits at the end of import names by numbers of 16 digits, which compress well. */
-function numberHashes(...paths) {
-  const numbers = new Map()
-  const number = (hash) =>
-    numbers.get(hash) ?? numbers.set(hash, `${numbers.size}`.padStart(hash.length, '0')).get(hash)
-  for (const path of paths) {
-    const named = readFileSync(path, 'latin1').replace(/(?<=__wbg_\w+_)[0-9a-f]{16}(?!\w)/g, number)
-    writeFileSync(path, named, 'latin1')
+/**
+ * Gives the imports and exports of the module names of one or two letters, in the module and in the glue. Their own names, which end
+ * with hashes, are over 1 % of the compressed size.
+ */
+function shortenNames(wasm, glue) {
+  const features = WASM_FEATURES.map((name) => `--enable-${name}`)
+  const pass = '--minify-imports-and-exports-and-modules'
+  const { imports, exports } = JSON.parse(
+    capture(bin('wasm-opt'), [wasm, '-o', wasm, ...features, pass]),
+  )
+  let text = readFileSync(glue, 'utf8')
+  for (const [, name, short] of imports) {
+    const key = `        ${name}: function`
+    if (!text.includes(key)) throw new Error(`The glue does not have the import ${name}`)
+    text = text.replace(key, () => `        ${short}: function`)
   }
+  // The glue calls some exports only in a debug build.
+  for (const [name, short] of exports)
+    text = text.replaceAll(new RegExp(`(?<!\\w)wasm\\.${name}(?!\\w)`, 'g'), () => `wasm.${short}`)
+  text = text.replace('"./wasmqtt_bg.js": import0', 'a: import0')
+  const memory = exports.find(([name]) => name === 'memory')[1]
+  writeFileSync(glue, `${text}\nexport const memory = () => wasm.${memory}\n`)
 }
 
 /** A plugin that replaces a .wasm file by a function that returns its bytes. */

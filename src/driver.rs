@@ -301,13 +301,13 @@ impl<H: Host> Driver<H> {
     // --------------------------------------------------------------------------- the input
 
     fn with_window(&self, read: impl FnOnce(&mut [u8])) {
-        let mut window = SCRATCH.take();
+        let mut window = SCRATCH.try_with(Cell::take).unwrap_or_default();
         let size = self.host.window().max(self.host.head());
         if window.len() < size {
             window.resize(size, 0);
         }
         read(&mut window);
-        SCRATCH.set(window);
+        _ = SCRATCH.try_with(|scratch| scratch.set(window));
     }
 
     fn read_inbox(&self, window: &mut [u8]) {

@@ -43,7 +43,8 @@ impl Session {
     /// Sends CONNECT, with what the Authenticator said.
     pub(super) fn send_connect(&mut self, now: Instant, authentication: Option<&[u8]>) {
         let Stage::Opening(Opening { deadline, authenticating }) = self.stage else {
-            unreachable!("CONNECT is sent when the socket is open")
+            // CONNECT is sent when the socket is open.
+            unreachable!()
         };
         let credentials = self.attempts.credentials();
         if self.attempts.version() == Version::V311 {
@@ -146,7 +147,8 @@ impl Session {
     /// The server has accepted the connection.
     fn accepted(&mut self, now: Instant, connack: ConnAck<'_>) {
         let stage = std::mem::replace(&mut self.stage, Stage::Resolving);
-        let Stage::Handshaking(handshaking) = stage else { unreachable!("CONNACK was awaited") };
+        // CONNACK was awaited.
+        let Stage::Handshaking(handshaking) = stage else { unreachable!() };
         let Handshaking { decoder, clean_start, sent, .. } = *handshaking;
         let properties = connack.properties;
         let server = server_info(self.attempts.version(), clean_start, properties, &self.options);

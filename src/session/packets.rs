@@ -134,7 +134,8 @@ impl Session {
                     .with_properties(disconnect.properties);
                 self.fail(now, error, true);
             }
-            Packet::ConnAck(_) | Packet::Auth(_) => unreachable!("they were looked at"),
+            // They were looked at.
+            Packet::ConnAck(_) | Packet::Auth(_) => unreachable!(),
             Packet::Publish(_)
             | Packet::Connect(_)
             | Packet::Subscribe(_)

@@ -21,9 +21,8 @@ use crate::session::{Accepted, Error, FRAME, Handle, Sequence, Session, Token};
 
 type Thrown<T> = Result<T, JsValue>;
 
-// Our own JavaScript sees to both.
-const WAITS: &str = "a call that somebody waits for has a token";
-const OWED: &str = "a message of QoS 1 or 2 has a sequence";
+/// What is wrong where a number from our own JavaScript is.
+const OURS: &str = "our own JavaScript sees to it";
 
 /// Bytes of a page of the memory.
 const PAGE: usize = 65_536;
@@ -172,13 +171,13 @@ impl Core {
                 Err(invalid) => return self.refuse(invalid.into()),
             }
         };
-        let qos = QoS::from_bits((flags & 3) as u8).expect("the flags hold a QoS");
+        let qos = QoS::from_bits((flags & 3) as u8).expect(OURS);
         let (accepted, full) = {
             let desk = &mut *self.desk.borrow_mut();
             let driver = self.link.driver();
             let time = if draft.is_some() { now() } else { driver.last_time() };
             let mut session = self.link.session();
-            let payload = desk.payload.get(..len).expect("buffer() was called");
+            let payload = desk.payload.get(..len).expect(OURS);
             let accepted = session.publish(
                 time,
                 topic,
@@ -261,13 +260,13 @@ impl Core {
 
     /// Completes the token when nothing is queued or in flight.
     pub fn drain(&self, token: u32) -> i32 {
-        let token = Token::new(token).expect(WAITS);
+        let token = Token::new(token).expect(OURS);
         self.answer(self.session(|session| session.drain(now(), token)))
     }
 
     /// Nobody waits for the token any more.
     pub fn cancel(&self, token: u32) {
-        let token = Token::new(token).expect(WAITS);
+        let token = Token::new(token).expect(OURS);
         self.session(|session| session.cancel(now(), token));
     }
 
@@ -282,13 +281,13 @@ impl Core {
 
     /// Withholds the acknowledgement of a message that is being delivered.
     pub fn hold(&self, sequence: u32) {
-        let sequence = Sequence::new(sequence).expect(OWED);
+        let sequence = Sequence::new(sequence).expect(OURS);
         self.session(|session| session.hold(sequence));
     }
 
     /// Acknowledges or refuses a message that was held. 0: done, -1: see [`Core::refusal`].
     pub fn ack(&self, sequence: u32, reason_code: u8) -> i32 {
-        let sequence = Sequence::new(sequence).expect(OWED);
+        let sequence = Sequence::new(sequence).expect(OURS);
         self.answer(self.session(|session| session.acknowledge(sequence, ReasonCode(reason_code))))
     }
 
@@ -378,7 +377,7 @@ fn with_options(
 /// The leaves of a list of path, value, path, value and so on.
 fn leaves(list: &Array) -> impl Iterator<Item = (String, Value)> {
     (0..list.length()).step_by(2).map(|at| {
-        let path = list.get(at).as_string().expect("every other item is a path");
+        let path = list.get(at).as_string().expect(OURS);
         (path, from_js(list.get(at + 1)))
     })
 }

@@ -1,7 +1,7 @@
 //! One client's session tied to a socket and a timer: the [`Driver`]'s host on the web platform.
 //! JavaScript is only ever called while nothing is borrowed, so it may call back.
 
-use std::cell::{Cell, RefCell, RefMut};
+use std::cell::{Cell, OnceCell, RefCell, RefMut};
 use std::rc::{Rc, Weak};
 
 use js_sys::{Array, Function, Promise, Reflect, Uint8Array};
@@ -31,14 +31,14 @@ pub(super) struct Link {
 /// The host of the session: JavaScript, and the socket that it has made.
 pub(super) struct Page {
     js: CoreHost,
-    handlers: RefCell<Option<Handlers>>,
+    handlers: OnceCell<Handlers>,
     socket: RefCell<Option<WebSocket>>,
     /// The attempt that the socket belongs to.
     attempt: Cell<AttemptId>,
     /// Whether the socket keeps what it is given to send.
     owns: Cell<bool>,
     /// A frame for a socket that keeps it.
-    frame: RefCell<Option<Uint8Array>>,
+    frame: Cell<Option<Uint8Array>>,
     records: RefCell<Records>,
 }
 
@@ -56,11 +56,11 @@ impl Link {
     pub(super) fn new(js: CoreHost, session: Session) -> Rc<Self> {
         let page = Page {
             js,
-            handlers: RefCell::new(None),
+            handlers: OnceCell::new(),
             socket: RefCell::new(None),
             attempt: Cell::default(),
             owns: Cell::new(false),
-            frame: RefCell::new(None),
+            frame: Cell::new(None),
             records: RefCell::default(),
         };
         let link = Rc::new(Self { driver: Driver::new(page, session) });
@@ -79,8 +79,7 @@ impl Link {
         // The close event that follows says all there is to say.
         let (error, d) = handler(|_, _| {});
         let closures = [a, b, c, d];
-        *link.page().handlers.borrow_mut() =
-            Some(Handlers { open, message, close, error, _closures: closures });
+        _ = link.page().handlers.set(Handlers { open, message, close, error, _closures: closures });
         link
     }
 
@@ -161,7 +160,7 @@ impl Page {
     }
 
     fn attach(&self, id: AttemptId, socket: WebSocket) -> Opened {
-        if let Some(handlers) = &*self.handlers.borrow() {
+        if let Some(handlers) = self.handlers.get() {
             hang(&socket, "onopen", &handlers.open);
             hang(&socket, "onmessage", &handlers.message);
             hang(&socket, "onclose", &handlers.close);
@@ -183,7 +182,7 @@ impl Page {
         }
         // A socket that is closed before it was open reports an error, and Node ends over one that
         // nobody hears.
-        if let Some(handlers) = &*self.handlers.borrow() {
+        if let Some(handlers) = self.handlers.get() {
             hang(&socket, "onerror", &handlers.error);
         }
     }
@@ -231,7 +230,7 @@ impl Host for Page {
         let socket = self.socket.borrow();
         let Some(socket) = &*socket else { return Ok(()) };
         if self.owns.get() {
-            *self.frame.borrow_mut() = Some(Uint8Array::from(frame));
+            self.frame.set(Some(Uint8Array::from(frame)));
             return Ok(());
         }
         // The platform's socket copies it before it returns, and calls nobody.
@@ -239,7 +238,7 @@ impl Host for Page {
     }
 
     fn flush(&self) -> Result<(), NotSent> {
-        let Some(frame) = self.frame.borrow_mut().take() else { return Ok(()) };
+        let Some(frame) = self.frame.take() else { return Ok(()) };
         let socket = self.socket.borrow().clone();
         let sent = socket.map_or(Ok(()), |socket| socket.send_with_array_buffer_view(&frame));
         sent.map_err(|_| NotSent)

@@ -12,7 +12,9 @@ const memories = []
 const { Instance } = WebAssembly
 function RecordedInstance(module, imports) {
   const instance = new Instance(module, imports)
-  memories.push(instance.exports.memory)
+  memories.push(
+    Object.values(instance.exports).find((value) => value instanceof WebAssembly.Memory),
+  )
   return instance
 }
 WebAssembly.Instance = /** @type {any} */ (RecordedInstance)

@@ -17,9 +17,10 @@ declare module '#glue' {
   type PacketInfo = import('../types/events.js').PacketInfo
   type Stats = import('../types/events.js').Stats
 
-  export function initSync(options: { module: BufferSource | WebAssembly.Module }): {
-    readonly memory: WebAssembly.Memory
-  }
+  /** Makes the instance, unless there is one. */
+  export function initSync(options: { module: BufferSource | WebAssembly.Module }): unknown
+  /** The memory of the instance. */
+  export function memory(): WebAssembly.Memory
   /** Throws the instance away and makes a new one of the same module. */
   export function __wbg_reset_state(): void
   /** Whether a topic matches a filter. Throws `{ argument, message }` where one of them is not valid. */

@@ -30,9 +30,8 @@ function load(): void {
     throw unsupported('wasmqtt/slim needs `await init(source)` before anything else')
   try {
     if (trapped) glue.__wbg_reset_state()
-    // With an instance in place, initSync only answers with its exports.
-    const module = memory === undefined ? source() : new Uint8Array()
-    memory = glue.initSync({ module }).memory
+    if (memory === undefined) glue.initSync({ module: source() })
+    memory = glue.memory()
   } catch (cause) {
     throw unsupported(
       'WebAssembly cannot be used here (a Content-Security-Policy needs wasm-unsafe-eval)',

@@ -225,7 +225,8 @@ impl Outbox {
                 }
                 Entry::Release { token, .. } => out.fail(token, error),
                 Entry::Free | Entry::Subscribe(_) | Entry::Unsubscribe(_) => {
-                    unreachable!("only messages were taken out")
+                    // Only messages were taken out.
+                    unreachable!()
                 }
             }
         }
@@ -395,7 +396,8 @@ impl Outbox {
                 out.wrote_message(start, Some(id), &message.topic);
             }
             Entry::Free | Entry::Subscribe(_) | Entry::Unsubscribe(_) => {
-                unreachable!("only messages are sent again")
+                // Only messages are sent again.
+                unreachable!()
             }
         }
         true
@@ -405,7 +407,8 @@ impl Outbox {
     /// limits.
     fn give_up(&mut self, id: PacketId, error: Box<Error>, up: &mut Up, out: &mut Outlet) {
         let Entry::Publish { message, .. } = self.ids.free(id) else {
-            unreachable!("only messages are given up")
+            // Only messages are given up.
+            unreachable!()
         };
         if message.qos == QoS::ExactlyOnce {
             // The server may have it: until it forgets the identifier, another message would pass
@@ -573,7 +576,8 @@ impl Outbox {
         }
         match self.ids.free(id) {
             Entry::Subscribe(part) | Entry::Unsubscribe(part) => Ok(Some(part)),
-            _ => unreachable!("the entry was looked at"),
+            // The entry was looked at.
+            _ => unreachable!(),
         }
     }
 }
