@@ -17,7 +17,7 @@ export function records() {
     return `/** ${text} */\nconst ${name} = ${value.toLowerCase()}\n`
   })
   if (lines.length === 0) throw new Error(`no constants in ${RUST}`)
-  const expected = found.replace(/(?<=\/\/ #region .*\n)[^]*?(?=\/\/ #endregion)/, () =>
+  const expected = found.replace(/(?<=\/\/ #region .*\n)[\s\S]*?(?=\/\/ #endregion)/, () =>
     lines.join(''),
   )
   return { expected, found }

@@ -108,7 +108,10 @@ export class MessageStream implements api.MessageStream {
       if (signal !== undefined) {
         const given = validate.checkSignal(signal)
         const abort = () => void this.#finish(mqttError({ code: 'ABORTED', cause: given.reason }))
-        if (given.aborted) return abort()
+        if (given.aborted) {
+          abort()
+          return
+        }
         given.addEventListener('abort', abort, { once: true, signal: this.#withdraw.signal })
       }
       this.#source.subscribe(

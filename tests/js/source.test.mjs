@@ -12,16 +12,16 @@ const read = (path) => readFileSync(join(root, path), 'utf8')
 test('the host that Rust calls and the interface CoreHost have the same methods in the same order', () => {
   const files = readdirSync(join(root, 'src', 'web')).map((name) => read(`src/web/${name}`))
   const rust = files.flatMap((text) =>
-    [...text.matchAll(/fn (\w+)\(\s*this: &Host\b/g)].map(([, name]) => name),
+    [...text.matchAll(/fn (\w+)\(\s*this: &CoreHost\b/g)].map(([, name]) => name),
   )
-  const [, body] = /interface CoreHost \{([^]*?)\n {2}\}/.exec(read('src/js/core/glue.d.ts'))
+  const [, body] = /interface CoreHost \{([\s\S]*?)\n {2}\}/.exec(read('src/js/core/glue.d.ts'))
   const typescript = [...body.matchAll(/^ {4}(?:readonly )?(\w+)[(:]/gm)].map(([, name]) => name)
   assert.ok(rust.length > 10)
   assert.deepEqual(typescript, rust)
 })
 
 test('every method that Rust calls has a doc comment', () => {
-  const [, body] = /interface CoreHost \{([^]*?)\n {2}\}/.exec(read('src/js/core/glue.d.ts'))
+  const [, body] = /interface CoreHost \{([\s\S]*?)\n {2}\}/.exec(read('src/js/core/glue.d.ts'))
   assert.doesNotMatch(body, /(?<!\*\/)\n {4}(readonly )?\w+[(:]/)
 })
 

@@ -12,7 +12,8 @@ function RecordedInstance(module, imports) {
 }
 WebAssembly.Instance = /** @type {any} */ (RecordedInstance)
 
-const memory = () => instances.at(-1).exports.memory
+const memory = () =>
+  Object.values(instances.at(-1).exports).find((value) => value instanceof WebAssembly.Memory)
 const heldObjects = () =>
   Object.values(instances.at(-1).exports).find(
     (each) => each instanceof WebAssembly.Table && each.length > 4,

@@ -40,7 +40,7 @@ export class Outgoing {
       const bytes = memoryBytes()
       if (length <= SHORT) {
         let index = 0
-        for (let unit; index < length && (unit = payload.charCodeAt(index)) < 0x80; index++)
+        for (let unit: number; index < length && (unit = payload.charCodeAt(index)) < 0x80; index++)
           bytes[at + index] = unit
         if (index === length) return length
       }
