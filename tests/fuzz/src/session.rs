@@ -22,6 +22,8 @@ use super::memory;
 const PATIENCE: usize = 1_000;
 /// ms.
 const LONGEST_END: u64 = 10_000;
+/// Bytes of a topic: three levels of the longest.
+const LONGEST_TOPIC: usize = 40;
 
 /// Options, then one thing that happens after the other.
 pub fn run(data: &[u8]) {
@@ -86,7 +88,7 @@ struct Scene<'a> {
     /// In the transport's buffer.
     buffered: usize,
     /// Identifiers that the client must not give to something new.
-    taken: BTreeSet<PacketId>,
+    taken: Taken,
     /// Frames since the session was last at rest.
     frames: usize,
 }
@@ -126,6 +128,17 @@ struct Socket {
     answers: Vec<u8>,
     /// What the server has sent and the client may answer, by the answer's first byte.
     owed: BTreeMap<(PacketType, PacketId), usize>,
+}
+
+/// Messages under way, by packet identifier.
+type Taken = BTreeMap<PacketId, Sent>;
+
+/// What decides whether a server takes a message.
+struct Sent {
+    qos: QoS,
+    retain: bool,
+    /// Bytes of its packet. With the name of its topic in place of an alias, it may be longer.
+    size: usize,
 }
 
 #[derive(Clone)]
@@ -169,7 +182,7 @@ impl<'a> World<'a> {
             gathered: Gathered::default(),
             waits: false,
             buffered: 0,
-            taken: BTreeSet::new(),
+            taken: Taken::new(),
             frames: 0,
         };
         Self { driver: Driver::new(Stage(RefCell::new(scene)), session) }
@@ -933,7 +946,7 @@ impl Socket {
     }
 
     /// A frame of the client: whole packets, each one allowed.
-    fn receive(&mut self, frame: &[u8], taken: &mut BTreeSet<PacketId>) {
+    fn receive(&mut self, frame: &[u8], taken: &mut Taken) {
         assert!(self.open, "nothing is sent before the socket is open");
         let mut decoder = Decoder::new(Version::V5, u32::MAX);
         let mut at = 0;
@@ -1004,7 +1017,7 @@ impl Socket {
         }
     }
 
-    fn check(&mut self, packet: &Packet, size: usize, taken: &mut BTreeSet<PacketId>) {
+    fn check(&mut self, packet: &Packet, size: usize, taken: &mut Taken) {
         assert!(!self.goodbye, "{packet:?} behind DISCONNECT");
         let Some(limits) = self.limits.clone() else {
             match packet {
@@ -1029,7 +1042,8 @@ impl Socket {
                 }
                 assert!(publish.properties.subscription_ids().next().is_none());
                 let Some(id) = publish.id.filter(|id| !self.guessed.remove(id)) else { return };
-                let fresh = taken.insert(id);
+                let sent = Sent { qos: publish.qos, retain: publish.retain, size };
+                let fresh = taken.insert(id, sent).is_none();
                 assert!(fresh || publish.dup, "identifier {id} is taken");
                 assert!(self.requests.iter().all(|(_, other, _)| *other != id));
                 assert!(self.live.insert(id), "sent once on a connection");
@@ -1037,7 +1051,7 @@ impl Socket {
             }
             Packet::Subscribe(Subscribe { id, .. })
             | Packet::Unsubscribe(Unsubscribe { id, .. }) => {
-                assert!(!taken.contains(id));
+                assert!(!taken.contains_key(id));
                 assert!(self.requests.iter().all(|(_, other, _)| other != id));
                 let (first, count) = match packet {
                     Packet::Subscribe(subscribe) => {
@@ -1074,7 +1088,7 @@ impl Socket {
     }
 
     /// Notes what the server says, up to what no server says.
-    fn say(&mut self, bytes: &[u8], taken: &mut BTreeSet<PacketId>) {
+    fn say(&mut self, bytes: &[u8], taken: &mut Taken) {
         let Some(version) = self.version.filter(|_| !self.gone) else {
             self.gone = true;
             return;
@@ -1096,7 +1110,7 @@ impl Socket {
         self.gone = true;
     }
 
-    fn said(&mut self, packet: Packet, taken: &mut BTreeSet<PacketId>) {
+    fn said(&mut self, packet: Packet, taken: &mut Taken) {
         match packet {
             Packet::ConnAck(connack)
                 if self.limits.is_none() && connack.reason == ReasonCode::SUCCESS =>
@@ -1113,6 +1127,15 @@ impl Socket {
                 if !connack.session_present {
                     taken.clear();
                 }
+                // The client gives up what this server does not take. QoS 1 needs no more than that.
+                let limits = self.limits.as_ref().expect("they were set");
+                taken.retain(|_, sent| {
+                    let longer = sent.size + LONGEST_TOPIC;
+                    let refused = (sent.retain && !limits.retain)
+                        || sent.qos > limits.qos
+                        || longer > limits.packet_size;
+                    sent.qos != QoS::AtLeastOnce || !refused
+                });
             }
             Packet::Publish(publish) => {
                 let Some(id) = publish.id else { return };
