@@ -43,7 +43,7 @@ export interface ErrorFields {
   phase?: Phase
   url?: string
   closeCode?: number
-  closeReason?: string
+  closeReason?: string | undefined
   status?: number
   grants?: readonly Grant[]
   reasonCodes?: UnsubscribeResult['reasonCodes']

@@ -1,7 +1,7 @@
 import type { Resolved } from '#glue'
 import { type Address, addresses } from '../address.js'
 import type { Emitter } from '../emitter.js'
-import { type AnyMqttError, type ErrorFields, mqttError } from '../errors.js'
+import { type AnyMqttError, type ErrorFields, mqttError, withTransportCause } from '../errors.js'
 import { checkCredential, checkHeaders, type Settings } from '../options.js'
 import { platform } from '../platform.js'
 import type { UserProperties } from '../types/basics.js'
