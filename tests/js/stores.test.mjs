@@ -244,12 +244,13 @@ test('a torn tail is cut off, wherever it is torn and whatever follows', async (
   const { folder, path, states, whole } = await sixWrites(t)
   const [{ length: shortest }] = states
   for (let length = shortest; length <= whole.length; length++) {
-    const { found } = states.findLast((each) => each.length <= length)
+    const { found, length: kept } = states.findLast((each) => each.length <= length)
     const tails = [Buffer.alloc(0)]
     if (length % 7 === 0) tails.push(Buffer.alloc(50), randomBytes(50), whole.subarray(0, 60))
     for (const tail of tails) {
       writeFileSync(path, Buffer.concat([whole.subarray(0, length), tail]))
       assert.deepEqual(await contents(folder), found, `${length}`)
+      assert.equal(statSync(path).size, kept)
       if (length % 7 > 0) continue
       const store = new FileStore(folder)
       await store.write('client', [['more', bytes('x')]])

@@ -239,11 +239,16 @@ class ClientRecords {
       const transaction = database.transaction(RECORDS, 'readwrite', {
         durability: this.#durability,
       })
-      const requests = stored.map(([key, value]) => {
-        const id: RecordKey = [this.#clientId, key]
-        return value === null ? transaction.store.delete(id) : transaction.store.put(value, id)
-      })
-      await Promise.all([...requests, transaction.done])
+      try {
+        const requests = stored.map(([key, value]) => {
+          const id: RecordKey = [this.#clientId, key]
+          return value === null ? transaction.store.delete(id) : transaction.store.put(value, id)
+        })
+        await Promise.all([...requests, transaction.done])
+      } catch (cause) {
+        abort(transaction)
+        throw cause
+      }
     } catch (cause) {
       throw storeError(`The store of client '${this.#clientId}' could not be written`, cause)
     }
@@ -273,4 +278,12 @@ class ClientRecords {
       })
     })
   }
+}
+
+/** Undoes a transaction that was not finished. What ended by itself stays ended. */
+function abort(transaction: { abort(): void; done: Promise<void> }): void {
+  transaction.done.catch(() => {})
+  try {
+    transaction.abort()
+  } catch {}
 }
