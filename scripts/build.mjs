@@ -282,10 +282,20 @@ async function buildPackage(texts) {
     '--outDir',
     types,
   ])
-  dropUnreachable(types, ['node.d.ts', 'index.d.ts', 'slim.d.ts'])
+  const entries = {
+    index: 'index',
+    slim: 'slim',
+    node: 'node',
+    stores: 'stores/index',
+    'stores-node': 'stores/node',
+  }
+  dropUnreachable(
+    types,
+    Object.values(entries).map((source) => `${source}.d.ts`),
+  )
   // A page or a script may import a file by its path. Then TypeScript looks for a declaration beside it.
-  for (const name of ['index', 'slim', 'node'])
-    writeFileSync(join(pkg, `${name}.d.ts`), `export * from './types/${name}.js'\n`)
+  for (const [name, source] of Object.entries(entries))
+    writeFileSync(join(pkg, `${name}.d.ts`), `export * from './types/${source}.js'\n`)
   // The nearest package.json decides whether TypeScript reads a declaration as ESM or CommonJS, so require() gets a copy of its own.
   cpSync(types, join(pkg, 'types-cjs'), { recursive: true })
   writeJson('types-cjs/package.json', { type: 'commonjs' })

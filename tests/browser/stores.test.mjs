@@ -7,7 +7,7 @@ import { createServer } from 'node:http'
 import { join, normalize } from 'node:path'
 import { after, before, test } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { root } from '../../scripts/tools.mjs'
+import { portOf, root } from '../../scripts/tools.mjs'
 import { startChromium } from './chromium.mjs'
 
 /** Pages that are reloaded, and renderers that are killed. `STORE_RELOADS=200 STORE_CRASHES=50 node --test …` is the long run. */
@@ -28,7 +28,7 @@ before(async () => {
       .pipe(response)
   }).listen(0, '127.0.0.1')
   await once(server, 'listening')
-  origin = `http://127.0.0.1:${server.address().port}/`
+  origin = `http://127.0.0.1:${portOf(server)}/`
 })
 after(() => server.close())
 
@@ -43,8 +43,14 @@ async function startBrowser(t) {
   }
 }
 
-/** Runs in a page: what a new store finds for a client, as text. */
-async function contents([clientId, name]) {
+/**
+ * Runs in a page: what a new store finds for a client, as text.
+ *
+ * @param {string[]} where the client, and the database if it is not the usual one
+ * @returns {Promise<any>}
+ */
+async function contents(where) {
+  const [clientId, name] = where
   const { IndexedDBStore } = await import('/pkg/stores.js')
   const store = new IndexedDBStore(name)
   const decoder = new TextDecoder()

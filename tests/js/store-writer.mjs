@@ -6,7 +6,11 @@ import { FileStore } from '../../pkg/stores-node.js'
 
 const [folder, first, filling, inFlight] = [process.argv[2], ...process.argv.slice(3).map(Number)]
 
-/** The changes of write n. */
+/**
+ * The changes of write n.
+ *
+ * @returns {[key: string, value: Uint8Array | null][]}
+ */
 export function changesOf(n, filling) {
   const value = Buffer.from(String(n))
   const filled = Buffer.concat([value, Buffer.alloc(1 + ((n * 7919) % filling), ' ')])

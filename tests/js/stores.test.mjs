@@ -7,8 +7,8 @@ import {
   existsSync,
   mkdirSync,
   mkdtempSync,
-  readFileSync,
   readdirSync,
+  readFileSync,
   rmSync,
   statSync,
   utimesSync,
@@ -20,13 +20,17 @@ import { join } from 'node:path'
 import { test } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { fileURLToPath, pathToFileURL } from 'node:url'
-import { FileStore, IndexedDBStore } from '../../pkg/stores-node.js'
+import * as stores from '../../pkg/stores-node.js'
 import { changesOf } from './store-writer.mjs'
+
+const { FileStore, IndexedDBStore } = stores
 
 /** Processes that are killed. `STORE_KILLS=500 node --test tests/js/stores.test.mjs` is the long run. */
 const KILLS = Number(process.env.STORE_KILLS ?? 40)
 const WRITER = fileURLToPath(new URL('store-writer.mjs', import.meta.url))
 
+/** @returns {[key: string, value: Uint8Array | null]} */
+const change = (key, value) => [key, value]
 const text = (bytes) => Buffer.from(bytes).toString()
 const bytes = (string) => new TextEncoder().encode(string)
 
@@ -120,7 +124,7 @@ test('the same as a Map, over many writes, compactions and restarts', async (t) 
         const value = randomInt(3) === 0 ? null : String(randomInt(1e9)).repeat(randomInt(1_500))
         if (value === null) model.delete(key)
         else model.set(key, value)
-        return [key, value === null ? null : bytes(value)]
+        return change(key, value === null ? null : bytes(value))
       })
       written.push(store.write('client', changes))
       if (randomInt(10) === 0) await written.at(-1)
@@ -152,8 +156,13 @@ test('a log does not grow without bound, and is written anew while it is in use'
 
 // ------------------------------------------------------------------------------------------------ syncing
 
-/** Calls `before` and `after` around each sync of a file, until the test ends. */
-async function watchSyncs(t, { before, after } = {}) {
+/**
+ * Calls `before` and `after` around each sync of a file, until the test ends.
+ *
+ * @param {{ before?: (handle: object) => unknown, after?: (handle: object) => unknown }} around
+ */
+async function watchSyncs(t, around) {
+  const { before, after } = around
   const handle = await open(tmpdir(), 'r')
   const prototype = Object.getPrototypeOf(handle)
   await handle.close()
@@ -227,12 +236,11 @@ async function sixWrites(t) {
   await store.load('client')
   await note()
   for (let index = 0; index < 6; index++) {
-    const changes = [
+    await store.write('client', [
       ['last', bytes(`${index}`)],
       [`k${index}`, randomBytes(20)],
       [`k${index - 2}`, null],
-    ]
-    await store.write('client', changes)
+    ])
     await note()
   }
   await store.close()
@@ -321,13 +329,19 @@ test('a compaction that was killed leaves the old log', async (t) => {
 
 // ------------------------------------------------------------------------------------------------ kill -9
 
-/** A process that writes. `limit`: blocks of 512 bytes that a file may have. */
+/**
+ * A process that writes. `limit`: blocks of 512 bytes that a file may have.
+ *
+ * @param {string} folder
+ * @param {{ filling?: number, inFlight?: number, limit?: number }} [options]
+ */
 function startWriter(folder, { filling = 500, inFlight = 8, limit } = {}) {
-  const command = [process.execPath, WRITER, folder, 0, filling, inFlight]
+  const args = [WRITER, folder, '0', `${filling}`, `${inFlight}`]
+  const script = `ulimit -f ${limit}; exec "$@"`
   const child =
     limit === undefined
-      ? spawn(command[0], command.slice(1).map(String))
-      : spawn('sh', ['-c', `ulimit -f ${limit}; exec "$@"`, 'sh', ...command.map(String)])
+      ? spawn(process.execPath, args)
+      : spawn('sh', ['-c', script, 'sh', process.execPath, ...args])
   let output = ''
   child.stdout.setEncoding('utf8')
   child.stdout.on('data', (data) => {
@@ -619,6 +633,8 @@ test('an encrypt that fails rejects its write, and nothing else', async (t) => {
 
 test('mistakes of the caller', async (t) => {
   const folder = folderOf(t)
+  const FileStore = /** @type {any} */ (stores.FileStore)
+  /** @type {[() => unknown, string][]} */
   const wrong = [
     [() => new FileStore(''), 'path'],
     [() => new FileStore(5), 'path'],

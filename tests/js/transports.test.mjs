@@ -1,6 +1,6 @@
 // Sockets of TCP, TLS and Unix paths, and what the errors of a first contact say.
 import assert from 'node:assert/strict'
-import { X509Certificate, createPrivateKey } from 'node:crypto'
+import { createPrivateKey, X509Certificate } from 'node:crypto'
 import { once } from 'node:events'
 import { mkdtempSync, rmSync } from 'node:fs'
 import { createServer as createHttpServer } from 'node:http'
@@ -13,8 +13,9 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import tls from 'node:tls'
 import { WebSocketServer } from 'ws'
 import { Client } from '../../pkg/node.js'
+import { portOf } from '../../scripts/tools.mjs'
 import { cert, key } from './certificate.mjs'
-import { Peer, event, makeClient, settle, until } from './scripted-broker.mjs'
+import { event, makeClient, Peer, settle, until } from './scripted-broker.mjs'
 
 // ------------------------------------------------------------------------------------------------ servers
 
@@ -32,7 +33,11 @@ function asSocket(stream) {
   }).on('data', (data) => stream.emit('message', data))
 }
 
-/** Listens, and closes with the test. `where`: port and host, or a path. */
+/**
+ * Listens, and closes with the test.
+ *
+ * @param {net.ListenOptions} [where] port and host, or a path
+ */
 async function listen(t, server, where = { port: 0, host: '127.0.0.1' }) {
   const sockets = new Set()
   for (const name of ['connection', 'secureConnection']) {
@@ -48,16 +53,20 @@ async function listen(t, server, where = { port: 0, host: '127.0.0.1' }) {
     server.close()
     for (const socket of sockets) socket.destroy()
   })
-  return server.address().port
+  return portOf(server)
 }
 
-/** A scripted broker on TCP or TLS: its port, and its connections as they come. */
-async function startTcp(t, { server = net.createServer(), where, name = 'connection' } = {}) {
+/**
+ * A scripted broker on TCP or TLS: its port, and its connections as they come.
+ *
+ * @param {{ server?: net.Server, where?: net.ListenOptions, name?: string }} [options]
+ */
+async function startTcp(t, options = {}) {
+  const { server = net.createServer(), where, name = 'connection' } = options
   const peers = []
   const waiting = []
   server.on(name, (stream) => {
-    const peer = new Peer(asSocket(stream))
-    peer.stream = stream
+    const peer = Object.assign(new Peer(asSocket(stream)), { stream })
     const resolve = waiting.shift()
     if (resolve) resolve(peer)
     else peers.push(peer)
@@ -276,7 +285,7 @@ test('mqtts: a client certificate, its key in every form', async (t) => {
   assert.equal(peer.stream.authorized, true)
   const privateKey = createPrivateKey(key)
   const raw = new Uint8Array(new X509Certificate(cert).raw)
-  for (const type of ['pkcs8', 'sec1']) {
+  for (const type of /** @type {const} */ (['pkcs8', 'sec1'])) {
     const der = new Uint8Array(privateKey.export({ type, format: 'der' }))
     await meet(t, broker, url, { tls: { ca: cert, cert: raw, key: der } })
   }
@@ -380,6 +389,7 @@ test('first contact: the wrong scheme for a port', async (t) => {
     t,
     net.createServer((socket) => socket.once('data', () => socket.end(fatal))),
   )
+  /** @type {[url: string, expected: RegExp][]} */
   const cases = [
     [
       `ws://127.0.0.1:${tcp}`,
@@ -423,12 +433,12 @@ test('first contact: a missing and a wrong subprotocol', async (t) => {
   const server = new WebSocketServer({ port: 0, host: '127.0.0.1', handleProtocols: () => false })
   await once(server, 'listening')
   t.after(() => server.close())
-  const error = await failure(t, `ws://127.0.0.1:${server.address().port}`)
+  const error = await failure(t, `ws://127.0.0.1:${portOf(server)}`)
   assert.match(error.message, /the server chose no subprotocol: check .*websocket.protocols/)
   const other = new WebSocketServer({ port: 0, host: '127.0.0.1', handleProtocols: () => 'other' })
   await once(other, 'listening')
   t.after(() => other.close())
-  const wrong = await failure(t, `ws://127.0.0.1:${other.address().port}`)
+  const wrong = await failure(t, `ws://127.0.0.1:${portOf(other)}`)
   assert.match(wrong.message, /the server chose a subprotocol that was not offered/)
 })
 
@@ -437,7 +447,7 @@ test('first contact: the words of a WebSocket that the server closes', async (t)
   server.on('connection', (socket) => socket.close(1008, 'no such tenant'))
   await once(server, 'listening')
   t.after(() => server.close())
-  const error = await failure(t, `ws://127.0.0.1:${server.address().port}`, { protocolVersion: 5 })
+  const error = await failure(t, `ws://127.0.0.1:${portOf(server)}`, { protocolVersion: 5 })
   assert.equal(error.closeCode, 1008)
   assert.equal(error.closeReason, 'no such tenant')
   assert.match(error.message, /close code 1008, "no such tenant"$/)
@@ -446,7 +456,7 @@ test('first contact: the words of a WebSocket that the server closes', async (t)
 async function freePort() {
   const server = net.createServer().listen(0, '127.0.0.1')
   await once(server, 'listening')
-  const { port } = server.address()
+  const port = portOf(server)
   server.close()
   await once(server, 'close')
   return port

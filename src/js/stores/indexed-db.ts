@@ -5,9 +5,9 @@ import type { Store } from '../types/connecting.js'
 import { GroupCommit } from './group-commit.js'
 import {
   type Cipher,
-  type EncryptionHooks,
   checkClientId,
   cipherOf,
+  type EncryptionHooks,
   readOptions,
   storeError,
 } from './options.js'

@@ -1,8 +1,8 @@
 // A file that says which process uses a log, so that a second one does not. The operating system gives Node no lock that ends with its process, so
 // the file names the process, and whoever finds it looks whether that one still lives.
 import { randomBytes } from 'node:crypto'
-import * as fs from 'node:fs/promises'
 import { readFileSync, readlinkSync } from 'node:fs'
+import * as fs from 'node:fs/promises'
 import { hostname } from 'node:os'
 import { storeError } from './options.js'
 

@@ -1,4 +1,4 @@
-import { invalid, mqttError, MqttError } from '../errors.js'
+import { invalid, MqttError, mqttError } from '../errors.js'
 
 /**
  * What a store does to the bytes that it keeps, and back. Both or neither. They may be asynchronous, as those of WebCrypto are.

@@ -1,5 +1,5 @@
 // mqtt:, mqtts: and unix: URLs in Node, Deno and Bun: a socket of node:net or node:tls in a WebSocket's clothes.
-import { connect as connectTcp, isIP, type Socket, type NetConnectOpts } from 'node:net'
+import { connect as connectTcp, isIP, type NetConnectOpts, type Socket } from 'node:net'
 import { connect as connectTls } from 'node:tls'
 import { domainToASCII } from 'node:url'
 import { invalid } from '../errors.js'
