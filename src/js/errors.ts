@@ -351,9 +351,9 @@ export function withTransportCause(
   }
 }
 
-/** A URL without the values of its query, which may be secrets: `wss://example.org/mqtt?token=…`. @internal */
+/** A URL without the values of its query, which may be secrets: `wss://example.org/mqtt?token=...`. @internal */
 export function withoutValues(url: string): string {
-  return url.replace(/\?.*/s, (query) => query.replace(/=[^&]*/g, '=…'))
+  return url.replace(/\?.*/s, (query) => query.replace(/=[^&]*/g, '=...'))
 }
 
 /** @internal */

@@ -346,7 +346,7 @@ test('first contact: nothing listens, no such name', async (t) => {
 test('first contact: an HTTP answer that is no WebSocket', async (t) => {
   const expected = {
     200: /a web server, no WebSocket: check the port and the path '\/mqtt'/,
-    301: /redirects to wss:\/\/other.example\/mqtt\?token=…, and redirects are not followed/,
+    301: /redirects to wss:\/\/other.example\/mqtt\?token=\.\.\., and redirects are not followed/,
     401: /HTTP 401 \(Unauthorized\): .*websocket.headers/,
     403: /HTTP 403 \(Forbidden\)/,
     404: /there is nothing at the path '\/mqtt'/,
@@ -368,7 +368,7 @@ test('first contact: an HTTP answer that is no WebSocket', async (t) => {
     assert.equal(error.status, status)
     assert.equal(error.retryable, ![401, 403, 404].includes(status))
     assert.match(error.message, expected[status])
-    assert.equal(error.url, `ws://127.0.0.1:${port}/mqtt?key=…&flag`)
+    assert.equal(error.url, `ws://127.0.0.1:${port}/mqtt?key=...&flag`)
     assert.doesNotMatch(error.message + error.stack, /hidden|u:p|user:word/)
     assert.equal(error.closeReason, error.cause.message)
   }

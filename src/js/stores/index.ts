@@ -6,6 +6,7 @@ export type { FileStoreOptions } from './file.js'
 export { IndexedDBStore, type IndexedDBStoreOptions } from './indexed-db.js'
 export type { EncryptionHooks } from './options.js'
 
+/** A store in files, as Node, Deno and Bun have them. */
 export type FileStore = NodeFileStore
 
 /**

@@ -27,10 +27,14 @@ interface Holder {
   since: string
 }
 
-/** The locks of this realm, by path. Shared by all copies of this module. */
-const held: Set<string> = ((globalThis as Record<symbol, unknown>)[Symbol.for('wasmqtt.locks')] ??=
-  new Set()) as Set<string>
+const HELD = Symbol.for('wasmqtt.locks')
 
+/** The paths of the locks that this realm has. All copies of this module share them. */
+function heldPaths(): Set<string> {
+  const shared = globalThis as { [HELD]?: Set<string> }
+  shared[HELD] ??= new Set()
+  return shared[HELD]
+}
 export class LockFile {
   readonly #path: string
   readonly #token: string
@@ -41,7 +45,7 @@ export class LockFile {
   private constructor(path: string, token: string) {
     this.#path = path
     this.#token = token
-    held.add(path)
+    heldPaths().add(path)
     this.#heartbeat = setInterval(() => void this.#beat(), HEARTBEAT)
     this.#heartbeat.unref()
   }
@@ -54,7 +58,7 @@ export class LockFile {
   static async take(path: string, clientId: string): Promise<LockFile> {
     const token = randomBytes(12).toString('hex')
     const own = holderOf(token)
-    if (held.has(path)) throw inUse(clientId, path, 'another store of this process')
+    if (heldPaths().has(path)) throw inUse(clientId, path, 'another store of this process')
     // Written apart and linked, so that nobody reads half of it.
     const written = `${path}.${token}`
     await fs.writeFile(written, JSON.stringify(own), { flag: 'wx' })
@@ -90,7 +94,7 @@ export class LockFile {
 
   async release(): Promise<void> {
     clearInterval(this.#heartbeat)
-    held.delete(this.#path)
+    heldPaths().delete(this.#path)
     const found = await read(this.#path)
     if (found?.holder.token === this.#token) await fs.rm(this.#path, { force: true })
   }

@@ -15,7 +15,7 @@ const FRAME_HEADER_LENGTH = 20
 /** Bit of the header's flags. */
 export const ENCRYPTED = 1
 
-const MAGIC = Buffer.from('wasmqtt\x01', 'latin1')
+const MAGIC = Buffer.of(...Buffer.from('wasmqtt'), 1)
 const FRAME_MAGIC = Buffer.from('MQFR', 'latin1')
 
 /** A null value deletes. */

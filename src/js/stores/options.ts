@@ -27,13 +27,13 @@ export interface EncryptionHooks {
   decrypt?: ((stored: Uint8Array) => Uint8Array | Promise<Uint8Array>) | undefined
 }
 
-/** The hooks of a store, where it has any. */
+/** The hooks of a store, where it has any. @internal */
 export interface Cipher {
   encrypt(plain: Uint8Array): Promise<Uint8Array>
   decrypt(stored: Uint8Array): Promise<Uint8Array>
 }
 
-/** Checks the options of a store: no other names than these, and both hooks or neither. */
+/** Checks that the options of a store have no other names than these and those of the hooks. @internal */
 export function readOptions<Options extends EncryptionHooks>(
   given: Options | undefined,
   names: readonly string[],
@@ -47,6 +47,7 @@ export function readOptions<Options extends EncryptionHooks>(
   return options
 }
 
+/** Checks that there are both hooks or neither. @internal */
 export function cipherOf({ encrypt, decrypt }: EncryptionHooks): Cipher | undefined {
   if (encrypt === undefined && decrypt === undefined) return undefined
   for (const [name, hook] of Object.entries({ encrypt, decrypt }))
@@ -68,7 +69,7 @@ async function called(
   return result
 }
 
-/** Checks the client identifier that a store is asked for. */
+/** Checks the client identifier that a store is asked for. @internal */
 export function checkClientId(clientId: string): void {
   if (typeof clientId !== 'string' || clientId === '')
     throw invalid('clientId', 'must be given: a store keeps what belongs to one')
@@ -77,7 +78,7 @@ export function checkClientId(clientId: string): void {
 /** Errors that may be gone when the same is tried later: a full disk, too many open files. */
 const PASSING = ['ENOSPC', 'EDQUOT', 'EFBIG', 'EMFILE', 'ENFILE', 'QuotaExceededError']
 
-/** A StoreError, unless the error is one of ours already. */
+/** A StoreError, unless the error is one of ours already. @internal */
 export function storeError(what: string, cause?: unknown, retryable?: boolean): MqttError {
   if (cause instanceof MqttError) return cause
   const { code, name } = Object(cause) as { code?: unknown; name?: unknown }

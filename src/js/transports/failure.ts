@@ -275,13 +275,13 @@ function handshake(seen: Seen): Failure | undefined {
 function hungUp(seen: Seen): Failure {
   const { secure, webSocket, message, stage } = seen
   if (stage === 'open') return failure(`the connection was reset${seen.coded}`)
-  if (secure && /TLS|secure/i.test(message))
+  if (secure && (!webSocket || /TLS|secure/i.test(message)))
     return failure(
       `the server closed the connection in the TLS handshake${seen.coded}: check that port ${seen.port} is a TLS port`,
     )
   if (webSocket)
     return failure(
-      `the server closed the connection instead of answering in HTTP${seen.coded}: check that port ${seen.port} is a WebSocket port. MQTT over TCP has ${seen.as(secure ? 'mqtts' : 'mqtt')}`,
+      `the server closed the connection instead of answering in HTTP${seen.coded}: check that port ${seen.port} is a WebSocket port${secure ? ' with TLS' : ''}. MQTT over TCP has ${seen.as(secure ? 'mqtts' : 'mqtt')}`,
     )
   return failure(`the server closed the connection at once${seen.coded}`)
 }
