@@ -256,7 +256,10 @@ async function buildPackage(texts) {
     })
   await bundle('index.ts', 'index.js', { format: 'esm' })
   await bundle('slim.ts', 'slim.js', { format: 'esm' })
+  await bundle('stores/index.ts', 'stores.js', { format: 'esm' })
   await bundle('node.ts', 'node.cjs', { format: 'cjs', platform: 'node' })
+  await bundle('stores/node.ts', 'stores-node.js', { format: 'esm', platform: 'node' })
+  await bundle('stores/node.ts', 'stores-node.cjs', { format: 'cjs', platform: 'node' })
   // node.js passes on what node.cjs exports, so that import and require share one module instance. It imports detour.cjs instead of node.cjs,
   // because Node looks for the exports of an imported CommonJS file with a lexer in JavaScript, which takes 20 ms for node.cjs. The lexer does
   // not follow a require() of this form.
@@ -279,10 +282,20 @@ async function buildPackage(texts) {
     '--outDir',
     types,
   ])
-  dropUnreachable(types, ['node.d.ts', 'index.d.ts', 'slim.d.ts'])
+  const entries = {
+    index: 'index',
+    slim: 'slim',
+    node: 'node',
+    stores: 'stores/index',
+    'stores-node': 'stores/node',
+  }
+  dropUnreachable(
+    types,
+    Object.values(entries).map((source) => `${source}.d.ts`),
+  )
   // A page or a script may import a file by its path. Then TypeScript looks for a declaration beside it.
-  for (const name of ['index', 'slim', 'node'])
-    writeFileSync(join(pkg, `${name}.d.ts`), `export * from './types/${name}.js'\n`)
+  for (const [name, source] of Object.entries(entries))
+    writeFileSync(join(pkg, `${name}.d.ts`), `export * from './types/${source}.js'\n`)
   // The nearest package.json decides whether TypeScript reads a declaration as ESM or CommonJS, so require() gets a copy of its own.
   cpSync(types, join(pkg, 'types-cjs'), { recursive: true })
   writeJson('types-cjs/package.json', { type: 'commonjs' })
@@ -336,6 +349,13 @@ function manifest() {
         default: { types: './types/index.d.ts', default: './index.js' },
       },
       './slim': { types: './types/slim.d.ts', default: './slim.js' },
+      './stores': {
+        node: {
+          require: { types: './types-cjs/stores/node.d.ts', default: './stores-node.cjs' },
+          default: { types: './types/stores/node.d.ts', default: './stores-node.js' },
+        },
+        default: { types: './types/stores/index.d.ts', default: './stores.js' },
+      },
       './wasmqtt.wasm': './wasmqtt.wasm',
       './package.json': './package.json',
     },

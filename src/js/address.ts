@@ -1,4 +1,5 @@
 import { invalid, unsupported } from './errors.js'
+import { platform } from './platform.js'
 import { careful, string } from './validate.js'
 
 /** A server to try. */
@@ -28,8 +29,9 @@ function address(value: unknown, anyScheme: boolean): Address {
     throw invalid('url', 'is not an absolute URL, as wss://example.org/mqtt')
   }
   const webSocket = /^wss?:$/.test(url.protocol)
-  if (!webSocket && !anyScheme) {
-    if (/^mqtts?:$/.test(url.protocol)) throw unsupported(`${url.protocol} URLs, use ws: or wss:`)
+  if (!webSocket && !anyScheme && !platform.speaks(url)) {
+    if (/^mqtts?:$/.test(url.protocol))
+      throw unsupported(`${url.protocol} URLs in this runtime, use ws: or wss:`)
     throw invalid('url', `must begin with ws: or wss:, not ${url.protocol}`)
   }
   const username = decoded(url.username)

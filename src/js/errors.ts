@@ -43,6 +43,8 @@ export interface ErrorFields {
   phase?: Phase
   url?: string
   closeCode?: number
+  closeReason?: string | undefined
+  status?: number
   grants?: readonly Grant[]
   reasonCodes?: UnsubscribeResult['reasonCodes']
   size?: number
@@ -79,6 +81,7 @@ export class MqttError extends Error {
 
   /** @internal */
   constructor({ what, cause, ...fields }: ErrorFields) {
+    if (fields.url) fields.url = withoutValues(fields.url)
     super(describe(fields, what, cause), cause === undefined ? undefined : { cause })
     const none = undefined
     Object.assign(
@@ -107,10 +110,14 @@ export class ConnectError extends MqttError {
   declare readonly code: 'CONNECTION_FAILED' | 'CONNECTION_REFUSED'
   /** How far the attempt came: to the socket, to CONNECT and CONNACK, or to AUTH. */
   declare readonly phase: Phase
-  /** The server's URL, without credentials. */
+  /** The server's URL, without credentials and without the values of its query. */
   declare readonly url: string
   /** The WebSocket's close code, if there was one. */
   declare readonly closeCode: number | undefined
+  /** Why the connection was closed, in the words of the server or of the transport, where there are any. */
+  declare readonly closeReason: string | undefined
+  /** The status of an HTTP answer that was no upgrade to WebSocket, where the runtime tells. */
+  declare readonly status: number | undefined
 }
 
 /** Enhanced authentication failed. `cause` is what the Authenticator threw, if it did. MQTT 5.0, section 4.12. */
@@ -181,6 +188,8 @@ export class ConnectionLostError extends MqttError {
   declare readonly code: 'CONNECTION_LOST'
   /** The WebSocket's close code, if there was one. */
   declare readonly closeCode: number | undefined
+  /** Why the connection was closed, in the words of the server or of the transport, where there are any. */
+  declare readonly closeReason: string | undefined
 }
 
 /** The server ended the connection with DISCONNECT. `reasonCode` says why. MQTT 5.0, section 3.14. */
@@ -323,6 +332,30 @@ export function mqttError(fields: ErrorFields): AnyMqttError {
   return new classes[fields.code](fields)
 }
 
+/**
+ * Adds what the transport said about its end to a connection error of the core. `cause`: what it threw or reported; where that is a TransportError
+ * of transports/failure.ts, it explains all of the error. `closeReason`: of its close event.
+ * @internal
+ */
+export function withTransportCause(
+  fields: ErrorFields,
+  cause: unknown,
+  closeReason: string | undefined,
+): ErrorFields {
+  const explained = (cause as { fields?: Partial<ErrorFields> } | undefined)?.fields
+  return {
+    ...fields,
+    cause,
+    closeReason,
+    ...(fields.code === 'CONNECTION_FAILED' && explained),
+  }
+}
+
+/** A URL without the values of its query, which may be secrets: `wss://example.org/mqtt?token=...`. @internal */
+export function withoutValues(url: string): string {
+  return url.replace(/\?.*/s, (query) => query.replace(/=[^&]*/g, '=...'))
+}
+
 /** @internal */
 export function invalid(argument: string, what: string, cause?: unknown): AnyMqttError {
   return mqttError({ code: 'INVALID_ARGUMENT', argument, what, cause })
@@ -361,8 +394,8 @@ const hints: Record<number, string> = {
 
 /** One line for people: what happened to what, why, and what to do where that is known. */
 function describe(error: ErrorFields, what: string | undefined, cause: unknown): string {
-  const { code, argument, url, topic, size, limit, reasonCode, reasonString, closeCode, grants } =
-    error
+  const { code, argument, url, topic, size, limit, reasonCode, reasonString, grants } = error
+  const { closeCode, closeReason } = error
   const reasons = what === undefined ? [] : [what]
   let text = subjects[code] ?? reasons.shift()!
   if (argument !== undefined) text += ` ${argument}`
@@ -374,11 +407,16 @@ function describe(error: ErrorFields, what: string | undefined, cause: unknown):
   for (const grant of grants ?? [])
     reasons.push(`'${grant.filter}' ${reasonName(grant.reasonCode)}`)
   if (reasonString) reasons.push(`"${reasonString}"`)
-  if (closeCode !== undefined) reasons.push(`close code ${closeCode}`)
-  if (cause instanceof Error && cause.message && code !== 'ABORTED')
-    reasons.push(code === 'HANDLER_FAILED' ? `${cause.name}: ${cause.message}` : cause.message)
+  const said = cause instanceof Error && code !== 'ABORTED' ? cause.message : ''
+  if (what !== undefined) {
+    if (closeCode !== undefined) reasons.push(`close code ${closeCode}`)
+    if (closeReason && closeReason !== said) reasons.push(`"${closeReason}"`)
+  }
+  if (said) reasons.push(code === 'HANDLER_FAILED' ? `${(cause as Error).name}: ${said}` : said)
   const hint = reasonCode !== undefined && hints[reasonCode]
   if (hint) reasons.push(hint)
   text = text.charAt(0).toUpperCase() + text.slice(1)
-  return reasons.length > 0 ? `${text}: ${reasons.join(', ')}` : text
+  const whole = reasons.length > 0 ? `${text}: ${reasons.join(', ')}` : text
+  // The server and the application may have their own idea of a line.
+  return whole.replace(/\s*[\r\n]\s*/g, ' ')
 }

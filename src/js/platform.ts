@@ -10,6 +10,10 @@ export const platform = {
     return new WebSocket(url, protocols)
   },
   binaryType: 'arraybuffer',
+  /**
+   * Whether `open` also makes sockets for a URL that is neither ws: nor wss:. Throws an InvalidArgumentError where such a URL lacks something.
+   */
+  speaks: (_url: URL): boolean => false,
   /** Whether `open` can send headers and set TLS options. */
   native: false,
 }

@@ -657,8 +657,15 @@ test('options: what is wrong is named', async () => {
         error.argument === 'url' && !error.stack.includes('secret') && error.cause === undefined,
     )
   }
-  for (const scheme of ['mqtt', 'mqtts'])
-    assert.throws(() => new Client(`${scheme}://h`), { code: 'NOT_SUPPORTED' })
+  // A browser has WebSockets only.
+  const web = await import('../../pkg/index.js')
+  for (const scheme of ['mqtt', 'mqtts']) {
+    new Client(`${scheme}://h`)
+    assert.throws(() => new web.Client(`${scheme}://h`), {
+      code: 'NOT_SUPPORTED',
+      message: `Not supported: ${scheme}: URLs in this runtime, use ws: or wss:`,
+    })
+  }
   assert.equal(version.split('.').length, 3)
 })
 

@@ -55,6 +55,7 @@ test('importing has no side effects', async (t) => {
     WebAssembly.Module = WebAssembly.instantiate = WebAssembly.compile = () => { throw new Error('instantiated') }
     await import('wasmqtt')
     await import('wasmqtt/slim')
+    await import('wasmqtt/stores')
     console.log(Object.keys(globalThis).length - before)`
   const project = await makeProject(t, { 'main.mjs': script })
   assert.equal(await project.node('main.mjs'), '0\n')
@@ -66,6 +67,32 @@ test('all entries export the same names, and slim also exports init', async (t) 
     console.log(page === await names('wasmqtt'), page === (await names('wasmqtt/slim')).replace('init,', ''))`
   const project = await makeProject(t, { 'main.mjs': script })
   assert.equal(await project.node('main.mjs'), 'true true\n')
+})
+
+test('wasmqtt/stores: import and require keep the same state, and a page gets no files', async (t) => {
+  const script = `import { createRequire } from 'node:module'
+    import { FileStore } from 'wasmqtt/stores'
+    const { FileStore: Required } = createRequire(import.meta.url)('wasmqtt/stores')
+    const one = new FileStore('kept')
+    await one.write('client', [['a', new Uint8Array([1, 2])]])
+    const refused = await new Required('kept').load('client').catch(({ code }) => code)
+    await one.close()
+    const other = new Required('kept')
+    console.log(refused, String(await other.load('client')))
+    await other.close()`
+  const project = await makeProject(t, {
+    'main.mjs': script,
+    'page.mjs': `export { FileStore, IndexedDBStore } from 'wasmqtt/stores'`,
+  })
+  assert.equal(await project.node('main.mjs'), 'STORE_FAILED a,1,2\n')
+  const { outputFiles } = await build({
+    absWorkingDir: project.folder,
+    entryPoints: ['page.mjs'],
+    bundle: true,
+    format: 'esm',
+    write: false,
+  })
+  assert.doesNotMatch(outputFiles[0].text, /node:/)
 })
 
 test('esbuild bundles it for Node and for a page', async (t) => {
@@ -126,8 +153,9 @@ async function showsHello(t, project, path) {
 
 const CONSUMER = `import {
   Client, ConnectError, connect, fromMessagePort, matches, MqttError, ReasonCode,
-  type AnyMqttError, type Callback, type ConnectOptions, type FilterOptions, type Grant, type Message,
+  type AnyMqttError, type Callback, type ConnectOptions, type FilterOptions, type Grant, type Message, type Store,
 } from 'wasmqtt'
+import { FileStore, IndexedDBStore, type EncryptionHooks, type FileStoreOptions } from 'wasmqtt/stores'
 import { init } from 'wasmqtt/slim'
 const options: ConnectOptions = { will: { topic: 'a', qos: 1 }, password: async ({ attempt }) => String(attempt) }
 export async function main(): Promise<void> {
@@ -159,6 +187,12 @@ export function explain(client: Client, error: AnyMqttError): string | undefined
     case 'HANDLER_FAILED': return error.filter
     default: return error.reasonString
   }
+}
+// Stores have the same names everywhere.
+export function stores(options: FileStoreOptions, cipher: EncryptionHooks): Store[] {
+  // @ts-expect-error: no such durability
+  new IndexedDBStore('a', { durability: 'none' })
+  return [new FileStore('folder', options), new IndexedDBStore('name', cipher), new FileStore(new URL('file:///a'))]
 }
 // What is undefined is absent.
 export async function absent(client: Client, message: Message, name: string | undefined): Promise<void> {
@@ -284,9 +318,14 @@ test('the package contains no paths of the machine that built it', async (t) => 
   }
 })
 
+const SCRIPTS = [
+  ...['index.js', 'slim.js', 'node.js', 'node.cjs'],
+  ...['stores.js', 'stores-node.js', 'stores-node.cjs'],
+]
+
 test('the JavaScript is ASCII, so a page in any encoding can load it', async (t) => {
   const project = await makeProject(t)
-  for (const name of ['index.js', 'slim.js', 'node.js', 'node.cjs']) {
+  for (const name of SCRIPTS) {
     const text = await readFile(join(project.folder, 'node_modules', 'wasmqtt', name), 'latin1')
     assert.doesNotMatch(text, /[^\n -~]/, name)
   }

@@ -1,7 +1,7 @@
 import type { Resolved } from '#glue'
 import { type Address, addresses } from '../address.js'
 import type { Emitter } from '../emitter.js'
-import { type AnyMqttError, type ErrorFields, mqttError } from '../errors.js'
+import { type AnyMqttError, type ErrorFields, mqttError, withTransportCause } from '../errors.js'
 import { checkCredential, checkHeaders, type Settings } from '../options.js'
 import { platform } from '../platform.js'
 import type { UserProperties } from '../types/basics.js'
@@ -26,6 +26,8 @@ export class Attempt {
   #headers: Record<string, string> | undefined
   /** What the application or the runtime threw at this attempt. */
   cause: unknown
+  /** Why the socket was closed, as its close event said. */
+  closeReason: string | undefined
 
   /** Throws what is wrong with the URL. */
   constructor(url: BrokerUrl, settings: Settings, emitter: Emitter) {
@@ -47,7 +49,7 @@ export class Attempt {
   /** Begins an attempt. */
   resolve(attempt: number, error: ErrorFields | undefined): Promise<Resolved> {
     this.#giveUp()
-    this.cause = undefined
+    this.cause = this.closeReason = undefined
     const { signal } = (this.#controller = new AbortController())
     const context: AttemptContext = { attempt, lastError: error && this.error(error), signal }
     const { username, password, headers } = this.#settings
@@ -147,7 +149,7 @@ export class Attempt {
     const { code } = fields
     const thrown =
       code === 'CONNECTION_FAILED' || code === 'CONNECTION_LOST' || code === 'AUTHENTICATION_FAILED'
-    return mqttError(thrown && this.cause !== undefined ? { ...fields, cause: this.cause } : fields)
+    return mqttError(thrown ? withTransportCause(fields, this.cause, this.closeReason) : fields)
   }
 
   /** Does what the core waits for, begun when the core has returned: the application's functions may call the client. */

@@ -92,6 +92,7 @@ export class Host implements CoreHost {
       if (this.#handle.core === undefined) return
       // An 'error' event of Node's sockets says what browsers keep to themselves.
       if (value?.error !== undefined) this.#attempt.cause = value.error
+      if (value?.reason) this.#attempt.closeReason = value.reason
       try {
         call(value)
       } catch (thrown) {

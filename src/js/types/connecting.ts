@@ -119,7 +119,7 @@ export interface ConnectOptions {
     | undefined
   /** Options of the WebSocket. */
   websocket?: WebSocketOptions | undefined
-  /** Options of TLS for wss: URLs, where the runtime can set them. Browsers cannot: NotSupportedError. */
+  /** Options of TLS for wss: and mqtts: URLs, where the runtime can set them. Browsers cannot: NotSupportedError. */
   tls?: TlsOptions | undefined
   /** Ends the client for good when it is aborted, as `end({ timeout: 0 })` does: with DISCONNECT, so no will is published. */
   signal?: AbortSignal | undefined
@@ -139,7 +139,7 @@ export interface WebSocketOptions {
 
 /** Options of TLS. Keys and certificates are PEM, or DER as bytes. */
 export interface TlsOptions {
-  /** The certificates to trust instead of the runtime's own. */
+  /** The certificates to trust instead of the runtime's own. PEM may hold several. */
   ca?: string | Uint8Array | undefined
   /** The certificate to show to the server. */
   cert?: string | Uint8Array | undefined
@@ -155,7 +155,10 @@ export interface TlsOptions {
    * @default true
    */
   rejectUnauthorized?: boolean | undefined
-  /** The protocols to offer by ALPN. */
+  /**
+   * The application protocols to offer by ALPN. None by default, as servers on a port of their own expect. On port 443 AWS IoT wants
+   * ['x-amzn-mqtt-ca'] for a client certificate, and ['mqtt'] for its custom authentication.
+   */
   alpnProtocols?: string[] | undefined
 }
 
