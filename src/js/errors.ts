@@ -34,6 +34,8 @@ export interface ErrorFields {
   code: ErrorCode
   /** What happened, in a few words. */
   what?: string | undefined
+  /** The whole message, where it is not made of the other fields. */
+  sentence?: string
   reasonCode?: number
   reasonString?: string
   userProperties?: UserProperties
@@ -80,9 +82,10 @@ export class MqttError extends Error {
   declare readonly retryable: boolean
 
   /** @internal */
-  constructor({ what, cause, ...fields }: ErrorFields) {
+  constructor({ what, sentence, cause, ...fields }: ErrorFields) {
     if (fields.url) fields.url = withoutValues(fields.url)
-    super(describe(fields, what, cause), cause === undefined ? undefined : { cause })
+    const message = sentence ?? describe(fields, what, cause)
+    super(message, cause === undefined ? undefined : { cause })
     const none = undefined
     Object.assign(
       this,

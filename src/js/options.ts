@@ -3,21 +3,16 @@ import type { Leaves } from '#glue'
 import { invalid, unsupported } from './errors.js'
 import { platform } from './platform.js'
 import type { CallOptions, Payload, QoS } from './types/basics.js'
-import type { Filters, PublishOptions } from './types/calls.js'
+import type { Filters, IterateOptions, PublishOptions, SubscribeOptions } from './types/calls.js'
 import type { Authenticator, ConnectOptions, Will } from './types/connecting.js'
 import * as validate from './validate.js'
 
 const CALL = ['signal', 'timeout']
 const PUBLISH = [...CALL, 'qos', 'retain', 'properties']
 const FILTER = ['qos', 'noLocal', 'retainAsPublished', 'retainHandling']
-const SUBSCRIBE = [
-  ...CALL,
-  ...FILTER,
-  'ack',
-  'conflate',
-  'subscriptionIdentifier',
-  'userProperties',
-]
+const ROUTED = [...CALL, ...FILTER, 'subscriptionIdentifier', 'userProperties']
+const SUBSCRIBE = [...ROUTED, 'ack', 'conflate']
+const ITERATE = [...ROUTED, 'buffer', 'overflow']
 const END = [...CALL, 'force', 'reasonCode', 'properties']
 const WILL = ['topic', 'payload', 'qos', 'retain', 'properties']
 const TLS = ['ca', 'cert', 'key', 'passphrase', 'servername', 'rejectUnauthorized', 'alpnProtocols']
@@ -25,6 +20,7 @@ const WEBSOCKET = ['protocols', 'headers']
 /** Paths of options that hold others. */
 const GROUPS = ['properties', 'will.properties', 'queue', 'reconnect']
 const QOS: readonly QoS[] = [0, 1, 2]
+const OVERFLOW = ['pause', 'drop-oldest', 'drop-newest', 'error'] as const
 
 /** What of ConnectOptions is for JavaScript. */
 export interface Settings
@@ -259,6 +255,25 @@ function filterBits(own: validate.Bag, whole: validate.Bag): number {
     (validate.oneOf(retainHandling, 'retainHandling', QOS) << 4)
   )
 }
+
+/** What a stream keeps of its options, and those of its subscribe call. */
+export interface IterateCall {
+  limit: number
+  overflow: NonNullable<IterateOptions['overflow']>
+  signal: AbortSignal | undefined
+  subscribe: SubscribeOptions
+}
+
+export const readIterate = validate.careful((given: unknown): IterateCall => {
+  const bag = validate.options(given, 'options', ITERATE)
+  const { buffer = 1_000, overflow = 'pause', signal, ...subscribe } = bag
+  return {
+    limit: validate.number(buffer, 'buffer', 1),
+    overflow: validate.oneOf(overflow, 'overflow', OVERFLOW),
+    signal: signal === undefined ? undefined : validate.checkSignal(signal),
+    subscribe,
+  }
+})
 
 export const readFilters = validate.careful((filters: unknown): string[] => {
   const list: unknown[] = Array.isArray(filters) ? filters : [filters]

@@ -1,9 +1,9 @@
-import { type AnyMqttError, invalid, keepName, mqttError } from './errors.js'
+import { type AnyMqttError, keepName, mqttError } from './errors.js'
 import type { Hold, Message } from './message.js'
+import { readIterate } from './options.js'
 import { asyncDispose } from './platform.js'
 import type { Sink } from './subscription.js'
 import type * as api from './types/calls.js'
-import * as validate from './validate.js'
 
 /** Where a stream gets its messages: a client. */
 export interface Source {
@@ -28,7 +28,7 @@ interface Waiter {
 export class MessageStream implements api.MessageStream {
   readonly #source: Source
   readonly #filters: api.Filters
-  readonly #options: api.IterateOptions
+  readonly #options: api.IterateOptions | undefined
   /** Withdraws the subscribe call while it is pending. */
   readonly #withdraw = new AbortController()
   readonly #waiting: Waiter[] = []
@@ -47,7 +47,7 @@ export class MessageStream implements api.MessageStream {
     keepName(MessageStream, 'MessageStream')
   }
 
-  constructor(source: Source, filters: api.Filters, options: api.IterateOptions = {}) {
+  constructor(source: Source, filters: api.Filters, options: api.IterateOptions | undefined) {
     this.#source = source
     this.#filters = filters
     this.#options = options
@@ -90,33 +90,20 @@ export class MessageStream implements api.MessageStream {
   #start(): void {
     this.#started = true
     try {
-      const {
-        buffer = 1_000,
-        overflow = 'pause',
-        signal,
-        ...rest
-      } = validate.object(this.#options, 'options')
-      if ('ack' in rest || 'conflate' in rest)
-        throw invalid('ack' in rest ? 'ack' : 'conflate', 'is not an option here')
-      this.#limit = validate.number(buffer, 'buffer', 1)
-      this.#overflow = validate.oneOf(overflow, 'overflow', [
-        'pause',
-        'drop-oldest',
-        'drop-newest',
-        'error',
-      ] as const)
+      const { limit, overflow, signal, subscribe } = readIterate(this.#options)
+      this.#limit = limit
+      this.#overflow = overflow
       if (signal !== undefined) {
-        const given = validate.checkSignal(signal)
-        const abort = () => void this.#finish(mqttError({ code: 'ABORTED', cause: given.reason }))
-        if (given.aborted) {
+        const abort = () => void this.#finish(mqttError({ code: 'ABORTED', cause: signal.reason }))
+        if (signal.aborted) {
           abort()
           return
         }
-        given.addEventListener('abort', abort, { once: true, signal: this.#withdraw.signal })
+        signal.addEventListener('abort', abort, { once: true, signal: this.#withdraw.signal })
       }
       this.#source.subscribe(
         this.#filters,
-        { ...rest, signal: this.#withdraw.signal },
+        { ...subscribe, signal: this.#withdraw.signal },
         {
           push: (message, hold) => this.#push(message, hold),
           finish: (error) => void this.#finish(error),

@@ -1,5 +1,5 @@
 // Checks what callers pass in, by type. What the values mean is for the core to say.
-import { invalid, MqttError, mistake, mqttError } from './errors.js'
+import { type AnyMqttError, invalid, MqttError, mistake, mqttError } from './errors.js'
 import type { CallOptions, Payload } from './types/basics.js'
 
 /** An object of a caller, of which nothing is known yet. */
@@ -70,9 +70,32 @@ export function options(
 ): Bag {
   if (value === undefined) return {}
   const bag = object(value, argument)
-  for (const name in bag)
-    if (!names.includes(name)) throw invalid(prefix + name, 'is not an option here')
+  for (const name in bag) if (!names.includes(name)) throw unknownOption(name, names, prefix)
   return bag
+}
+
+/** The error of an option that does not exist. It names the one that was probably meant. */
+function unknownOption(name: string, names: readonly string[], prefix: string): AnyMqttError {
+  const argument = prefix + name
+  const plain = name.toLowerCase()
+  const alike = names.find((each) => distance(each.toLowerCase(), plain) <= plain.length / 3)
+  const hint = alike === undefined ? '' : ` Did you mean '${prefix}${alike}'?`
+  const sentence = `Unknown option '${argument}'.${hint}`
+  return mqttError({ code: 'INVALID_ARGUMENT', argument, sentence })
+}
+
+/** How many letters have to be changed, added or left out. */
+function distance(one: string, other: string): number {
+  let row = Array.from({ length: other.length + 1 }, (_, index) => index)
+  for (const letter of one) {
+    const next = [row[0]! + 1]
+    for (let at = 0; at < other.length; at++)
+      next.push(
+        Math.min(row[at]! + (letter === other[at] ? 0 : 1), row[at + 1]! + 1, next[at]! + 1),
+      )
+    row = next
+  }
+  return row.at(-1)!
 }
 
 export function strings(value: unknown, argument: string): string[] {

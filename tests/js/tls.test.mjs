@@ -1,31 +1,9 @@
 // wss: with the TLS options.
 import assert from 'node:assert/strict'
-import { once } from 'node:events'
-import { createServer } from 'node:https'
 import { test } from 'node:test'
-import { WebSocketServer } from 'ws'
-import { portOf } from '../../scripts/tools.mjs'
 import { cert, key } from './certificate.mjs'
-import { makeClient, Peer } from './scripted-broker.mjs'
-
-/** A wss broker: its URL, and its connections as they come. */
-async function secure(t, options) {
-  const server = createServer({ key, cert, ...options })
-  const sockets = new WebSocketServer({ server, handleProtocols: () => 'mqtt' })
-  const peers = []
-  sockets.on('connection', (socket, request) => {
-    const peer = new Peer(socket, request)
-    peers.push(peer)
-    peer.welcome()
-  })
-  server.listen(0, '127.0.0.1')
-  await once(server, 'listening')
-  t.after(() => {
-    for (const socket of sockets.clients) socket.terminate()
-    server.close()
-  })
-  return { url: `wss://127.0.0.1:${portOf(server)}`, peers }
-}
+import { makeClient } from './scripted-broker.mjs'
+import { secure } from './secure-broker.mjs'
 
 test('wss: a certificate authority of its own', async (t) => {
   const { url } = await secure(t)
