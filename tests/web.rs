@@ -40,6 +40,7 @@ const HOST: &str = r#"
         }
       },
       guard: (call) => call,
+      now: () => performance.now(),
       timer(ms) { this.timers.push(ms) },
       later() { this.waits = true },
       wake() { this.core.flush() },

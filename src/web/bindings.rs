@@ -9,15 +9,16 @@ use std::rc::Rc;
 use js_sys::{Array, Date, Uint8Array};
 use wasm_bindgen::prelude::*;
 
-use super::host::{CoreHost, now};
+use super::host::CoreHost;
 use super::link::{Link, strings};
 use super::objects;
 use crate::codec::{
     self, PacketSet, Properties, QoS, ReasonCode, SubscribeOptions, Version, check_filter,
     check_topic,
 };
+use crate::driver::Host;
 use crate::options::{Draft, DraftKind, InvalidArgument, Options, Value, Will};
-use crate::session::{Accepted, Error, FRAME, Handle, Sequence, Session, Token};
+use crate::session::{Accepted, Error, FRAME, Handle, Instant, Sequence, Session, Token};
 
 type Thrown<T> = Result<T, JsValue>;
 
@@ -37,6 +38,12 @@ struct Desk {
     refusal: Option<Box<Error>>,
 }
 
+/// Runs when the instance is made: a panic says where it was before it traps.
+#[wasm_bindgen(start)]
+fn start() {
+    std::panic::set_hook(Box::new(console_error_panic_hook::hook));
+}
+
 /// One client.
 #[wasm_bindgen]
 pub struct Core {
@@ -52,7 +59,6 @@ impl Core {
     /// as path, value, path, value and so on, those of the will among them. Throws what is wrong with one of them.
     #[wasm_bindgen(constructor)]
     pub fn new(host: CoreHost, seed: f64, options: &Array) -> Thrown<Core> {
-        console_error_panic_hook::set_once();
         let mut checked = Options::new();
         let mut asks_verdict = false;
         for (path, value) in leaves(options) {
@@ -95,20 +101,23 @@ impl Core {
 
     /// Gives up the first connection while it is being made.
     pub fn abandon(&self) {
-        self.link.session().abandon(now());
+        let now = self.now();
+        self.link.session().abandon(now);
     }
 
     /// Drops the connection, if any, and connects at once.
     pub fn reconnect(&self) {
-        self.link.session().reconnect(now());
+        let now = self.now();
+        self.link.session().reconnect(now);
     }
 
     /// Ends the client, after `timeout` milliseconds at the latest. Throws what is wrong with the
     /// reason code or the properties.
     pub fn end(&self, timeout: f64, force: bool, reason_code: u8) -> Thrown<()> {
         let draft = self.draft(DraftKind::Disconnect).map_err(objects::invalid)?;
+        let now = self.now();
         let mut session = self.link.session();
-        let ended = session.end(now(), timeout as u64, force, ReasonCode(reason_code), draft);
+        let ended = session.end(now, timeout as u64, force, ReasonCode(reason_code), draft);
         ended.map_err(objects::invalid)
     }
 
@@ -175,7 +184,7 @@ impl Core {
         let (accepted, full) = {
             let desk = &mut *self.desk.borrow_mut();
             let driver = self.link.driver();
-            let time = if draft.is_some() { now() } else { driver.last_time() };
+            let time = if draft.is_some() { self.now() } else { driver.last_time() };
             let mut session = self.link.session();
             let payload = desk.payload.get(..len).expect(OURS);
             let accepted = session.publish(
@@ -261,13 +270,15 @@ impl Core {
     /// Completes the token when nothing is queued or in flight.
     pub fn drain(&self, token: u32) -> i32 {
         let token = Token::new(token).expect(OURS);
-        self.answer(self.session(|session| session.drain(now(), token)))
+        let now = self.now();
+        self.answer(self.session(|session| session.drain(now, token)))
     }
 
     /// Nobody waits for the token any more.
     pub fn cancel(&self, token: u32) {
         let token = Token::new(token).expect(OURS);
-        self.session(|session| session.cancel(now(), token));
+        let now = self.now();
+        self.session(|session| session.cancel(now, token));
     }
 
     /// Why the last call was refused.
@@ -303,7 +314,7 @@ impl Core {
 
     /// Numbers for people and dashboards.
     pub fn stats(&self) -> JsValue {
-        let since_epoch = Date::now() - now().0 as f64 / 1_000.0;
+        let since_epoch = Date::now() - self.now().0 as f64 / 1_000.0;
         objects::stats(&self.session(|session| session.stats()), since_epoch)
     }
 
@@ -320,6 +331,10 @@ const ASKS_VERDICT: &str = "reconnect.shouldRetry";
 const LARGE: usize = 1024 * 1024;
 
 impl Core {
+    fn now(&self) -> Instant {
+        self.link.driver().host().now()
+    }
+
     fn session<T>(&self, call: impl FnOnce(&mut Session) -> T) -> T {
         call(&mut self.link.session())
     }

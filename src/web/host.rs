@@ -36,6 +36,9 @@ extern "C" {
     /// Returns the same function, safe against traps.
     #[wasm_bindgen(method)]
     pub(super) fn guard(this: &CoreHost, function: &Function) -> Function;
+    /// The milliseconds of `performance.now()`.
+    #[wasm_bindgen(method)]
+    fn now(this: &CoreHost) -> f64;
     /// Sets the one timer, in milliseconds from now; negative: disarms it.
     #[wasm_bindgen(method)]
     pub(super) fn timer(this: &CoreHost, ms: f64);
@@ -81,16 +84,11 @@ extern "C" {
     pub(super) type Buffer;
     #[wasm_bindgen(method, getter, catch, js_name = bufferedAmount)]
     pub(super) fn buffered_amount(this: &Buffer) -> Result<JsValue, JsValue>;
-
-    type Performance;
-    #[wasm_bindgen(method)]
-    fn now(this: &Performance) -> f64;
-    /// Kept: in Node the global is a getter, and a slow one.
-    #[wasm_bindgen(thread_local_v2, js_name = performance)]
-    static PERFORMANCE: Performance;
 }
 
-/// The time on the platform's clock that never goes back.
-pub(super) fn now() -> Instant {
-    Instant((PERFORMANCE.with(Performance::now) * 1_000.0) as u64)
+impl CoreHost {
+    /// The time on the platform's clock that never goes back.
+    pub(super) fn time(&self) -> Instant {
+        Instant((self.now() * 1_000.0) as u64)
+    }
 }

@@ -8,7 +8,7 @@ use js_sys::{Array, Function, Promise, Reflect, Uint8Array};
 use wasm_bindgen::prelude::*;
 use web_sys::{CloseEvent, MessageEvent, WebSocket};
 
-use super::host::{Buffer, CoreHost, now};
+use super::host::{Buffer, CoreHost};
 use super::objects;
 use super::records::Records;
 use crate::driver::{Driver, Host, NotSent, Opened, Unreadable};
@@ -192,7 +192,7 @@ impl Host for Page {
     type Chunk = MessageEvent;
 
     fn now(&self) -> Instant {
-        now()
+        self.js.time()
     }
 
     fn read(&self, chunk: &MessageEvent, window: &mut [u8]) -> Result<usize, Unreadable> {
@@ -287,7 +287,7 @@ impl Host for Page {
     fn timer(&self, at: Option<Instant>) {
         self.js.timer(match at {
             None => -1.0,
-            Some(at) => (at.0.saturating_sub(now().0) as f64 / 1_000.0).ceil(),
+            Some(at) => (at.0.saturating_sub(self.now().0) as f64 / 1_000.0).ceil(),
         });
     }
 

@@ -5,6 +5,7 @@ import { createPrivateKey } from 'node:crypto'
 import { readFileSync } from 'node:fs'
 import { test } from 'node:test'
 import { Client } from '../../pkg/node.js'
+import { cert, key } from './certificate.mjs'
 import { Loopback } from './loopback.mjs'
 import {
   connected,
@@ -16,7 +17,7 @@ import {
   startBroker,
   until,
 } from './scripted-broker.mjs'
-import { cert, key, secure } from './secure-broker.mjs'
+import { secure } from './secure-broker.mjs'
 
 // ------------------------------------------------------------------------------------------------ the options there are
 

@@ -136,6 +136,8 @@ declare module '#glue' {
     batch(at: number, words: number): void
     /** The same function, for a socket or a promise to call: what the core throws there is a trap. */
     guard(call: (value: any) => void): (value: any) => void
+    /** The milliseconds of `performance.now()`. */
+    now(): number
     /** Arms the one timer, in ms; negative: disarms it. */
     timer(delay: number): void
     /** Calls `resume` in a new task. */

@@ -21,6 +21,8 @@ export class Host implements CoreHost {
   readonly #attempt: Attempt
   readonly #records: Records
   readonly #delivery: Delivery
+  /** Kept: in Node the global is a getter, and a slow one. */
+  readonly #clock = performance
   /** The socket message that records point into. */
   #chunk: Uint8Array = NONE
   #reassembly: Reassembly | undefined
@@ -85,6 +87,10 @@ export class Host implements CoreHost {
     this.#turn.delivering = false
     // A handler's call trapped. The instance under this call is dead: leave it.
     if (this.#handle.evicted) throw this.#handle.ended()
+  }
+
+  now(): number {
+    return this.#clock.now()
   }
 
   guard(call: (value: any) => void): (value: any) => void {
