@@ -636,6 +636,43 @@ fn an_unsubscribe_that_is_refused() {
 }
 
 #[test]
+fn an_unsubscribe_may_name_a_filter_twice() {
+    for mut pair in plain("") {
+        let one = pair.subscribe("a");
+        pair.plays("SUBACK #1 0");
+        pair.clear();
+        let token = pair.unsubscribe("a a");
+        pair.sends(["UNSUBSCRIBE #2 a a"]);
+        pair.plays("UNSUBACK #2 0 0");
+        pair.tells([&format!("inactive {one}"), &format!("unsubscribed {token} a:0x00 a:0x00")]);
+        pair.sends([]);
+    }
+}
+
+/// Asked for again after the session was lost, the filter is refused before the UNSUBACK comes.
+#[test]
+fn a_filter_that_an_unsubscribe_names_twice_may_be_lost_with_it() {
+    for mut pair in plain("") {
+        let token = pair.unsubscribe("a a");
+        let one = pair.subscribe("a");
+        pair.plays("SUBACK #2 0");
+        pair.reconnected(PLAIN);
+        let two = pair.subscribe("a");
+        pair.sends(["UNSUBSCRIBE #3 a a", "SUBSCRIBE #4 a:q0"]);
+        pair.plays("SUBACK #4 0x80");
+        pair.clear();
+        pair.plays("UNSUBACK #3 0 0");
+        pair.tells([
+            &format!("unsubscribed {token} a:0x00 a:0x00"),
+            &format!("inactive {one} SUBSCRIBE_REFUSED"),
+            "error SUBSCRIBE_REFUSED",
+        ]);
+        pair.sends([]);
+        assert_eq!(pair.session().stats().subscriptions, 0, "{two} was refused");
+    }
+}
+
+#[test]
 fn leaving_twice_is_leaving_once() {
     for mut pair in plain("") {
         let handle = pair.subscribe("a");
