@@ -477,6 +477,17 @@ fn an_identifier_that_nobody_knows_is_no_obstacle() {
     pair.tells([&both, &both]);
 }
 
+/// Behind the first `$share/name/`, another one is levels like any other.
+#[test]
+fn shared_filters_are_compared_by_what_is_behind_the_group() {
+    let mut pair = up("");
+    pair.subscribe("a/# $share/g/$share/h/a/+ $share/g/a/+");
+    pair.sends([
+        "SUBSCRIBE #1 a/#:q0 $share/g/$share/h/a/+:q0 SubscriptionIdentifier=1",
+        "SUBSCRIBE #2 $share/g/a/+:q0 SubscriptionIdentifier=2",
+    ]);
+}
+
 #[test]
 fn an_identifier_by_hand() {
     let mut pair = up("");

@@ -1,12 +1,11 @@
 //! One filter: who wants it and how, and what the server has said about it.
 
 use std::num::NonZeroU64;
-use std::rc::Rc;
 
 use super::identifiers::Identifier;
 use super::slab::key;
 use crate::codec::{
-    self, PropertiesBuf, Property, QoS, ReasonCode, SubscribeOptions, SubscriptionId, Value,
+    PropertiesBuf, Property, QoS, ReasonCode, SubscribeOptions, SubscriptionId, TopicFilter, Value,
     Version,
 };
 use crate::session::event::Handle;
@@ -47,7 +46,7 @@ impl Sending {
 /// A filter. It is kept as long as somebody wants it, a request names it or the server may have it.
 #[derive(Clone, Hash, Debug)]
 pub(super) struct Filter {
-    pub text: Rc<str>,
+    pub topic_filter: TopicFilter,
     pub path: PathId,
     /// What its Subscriptions ask for, taken together. `None` if it has none.
     pub wanted: Option<Wanted>,
@@ -106,9 +105,9 @@ pub(super) struct Answer {
 }
 
 impl Filter {
-    pub(super) fn new(text: &Rc<str>, path: PathId) -> Self {
+    pub(super) fn new(topic_filter: &TopicFilter, path: PathId) -> Self {
         Self {
-            text: text.clone(),
+            topic_filter: topic_filter.clone(),
             path,
             wanted: None,
             status: Status::Absent,
@@ -118,19 +117,14 @@ impl Filter {
         }
     }
 
-    /// The part of the text that topics are matched with. See [`unshared`].
-    pub(super) fn topics(&self) -> &str {
-        unshared(&self.text)
-    }
-
     /// Whether the filter matches one topic only, and one copy of each message comes for it.
     pub(super) fn is_plain(&self) -> bool {
-        !has_wildcard(&self.text) && !is_shared(&self.text)
+        !self.topic_filter.has_wildcard() && !self.topic_filter.is_shared()
     }
 
     /// Whether some topic matches both filters.
     pub(super) fn overlaps(&self, other: &Self) -> bool {
-        codec::overlaps(self.topics(), other.topics())
+        self.topic_filter.overlaps(&other.topic_filter)
     }
 
     /// What a SUBSCRIBE asks for.
@@ -206,20 +200,4 @@ impl Filter {
         };
         changed
     }
-}
-
-/// The part of a valid filter that topics are matched with: for a shared subscription, what follows
-/// `$share/name/`.
-pub(super) fn unshared(filter: &str) -> &str {
-    codec::shared(filter).map_or(filter, |(_, filter)| filter)
-}
-
-/// Whether a valid filter asks for a shared subscription [MQTT5 4.8.2].
-pub(super) fn is_shared(filter: &str) -> bool {
-    codec::shared(filter).is_some()
-}
-
-/// Whether a valid filter has a wildcard. The name of a shared subscription cannot have one.
-pub(super) fn has_wildcard(filter: &str) -> bool {
-    filter.contains(['+', '#'])
 }

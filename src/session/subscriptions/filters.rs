@@ -3,10 +3,10 @@
 use std::ops::Index;
 use std::rc::Rc;
 
-use super::filter::{Answer, Filter, FilterId, PathId, Status, Wanted, unshared};
+use super::filter::{Answer, Filter, FilterId, PathId, Status, Wanted};
 use super::identifiers::{self, Identifier};
 use super::slab::Slab;
-use crate::codec::{PropertiesBuf, SubscribeOptions, SubscriptionId, Trie};
+use crate::codec::{PropertiesBuf, SubscribeOptions, SubscriptionId, TopicFilter, Trie};
 use crate::session::event::Handle;
 
 /// All filters that are known.
@@ -59,19 +59,20 @@ impl Filters {
     }
 
     /// Returns the id of a filter, which is added if it is new.
-    pub(super) fn add(&mut self, text: &Rc<str>) -> FilterId {
-        let path = match self.trie.get(unshared(text)) {
+    pub(super) fn add(&mut self, filter: &TopicFilter) -> FilterId {
+        let path = match self.trie.get(filter.matched()) {
             Some(path) => PathId::from(path),
             None => {
                 let path = self.paths.insert(Vec::new());
-                self.trie.insert(unshared(text), path.into());
+                self.trie.insert(filter.matched(), path.into());
                 path
             }
         };
-        if let Some(&id) = self.paths[path].iter().find(|&&id| self.filters[id].text == *text) {
+        let mut known = self.paths[path].iter();
+        if let Some(&id) = known.find(|&&id| self.filters[id].topic_filter == *filter) {
             return id;
         }
-        let id = self.filters.insert(Filter::new(text, path));
+        let id = self.filters.insert(Filter::new(filter, path));
         self.paths[path].push(id);
         id
     }
@@ -83,7 +84,7 @@ impl Filters {
         path.retain(|&other| other != id);
         if path.is_empty() {
             self.paths.remove(filter.path);
-            self.trie.remove(filter.topics());
+            self.trie.remove(filter.topic_filter.matched());
         }
     }
 
@@ -91,13 +92,13 @@ impl Filters {
     /// Subscription has it already.
     pub(super) fn add_member(
         &mut self,
-        text: &Rc<str>,
+        filter: &TopicFilter,
         handle: Handle,
         options: SubscribeOptions,
         identifier: Option<SubscriptionId>,
         user_properties: &PropertiesBuf,
     ) -> Option<FilterId> {
-        let id = self.add(text);
+        let id = self.add(filter);
         let wanted = self.filters[id].wanted.get_or_insert_with(|| Wanted {
             members: Vec::new(),
             options,

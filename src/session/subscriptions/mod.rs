@@ -24,7 +24,9 @@ use self::request::{Kind, Outcome, Request, RequestId};
 use self::requests::Requests;
 use super::error::{Error, ErrorCode};
 use super::event::{Event, Events, Handle, ServerInfo, Token};
-use crate::codec::{PacketId, PropertiesBuf, SubscribeOptions, SubscriptionId, Version};
+use crate::codec::{
+    PacketId, PropertiesBuf, SubscribeOptions, SubscriptionId, TopicFilter, Version,
+};
 
 pub(super) use self::request::Part;
 pub(super) use self::requests::unsupported;
@@ -68,20 +70,19 @@ impl Subscriptions {
         self.requests.all_restore()
     }
 
-    /// Takes a Subscription in force. There must be at least one filter, and all must be valid. A
-    /// filter that is named twice is asked for once.
+    /// Takes a Subscription in force. There must be at least one filter. A filter that is named
+    /// twice is asked for once.
     pub(super) fn subscribe(
         &mut self,
         token: Option<Token>,
         handle: Handle,
-        filters: &[(Rc<str>, SubscribeOptions)],
-        identifier: Option<u32>,
+        filters: &[(TopicFilter, SubscribeOptions)],
+        identifier: Option<SubscriptionId>,
         user_properties: &PropertiesBuf,
     ) {
-        let identifier = identifier.and_then(SubscriptionId::new);
         let mut ids = Vec::with_capacity(filters.len());
-        for (text, options) in filters {
-            let id = self.filters.add_member(text, handle, *options, identifier, user_properties);
+        for (filter, options) in filters {
+            let id = self.filters.add_member(filter, handle, *options, identifier, user_properties);
             ids.extend(id);
         }
         let request = self.ask(token, Kind::Subscribe(handle), &ids);
@@ -117,14 +118,14 @@ impl Subscriptions {
     pub(super) fn unsubscribe(
         &mut self,
         token: Option<Token>,
-        filters: &[Rc<str>],
+        filters: &[TopicFilter],
         properties: PropertiesBuf,
         events: &mut Events,
     ) {
         let mut ids = Vec::with_capacity(filters.len());
         let mut committed = false;
-        for text in filters {
-            let id = self.filters.add(text);
+        for filter in filters {
+            let id = self.filters.add(filter);
             committed |= self.filters[id].wanted.is_some();
             for handle in self.remove_members(id, &[]) {
                 events.push(Event::Inactive { handle, error: None });
@@ -289,7 +290,8 @@ impl Subscriptions {
     fn end_lost(&mut self, lost: &[FilterId], outcome: &Outcome, events: &mut Events) {
         let mut error =
             outcome.error(ErrorCode::SubscribeRefused, "a subscription was not restored");
-        let is_lost = |text: &Rc<str>| lost.iter().any(|&id| self.filters[id].text == *text);
+        let is_lost =
+            |text: &Rc<str>| lost.iter().any(|&id| self.filters[id].topic_filter.text() == text);
         error.filters.retain(|code| !code.code.is_error() || is_lost(&code.filter));
         for &id in lost {
             // An UNSUBSCRIBE may name a filter twice. The second time there is nothing left of it.

@@ -165,7 +165,7 @@ impl Outcome {
                 // It may have been granted in a session that was lost, and refused since.
                 code = code.max(ReasonCode::UNSPECIFIED_ERROR);
             }
-            codes.push(FilterCode { filter: filter.text.clone(), code });
+            codes.push(FilterCode { filter: filter.topic_filter.text().clone(), code });
         }
         Self { token: request.token, codes, unsendable }
     }
