@@ -407,6 +407,33 @@ fn a_message_is_not_lost_while_another_filter_is_under_way() {
     assert_eq!(routed(&mut pair, &to), 1);
 }
 
+/// The server had the wider filter for longest, so the handler got its copies. An UNSUBSCRIBE that was
+/// sent again takes that filter from the server, and the copies for the other one are all there is.
+#[test]
+fn a_message_is_not_lost_while_a_filter_is_asked_for_again() {
+    let mut pair = up("clean=false");
+    pair.unsubscribe("a/#");
+    let handle = pair.subscribe("a/# a/b");
+    pair.sends([
+        "UNSUBSCRIBE #1 a/#",
+        "SUBSCRIBE #2 a/#:q0 SubscriptionIdentifier=1",
+        "SUBSCRIBE #3 a/b:q0 SubscriptionIdentifier=2",
+    ]);
+    pair.plays("SUBACK #2 0; SUBACK #3 0");
+    pair.reconnected("CONNACK present");
+    pair.sends(["UNSUBSCRIBE #4 a/#"]);
+    pair.tell();
+    pair.plays(
+        "PUBLISH q0 a/b 'x' SubscriptionIdentifier=2; PUBLISH q0 a/b 'x' SubscriptionIdentifier=1",
+    );
+    pair.tells(["message q0 a/b 'x'", &format!("message q0 a/b 'x' to {handle}")]);
+    pair.plays("UNSUBACK #4 0");
+    pair.sends(["SUBSCRIBE #5 a/#:q0,rh1 SubscriptionIdentifier=1"]);
+    pair.tell();
+    pair.plays("PUBLISH q0 a/b 'y' SubscriptionIdentifier=2");
+    pair.tells([&format!("message q0 a/b 'y' to {handle}")]);
+}
+
 /// A server that learned of identifiers meanwhile has only some of the filters under theirs.
 #[test]
 fn a_message_is_not_lost_while_filters_get_their_identifiers() {

@@ -180,10 +180,9 @@ impl Filter {
             return false;
         }
         self.decided_by = self.decided_by.max(sending);
-        let mut changed = false;
-        if self.unnumbered && self.identifier().is_some() && !code.is_error() {
+        let before = (self.unnumbered, self.status);
+        if self.identifier().is_some() && !code.is_error() {
             self.unnumbered = false;
-            changed = true;
         }
         self.status = match (asked, self.status) {
             (Asked::Unsubscribe, _) => Status::Absent,
@@ -191,13 +190,12 @@ impl Filter {
             (_, granted @ Status::Granted(_)) => granted,
             _ if is_grant => {
                 *grants += 1;
-                changed = true;
                 Status::Granted(*grants)
             }
             (_, Status::Uncertain) => Status::Uncertain,
             _ if repeated => Status::Uncertain,
             _ => Status::Refused,
         };
-        changed
+        self.wanted.is_some() && before != (self.unnumbered, self.status)
     }
 }
