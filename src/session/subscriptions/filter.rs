@@ -47,6 +47,7 @@ impl Sending {
 #[derive(Clone, Hash, Debug)]
 pub(super) struct Filter {
     pub topic_filter: TopicFilter,
+    /// The entry of the trie that finds the filter.
     pub path: PathId,
     /// What its Subscriptions ask for, taken together. `None` if it has none.
     pub wanted: Option<Wanted>,
@@ -65,9 +66,10 @@ pub(super) struct Filter {
 pub(super) struct Wanted {
     /// The Subscriptions, at least one.
     pub members: Vec<Handle>,
+    /// Options that give each of them what it asks for.
     pub options: SubscribeOptions,
     pub identifier: Identifier,
-    /// Those of the Subscription that came last.
+    /// The User Properties of the Subscription that came last.
     pub user_properties: PropertiesBuf,
 }
 
@@ -99,7 +101,7 @@ pub(super) struct Answer {
     pub asked: Asked,
     /// The packet. `None` if it was never sent, because the server's limits forbid it.
     pub sending: Option<Sending>,
-    /// The packet was also sent on an earlier connection, in this session.
+    /// Whether the packet was also sent on an earlier connection, in this session.
     pub repeated: bool,
     pub code: ReasonCode,
 }

@@ -124,7 +124,8 @@ impl Filters {
         Some(id)
     }
 
-    /// Takes a Subscription out of a filter. Returns true if nobody wants the filter any more.
+    /// Takes a Subscription out of a filter, if it is there. Returns true if nobody wants the filter
+    /// any more.
     pub(super) fn remove_member(&mut self, id: FilterId, handle: Handle) -> bool {
         let wanted = &mut self.filters[id].wanted;
         if let Some(Wanted { members, .. }) = wanted {
@@ -145,21 +146,19 @@ impl Filters {
 
     /// Gives an identifier to a filter that is wanted.
     pub(super) fn assign_identifier(&mut self, id: FilterId, identifier: SubscriptionId) {
-        if let Some(wanted) = &mut self.filters[id].wanted {
-            wanted.identifier = Identifier::Assigned(identifier);
-            self.routes_changed();
-        }
+        let wanted = self.filters[id].wanted.as_mut().expect(WANTED);
+        wanted.identifier = Identifier::Assigned(identifier);
+        self.routes_changed();
     }
 
     /// Takes the identifier from a filter that is wanted: the server gets it without one.
     pub(super) fn remove_identifier(&mut self, id: FilterId) {
         let filter = &mut self.filters[id];
-        if let Some(wanted) = &mut filter.wanted {
-            filter.unnumbered = true;
-            if wanted.identifier.get().is_some() {
-                wanted.identifier = Identifier::None;
-                self.routes_changed();
-            }
+        filter.unnumbered = true;
+        let wanted = filter.wanted.as_mut().expect(WANTED);
+        if wanted.identifier.get().is_some() {
+            wanted.identifier = Identifier::None;
+            self.routes_changed();
         }
     }
 
@@ -265,3 +264,5 @@ impl Filters {
         self.epoch = self.epoch.wrapping_add(1);
     }
 }
+
+const WANTED: &str = "the filter is wanted";

@@ -31,11 +31,12 @@ use crate::codec::{
 pub(super) use self::request::Part;
 pub(super) use self::requests::unsupported;
 
+/// All Subscriptions of the application, and what is under way for them.
 #[derive(Clone, Default, Hash, Debug)]
 pub(super) struct Subscriptions {
     filters: Filters,
     requests: Requests,
-    /// By handle.
+    /// The Subscriptions in force, by handle.
     subscriptions: Vec<Option<Subscription>>,
     /// How many Subscriptions are in force.
     count: usize,
@@ -44,7 +45,7 @@ pub(super) struct Subscriptions {
 /// A Subscription in force. It has at least one filter, and is a member of each.
 #[derive(Clone, Hash, Debug)]
 struct Subscription {
-    /// In the order in which they were given.
+    /// Its filters, in the order in which they were given.
     filters: Vec<FilterId>,
     /// The request that asks for it, until it is completed.
     request: Option<RequestId>,
@@ -61,6 +62,7 @@ impl Subscriptions {
         self.count
     }
 
+    /// Whether there is nothing to send.
     pub(super) fn nothing_waits(&self) -> bool {
         self.requests.nothing_waits()
     }

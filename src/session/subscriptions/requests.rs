@@ -43,6 +43,7 @@ impl Index<RequestId> for Requests {
 }
 
 impl Requests {
+    /// Whether there is nothing to send.
     pub(super) fn nothing_waits(&self) -> bool {
         self.waiting.is_empty()
     }
