@@ -108,12 +108,19 @@ impl TopicFilter {
     /// Returns the part that topics are matched with: all of the text, or what follows `$share/name/`.
     #[inline]
     pub fn matched(&self) -> &str {
-        &self.text[usize::from(self.matched)..]
+        // Indexing text would bring the tables of Unicode into the module, for its panic.
+        self.text.get(usize::from(self.matched)..).expect("a level begins there")
+    }
+
+    /// Whether this is the filter of a shared subscription (4.8.2).
+    #[inline]
+    pub fn is_shared(&self) -> bool {
+        self.matched > 0
     }
 
     /// Returns the share name if this is the filter of a shared subscription (4.8.2).
     pub fn share(&self) -> Option<&str> {
-        self.text[..usize::from(self.matched)].strip_prefix(SHARE)?.strip_suffix('/')
+        self.text.get(..usize::from(self.matched))?.strip_prefix(SHARE)?.strip_suffix('/')
     }
 
     /// Whether a level of the filter is `+` or `#`.

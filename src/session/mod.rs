@@ -31,7 +31,7 @@ use std::rc::Rc;
 
 use crate::codec::{
     DecodeError, PacketSet, PacketType, Properties, Publish, QoS, ReasonCode, Step,
-    SubscribeOptions, SubscriptionId, Version, check_filter, check_topic, shared,
+    SubscribeOptions, TopicFilter, Version, check_topic,
 };
 use crate::options::{Draft, InvalidArgument, Options, Will};
 use attempts::Attempts;
@@ -504,9 +504,13 @@ impl Session {
         draft: Draft,
     ) -> Result<(), Box<Error>> {
         self.check_open()?;
-        check_filters(filters.iter().map(|(filter, _)| filter))?;
+        let mut parsed = Vec::with_capacity(filters.len());
         for (filter, options) in filters {
-            if options.no_local && shared(filter).is_some() {
+            parsed.push((parse_filter(filter)?, *options));
+        }
+        check_some(&parsed)?;
+        for (filter, options) in &parsed {
+            if options.no_local && filter.is_shared() {
                 // [MQTT-3.8.3-4]
                 let message = "must be false for a shared subscription";
                 return Err(InvalidArgument::new("noLocal", message).into());
@@ -519,9 +523,8 @@ impl Session {
                 return Err(Error::new(ErrorCode::NotSupported, what).with_reason(reason));
             }
         }
-        let Draft { subscription_identifier, properties, .. } = draft;
-        let identifier = subscription_identifier.map(SubscriptionId::get);
-        self.subscriptions.subscribe(token, handle, filters, identifier, &properties);
+        let Draft { subscription_identifier: identifier, properties, .. } = draft;
+        self.subscriptions.subscribe(token, handle, &parsed, identifier, &properties);
         self.send_requests();
         Ok(())
     }
@@ -547,8 +550,12 @@ impl Session {
         draft: Draft,
     ) -> Result<(), Box<Error>> {
         self.check_open()?;
-        check_filters(filters.iter())?;
-        self.subscriptions.unsubscribe(token, filters, draft.properties, &mut self.out.events);
+        let mut parsed = Vec::with_capacity(filters.len());
+        for filter in filters {
+            parsed.push(parse_filter(filter)?);
+        }
+        check_some(&parsed)?;
+        self.subscriptions.unsubscribe(token, &parsed, draft.properties, &mut self.out.events);
         self.send_requests();
         Ok(())
     }
@@ -764,17 +771,18 @@ impl Session {
     }
 }
 
-fn check_filters<'a>(filters: impl Iterator<Item = &'a Rc<str>>) -> Result<(), Box<Error>> {
-    let mut some = false;
-    for filter in filters {
-        some = true;
-        if let Err(error) = check_filter(filter) {
-            let invalid = Box::<Error>::from(InvalidArgument::new("filter", error.what()));
-            return Err(invalid.with_topic(filter));
-        }
+fn parse_filter(text: &Rc<str>) -> Result<TopicFilter, Box<Error>> {
+    TopicFilter::new(text.clone()).map_err(|error| {
+        let invalid = Box::<Error>::from(InvalidArgument::new("filter", error.what()));
+        invalid.with_topic(text)
+    })
+}
+
+fn check_some<T>(filters: &[T]) -> Result<(), Box<Error>> {
+    if filters.is_empty() {
+        return Err(InvalidArgument::new("filter", "must be at least one topic filter").into());
     }
-    let none = || InvalidArgument::new("filter", "must be at least one topic filter").into();
-    if some { Ok(()) } else { Err(none()) }
+    Ok(())
 }
 
 /// Random numbers that are good enough to spread clients: xorshift64.

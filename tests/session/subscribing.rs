@@ -407,6 +407,33 @@ fn a_message_is_not_lost_while_another_filter_is_under_way() {
     assert_eq!(routed(&mut pair, &to), 1);
 }
 
+/// The server had the wider filter for longest, so the handler got its copies. An UNSUBSCRIBE that was
+/// sent again takes that filter from the server, and the copies for the other one are all there is.
+#[test]
+fn a_message_is_not_lost_while_a_filter_is_asked_for_again() {
+    let mut pair = up("clean=false");
+    pair.unsubscribe("a/#");
+    let handle = pair.subscribe("a/# a/b");
+    pair.sends([
+        "UNSUBSCRIBE #1 a/#",
+        "SUBSCRIBE #2 a/#:q0 SubscriptionIdentifier=1",
+        "SUBSCRIBE #3 a/b:q0 SubscriptionIdentifier=2",
+    ]);
+    pair.plays("SUBACK #2 0; SUBACK #3 0");
+    pair.reconnected("CONNACK present");
+    pair.sends(["UNSUBSCRIBE #4 a/#"]);
+    pair.tell();
+    pair.plays(
+        "PUBLISH q0 a/b 'x' SubscriptionIdentifier=2; PUBLISH q0 a/b 'x' SubscriptionIdentifier=1",
+    );
+    pair.tells(["message q0 a/b 'x'", &format!("message q0 a/b 'x' to {handle}")]);
+    pair.plays("UNSUBACK #4 0");
+    pair.sends(["SUBSCRIBE #5 a/#:q0,rh1 SubscriptionIdentifier=1"]);
+    pair.tell();
+    pair.plays("PUBLISH q0 a/b 'y' SubscriptionIdentifier=2");
+    pair.tells([&format!("message q0 a/b 'y' to {handle}")]);
+}
+
 /// A server that learned of identifiers meanwhile has only some of the filters under theirs.
 #[test]
 fn a_message_is_not_lost_while_filters_get_their_identifiers() {
@@ -475,6 +502,17 @@ fn an_identifier_that_nobody_knows_is_no_obstacle() {
     pair.plays("PUBLISH q0 a/b '' SubscriptionIdentifier=77; PUBLISH q0 a/b '' SubscriptionIdentifier=1 SubscriptionIdentifier=77");
     let both = format!("message q0 a/b '' to {one},{two}");
     pair.tells([&both, &both]);
+}
+
+/// Behind the first `$share/name/`, another one is levels like any other.
+#[test]
+fn shared_filters_are_compared_by_what_is_behind_the_group() {
+    let mut pair = up("");
+    pair.subscribe("a/# $share/g/$share/h/a/+ $share/g/a/+");
+    pair.sends([
+        "SUBSCRIBE #1 a/#:q0 $share/g/$share/h/a/+:q0 SubscriptionIdentifier=1",
+        "SUBSCRIBE #2 $share/g/a/+:q0 SubscriptionIdentifier=2",
+    ]);
 }
 
 #[test]
@@ -633,6 +671,43 @@ fn an_unsubscribe_that_is_refused() {
     let token = pair.unsubscribe("a b");
     pair.plays("UNSUBACK #2 0x87 0");
     pair.tells([&format!("unsubscribed {token} a:0x87 b:0x00")]);
+}
+
+#[test]
+fn an_unsubscribe_may_name_a_filter_twice() {
+    for mut pair in plain("") {
+        let one = pair.subscribe("a");
+        pair.plays("SUBACK #1 0");
+        pair.clear();
+        let token = pair.unsubscribe("a a");
+        pair.sends(["UNSUBSCRIBE #2 a a"]);
+        pair.plays("UNSUBACK #2 0 0");
+        pair.tells([&format!("inactive {one}"), &format!("unsubscribed {token} a:0x00 a:0x00")]);
+        pair.sends([]);
+    }
+}
+
+/// Asked for again after the session was lost, the filter is refused before the UNSUBACK comes.
+#[test]
+fn a_filter_that_an_unsubscribe_names_twice_may_be_lost_with_it() {
+    for mut pair in plain("") {
+        let token = pair.unsubscribe("a a");
+        let one = pair.subscribe("a");
+        pair.plays("SUBACK #2 0");
+        pair.reconnected(PLAIN);
+        let two = pair.subscribe("a");
+        pair.sends(["UNSUBSCRIBE #3 a a", "SUBSCRIBE #4 a:q0"]);
+        pair.plays("SUBACK #4 0x80");
+        pair.clear();
+        pair.plays("UNSUBACK #3 0 0");
+        pair.tells([
+            &format!("unsubscribed {token} a:0x00 a:0x00"),
+            &format!("inactive {one} SUBSCRIBE_REFUSED"),
+            "error SUBSCRIBE_REFUSED",
+        ]);
+        pair.sends([]);
+        assert_eq!(pair.session().stats().subscriptions, 0, "{two} was refused");
+    }
 }
 
 #[test]

@@ -1,12 +1,11 @@
 //! One filter: who wants it and how, and what the server has said about it.
 
 use std::num::NonZeroU64;
-use std::rc::Rc;
 
 use super::identifiers::Identifier;
 use super::slab::key;
 use crate::codec::{
-    self, PropertiesBuf, Property, QoS, ReasonCode, SubscribeOptions, SubscriptionId, Value,
+    PropertiesBuf, Property, QoS, ReasonCode, SubscribeOptions, SubscriptionId, TopicFilter, Value,
     Version,
 };
 use crate::session::event::Handle;
@@ -47,7 +46,8 @@ impl Sending {
 /// A filter. It is kept as long as somebody wants it, a request names it or the server may have it.
 #[derive(Clone, Hash, Debug)]
 pub(super) struct Filter {
-    pub text: Rc<str>,
+    pub topic_filter: TopicFilter,
+    /// The entry of the trie that finds the filter.
     pub path: PathId,
     /// What its Subscriptions ask for, taken together. `None` if it has none.
     pub wanted: Option<Wanted>,
@@ -66,9 +66,10 @@ pub(super) struct Filter {
 pub(super) struct Wanted {
     /// The Subscriptions, at least one.
     pub members: Vec<Handle>,
+    /// Options that give each of them what it asks for.
     pub options: SubscribeOptions,
     pub identifier: Identifier,
-    /// Those of the Subscription that came last.
+    /// The User Properties of the Subscription that came last.
     pub user_properties: PropertiesBuf,
 }
 
@@ -100,15 +101,15 @@ pub(super) struct Answer {
     pub asked: Asked,
     /// The packet. `None` if it was never sent, because the server's limits forbid it.
     pub sending: Option<Sending>,
-    /// The packet was also sent on an earlier connection, in this session.
+    /// Whether the packet was also sent on an earlier connection, in this session.
     pub repeated: bool,
     pub code: ReasonCode,
 }
 
 impl Filter {
-    pub(super) fn new(text: &Rc<str>, path: PathId) -> Self {
+    pub(super) fn new(topic_filter: &TopicFilter, path: PathId) -> Self {
         Self {
-            text: text.clone(),
+            topic_filter: topic_filter.clone(),
             path,
             wanted: None,
             status: Status::Absent,
@@ -118,19 +119,14 @@ impl Filter {
         }
     }
 
-    /// The part of the text that topics are matched with. See [`unshared`].
-    pub(super) fn topics(&self) -> &str {
-        unshared(&self.text)
-    }
-
     /// Whether the filter matches one topic only, and one copy of each message comes for it.
     pub(super) fn is_plain(&self) -> bool {
-        !has_wildcard(&self.text) && !is_shared(&self.text)
+        !self.topic_filter.has_wildcard() && !self.topic_filter.is_shared()
     }
 
     /// Whether some topic matches both filters.
     pub(super) fn overlaps(&self, other: &Self) -> bool {
-        codec::overlaps(self.topics(), other.topics())
+        self.topic_filter.overlaps(&other.topic_filter)
     }
 
     /// What a SUBSCRIBE asks for.
@@ -186,10 +182,9 @@ impl Filter {
             return false;
         }
         self.decided_by = self.decided_by.max(sending);
-        let mut changed = false;
-        if self.unnumbered && self.identifier().is_some() && !code.is_error() {
+        let before = (self.unnumbered, self.status);
+        if self.identifier().is_some() && !code.is_error() {
             self.unnumbered = false;
-            changed = true;
         }
         self.status = match (asked, self.status) {
             (Asked::Unsubscribe, _) => Status::Absent,
@@ -197,29 +192,12 @@ impl Filter {
             (_, granted @ Status::Granted(_)) => granted,
             _ if is_grant => {
                 *grants += 1;
-                changed = true;
                 Status::Granted(*grants)
             }
             (_, Status::Uncertain) => Status::Uncertain,
             _ if repeated => Status::Uncertain,
             _ => Status::Refused,
         };
-        changed
+        self.wanted.is_some() && before != (self.unnumbered, self.status)
     }
-}
-
-/// The part of a valid filter that topics are matched with: for a shared subscription, what follows
-/// `$share/name/`.
-pub(super) fn unshared(filter: &str) -> &str {
-    codec::shared(filter).map_or(filter, |(_, filter)| filter)
-}
-
-/// Whether a valid filter asks for a shared subscription [MQTT5 4.8.2].
-pub(super) fn is_shared(filter: &str) -> bool {
-    codec::shared(filter).is_some()
-}
-
-/// Whether a valid filter has a wildcard. The name of a shared subscription cannot have one.
-pub(super) fn has_wildcard(filter: &str) -> bool {
-    filter.contains(['+', '#'])
 }

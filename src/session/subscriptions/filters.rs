@@ -3,10 +3,10 @@
 use std::ops::Index;
 use std::rc::Rc;
 
-use super::filter::{Answer, Filter, FilterId, PathId, Status, Wanted, unshared};
+use super::filter::{Answer, Filter, FilterId, PathId, Status, Wanted};
 use super::identifiers::{self, Identifier};
 use super::slab::Slab;
-use crate::codec::{PropertiesBuf, SubscribeOptions, SubscriptionId, Trie};
+use crate::codec::{PropertiesBuf, SubscribeOptions, SubscriptionId, TopicFilter, Trie};
 use crate::session::event::Handle;
 
 /// All filters that are known.
@@ -59,19 +59,20 @@ impl Filters {
     }
 
     /// Returns the id of a filter, which is added if it is new.
-    pub(super) fn add(&mut self, text: &Rc<str>) -> FilterId {
-        let path = match self.trie.get(unshared(text)) {
+    pub(super) fn add(&mut self, filter: &TopicFilter) -> FilterId {
+        let path = match self.trie.get(filter.matched()) {
             Some(path) => PathId::from(path),
             None => {
                 let path = self.paths.insert(Vec::new());
-                self.trie.insert(unshared(text), path.into());
+                self.trie.insert(filter.matched(), path.into());
                 path
             }
         };
-        if let Some(&id) = self.paths[path].iter().find(|&&id| self.filters[id].text == *text) {
+        let mut known = self.paths[path].iter();
+        if let Some(&id) = known.find(|&&id| self.filters[id].topic_filter == *filter) {
             return id;
         }
-        let id = self.filters.insert(Filter::new(text, path));
+        let id = self.filters.insert(Filter::new(filter, path));
         self.paths[path].push(id);
         id
     }
@@ -83,7 +84,7 @@ impl Filters {
         path.retain(|&other| other != id);
         if path.is_empty() {
             self.paths.remove(filter.path);
-            self.trie.remove(filter.topics());
+            self.trie.remove(filter.topic_filter.matched());
         }
     }
 
@@ -91,13 +92,13 @@ impl Filters {
     /// Subscription has it already.
     pub(super) fn add_member(
         &mut self,
-        text: &Rc<str>,
+        filter: &TopicFilter,
         handle: Handle,
         options: SubscribeOptions,
         identifier: Option<SubscriptionId>,
         user_properties: &PropertiesBuf,
     ) -> Option<FilterId> {
-        let id = self.add(text);
+        let id = self.add(filter);
         let wanted = self.filters[id].wanted.get_or_insert_with(|| Wanted {
             members: Vec::new(),
             options,
@@ -123,7 +124,8 @@ impl Filters {
         Some(id)
     }
 
-    /// Takes a Subscription out of a filter. Returns true if nobody wants the filter any more.
+    /// Takes a Subscription out of a filter, if it is there. Returns true if nobody wants the filter
+    /// any more.
     pub(super) fn remove_member(&mut self, id: FilterId, handle: Handle) -> bool {
         let wanted = &mut self.filters[id].wanted;
         if let Some(Wanted { members, .. }) = wanted {
@@ -144,21 +146,19 @@ impl Filters {
 
     /// Gives an identifier to a filter that is wanted.
     pub(super) fn assign_identifier(&mut self, id: FilterId, identifier: SubscriptionId) {
-        if let Some(wanted) = &mut self.filters[id].wanted {
-            wanted.identifier = Identifier::Assigned(identifier);
-            self.routes_changed();
-        }
+        let wanted = self.filters[id].wanted.as_mut().expect(WANTED);
+        wanted.identifier = Identifier::Assigned(identifier);
+        self.routes_changed();
     }
 
     /// Takes the identifier from a filter that is wanted: the server gets it without one.
     pub(super) fn remove_identifier(&mut self, id: FilterId) {
         let filter = &mut self.filters[id];
-        if let Some(wanted) = &mut filter.wanted {
-            filter.unnumbered = true;
-            if wanted.identifier.get().is_some() {
-                wanted.identifier = Identifier::None;
-                self.routes_changed();
-            }
+        filter.unnumbered = true;
+        let wanted = filter.wanted.as_mut().expect(WANTED);
+        if wanted.identifier.get().is_some() {
+            wanted.identifier = Identifier::None;
+            self.routes_changed();
         }
     }
 
@@ -264,3 +264,5 @@ impl Filters {
         self.epoch = self.epoch.wrapping_add(1);
     }
 }
+
+const WANTED: &str = "the filter is wanted";

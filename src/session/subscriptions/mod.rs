@@ -24,16 +24,19 @@ use self::request::{Kind, Outcome, Request, RequestId};
 use self::requests::Requests;
 use super::error::{Error, ErrorCode};
 use super::event::{Event, Events, Handle, ServerInfo, Token};
-use crate::codec::{PacketId, PropertiesBuf, SubscribeOptions, SubscriptionId, Version};
+use crate::codec::{
+    PacketId, PropertiesBuf, SubscribeOptions, SubscriptionId, TopicFilter, Version,
+};
 
 pub(super) use self::request::Part;
 pub(super) use self::requests::unsupported;
 
+/// All Subscriptions of the application, and what is under way for them.
 #[derive(Clone, Default, Hash, Debug)]
 pub(super) struct Subscriptions {
     filters: Filters,
     requests: Requests,
-    /// By handle.
+    /// The Subscriptions in force, by handle.
     subscriptions: Vec<Option<Subscription>>,
     /// How many Subscriptions are in force.
     count: usize,
@@ -42,7 +45,7 @@ pub(super) struct Subscriptions {
 /// A Subscription in force. It has at least one filter, and is a member of each.
 #[derive(Clone, Hash, Debug)]
 struct Subscription {
-    /// In the order in which they were given.
+    /// Its filters, in the order in which they were given.
     filters: Vec<FilterId>,
     /// The request that asks for it, until it is completed.
     request: Option<RequestId>,
@@ -59,6 +62,7 @@ impl Subscriptions {
         self.count
     }
 
+    /// Whether there is nothing to send.
     pub(super) fn nothing_waits(&self) -> bool {
         self.requests.nothing_waits()
     }
@@ -68,20 +72,19 @@ impl Subscriptions {
         self.requests.all_restore()
     }
 
-    /// Takes a Subscription in force. There must be at least one filter, and all must be valid. A
-    /// filter that is named twice is asked for once.
+    /// Takes a Subscription in force. There must be at least one filter. A filter that is named
+    /// twice is asked for once.
     pub(super) fn subscribe(
         &mut self,
         token: Option<Token>,
         handle: Handle,
-        filters: &[(Rc<str>, SubscribeOptions)],
-        identifier: Option<u32>,
+        filters: &[(TopicFilter, SubscribeOptions)],
+        identifier: Option<SubscriptionId>,
         user_properties: &PropertiesBuf,
     ) {
-        let identifier = identifier.and_then(SubscriptionId::new);
         let mut ids = Vec::with_capacity(filters.len());
-        for (text, options) in filters {
-            let id = self.filters.add_member(text, handle, *options, identifier, user_properties);
+        for (filter, options) in filters {
+            let id = self.filters.add_member(filter, handle, *options, identifier, user_properties);
             ids.extend(id);
         }
         let request = self.ask(token, Kind::Subscribe(handle), &ids);
@@ -117,14 +120,14 @@ impl Subscriptions {
     pub(super) fn unsubscribe(
         &mut self,
         token: Option<Token>,
-        filters: &[Rc<str>],
+        filters: &[TopicFilter],
         properties: PropertiesBuf,
         events: &mut Events,
     ) {
         let mut ids = Vec::with_capacity(filters.len());
         let mut committed = false;
-        for text in filters {
-            let id = self.filters.add(text);
+        for filter in filters {
+            let id = self.filters.add(filter);
             committed |= self.filters[id].wanted.is_some();
             for handle in self.remove_members(id, &[]) {
                 events.push(Event::Inactive { handle, error: None });
@@ -289,7 +292,8 @@ impl Subscriptions {
     fn end_lost(&mut self, lost: &[FilterId], outcome: &Outcome, events: &mut Events) {
         let mut error =
             outcome.error(ErrorCode::SubscribeRefused, "a subscription was not restored");
-        let is_lost = |text: &Rc<str>| lost.iter().any(|&id| self.filters[id].text == *text);
+        let is_lost =
+            |text: &Rc<str>| lost.iter().any(|&id| self.filters[id].topic_filter.text() == text);
         error.filters.retain(|code| !code.code.is_error() || is_lost(&code.filter));
         for &id in lost {
             // An UNSUBSCRIBE may name a filter twice. The second time there is nothing left of it.

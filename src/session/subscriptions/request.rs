@@ -18,6 +18,7 @@ pub(super) struct Request {
     /// The call that waits for it, if any.
     pub token: Option<Token>,
     pub kind: Kind,
+    /// The filters that it names, in the order in which they were given.
     pub items: Vec<Item>,
     /// How many items are not answered.
     unanswered: usize,
@@ -83,6 +84,7 @@ impl Request {
         item.filter
     }
 
+    /// Whether all of it is answered.
     pub(super) fn is_answered(&self) -> bool {
         self.unanswered == 0
     }
@@ -165,7 +167,7 @@ impl Outcome {
                 // It may have been granted in a session that was lost, and refused since.
                 code = code.max(ReasonCode::UNSPECIFIED_ERROR);
             }
-            codes.push(FilterCode { filter: filter.text.clone(), code });
+            codes.push(FilterCode { filter: filter.topic_filter.text().clone(), code });
         }
         Self { token: request.token, codes, unsendable }
     }

@@ -4,13 +4,13 @@
 use std::collections::VecDeque;
 use std::ops::Index;
 
-use super::filter::{self, Answer, Sending};
+use super::filter::{Answer, Sending};
 use super::filters::Filters;
 use super::identifiers::Groups;
 use super::request::{Kind, Part, Request, RequestId};
 use super::slab::Slab;
 use crate::codec::{
-    PacketId, PropertiesBuf, ReasonCode, Version, encode_subscribe, encode_unsubscribe,
+    PacketId, PropertiesBuf, ReasonCode, TopicFilter, Version, encode_subscribe, encode_unsubscribe,
 };
 use crate::session::error::{Error, ErrorCode};
 use crate::session::event::{ServerInfo, Token, keep};
@@ -43,6 +43,7 @@ impl Index<RequestId> for Requests {
 }
 
 impl Requests {
+    /// Whether there is nothing to send.
     pub(super) fn nothing_waits(&self) -> bool {
         self.waiting.is_empty()
     }
@@ -178,7 +179,7 @@ impl Requests {
         let request = &self.requests[part.request];
         let limit = |item: u32| {
             let filter = &filters[request.filter(item)];
-            unsupported(&filter.text, filter.is_identifier_chosen(), server)
+            unsupported(&filter.topic_filter, filter.is_identifier_chosen(), server)
         };
         let Some((reason, what)) = part.items.iter().find_map(|&item| limit(item)) else {
             return Ok(());
@@ -239,7 +240,7 @@ impl Requests {
         let start = out.len();
         let mut limit = server.maximum_packet_size;
         if request.kind == Kind::Unsubscribe {
-            let texts = request.filters(part).map(|id| &*filters[id].text);
+            let texts = request.filters(part).map(|id| filters[id].topic_filter.as_str());
             encode_unsubscribe(version, packet_id, part.properties.borrow(), texts, out);
         } else {
             let named = request.filters(part).map(|id| {
@@ -249,7 +250,7 @@ impl Requests {
                     // Retained messages come only if the subscription turns out to be new.
                     options.retain_handling = options.retain_handling.max(1);
                 }
-                (&*filter.text, options)
+                (filter.topic_filter.as_str(), options)
             });
             let first = &filters[request.filter(part.items[0])];
             let properties = first.subscribe_properties(version);
@@ -332,7 +333,7 @@ impl Requests {
 /// What the server cannot do with a filter, if anything. `identifier`: the application has chosen
 /// one for it.
 pub(crate) fn unsupported(
-    filter: &str,
+    filter: &TopicFilter,
     identifier: bool,
     server: &ServerInfo,
 ) -> Option<(ReasonCode, &'static str)> {
@@ -342,13 +343,13 @@ pub(crate) fn unsupported(
             "the server does not support subscription identifiers",
         ));
     }
-    if !server.wildcards_available && filter::has_wildcard(filter) {
+    if !server.wildcards_available && filter.has_wildcard() {
         return Some((
             ReasonCode::WILDCARD_SUBSCRIPTIONS_NOT_SUPPORTED,
             "the server does not support wildcards in filters",
         ));
     }
-    if !server.shared_available && filter::is_shared(filter) {
+    if !server.shared_available && filter.is_shared() {
         return Some((
             ReasonCode::SHARED_SUBSCRIPTIONS_NOT_SUPPORTED,
             "the server does not support shared subscriptions",
