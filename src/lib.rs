@@ -7,6 +7,7 @@
 //! - [`session`]: the protocol state machine. It has no socket, clock or future in it.
 //! - [`driver`]: the one loop around a session, over a [`driver::Host`].
 //! - `web` (wasm32 only): the host on the web platform, and the class that JavaScript sees.
+//! - `broker` (feature `broker`): a broker for tests and demos, on the same codec. On wasm32 it takes the place of `web`.
 //!
 //! # Example
 //!
@@ -47,9 +48,11 @@
 #![forbid(unsafe_code)]
 #![warn(missing_docs, unreachable_pub)]
 
+#[cfg(feature = "broker")]
+pub mod broker;
 pub mod codec;
 pub mod driver;
 pub mod options;
 pub mod session;
-#[cfg(target_arch = "wasm32")]
+#[cfg(all(target_arch = "wasm32", not(feature = "broker")))]
 pub mod web;
