@@ -73,7 +73,7 @@ fn number(text: &str) -> u32 {
     .expect(text)
 }
 
-fn push(properties: &mut PropertiesBuf, name: &str, text: &str) {
+pub fn push(properties: &mut PropertiesBuf, name: &str, text: &str) {
     let property = PROPERTIES.into_iter().find(|property| format!("{property:?}") == name);
     let property = property.expect(name);
     let text = unquoted(text).unwrap_or(text);
