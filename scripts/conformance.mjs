@@ -1,18 +1,53 @@
-// Finds out which test shows which statement of the MQTT specifications. tests/conformance.json lists the statements that bind a client. A test
-// names those that it shows: `Shows [MQTT5-3.1.0-1]` in the doc comment of a Rust test, `[MQTT5-3.1.0-1]` in the title of a node:test.
-// This reads the outcomes of the steps of `npm test`. It fails if a statement has no test that ran and passed, or if tests/conformance.md is out
-// of date. `--write` updates that file.
+// Which test shows which statement of the MQTT specifications. tests/conformance.json lists the statements that bind a client, and
+// tests/broker-conformance.json those that bind the test broker. A test names those that it shows: `Shows [MQTT5-3.1.0-1]` in the doc comment of a Rust
+// test, `[MQTT5-3.1.0-1]` in the title of a node:test; of the broker: `Serves [MQTT5-3.1.4-5]` and `[serves MQTT5-3.1.4-5]`.
+// This reads the outcomes of the steps of `npm test`. It fails if a statement has no test that ran and passed, or if a table is out of date.
+// `--write` writes them anew.
 import { existsSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { basename, join, relative } from 'node:path'
 import { main, Problem, readOutcomes, results, root } from './tools.mjs'
 
-const TABLE = 'tests/conformance.md'
+const SPECIFICATIONS = `the specifications ([MQTT 5.0](https://docs.oasis-open.org/mqtt/mqtt/v5.0/mqtt-v5.0.html),
+[MQTT 3.1.1](https://docs.oasis-open.org/mqtt/mqtt/v3.1.1/mqtt-v3.1.1.html)) are the authority.`
+
+const TABLES = [
+  {
+    statements: 'tests/conformance.json',
+    table: 'tests/conformance.md',
+    rust: 'Shows',
+    node: /\[(MQTT[35]-[\w.-]+)\]/g,
+    alsoShown: () => false,
+    withoutTest: 'cannot apply',
+    intro: `# Conformance
+
+Every statement of the specifications that binds a client, and the tests that show it. \`scripts/conformance.mjs\` writes this file from
+tests/conformance.json and the outcomes of \`npm test\`, which fails if a statement has no test that ran and passed. The duties are in our
+words; ${SPECIFICATIONS}
+
+Classes: C binds the client, B binds both sides, O binds the server, whose breach the client notices. U is a rule without a number.`,
+  },
+  {
+    statements: 'tests/broker-conformance.json',
+    table: 'tests/broker-conformance.md',
+    rust: 'Serves',
+    node: /\[serves (MQTT[35]-[\w.-]+)\]/g,
+    // The codec is the same on both sides.
+    alsoShown: ({ class: kind }, { file }) => kind === 'B' && file.startsWith('tests/codec/'),
+    withoutTest: 'not claimed',
+    intro: `# Conformance of the test broker
+
+Every statement of the specifications that binds a server, and the tests that show that the broker of \`wasmqtt/testing\` keeps to it.
+\`scripts/conformance.mjs\` writes this file from tests/broker-conformance.json and the outcomes of \`npm test\`, which fails if a statement has neither a
+test that ran and passed nor a reason why it is not claimed. The duties are in our words;
+${SPECIFICATIONS}
+
+Classes: S binds the server, B binds both sides.`,
+  },
+]
+
 const ID = /\[(MQTT[35]-[\w.-]+)\]/g
 
-/**
- * The parts of the table, and which statements belong to each.
- * @type {[string, (id: string) => boolean][]}
- */
+/** The parts of the table, by the beginning of an ID. */
 const PARTS = [
   ['MQTT 5.0', (id) => id.startsWith('MQTT5-') && numbered(id)],
   ['MQTT 3.1.1', (id) => id.startsWith('MQTT3-') && numbered(id)],
@@ -21,16 +56,31 @@ const PARTS = [
 const numbered = (id) => /^MQTT[35]-\d/.test(id)
 
 main(async () => {
-  const statements = JSON.parse(readFileSync(join(root, 'tests/conformance.json'), 'utf8'))
-  const known = new Set(statements.map(({ id }) => id))
   const { passed, failed } = outcomes()
-  const claims = [...rustClaims(passed), ...nodeClaims(passed)]
+  const rust = rustClaims()
+  for (const table of TABLES) judge(table, passed, failed, rust)
+})
+
+function judge(table, passed, failed, rust) {
+  const statements = JSON.parse(readFileSync(join(root, table.statements), 'utf8'))
+  const known = new Map(statements.map((statement) => [statement.id, statement]))
+  const own = rust.filter(({ mark }) => mark === table.rust)
+  const others = rust
+    .filter(({ mark }) => mark !== table.rust)
+    .map((claim) => ({
+      ...claim,
+      ids: claim.ids.filter((id) => known.has(id) && table.alsoShown(known.get(id), claim)),
+    }))
+  const claims = [
+    ...[...own, ...others].filter(({ name }) => passed.has(name)),
+    ...nodeClaims(passed, table.node),
+  ]
 
   const unknown = claims.flatMap(({ ids, test }) =>
     ids.filter((id) => !known.has(id)).map((id) => `${id}: ${test}`),
   )
   if (unknown.length > 0)
-    throw new Problem(`tests/conformance.json has no such statement:\n${list(unknown)}`)
+    throw new Problem(`${table.statements} has no such statement:\n${list(unknown)}`)
 
   const shown = new Map(statements.map(({ id }) => [id, []]))
   for (const { ids, test, name } of claims) {
@@ -46,15 +96,17 @@ main(async () => {
     )
   }
 
-  const table = render(statements, shown)
-  const path = join(root, TABLE)
-  if (process.argv.includes('--write')) writeFileSync(path, table)
-  else if (!existsSync(path) || readFileSync(path, 'utf8') !== table)
+  const text = render(table, statements, shown)
+  const path = join(root, table.table)
+  if (process.argv.includes('--write')) writeFileSync(path, text)
+  else if (!existsSync(path) || readFileSync(path, 'utf8') !== text)
     throw new Problem(
-      `${TABLE} is out of date. After a whole \`npm test\`: node scripts/conformance.mjs --write`,
+      `${table.table} is out of date. After a whole \`npm test\`: node scripts/conformance.mjs --write`,
     )
-  console.log(`${statements.length} statements, each shown by a test that ran and passed: ${TABLE}`)
-})
+  console.log(
+    `${statements.length} statements, each shown by a test that ran and passed: ${table.table}`,
+  )
+}
 
 /** The names of the tests that passed, with the step they belong to, and the names of those that failed. */
 function outcomes() {
@@ -74,32 +126,35 @@ function outcomes() {
   return { passed, failed }
 }
 
-/** The statements that Rust tests claim to show, if they ran and passed. */
-function rustClaims(passed) {
+/** What Rust tests say that they show, and with which mark. */
+function rustClaims() {
   const files = ['src', 'tests']
     .flatMap((folder) => filesIn(join(root, folder)))
     .filter((path) => path.endsWith('.rs'))
   const claims = files.flatMap((path) => {
     const text = readFileSync(path, 'utf8')
-    const shows = text.matchAll(/((?:^ *\/\/\/.*\n)+)(?:^ *#\[.*\n)+ *(?:async )?fn (\w+)/gm)
-    return [...shows].flatMap(([, comment, name]) => {
-      const ids = comment
-        .split('\n')
-        .filter((line) => line.includes('/// Shows ['))
-        .flatMap(idsIn)
+    const tests = text.matchAll(/((?:^ *\/\/\/.*\n)+)(?:^ *#\[.*\n)+ *(?:async )?fn (\w+)/gm)
+    return [...tests].flatMap(([, comment, name]) => {
       const file = relative(root, path)
-      return ids.length === 0
-        ? []
-        : [{ ids, name: modulePath(file) + name, test: `${file}: ${name}` }]
+      return TABLES.map(({ rust: mark }) => mark).flatMap((mark) => {
+        const ids = comment
+          .split('\n')
+          .filter((line) => line.includes(`/// ${mark} [`))
+          .flatMap((line) => idsIn(line, ID))
+        const claim = { ids, file, mark, name: modulePath(file) + name, test: `${file}: ${name}` }
+        return ids.length === 0 ? [] : [claim]
+      })
     })
   })
-  const names = claims.map(({ name }) => name)
-  const twice = claims.filter(({ name }, at) => names.indexOf(name) !== at)
-  if (twice.length > 0)
-    throw new Problem(
-      `Another test has the same name, so the outcome of this one is not known:\n${list(twice.map(({ test }) => test))}`,
-    )
-  return claims.filter(({ name }) => passed.has(name))
+  const names = new Map()
+  for (const { name, test } of claims) {
+    if (names.has(name) && names.get(name) !== test)
+      throw new Problem(
+        `Another test has the same name, so the outcome of this one is not known:\n${list([names.get(name), test])}`,
+      )
+    names.set(name, test)
+  }
+  return claims
 }
 
 /** The modules that are part of the names of the tests in a file. */
@@ -112,40 +167,33 @@ function modulePath(file) {
     .join('')
 }
 
-/** The statements that the titles of node:test name. A title that begins with a protocol version claims only statements of this version. */
-function nodeClaims(passed) {
+/** What node:test's titles say that their tests show. One that begins with a version of the protocol speaks for this version only. */
+function nodeClaims(passed, pattern) {
   const claims = [...passed].map(([name, step]) => {
     const other = name.startsWith('MQTT 5: ')
       ? 'MQTT3'
       : name.startsWith('MQTT 3.1.1: ')
         ? 'MQTT5'
         : undefined
+    const title = TABLES.reduce((text, { node }) => text.replace(node, ''), name)
     return {
-      ids: idsIn(name).filter((id) => !id.startsWith(other)),
+      ids: idsIn(name, pattern).filter((id) => !id.startsWith(other)),
       name,
-      test: `${step}: ${name.replace(ID, '').trim().replaceAll(/ {2,}/g, ' ')}`,
+      test: `${step}: ${title.trim().replaceAll(/ {2,}/g, ' ')}`,
     }
   })
   return claims.filter(({ ids }) => ids.length > 0)
 }
 
-function idsIn(text) {
-  return [...text.matchAll(ID)].map(([, id]) => id)
+function idsIn(text, pattern) {
+  return [...text.matchAll(pattern)].map(([, id]) => id)
 }
 
-function render(statements, shown) {
-  const lines = [
-    '# Conformance',
-    '',
-    'Every statement of the specifications that binds a client, and the tests that show it. `scripts/conformance.mjs` writes this file from',
-    'tests/conformance.json and the outcomes of `npm test`, which fails if a statement has no test that ran and passed. The duties are in our',
-    'words; the specifications ([MQTT 5.0](https://docs.oasis-open.org/mqtt/mqtt/v5.0/mqtt-v5.0.html),',
-    '[MQTT 3.1.1](https://docs.oasis-open.org/mqtt/mqtt/v3.1.1/mqtt-v3.1.1.html)) are the authority.',
-    '',
-    'Classes: C binds the client, B binds both sides, O binds the server, whose breach the client notices. U is a rule without a number.',
-  ]
+function render({ intro, withoutTest }, statements, shown) {
+  const lines = [intro]
   for (const [title, belongs] of PARTS) {
     const rows = statements.filter(({ id }) => belongs(id))
+    if (rows.length === 0) continue
     lines.push(
       '',
       `## ${title}: ${rows.length}`,
@@ -156,7 +204,7 @@ function render(statements, shown) {
     for (const { id, class: kind, duty, void: reason } of rows) {
       const tests = [...new Set(shown.get(id))].sort().join('<br>')
       lines.push(
-        `| ${[id, kind, duty, tests || `cannot apply: ${reason}`].map((cell) => cell.replaceAll('|', '\\|')).join(' | ')} |`,
+        `| ${[id, kind, duty, tests || `${withoutTest}: ${reason}`].map((cell) => cell.replaceAll('|', '\\|')).join(' | ')} |`,
       )
     }
   }

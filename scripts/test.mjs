@@ -38,11 +38,16 @@ const STEPS = [
   { name: 'formatting and lint', command: 'cargo fmt --check && npm run lint' },
   { name: 'clippy for the host', command: 'cargo clippy --locked --all-targets -- -D warnings' },
   {
+    name: 'clippy for the test broker',
+    command:
+      'cargo clippy --locked --all-targets --features broker -- -D warnings && cargo clippy --locked --target wasm32-unknown-unknown --lib --features broker -- -D warnings',
+  },
+  {
     name: 'clippy for wasm32',
     command:
       'cargo clippy --locked --target wasm32-unknown-unknown --lib --test web -- -D warnings',
   },
-  { name: 'native Rust tests', command: 'cargo test --locked', tests: 'cargo' },
+  { name: 'native Rust tests', command: 'cargo test --locked --features broker', tests: 'cargo' },
   { name: 'core in Node', command: wasmTest(), tests: 'cargo' },
   {
     name: 'core in a browser window',

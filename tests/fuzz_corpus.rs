@@ -33,6 +33,12 @@ fn corpus_of_the_session() {
     replay("session", fuzz::session::run);
 }
 
+#[cfg(feature = "broker")]
+#[test]
+fn corpus_of_the_broker() {
+    replay("broker", fuzz::broker::run);
+}
+
 #[test]
 fn corpus_of_the_options() {
     replay("options", fuzz::options::run);

@@ -210,9 +210,10 @@ impl Session {
         self.resend.extend(later);
     }
 
-    /// Forgets everything but who the client is.
+    /// Forgets everything but who the client is. Identifiers go on where they were: the client may still have some in use.
     pub fn clear(&mut self) {
-        *self = Self::new(self.client_id.clone(), self.presence);
+        let last_id = self.last_id;
+        *self = Self { last_id, ..Self::new(self.client_id.clone(), self.presence) };
     }
 
     fn dequeue(&mut self) -> Option<Copy> {

@@ -6,6 +6,7 @@ use wasmqtt::session::Instant;
 
 use crate::net::{Net, encode, plain};
 
+/// Serves [MQTT3-4.8.0-2]
 #[test]
 fn a_client_that_asks_and_never_reads_is_cut_off() {
     let mut broker = Broker::new(plain(), Instant(0), 1).unwrap();

@@ -281,3 +281,30 @@ fn a_disconnect_is_the_last_word() {
         assert!(net.broker.clients().next().is_none());
     }
 }
+
+/// Serves [MQTT5-3.1.2-28] [MQTT5-3.1.2-29]
+#[test]
+fn no_more_is_told_than_was_asked_for() {
+    for asks in [0, 1] {
+        let mut net = Net::new();
+        net.connect(
+            "me",
+            Version::V5,
+            &format!("clean RequestResponseInformation={asks} RequestProblemInformation={asks}"),
+        );
+        net.broker.deny(Some("#"), Some("#")).unwrap();
+        net.says("me", "PUBLISH q1 #1 a ''; PUBREL #2; SUBSCRIBE #3 a; UNSUBSCRIBE #4 a; CONNACK");
+        net.hears(
+            "me",
+            [
+                "CONNACK",
+                "PUBACK #1 0x87",
+                "PUBCOMP #2 0x92",
+                "SUBACK #3 0x87",
+                "UNSUBACK #4 0x11",
+                "DISCONNECT 0x82 ReasonString=only a server may send this",
+                "CLOSE",
+            ],
+        );
+    }
+}

@@ -1,8 +1,10 @@
 //! What subscribers get: identifiers, quota, acknowledgements, what is sent again, expiry, aliases and sizes.
 
+use wasmqtt::broker::{Broker, Transmit};
 use wasmqtt::codec::{QoS, Version};
+use wasmqtt::session::Instant;
 
-use crate::net::{BOTH, Net};
+use crate::net::{BOTH, Net, encode, plain};
 
 /// A client that hears `a` at QoS 2, and one that publishes.
 fn two(version: Version, rest: &str) -> Net {
@@ -77,8 +79,8 @@ fn the_clients_receive_maximum_holds_messages_back() {
 
 // ---------------------------------------------------------------------------------------------- again
 
-/// Serves [MQTT5-4.4.0-1] [MQTT3-4.4.0-1] [MQTT5-3.3.1-1] [MQTT3-3.3.1-1] [MQTT5-4.6.0-1] [MQTT5-4.3.3-3]
-/// Serves [MQTT5-4.3.3-5] [MQTT5-4.3.3-6] [MQTT5-4.6.0-4] [MQTT3-2.3.1-3]
+/// Serves [MQTT5-4.4.0-1] [MQTT3-4.4.0-1] [MQTT5-3.3.1-1] [MQTT3-3.3.1-1] [MQTT5-4.3.3-3]
+/// Serves [MQTT5-4.3.3-5] [MQTT5-4.3.3-6]
 #[test]
 fn what_was_not_acknowledged_is_sent_again() {
     for version in BOTH {
@@ -311,4 +313,16 @@ fn qos_0_goes_where_the_transport_has_room() {
     let heard = net.heard("sub");
     let count = |qos: &str| heard.iter().filter(|line| line.contains(qos)).count();
     assert_eq!((count(" q0 "), count(" q1 ")), (16, 30));
+}
+
+/// Serves [MQTT5-2.2.2-1] [MQTT5-3.3.2-1]
+#[test]
+fn a_publish_byte_by_byte() {
+    let mut broker = Broker::new(plain(), Instant(0), 1).unwrap();
+    let id = broker.handle_open(Instant(0));
+    broker.handle_input(Instant(0), id, &encode(Version::V5, "CONNECT 'me' clean"));
+    broker.handle_input(Instant(0), id, &encode(Version::V5, "SUBSCRIBE #1 a"));
+    broker.handle_input(Instant(0), id, &encode(Version::V5, "PUBLISH a 'x'"));
+    let sent = b"\x20\x03\x00\x00\x00\x90\x04\x00\x01\x00\x00\x30\x05\x00\x01a\x00x";
+    assert_eq!(broker.poll_transmit(Instant(0)), Some((id, Transmit::Bytes(sent.to_vec()))));
 }

@@ -84,7 +84,7 @@ fn after_its_puback_an_identifier_is_new_whatever_dup_says() {
     }
 }
 
-/// Serves [MQTT5-4.6.0-2] [MQTT5-4.6.0-3] [MQTT3-4.6.0-5] [MQTT3-4.6.0-6] [MQTT5-4.6.0-5] [MQTT5-4.6.0-6]
+/// Serves [MQTT3-4.6.0-5] [MQTT3-4.6.0-6] [MQTT5-4.6.0-5] [MQTT5-4.6.0-6]
 #[test]
 fn order_is_kept() {
     for version in BOTH {
@@ -114,7 +114,7 @@ fn properties_are_passed_on_as_they_came() {
     );
 }
 
-/// Serves [MQTT5-3.3.2-12] [MQTT5-3.3.2-7] [MQTT5-3.3.2-8] [MQTT5-3.1.2-26] [MQTT5-3.3.2-10]
+/// Serves [MQTT5-3.3.2-12] [MQTT5-3.3.2-7] [MQTT5-3.3.2-8] [MQTT5-3.1.2-26]
 #[test]
 fn a_topic_alias_stands_for_the_last_topic_it_came_with() {
     let mut net = Net::with(BrokerOptions { topic_alias_maximum: 2, ..plain() });

@@ -4,7 +4,7 @@ use wasmqtt::codec::Version;
 
 use crate::net::{BOTH, Net};
 
-/// Serves [MQTT5-4.8.2-3] [MQTT5-4.8.2-1] [MQTT5-4.8.2-2]
+/// Serves [MQTT5-4.8.2-3]
 #[test]
 fn members_take_turns() {
     for version in BOTH {

@@ -9,7 +9,7 @@ use crate::net::{BOTH, Net, plain};
 /// Serves [MQTT3-3.8.4-5] [MQTT5-3.8.4-7] [MQTT5-3.9.3-1] [MQTT3-3.9.3-1] [MQTT5-3.9.3-2] [MQTT3-3.9.3-2]
 /// Serves [MQTT5-2.2.1-6] [MQTT3-2.3.1-7]
 #[test]
-fn each_filter_has_its_answer() {
+fn each_filter_is_answered() {
     for version in BOTH {
         let mut net = Net::new();
         net.join("me", version);
