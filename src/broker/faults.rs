@@ -5,7 +5,7 @@ use std::rc::Rc;
 use super::connection::{Frozen, Stage};
 use super::handshake::Ending;
 use super::{Broker, ConnectionId, InvalidRequest};
-use crate::codec::{ReasonCode, check_filter, matches, place, shared};
+use crate::codec::{PacketSet, ReasonCode, check_filter, matches, shared};
 use crate::session::Instant;
 
 /// What the test has asked for.
@@ -119,7 +119,7 @@ impl Broker {
         reason: ReasonCode,
         client_id: Option<&str>,
     ) -> Result<(), InvalidRequest> {
-        if !reason.stands_in(place::SERVER_DISCONNECT) {
+        if !reason.stands_in(PacketSet::SERVER_DISCONNECT) {
             return Err(InvalidRequest::new(
                 "reasonCode",
                 "is none that a server sends in DISCONNECT",
@@ -134,7 +134,8 @@ impl Broker {
     /// Refuses every CONNECT from now on; `None`: no more. On 3.1.1 the return code that comes nearest is sent. Fails
     /// where a CONNACK cannot refuse with this reason code (MQTT 5, 3.2.2.2).
     pub fn refuse(&mut self, reason: Option<ReasonCode>) -> Result<(), InvalidRequest> {
-        if reason.is_some_and(|reason| !reason.is_error() || !reason.stands_in(place::CONNACK)) {
+        if reason.is_some_and(|reason| !reason.is_error() || !reason.stands_in(PacketSet::CONNACK))
+        {
             return Err(InvalidRequest::new("reasonCode", "is none that refuses a CONNECT"));
         }
         self.faults.refusal = reason;

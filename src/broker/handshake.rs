@@ -8,8 +8,8 @@ use super::message::{SECOND_MS, Will};
 use super::session::{PendingWill, Presence, Session};
 use super::{Broker, ConnectionId, SessionId, Violation};
 use crate::codec::{
-    ConnAck, Connect, Decoder, Disconnect, Packet, Properties, PropertiesBuf, Property, QoS,
-    ReasonCode, Value, Version, first, place,
+    ConnAck, Connect, Decoder, Disconnect, Packet, PacketId, PacketSet, PacketType, Properties,
+    PropertiesBuf, Property, QoS, ReasonCode, Value, Version,
 };
 use crate::session::Instant;
 
@@ -51,11 +51,11 @@ impl Asker {
 impl Broker {
     /// The first packet of a connection.
     pub(super) fn on_first(&mut self, now: Instant, id: ConnectionId, first: u8, body: &[u8]) {
-        if first != first::CONNECT || !body.starts_with(b"\x00\x04MQTT") {
+        if first != PacketType::Connect.first_byte() || !body.starts_with(b"\x00\x04MQTT") {
             return self.close(now, id);
         }
         let version = match body.get(LEVEL_AT) {
-            Some(4) => Version::V4,
+            Some(4) => Version::V311,
             Some(5) => Version::V5,
             // In the words of the oldest version, which any other client may understand [MQTT-3.1.2-2].
             Some(_) => return self.refuse_version(now, id),
@@ -68,7 +68,7 @@ impl Broker {
             Ok(Packet::Connect(connect)) => connect,
             Ok(_) => unreachable!("a CONNECT by its first byte"),
             Err(error) if version == Version::V5 => {
-                let reason = if error.reason.stands_in(place::CONNACK) {
+                let reason = if error.reason.stands_in(PacketSet::CONNACK) {
                     error.reason
                 } else {
                     ReasonCode::MALFORMED_PACKET
@@ -129,7 +129,7 @@ impl Broker {
             return refused(ReasonCode::BAD_USER_NAME_OR_PASSWORD, "unknown user or password");
         }
         // Without Clean Session it could never find its session again [MQTT3-3.1.3-8].
-        if version == Version::V4 && connect.client_id.is_empty() && !connect.clean_start {
+        if version == Version::V311 && connect.client_id.is_empty() && !connect.clean_start {
             return refused(ReasonCode::CLIENT_IDENTIFIER_NOT_VALID, "a client id is needed");
         }
         if let Some(will) = &connect.will {
@@ -173,8 +173,8 @@ impl Broker {
         let mut up = Up::new(now, version, session, client_id.clone());
         up.keep_alive = connect.keep_alive;
         up.session_expiry = match version {
-            Version::V4 if connect.clean_start => 0,
-            Version::V4 => NEVER,
+            Version::V311 if connect.clean_start => 0,
+            Version::V311 => NEVER,
             Version::V5 => number(Property::SessionExpiryInterval).unwrap_or(0),
         };
         up.will = connect.will.as_ref().map(Will::new);
@@ -230,19 +230,20 @@ impl Broker {
 
     /// The PUBRELs that the last connection left open, then the messages [MQTT-4.4.0-1].
     fn send_again(&mut self, now: Instant, id: ConnectionId, session: SessionId) {
-        let released: Vec<u16> = self
+        let released: Vec<PacketId> = self
             .sessions
             .get(&session)
             .map(|session| session.released().collect())
             .unwrap_or_default();
         for released in released {
-            self.acknowledge(now, id, first::PUBREL, released, ReasonCode::SUCCESS);
+            self.acknowledge(now, id, PacketType::PubRel, released, ReasonCode::SUCCESS);
         }
         self.pump(now, id);
     }
 
     fn refuse_version(&mut self, now: Instant, id: ConnectionId) {
-        let asker = Asker { version: Version::V4, client_id: "".into(), maximum_packet_size: None };
+        let asker =
+            Asker { version: Version::V311, client_id: "".into(), maximum_packet_size: None };
         let reason = ReasonCode::UNSUPPORTED_PROTOCOL_VERSION;
         self.answer_refused(now, id, &asker, Violation { reason, what: "unsupported version" });
     }
@@ -339,7 +340,7 @@ impl Broker {
         id: ConnectionId,
         disconnect: &Disconnect<'_>,
     ) -> Result<(), Violation> {
-        if !disconnect.reason.stands_in(place::CLIENT_DISCONNECT) {
+        if !disconnect.reason.stands_in(PacketSet::CLIENT_DISCONNECT) {
             return Err(Violation::protocol("only a server may give this reason"));
         }
         let Some(up) = self.connections.get_mut(&id).and_then(|connection| connection.up_mut())
@@ -370,7 +371,7 @@ impl Broker {
         if let Some(up) = self.connections.get(&id).and_then(|connection| connection.up())
             && up.version == Version::V5
         {
-            let stands = reason.stands_in(place::SERVER_DISCONNECT);
+            let stands = reason.stands_in(PacketSet::SERVER_DISCONNECT);
             let reason = if stands { reason } else { ReasonCode::UNSPECIFIED_ERROR };
             let mut properties = PropertiesBuf::default();
             if let Some(what) = what {

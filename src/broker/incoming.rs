@@ -9,8 +9,8 @@ use super::router::Subscription;
 use super::session::Acknowledged;
 use super::{Broker, ConnectionId, SessionId, Violation};
 use crate::codec::{
-    Ack, Packet, Properties, Property, Publish, QoS, ReasonCode, SubAck, Subscribe, Unsubscribe,
-    Version, first,
+    Ack, Packet, PacketId, PacketType, Properties, Property, Publish, QoS, ReasonCode, SubAck,
+    Subscribe, Unsubscribe, Version,
 };
 use crate::session::Instant;
 
@@ -31,7 +31,7 @@ impl Broker {
             return Ok(());
         };
         up.heard = now;
-        if first == first::CONNECT {
+        if first == PacketType::Connect.first_byte() {
             return Err(Violation::protocol("CONNECT twice"));
         }
         let packet = Packet::decode(up.version, first, body)?;
@@ -98,35 +98,33 @@ impl Broker {
         if publish.properties.get(Property::SubscriptionIdentifier).is_some() {
             return Err(Violation::protocol("a client sends no Subscription Identifier"));
         }
-        let received = match self.sessions.get(&session) {
-            Some(session) => &session.received,
-            None => return Ok(()),
-        };
-        if publish.qos == QoS::ExactlyOnce {
+        let Some(state) = self.sessions.get(&session) else { return Ok(()) };
+        if publish.qos == QoS::ExactlyOnce
+            && let Some(packet_id) = publish.id
+        {
             // It comes again: acknowledged once more, and not delivered [MQTT-4.3.3-10].
-            if received.contains(&publish.id) {
-                self.acknowledge(now, id, first::PUBREC, publish.id, ReasonCode::SUCCESS);
+            if state.received.contains(&packet_id) {
+                self.acknowledge(now, id, PacketType::PubRec, packet_id, ReasonCode::SUCCESS);
                 return Ok(());
             }
             // Of QoS 1 nothing is ever unacknowledged here.
-            if received.len() >= usize::from(self.options.receive_maximum) {
+            if state.received.len() >= usize::from(self.options.receive_maximum) {
                 let what = "more than the Receive Maximum";
                 return violation(ReasonCode::RECEIVE_MAXIMUM_EXCEEDED, what);
             }
         }
         let message = Message::published(now, topic, publish);
         let reason = self.take(now, Some(session), message);
-        match publish.qos {
-            QoS::AtMostOnce => {}
-            QoS::AtLeastOnce => self.acknowledge(now, id, first::PUBACK, publish.id, reason),
-            QoS::ExactlyOnce => {
-                if !reason.is_error() || self.version_of(id) == Some(Version::V4) {
-                    let session = self.sessions.get_mut(&session);
-                    session.map(|session| session.received.insert(publish.id));
-                }
-                self.acknowledge(now, id, first::PUBREC, publish.id, reason);
-            }
+        let Some(packet_id) = publish.id else { return Ok(()) };
+        if publish.qos == QoS::AtLeastOnce {
+            self.acknowledge(now, id, PacketType::PubAck, packet_id, reason);
+            return Ok(());
         }
+        if !reason.is_error() || self.version_of(id) == Some(Version::V311) {
+            let session = self.sessions.get_mut(&session);
+            session.map(|session| session.received.insert(packet_id));
+        }
+        self.acknowledge(now, id, PacketType::PubRec, packet_id, reason);
         Ok(())
     }
 
@@ -202,11 +200,11 @@ impl Broker {
         let acknowledged = session.pubrec(ack.id, refused);
         match acknowledged {
             Acknowledged::Known if !refused => {
-                self.acknowledge(now, id, first::PUBREL, ack.id, ReasonCode::SUCCESS);
+                self.acknowledge(now, id, PacketType::PubRel, ack.id, ReasonCode::SUCCESS);
             }
             Acknowledged::Unknown if !refused => {
                 let reason = ReasonCode::PACKET_IDENTIFIER_NOT_FOUND;
-                self.acknowledge(now, id, first::PUBREL, ack.id, reason);
+                self.acknowledge(now, id, PacketType::PubRel, ack.id, reason);
             }
             _ => {}
         }
@@ -220,7 +218,7 @@ impl Broker {
         } else {
             ReasonCode::PACKET_IDENTIFIER_NOT_FOUND
         };
-        self.acknowledge(now, id, first::PUBCOMP, ack.id, reason);
+        self.acknowledge(now, id, PacketType::PubComp, ack.id, reason);
     }
 
     fn on_pubcomp(
@@ -257,15 +255,15 @@ impl Broker {
         &mut self,
         now: Instant,
         id: ConnectionId,
-        first: u8,
-        packet_id: u16,
+        packet: PacketType,
+        packet_id: PacketId,
         reason: ReasonCode,
     ) {
         let ack = Ack { id: packet_id, reason, properties: Properties::EMPTY };
-        let packet = match first {
-            first::PUBACK => Packet::PubAck(ack),
-            first::PUBREC => Packet::PubRec(ack),
-            first::PUBREL => Packet::PubRel(ack),
+        let packet = match packet {
+            PacketType::PubAck => Packet::PubAck(ack),
+            PacketType::PubRec => Packet::PubRec(ack),
+            PacketType::PubRel => Packet::PubRel(ack),
             _ => Packet::PubComp(ack),
         };
         self.send(now, id, &packet);
@@ -280,7 +278,7 @@ impl Broker {
         session: SessionId,
         subscribe: &Subscribe<'_>,
     ) {
-        let identifier = subscribe.properties.u32(Property::SubscriptionIdentifier);
+        let identifier = subscribe.properties.subscription_ids().next();
         let mut codes = Vec::new();
         let mut greetings = Vec::new();
         for (filter, options) in subscribe.filters.clone() {

@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::rc::Rc;
 
-use crate::codec::{self, Packet, Version};
+use crate::codec::{Packet, PacketType, Version};
 use crate::session::Instant;
 
 /// Packets that are kept, at most.
@@ -44,9 +44,9 @@ impl LoggedPacket {
         Packet::decode(self.version, self.first, &self.body).expect("only packets are logged")
     }
 
-    /// Its type in lower case, as 'publish'.
-    pub fn kind(&self) -> &'static str {
-        codec::kind(self.first)
+    /// What kind of packet it is.
+    pub fn packet_type(&self) -> PacketType {
+        PacketType::from_first_byte(self.first).expect("only packets are logged")
     }
 
     /// The protocol version of its connection.

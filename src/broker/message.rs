@@ -2,7 +2,9 @@
 
 use std::rc::Rc;
 
-use crate::codec::{self, Properties, PropertiesBuf, Property, Publish, QoS, Value};
+use crate::codec::{
+    self, Properties, PropertiesBuf, Property, Publish, QoS, SubscriptionId, Value,
+};
 use crate::session::Instant;
 
 /// Milliseconds in a second: MQTT counts its intervals in seconds.
@@ -67,7 +69,11 @@ impl Message {
 
     /// The properties of a PUBLISH that leaves now: what is left of the Message Expiry Interval, and the Subscription
     /// Identifiers of the receiver [MQTT-3.3.2-6] [MQTT-3.3.4-3].
-    pub(super) fn properties_at(&self, now: Instant, identifiers: &[u32]) -> PropertiesBuf {
+    pub(super) fn properties_at(
+        &self,
+        now: Instant,
+        identifiers: &[SubscriptionId],
+    ) -> PropertiesBuf {
         let mut properties = self.properties.clone();
         if let Some(expires) = self.expires {
             let left = expires.since_ms(now).div_ceil(SECOND_MS);
@@ -75,7 +81,7 @@ impl Message {
             properties.push(Property::MessageExpiryInterval, Value::Four(left));
         }
         for &identifier in identifiers {
-            properties.push(Property::SubscriptionIdentifier, Value::Varint(identifier));
+            properties.push(Property::SubscriptionIdentifier, Value::Varint(identifier.get()));
         }
         properties
     }
@@ -136,7 +142,7 @@ pub(super) struct Copy {
     pub qos: QoS,
     /// The RETAIN flag that the receiver sees.
     pub retain: bool,
-    pub identifiers: Rc<[u32]>,
+    pub identifiers: Rc<[SubscriptionId]>,
 }
 
 /// Properties without Topic Alias and Message Expiry Interval, and the latter, in seconds.

@@ -30,7 +30,9 @@ use std::fmt;
 use std::num::NonZeroU32;
 use std::rc::Rc;
 
-use crate::codec::{DecodeError, Properties, QoS, ReasonCode, Step, Version, check_topic, first};
+use crate::codec::{
+    DecodeError, PacketType, Properties, QoS, ReasonCode, Step, Version, check_topic,
+};
 use crate::session::Instant;
 pub use connection::Transmit;
 use connection::{Carried, Connection, Stage};
@@ -89,7 +91,7 @@ pub struct BrokerOptions {
 impl Default for BrokerOptions {
     fn default() -> Self {
         Self {
-            versions: vec![Version::V4, Version::V5],
+            versions: vec![Version::V311, Version::V5],
             users: BTreeMap::new(),
             receive_maximum: u16::MAX,
             maximum_packet_size: 64 * 1024 * 1024,
@@ -242,7 +244,7 @@ impl Broker {
         }
         // What does not begin with a CONNECT may be no MQTT at all.
         let is_first = connection.link.carries_first();
-        if is_first && bytes.first().is_some_and(|byte| *byte != first::CONNECT) {
+        if is_first && bytes.first().is_some_and(|byte| *byte != PacketType::Connect.first_byte()) {
             return self.close(now, id);
         }
         match connection.link.carry(bytes.len()) {

@@ -80,7 +80,7 @@ impl Broker {
                 self.pump(now, connection);
             }
         } else if let Some(connection) = connection {
-            self.send_message(now, connection, &Next { id: 0, dup: false, copy });
+            self.send_message(now, connection, &Next { id: None, dup: false, copy });
         }
     }
 
@@ -95,9 +95,9 @@ impl Broker {
             let Some(session) = self.sessions.get_mut(&session_id) else { return };
             let Some(next) = session.next(now, receive_maximum) else { return };
             if !self.send_message(now, id, &next)
-                && let Some(session) = self.sessions.get_mut(&session_id)
+                && let (Some(session), Some(id)) = (self.sessions.get_mut(&session_id), next.id)
             {
-                session.discard(next.id);
+                session.discard(id);
             }
         }
     }

@@ -5,7 +5,7 @@ use std::rc::Rc;
 
 use super::SessionId;
 use super::message::Message;
-use crate::codec::{QoS, SubscribeOptions, Trie, matches, shared};
+use crate::codec::{QoS, SubscribeOptions, SubscriptionId, Trie, matches, shared};
 use crate::session::Instant;
 
 /// What a session asked for with one filter.
@@ -14,7 +14,7 @@ pub(super) struct Subscription {
     /// With the QoS that was granted.
     pub options: SubscribeOptions,
     /// The Subscription Identifier (MQTT 5, 3.8.2.1.2).
-    pub identifier: Option<u32>,
+    pub identifier: Option<SubscriptionId>,
 }
 
 /// A copy of a message that one session is to get.
@@ -24,7 +24,7 @@ pub(super) struct Route {
     /// The highest QoS of the subscriptions that match.
     pub qos: QoS,
     pub retain_as_published: bool,
-    pub identifiers: Vec<u32>,
+    pub identifiers: Vec<SubscriptionId>,
 }
 
 impl Route {

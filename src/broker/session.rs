@@ -6,7 +6,7 @@ use std::rc::Rc;
 
 use super::ConnectionId;
 use super::message::{Copy, Will};
-use crate::codec::QoS;
+use crate::codec::{PacketId, QoS};
 use crate::session::Instant;
 
 /// Messages that wait for one client, at most. What comes then is dropped.
@@ -34,14 +34,15 @@ pub(super) struct PendingWill {
 /// A QoS 1 or 2 message on its way to the client.
 #[derive(Clone, PartialEq, Eq, Debug)]
 struct Sent {
-    id: u16,
+    id: PacketId,
     copy: Copy,
 }
 
 /// A message to send now.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(super) struct Next {
-    pub id: u16,
+    /// `None` at QoS 0.
+    pub id: Option<PacketId>,
     pub dup: bool,
     pub copy: Copy,
 }
@@ -75,12 +76,12 @@ pub(super) struct Session {
     /// Sent on this connection, not acknowledged.
     unacknowledged: VecDeque<Sent>,
     /// QoS 2 messages that the client has acknowledged with PUBREC, in the order of the PUBRECs. They wait for PUBCOMP.
-    released: VecDeque<u16>,
+    released: VecDeque<PacketId>,
     /// All identifiers in use by `resend`, `unacknowledged` and `released`.
-    used: BTreeSet<u16>,
+    used: BTreeSet<PacketId>,
     last_id: u16,
     /// QoS 2 messages of the client that it has not released.
-    pub received: BTreeSet<u16>,
+    pub received: BTreeSet<PacketId>,
 }
 
 impl Session {
@@ -126,7 +127,7 @@ impl Session {
             return None;
         }
         if let Some(sent) = self.resend.pop_front() {
-            let next = Next { id: sent.id, dup: true, copy: sent.copy.clone() };
+            let next = Next { id: Some(sent.id), dup: true, copy: sent.copy.clone() };
             self.unacknowledged.push_back(sent);
             return Some(next);
         }
@@ -144,11 +145,11 @@ impl Session {
         let copy = self.dequeue()?;
         self.used.insert(id);
         self.unacknowledged.push_back(Sent { id, copy: copy.clone() });
-        Some(Next { id, dup: false, copy })
+        Some(Next { id: Some(id), dup: false, copy })
     }
 
     /// A message that was to be sent is larger than the client takes: it is done with [MQTT-3.1.2-25].
-    pub fn discard(&mut self, id: u16) {
+    pub fn discard(&mut self, id: PacketId) {
         if let Some(at) = self.position(id) {
             self.unacknowledged.remove(at);
             self.used.remove(&id);
@@ -156,7 +157,7 @@ impl Session {
     }
 
     /// PUBACK.
-    pub fn puback(&mut self, id: u16) -> Acknowledged {
+    pub fn puback(&mut self, id: PacketId) -> Acknowledged {
         let Some(at) = self.position(id) else { return Acknowledged::Unknown };
         if self.unacknowledged[at].copy.qos != QoS::AtLeastOnce {
             return Acknowledged::WrongQos;
@@ -166,7 +167,7 @@ impl Session {
     }
 
     /// PUBREC; `refused`: with a reason code that ends the exchange [MQTT-4.4.0-2].
-    pub fn pubrec(&mut self, id: u16, refused: bool) -> Acknowledged {
+    pub fn pubrec(&mut self, id: PacketId, refused: bool) -> Acknowledged {
         let Some(at) = self.position(id) else {
             let again = self.released.contains(&id);
             return if again { Acknowledged::Known } else { Acknowledged::Unknown };
@@ -184,7 +185,7 @@ impl Session {
     }
 
     /// PUBCOMP.
-    pub fn pubcomp(&mut self, id: u16) -> Acknowledged {
+    pub fn pubcomp(&mut self, id: PacketId) -> Acknowledged {
         match self.released.iter().position(|&released| released == id) {
             Some(at) => {
                 self.released.remove(at);
@@ -197,7 +198,7 @@ impl Session {
     }
 
     /// The messages whose PUBREL must be sent again, in their order [MQTT-4.4.0-1].
-    pub fn released(&self) -> impl Iterator<Item = u16> {
+    pub fn released(&self) -> impl Iterator<Item = PacketId> {
         self.released.iter().copied()
     }
 
@@ -222,19 +223,21 @@ impl Session {
         Some(copy)
     }
 
-    fn position(&self, id: u16) -> Option<usize> {
+    fn position(&self, id: PacketId) -> Option<usize> {
         self.unacknowledged.iter().position(|sent| sent.id == id)
     }
 
     /// The next identifier that no message in flight has [MQTT-2.2.1-4].
-    fn unused_id(&mut self) -> Option<u16> {
+    fn unused_id(&mut self) -> Option<PacketId> {
         if self.used.len() == usize::from(u16::MAX) {
             return None;
         }
         loop {
-            self.last_id = self.last_id.checked_add(1).unwrap_or(1);
-            if !self.used.contains(&self.last_id) {
-                return Some(self.last_id);
+            self.last_id = self.last_id.wrapping_add(1);
+            if let Some(id) = PacketId::new(self.last_id)
+                && !self.used.contains(&id)
+            {
+                return Some(id);
             }
         }
     }

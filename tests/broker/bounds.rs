@@ -11,8 +11,8 @@ use crate::net::{Net, encode, plain};
 fn a_client_that_asks_and_never_reads_is_cut_off() {
     let mut broker = Broker::new(plain(), Instant(0), 1).unwrap();
     let id = broker.handle_open(Instant(0));
-    broker.handle_input(Instant(0), id, &encode(Version::V4, "CONNECT 'me' clean"));
-    let pings = encode(Version::V4, "PINGREQ").repeat(100_000);
+    broker.handle_input(Instant(0), id, &encode(Version::V311, "CONNECT 'me' clean"));
+    let pings = encode(Version::V311, "PINGREQ").repeat(100_000);
     let mut rounds = 0;
     while broker.clients().count() == 1 {
         broker.handle_input(Instant(0), id, &pings);

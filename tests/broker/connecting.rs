@@ -37,7 +37,7 @@ fn a_client_without_an_id_is_given_one() {
     let assigned = one.rsplit_once('=').unwrap().1.to_owned();
     assert!(net.connected().contains(&assigned));
 
-    net.open("three", Version::V4);
+    net.open("three", Version::V311);
     net.says("three", "CONNECT '' clean");
     net.hears("three", ["CONNACK"]);
     assert_eq!(net.connected().len(), 3);
@@ -60,7 +60,7 @@ fn limits_are_told() {
         ["CONNACK ReceiveMaximum=5 MaximumQos=1 RetainAvailable=0 MaximumPacketSize=1000 \
           TopicAliasMaximum=3"],
     );
-    net.connect("old", Version::V4, "clean");
+    net.connect("old", Version::V311, "clean");
     net.hears("old", ["CONNACK"]);
 }
 
@@ -69,14 +69,14 @@ fn limits_are_told() {
 /// Serves [MQTT5-3.1.2-2] [MQTT3-3.1.2-2] [MQTT5-3.2.2-7] [MQTT3-3.2.2-5] [MQTT5-4.13.2-1]
 #[test]
 fn a_version_that_is_not_spoken_is_refused_in_the_words_of_the_oldest() {
-    for (spoken, refused) in [(Version::V4, Version::V5), (Version::V5, Version::V4)] {
+    for (spoken, refused) in [(Version::V311, Version::V5), (Version::V5, Version::V311)] {
         let mut net = Net::with(BrokerOptions { versions: vec![spoken], ..plain() });
         net.connect("me", refused, "clean");
         net.hears("me", ["CONNACK 0x84", "CLOSE"]);
         net.join("other", spoken);
     }
     let mut net = Net::new();
-    net.open("me", Version::V4);
+    net.open("me", Version::V311);
     net.sends("me", b"\x10\x0e\x00\x04MQTT\x06\x02\x00\x00\x00\x02me");
     net.hears("me", ["CONNACK 0x84", "CLOSE"]);
 }
@@ -94,7 +94,7 @@ fn what_is_no_connect_of_mqtt_is_closed() {
         b"GET / HTTP/1.1\r\n",
     ] {
         let mut net = Net::new();
-        net.open("me", Version::V4);
+        net.open("me", Version::V311);
         net.sends("me", bytes);
         net.hears("me", ["CLOSE"]);
         assert!(net.connected().is_empty());
@@ -107,7 +107,7 @@ fn a_malformed_connect_is_refused() {
     // The reserved flag is set.
     for (version, expected) in [
         (Version::V5, &["CONNACK 0x81 ReasonString=reserved flags", "CLOSE"][..]),
-        (Version::V4, &["CLOSE"]),
+        (Version::V311, &["CLOSE"]),
     ] {
         let mut net = Net::new();
         net.open("me", version);
@@ -152,7 +152,7 @@ fn users_need_their_password() {
 #[test]
 fn without_an_id_and_clean_session_it_is_refused() {
     let mut net = Net::new();
-    net.open("me", Version::V4);
+    net.open("me", Version::V311);
     net.says("me", "CONNECT ''");
     net.hears("me", ["CONNACK 0x85", "CLOSE"]);
     assert!(net.connected().is_empty());
@@ -198,13 +198,13 @@ fn too_many_sessions_are_refused() {
     for number in 0..wasmqtt::broker::MAXIMUM_SESSIONS {
         let name = format!("c{number}");
         let id = net.broker.handle_open(net.now);
-        let bytes = crate::net::encode(Version::V4, &format!("CONNECT '{name}'"));
+        let bytes = crate::net::encode(Version::V311, &format!("CONNECT '{name}'"));
         net.broker.handle_input(net.now, id, &bytes);
         net.broker.handle_close(net.now, id);
     }
     net.connect("one more", Version::V5, "clean");
     net.hears("one more", ["CONNACK 0x97 ReasonString=there are too many sessions", "CLOSE"]);
-    net.connect("c7", Version::V4, "");
+    net.connect("c7", Version::V311, "");
     net.hears("c7", ["CONNACK present"]);
 }
 
@@ -225,7 +225,7 @@ fn the_same_client_id_takes_over() {
             "DISCONNECT 0x8e ReasonString=another client has connected with the same client id";
         match version {
             Version::V5 => net.hears("old", [why, "CLOSE"]),
-            Version::V4 => net.hears("old", ["CLOSE"]),
+            Version::V311 => net.hears("old", ["CLOSE"]),
         }
         assert_eq!(net.connected(), ["me"]);
     }
@@ -247,7 +247,7 @@ fn a_silent_client_is_gone_after_one_and_a_half_times_its_keep_alive() {
         let why = "DISCONNECT 0x8d ReasonString=nothing came for 1.5 times the Keep Alive";
         match version {
             Version::V5 => net.hears("me", [why, "CLOSE"]),
-            Version::V4 => net.hears("me", ["CLOSE"]),
+            Version::V311 => net.hears("me", ["CLOSE"]),
         }
         net.connect("me", version, "clean 0s");
         net.hears("me", ["CONNACK"]);

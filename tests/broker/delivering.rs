@@ -43,7 +43,7 @@ fn each_qos_is_delivered_in_its_way() {
 /// Serves [MQTT5-2.2.1-4] [MQTT3-2.3.1-4]
 #[test]
 fn identifiers_are_unused_ones() {
-    let mut net = two(Version::V4, "clean");
+    let mut net = two(Version::V311, "clean");
     publish(&mut net, 1, 1..=3);
     net.says("sub", "PUBACK #1; PUBACK #3");
     net.heard("sub");
@@ -297,7 +297,7 @@ fn only_what_matches_is_delivered() {
 
 #[test]
 fn qos_0_goes_where_the_transport_has_room() {
-    let mut net = two(Version::V4, "clean");
+    let mut net = two(Version::V311, "clean");
     let payload = vec![b'x'; 1024 * 1024];
     let now = net.now;
     // Nobody takes what the broker has to send.

@@ -1,6 +1,6 @@
 //! Faults on demand.
 
-use wasmqtt::codec::{ReasonCode, Version};
+use wasmqtt::codec::{PacketType, ReasonCode, Version};
 
 use crate::net::{BOTH, Net};
 
@@ -99,7 +99,7 @@ fn a_disconnect_says_why() {
         net.pump();
         match version {
             Version::V5 => net.hears("me", ["DISCONNECT 0x89", "CLOSE"]),
-            Version::V4 => net.hears("me", ["CLOSE"]),
+            Version::V311 => net.hears("me", ["CLOSE"]),
         }
         for code in [0x04, 0x85, 0x05] {
             assert!(net.broker.disconnect(net.now, ReasonCode(code), None).is_err());
@@ -136,7 +136,7 @@ fn what_is_denied() {
     net.broker.deny(Some("secret/#"), None).unwrap();
     net.broker.deny(None, Some("secret/#")).unwrap();
     net.join("me", Version::V5);
-    net.join("old", Version::V4);
+    net.join("old", Version::V311);
     net.says("me", "SUBSCRIBE #1 # secret/x $share/g/secret/#");
     net.hears("me", ["SUBACK #1 0x00 0x87 0x87"]);
     for name in ["me", "old"] {
@@ -231,7 +231,7 @@ fn packets_are_logged() {
     assert_eq!(net.log()[..2], ["me < CONNECT 'me' clean 0s", "me > CONNACK"]);
     assert!(net.log()[2].starts_with("me > DISCONNECT 0x94"), "{:?}", net.log());
     let mut net = Net::new();
-    net.join("me", Version::V4);
+    net.join("me", Version::V311);
     for number in 0..wasmqtt::broker::MAXIMUM_PACKETS as u64 {
         net.says("me", &format!("PUBLISH q1 #1 a '{number}'"));
     }
@@ -239,7 +239,7 @@ fn packets_are_logged() {
     let first = net.broker.packets().next().unwrap();
     assert_eq!(first.number + wasmqtt::broker::MAXIMUM_PACKETS as u64, net.broker.next_packet());
     assert_eq!(
-        (first.kind(), first.topic.as_deref(), first.version()),
-        ("publish", Some("a"), Version::V4)
+        (first.packet_type(), first.topic.as_deref(), first.version()),
+        (PacketType::Publish, Some("a"), Version::V311)
     );
 }

@@ -13,7 +13,7 @@ use wasmqtt::session::Instant;
 
 use crate::support::notation::{self, push, show_properties, unquoted, words};
 
-pub const BOTH: [Version; 2] = [Version::V5, Version::V4];
+pub const BOTH: [Version; 2] = [Version::V5, Version::V311];
 
 pub struct Net {
     pub broker: Broker,
@@ -200,7 +200,7 @@ impl Client {
 /// What follows the client id of a client whose session stays.
 pub fn kept(version: Version) -> &'static str {
     match version {
-        Version::V4 => "",
+        Version::V311 => "",
         Version::V5 => "SessionExpiryInterval=100",
     }
 }
@@ -279,19 +279,19 @@ fn encode_connect(version: Version, text: &str, out: &mut Vec<u8>) {
     connect.encode(version, out);
 }
 
-fn request(text: &str) -> (u16, PropertiesBuf, Vec<&str>) {
-    let (mut id, mut properties, mut filters) = (0, PropertiesBuf::default(), Vec::new());
+fn request(text: &str) -> (PacketId, PropertiesBuf, Vec<&str>) {
+    let (mut id, mut properties, mut filters) = (None, PropertiesBuf::default(), Vec::new());
     for word in words(text) {
         if let Some(digits) = word.strip_prefix('#').filter(|digits| digits.parse::<u16>().is_ok())
         {
-            id = digits.parse().unwrap();
+            id = PacketId::new(digits.parse().unwrap());
         } else if let Some((name, value)) = word.split_once('=') {
             push(&mut properties, name, value);
         } else {
             filters.push(word);
         }
     }
-    (id, properties, filters)
+    (id.expect(text), properties, filters)
 }
 
 fn filter(word: &str) -> (&str, SubscribeOptions) {
@@ -321,7 +321,7 @@ fn show(packet: &Packet<'_>) -> String {
         Packet::SubAck(suback) | Packet::UnsubAck(suback) => {
             let codes: Vec<String> =
                 suback.codes.iter().map(|code| format!(" {code:#04x}")).collect();
-            let kind = packet.kind().to_uppercase();
+            let kind = packet.packet_type().name().to_uppercase();
             (format!("{kind} #{}{}", suback.id, codes.concat()), suback.properties)
         }
         _ => return notation::show(packet),

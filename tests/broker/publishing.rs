@@ -44,7 +44,7 @@ fn nobody_listens() {
     net.join("pub", Version::V5);
     net.says("pub", "PUBLISH q1 #1 a 'x'; PUBLISH q2 #2 a 'x'; PUBREL #2");
     net.hears("pub", ["PUBACK #1 0x10", "PUBREC #2 0x10", "PUBCOMP #2"]);
-    net.join("old", Version::V4);
+    net.join("old", Version::V311);
     net.says("old", "PUBLISH q1 #1 a 'x'");
     net.hears("old", ["PUBACK #1"]);
 }
@@ -65,7 +65,7 @@ fn a_qos_2_message_is_delivered_once() {
         net.says("pub", "PUBREL #7; PUBREL #7");
         match version {
             Version::V5 => net.hears("pub", ["PUBCOMP #7", "PUBCOMP #7 0x92"]),
-            Version::V4 => net.hears("pub", ["PUBCOMP #7", "PUBCOMP #7"]),
+            Version::V311 => net.hears("pub", ["PUBCOMP #7", "PUBCOMP #7"]),
         }
         net.says("pub", "PUBLISH q2 dup #7 a 'y'");
         net.hears("pub", ["PUBREC #7"]);
@@ -118,7 +118,7 @@ fn properties_are_passed_on_as_they_came() {
 #[test]
 fn a_topic_alias_stands_for_the_last_topic_it_came_with() {
     let mut net = Net::with(BrokerOptions { topic_alias_maximum: 2, ..plain() });
-    net.join("sub", Version::V4);
+    net.join("sub", Version::V311);
     net.says("sub", "SUBSCRIBE #1 #");
     net.connect("pub", Version::V5, "clean SessionExpiryInterval=100");
     net.says(
@@ -219,7 +219,7 @@ fn what_the_options_do_not_allow() {
             net.says("me", packet);
             match version {
                 Version::V5 => net.hears("me", [&*format!("DISCONNECT {why}"), "CLOSE"]),
-                Version::V4 => net.hears("me", ["CLOSE"]),
+                Version::V311 => net.hears("me", ["CLOSE"]),
             }
         }
     }

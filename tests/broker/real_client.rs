@@ -18,8 +18,8 @@ struct Client {
     connection: Option<ConnectionId>,
     slots: BTreeMap<u32, Rc<str>>,
     got: Vec<String>,
-    /// Tokens of publishes that are done.
-    done: Vec<Token>,
+    /// Numbers of publishes that are done.
+    done: Vec<u32>,
     closed: bool,
 }
 
@@ -70,7 +70,8 @@ impl World {
                     Transmit::Bytes(bytes) => client.receive(self.now, &bytes),
                     Transmit::Close | Transmit::Drop => {
                         client.connection = None;
-                        client.session.handle_close(self.now, Some(1006), None);
+                        let attempt = client.session.attempt_id();
+                        client.session.handle_close(self.now, attempt, Some(1006), None);
                     }
                 }
             }
@@ -99,13 +100,14 @@ impl World {
         self.now = until;
     }
 
-    fn publish(&mut self, client: usize, topic: &str, payload: &str, qos: QoS, token: Token) {
+    fn publish(&mut self, client: usize, topic: &str, payload: &str, qos: QoS, number: u32) {
         let session = &mut self.clients[client].session;
         let topic = session.topic(topic).unwrap();
-        let accepted =
-            session.publish(self.now, topic, payload.as_bytes(), qos, false, None, token).unwrap();
+        let accepted = session
+            .publish(self.now, topic, payload.as_bytes(), qos, false, None, Token::new(number))
+            .unwrap();
         if accepted == Accepted::Written {
-            self.clients[client].done.push(token);
+            self.clients[client].done.push(number);
         }
     }
 
@@ -118,7 +120,7 @@ impl World {
         };
         let filters = [(Rc::from(filter), options)];
         let session = &mut self.clients[client].session;
-        session.subscribe(1_000_000, 1_000_000, &filters, Draft::default()).unwrap();
+        session.subscribe(None, Handle(1), &filters, Draft::default()).unwrap();
         self.run();
     }
 }
@@ -136,17 +138,20 @@ impl Client {
         while let Some(command) = self.session.poll_command() {
             moved = true;
             match command {
-                Command::Resolve { .. } => self.session.handle_resolved(
+                Command::Resolve { id, .. } => self.session.handle_resolved(
                     now,
+                    id,
                     Ok(Resolved {
-                        urls: vec!["ws://broker".into()],
-                        credentials: vec![Credentials::default()],
+                        servers: vec![Server {
+                            url: "ws://broker".into(),
+                            credentials: Credentials::default(),
+                        }],
                         dynamic: false,
                     }),
                 ),
-                Command::Open { .. } => {
+                Command::Open { id, .. } => {
                     self.connection = Some(broker.handle_open(now));
-                    self.session.handle_open(now);
+                    self.session.handle_open(now, id);
                 }
                 Command::Close { .. } => {
                     if let Some(id) = self.connection.take() {
@@ -154,7 +159,7 @@ impl Client {
                     }
                 }
                 Command::Judge { .. } => self.session.handle_verdict(now, None),
-                Command::Authenticate(_) => panic!("nobody asked for it"),
+                Command::Authenticate { .. } => panic!("nobody asked for it"),
             }
         }
         moved
@@ -164,9 +169,10 @@ impl Client {
         let mut offset = 0;
         loop {
             let input = Input { bytes: &bytes[offset..], offset, beyond: 0 };
-            offset += self.session.handle_input(now, input);
+            let consumed = self.session.handle_input(now, input);
+            offset += consumed.used;
             self.listen(bytes);
-            if !self.session.is_paused() || offset >= bytes.len() {
+            if consumed.then != Then::Paused || offset >= bytes.len() {
                 return;
             }
         }
@@ -185,7 +191,7 @@ impl Client {
                     let payload = std::str::from_utf8(payload).unwrap();
                     self.got.push(format!("{} {payload}", self.slots[&message.slot]));
                 }
-                Event::Published { token, .. } => self.done.push(token),
+                Event::Published { token, .. } => self.done.push(token.get()),
                 Event::Closed(_) => self.closed = true,
                 _ => {}
             }

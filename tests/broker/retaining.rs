@@ -72,7 +72,7 @@ fn retain_handling_says_whether_they_do() {
     net.says("me", "UNSUBSCRIBE #2 a; SUBSCRIBE #3 a:q0,rh1");
     assert_eq!(net.heard("me").len(), 3);
 
-    net.join("old", Version::V4);
+    net.join("old", Version::V311);
     for _ in 0..2 {
         net.says("old", "SUBSCRIBE #1 a");
         net.hears("old", ["SUBACK #1 0x00", "PUBLISH q0 retain a '1'"]);
@@ -160,7 +160,7 @@ fn the_broker_tells_of_itself() {
             "PUBLISH q0 retain $SYS/broker/clients/connected '1'",
         ],
     );
-    net.join("other", Version::V4);
+    net.join("other", Version::V311);
     net.hears("me", ["PUBLISH q0 $SYS/broker/clients/connected '2'"]);
     net.cut("other");
     net.hears("me", ["PUBLISH q0 $SYS/broker/clients/connected '1'"]);

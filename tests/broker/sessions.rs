@@ -99,28 +99,28 @@ fn disconnect_may_change_the_expiry() {
 fn a_session_goes_from_one_version_to_the_other() {
     let mut net = Net::new();
     net.join("pub", Version::V5);
-    net.join_kept("me", Version::V4);
+    net.join_kept("me", Version::V311);
     net.says("me", "SUBSCRIBE #1 a:q1");
     net.cut("me");
     net.says("pub", "PUBLISH q1 #1 a 'x' ContentType=text");
     net.rejoin("me", Version::V5);
     net.hears("me", ["PUBLISH q1 #1 a 'x' ContentType=text"]);
     net.cut("me");
-    net.rejoin("me", Version::V4);
+    net.rejoin("me", Version::V311);
     net.hears("me", ["PUBLISH q1 dup #1 a 'x'"]);
 }
 
 #[test]
 fn what_waits_for_a_client_is_limited() {
     let mut net = Net::new();
-    net.join_kept("me", Version::V4);
+    net.join_kept("me", Version::V311);
     net.says("me", "SUBSCRIBE #1 a:q1");
     net.cut("me");
     let none = Properties::EMPTY;
     for _ in 0..MAXIMUM_QUEUED + 10 {
         net.broker.publish(net.now, "a", b"x", QoS::AtLeastOnce, false, none).unwrap();
     }
-    net.rejoin("me", Version::V4);
+    net.rejoin("me", Version::V311);
     assert_eq!(net.heard("me").len(), MAXIMUM_QUEUED);
 }
 

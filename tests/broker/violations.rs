@@ -23,7 +23,7 @@ fn ends(version: Version, bytes: &[u8], code: &str) {
                 );
                 assert_eq!(heard[1..], ["CLOSE"]);
             }
-            Version::V4 => assert_eq!(heard, ["CLOSE"]),
+            Version::V311 => assert_eq!(heard, ["CLOSE"]),
         }
         assert!(net.connected().is_empty());
         net.says("me", "PINGREQ");
@@ -72,19 +72,22 @@ fn malformed_packets() {
         ("82 03 00 01 00", "82 02 00 01"),                   // no filter
         ("a2 03 00 01 00", "a2 02 00 01"),
     ] {
-        for (version, text) in [(Version::V5, five), (Version::V4, three)] {
+        for (version, text) in [(Version::V5, five), (Version::V311, three)] {
             let bytes = bytes(text);
             let mut net = Net::new();
             net.join("me", version);
             net.sends("me", &bytes);
             let heard = net.heard("me");
             assert_eq!(heard.last().unwrap(), "CLOSE", "{text}");
-            assert!(version == Version::V4 || heard[0].starts_with("DISCONNECT 0x8"), "{heard:?}");
+            assert!(
+                version == Version::V311 || heard[0].starts_with("DISCONNECT 0x8"),
+                "{heard:?}"
+            );
         }
     }
     ends(Version::V5, &bytes("e0 01 8d ; a reason for a server"), "0x82");
     ends(Version::V5, &bytes("f1 00"), "0x81");
-    ends(Version::V4, &bytes("f0 00 ; AUTH"), "");
+    ends(Version::V311, &bytes("f0 00 ; AUTH"), "");
     ends(Version::V5, &bytes("30 07 00 01 'a' 03 23 00 00 ; alias 0"), "0x94");
     ends(Version::V5, &bytes("30 04 00 00 01 01 ; a property past the end"), "0x81");
 }
@@ -123,7 +126,7 @@ fn a_text_frame() {
         let why = "DISCONNECT 0x82 ReasonString=a WebSocket frame that is not binary";
         match version {
             Version::V5 => net.hears("me", [why, "CLOSE"]),
-            Version::V4 => net.hears("me", ["CLOSE"]),
+            Version::V311 => net.hears("me", ["CLOSE"]),
         }
     }
 }

@@ -52,18 +52,18 @@ struct Peer {
     over: bool,
     aliases: BTreeMap<u16, Vec<u8>>,
     /// Messages of the broker that are not done with, and whether they are released.
-    live: BTreeMap<u16, (QoS, bool)>,
+    live: BTreeMap<PacketId, (QoS, bool)>,
     /// It has sent what was not looked at, or acknowledged what it had not heard.
     wild: bool,
-    /// Answers that it may get, by their first byte and identifier.
-    owed: BTreeMap<(u8, u16), usize>,
+    /// Answers that it may get, by their type and identifier.
+    owed: BTreeMap<(PacketType, Option<PacketId>), usize>,
 }
 
 impl<'a> World<'a> {
     fn new(mut input: Input<'a>) -> Self {
         let limits = BrokerOptions {
             versions: input
-                .pick(&[&[Version::V4, Version::V5][..], &[Version::V4], &[Version::V5]])
+                .pick(&[&[Version::V311, Version::V5][..], &[Version::V311], &[Version::V5]])
                 .to_vec(),
             users: if input.flag() {
                 [("u".into(), b"p".to_vec())].into()
@@ -125,7 +125,7 @@ impl<'a> World<'a> {
         if self.peers.iter().filter(|peer| !peer.over).count() >= 6 {
             return;
         }
-        let version = self.input.pick(&[Version::V5, Version::V4]);
+        let version = self.input.pick(&[Version::V5, Version::V311]);
         let id = self.broker.handle_open(self.now);
         self.peers.push(Peer {
             id,
@@ -171,7 +171,7 @@ impl<'a> World<'a> {
             let expiry = self.input.pick(&[1, 10, u32::MAX]);
             properties.push(Property::SessionExpiryInterval, Value::Four(expiry));
         }
-        if peer.version == Version::V4 {
+        if peer.version == Version::V311 {
             peer.receive_maximum = u16::MAX.into();
             peer.packet_size = usize::MAX;
             peer.alias_maximum = 0;
@@ -206,7 +206,7 @@ impl<'a> World<'a> {
         let Some(at) = self.peer() else { return };
         let flags = self.input.byte();
         let qos = QoS::from_bits(flags & 3).unwrap_or(QoS::AtLeastOnce);
-        let id = if qos == QoS::AtMostOnce { 0 } else { 1 + u16::from(self.input.byte() % 4) };
+        let id = if qos == QoS::AtMostOnce { None } else { Some(self.packet_id()) };
         let mut properties = PropertiesBuf::default();
         if flags & 4 > 0 {
             properties.push(Property::MessageExpiryInterval, Value::Four(self.input.byte().into()));
@@ -221,8 +221,8 @@ impl<'a> World<'a> {
         let properties = properties.borrow();
         match qos {
             QoS::AtMostOnce => {}
-            QoS::AtLeastOnce => self.owe(at, first::PUBACK, id),
-            QoS::ExactlyOnce => self.owe(at, first::PUBREC, id),
+            QoS::AtLeastOnce => self.owe(at, PacketType::PubAck, id),
+            QoS::ExactlyOnce => self.owe(at, PacketType::PubRec, id),
         }
         let publish = Publish { dup, qos, retain, topic, id, properties, payload };
         self.encode(at, &Packet::Publish(publish));
@@ -230,7 +230,7 @@ impl<'a> World<'a> {
 
     fn acknowledge(&mut self) {
         let Some(at) = self.peer() else { return };
-        let id = 1 + u16::from(self.input.byte() % 4);
+        let id = self.packet_id();
         let kind = self.input.below(4);
         let refused = self.input.flag() && self.peers[at].version == Version::V5;
         let peer = &mut self.peers[at];
@@ -254,11 +254,11 @@ impl<'a> World<'a> {
                     }
                     _ => peer.wild = true,
                 }
-                self.owe(at, first::PUBREL, id);
+                self.owe(at, PacketType::PubRel, id);
                 Packet::PubRec(ack(reason(0x80)))
             }
             2 => {
-                self.owe(at, first::PUBCOMP, id);
+                self.owe(at, PacketType::PubComp, id);
                 Packet::PubRel(ack(reason(0x92)))
             }
             _ => {
@@ -292,8 +292,8 @@ impl<'a> World<'a> {
         if self.input.flag() {
             properties.push(Property::SubscriptionIdentifier, Value::Varint(7));
         }
-        let id = 1 + u16::from(self.input.byte() % 4);
-        self.owe(at, first::SUBACK, id);
+        let id = self.packet_id();
+        self.owe(at, PacketType::SubAck, id);
         let mut bytes = Vec::new();
         let version = self.peers[at].version;
         encode_subscribe(version, id, properties.borrow(), filters.into_iter(), &mut bytes);
@@ -303,8 +303,8 @@ impl<'a> World<'a> {
     fn unsubscribe(&mut self) {
         let Some(at) = self.peer() else { return };
         let filter = self.input.pick(&FILTERS);
-        let id = 1 + u16::from(self.input.byte() % 4);
-        self.owe(at, first::UNSUBACK, id);
+        let id = self.packet_id();
+        self.owe(at, PacketType::UnsubAck, id);
         let mut bytes = Vec::new();
         let version = self.peers[at].version;
         encode_unsubscribe(version, id, Properties::EMPTY, [filter].into_iter(), &mut bytes);
@@ -320,7 +320,7 @@ impl<'a> World<'a> {
         }
         let properties = properties.borrow();
         if self.input.flag() {
-            self.owe(at, first::PINGRESP, 0);
+            self.owe(at, PacketType::PingResp, None);
             self.encode(at, &Packet::PingReq);
         } else {
             self.encode(at, &Packet::Disconnect(Disconnect { reason, properties }));
@@ -343,8 +343,12 @@ impl<'a> World<'a> {
         self.peers.remove(at);
     }
 
-    fn owe(&mut self, at: usize, first: u8, id: u16) {
-        *self.peers[at].owed.entry((first, id)).or_default() += 1;
+    fn packet_id(&mut self) -> PacketId {
+        PacketId::new(1 + u16::from(self.input.byte() % 4)).unwrap()
+    }
+
+    fn owe(&mut self, at: usize, packet: PacketType, id: impl Into<Option<PacketId>>) {
+        *self.peers[at].owed.entry((packet, id.into())).or_default() += 1;
     }
 
     // ------------------------------------------------------------------------------------ the clock and the test
@@ -441,6 +445,7 @@ impl Peer {
         assert!(self.wild || size <= self.packet_size, "{size} of {}", self.packet_size);
         // A version that is not spoken is refused in the words of the oldest.
         let packet = Packet::decode_from_server(self.version, first, body).expect("a packet");
+        let kind = packet.packet_type();
         match packet {
             Packet::ConnAck(connack) => {
                 assert!(!self.connected, "one CONNACK");
@@ -453,22 +458,23 @@ impl Peer {
         match packet {
             Packet::Publish(publish) => self.hear_publish(&publish),
             Packet::PubAck(ack) | Packet::PubRec(ack) | Packet::PubComp(ack) => {
-                self.settle(first, ack.id);
+                self.settle(kind, ack.id);
             }
             Packet::PubRel(ack) if ack.reason == ReasonCode::SUCCESS => {
                 self.live.insert(ack.id, (QoS::ExactlyOnce, true));
             }
-            Packet::PubRel(ack) => self.settle(first, ack.id),
-            Packet::SubAck(ack) | Packet::UnsubAck(ack) => self.settle(first, ack.id),
-            Packet::PingResp => self.settle(first, 0),
+            Packet::PubRel(ack) => self.settle(kind, ack.id),
+            Packet::SubAck(ack) | Packet::UnsubAck(ack) => self.settle(kind, ack.id),
+            Packet::PingResp => self.settle(kind, None),
             Packet::Disconnect(_) => self.over = true,
             _ => panic!("{packet:?}"),
         }
     }
 
-    fn settle(&mut self, first: u8, id: u16) {
-        let owed = self.owed.entry((first, id)).or_default();
-        assert!(self.wild || *owed > 0, "an answer to nothing: {first:#x} {id}");
+    fn settle(&mut self, packet: PacketType, id: impl Into<Option<PacketId>>) {
+        let id = id.into();
+        let owed = self.owed.entry((packet, id)).or_default();
+        assert!(self.wild || *owed > 0, "an answer to nothing: {packet:?} {id:?}");
         *owed = owed.saturating_sub(1);
     }
 
@@ -482,11 +488,9 @@ impl Peer {
                 self.aliases.insert(alias, publish.topic.to_vec());
             }
         }
-        if publish.qos == QoS::AtMostOnce {
-            return;
-        }
-        let before = self.live.insert(publish.id, (publish.qos, false));
-        assert!(self.wild || before.is_none(), "identifier {} is in use", publish.id);
+        let Some(id) = publish.id else { return };
+        let before = self.live.insert(id, (publish.qos, false));
+        assert!(self.wild || before.is_none(), "identifier {id} is in use");
         assert!(self.wild || self.live.len() <= self.receive_maximum);
     }
 }
