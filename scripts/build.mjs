@@ -31,6 +31,8 @@ const WASM_FEATURES = [
 ]
 
 const bindgen = join(root, 'target', 'bindgen')
+/** The test broker is a module of its own, built from the same crate. */
+const brokerBindgen = join(root, 'target', 'bindgen-broker')
 // The threshold of opt-level "s" is near this. With 225, that of opt-level 2, the module is 6 % larger and not faster.
 const INLINE_THRESHOLD = '-Cllvm-args=-inline-threshold=45'
 // Only short functions are inlined into their only caller, because engines need long to optimise long functions. Functions that are
@@ -45,7 +47,7 @@ const optimize = [
   ...WASM_FEATURES.map((name) => `--enable-${name}`),
 ]
 /** The module before wasm-opt, with the names of its functions. */
-const named = join(bindgen, 'named.wasm')
+const NAMED = 'named.wasm'
 const pkg = join(root, 'pkg')
 const bin = (name) => join(root, 'node_modules', '.bin', name)
 
@@ -53,11 +55,15 @@ export async function build() {
   await setup()
   writeRecords()
   const own = ['scripts/build.mjs', 'package-lock.json']
+  const sources = [...own, 'Cargo.toml', 'Cargo.lock', ...files('src', '.rs')]
   await step(
     'Compiling the core to WebAssembly',
     bindgen,
-    [...own, 'Cargo.toml', 'Cargo.lock', ...files('src', '.rs')],
-    buildCore,
+    sources.filter((path) => !path.startsWith('src/broker/')),
+    () => buildModule(bindgen, []),
+  )
+  await step('Compiling the test broker to WebAssembly', brokerBindgen, sources, () =>
+    buildModule(brokerBindgen, ['--features', 'broker']),
   )
   const texts = ['README.md', 'CHANGELOG.md', 'LICENSE']
   const inputs = [
@@ -66,6 +72,7 @@ export async function build() {
     'tsconfig.json',
     ...files('src/js'),
     ...files('target/bindgen'),
+    ...files('target/bindgen-broker'),
     ...texts,
   ]
   const built = await step('Making the package', pkg, inputs, () => buildPackage(texts))
@@ -94,9 +101,10 @@ function files(folder, ending = '') {
     .sort()
 }
 
-async function buildCore() {
+/** Builds the crate with these features, and puts the module and its glue into `folder`. */
+async function buildModule(folder, features) {
   await run('cargo', ['fetch', '--locked', '--target', TARGET])
-  await run('cargo', ['build', '--release', '--lib', '--locked', '--target', TARGET], {
+  await run('cargo', ['build', '--release', '--lib', '--locked', '--target', TARGET, ...features], {
     env: { CARGO_ENCODED_RUSTFLAGS: [INLINE_THRESHOLD, ...withoutPaths()].join('\x1f') },
   })
   const { target_directory: target } = JSON.parse(
@@ -108,13 +116,14 @@ async function buildCore() {
     '--omit-default-module-path',
     '--experimental-reset-state-function',
     '--out-dir',
-    bindgen,
+    folder,
   ]
   await run(join(toolsBin, 'wasm-bindgen'), [
     ...options,
     join(target, TARGET, 'release', 'wasmqtt.wasm'),
   ])
-  const wasm = join(bindgen, 'wasmqtt_bg.wasm')
+  const wasm = join(folder, 'wasmqtt_bg.wasm')
+  const named = join(folder, NAMED)
   copyFileSync(wasm, named)
   await run(bin('wasm-opt'), [
     named,
@@ -125,7 +134,8 @@ async function buildCore() {
     '--strip-producers',
     '--strip-target-features',
   ])
-  shortenNames(wasm, join(bindgen, 'wasmqtt.js'))
+  // Nobody downloads the test broker.
+  if (folder === bindgen) shortenNames(wasm, join(folder, 'wasmqtt.js'))
 }
 
 /**
@@ -160,6 +170,13 @@ const inlined = (write) => ({
   name: 'inlined',
   setup: ({ onLoad }) =>
     void onLoad({ filter: /\.wasm$/ }, ({ path }) => ({ contents: write(readFileSync(path)) })),
+})
+
+/** A plugin that leaves the client out of a bundle, so that there is only one, whoever imports it. */
+const apart = (path) => ({
+  name: 'apart',
+  setup: ({ onResolve }) =>
+    void onResolve({ filter: /^\.\/index\.js$/ }, () => ({ path, external: true })),
 })
 
 /**
@@ -229,7 +246,7 @@ function withoutPaths() {
 export function contributors() {
   const metrics = capture(
     bin('wasm-opt'),
-    [named, ...optimize, '-g', '--func-metrics', '-o', '/dev/null'],
+    [join(bindgen, NAMED), ...optimize, '-g', '--func-metrics', '-o', '/dev/null'],
     { maxBuffer: 1 << 28 },
   )
   const bytes = [...metrics.matchAll(/^func: (.*)\n \[binary-bytes\] : (\d+)/gm)].map(
@@ -252,10 +269,18 @@ async function buildPackage(texts) {
         __VERSION__: JSON.stringify(createRequire(import.meta.url)('../package.json').version),
       },
       external: ['ws'],
-      alias: { '#glue': join(bindgen, 'wasmqtt.js'), '#wasm': join(bindgen, 'wasmqtt_bg.wasm') },
+      alias: {
+        '#glue': join(bindgen, 'wasmqtt.js'),
+        '#wasm': join(bindgen, 'wasmqtt_bg.wasm'),
+        '#broker-glue': join(brokerBindgen, 'wasmqtt.js'),
+        '#broker-wasm': join(brokerBindgen, 'wasmqtt_bg.wasm'),
+      },
       charset: 'utf8',
-      plugins: [inlined(options.platform === 'node' ? asDeflated : asCharacters)],
       ...options,
+      plugins: [
+        inlined(options.platform === 'node' ? asDeflated : asCharacters),
+        ...(options.plugins ?? []),
+      ],
     })
   await bundle('index.ts', 'index.js', { format: 'esm' })
   await bundle('slim.ts', 'slim.js', { format: 'esm' })
@@ -263,6 +288,16 @@ async function buildPackage(texts) {
   await bundle('node.ts', 'node.cjs', { format: 'cjs', platform: 'node' })
   await bundle('stores/node.ts', 'stores-node.js', { format: 'esm', platform: 'node' })
   await bundle('stores/node.ts', 'stores-node.cjs', { format: 'cjs', platform: 'node' })
+  await bundle('testing.ts', 'testing.js', { format: 'esm', plugins: [apart('./index.js')] })
+  await bundle('testing-node.ts', 'testing.cjs', {
+    format: 'cjs',
+    platform: 'node',
+    plugins: [apart('./node.cjs')],
+  })
+  writeFileSync(
+    join(pkg, 'testing-node.js'),
+    "import testing from './testing.cjs'\nexport const { TestBroker } = testing\n",
+  )
   // node.js passes on what node.cjs exports, so that import and require share one module instance. It imports detour.cjs instead of node.cjs,
   // because Node looks for the exports of an imported CommonJS file with a lexer in JavaScript, which takes 20 ms for node.cjs. The lexer does
   // not follow a require() of this form.
@@ -291,6 +326,8 @@ async function buildPackage(texts) {
     node: 'node',
     stores: 'stores/index',
     'stores-node': 'stores/node',
+    testing: 'testing',
+    'testing-node': 'testing-node',
   }
   dropUnreachable(
     types,
@@ -358,6 +395,13 @@ function manifest() {
           default: { types: './types/stores/node.d.ts', default: './stores-node.js' },
         },
         default: { types: './types/stores/index.d.ts', default: './stores.js' },
+      },
+      './testing': {
+        node: {
+          require: { types: './types-cjs/testing-node.d.ts', default: './testing.cjs' },
+          default: { types: './types/testing-node.d.ts', default: './testing-node.js' },
+        },
+        default: { types: './types/testing.d.ts', default: './testing.js' },
       },
       './wasmqtt.wasm': './wasmqtt.wasm',
       './package.json': './package.json',

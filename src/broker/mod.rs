@@ -15,6 +15,8 @@
 //! # Ok::<(), wasmqtt::broker::InvalidRequest>(())
 //! ```
 
+#[cfg(target_arch = "wasm32")]
+mod bindings;
 mod connection;
 mod faults;
 mod handshake;

@@ -35,6 +35,8 @@ struct World<'a> {
     limits: BrokerOptions,
     peers: Vec<Peer>,
     frozen: Vec<ConnectionId>,
+    /// Packets in the log that were looked at.
+    seen: u64,
 }
 
 /// A client's end of a connection.
@@ -78,7 +80,7 @@ impl<'a> World<'a> {
         };
         let now = Instant(0);
         let broker = Broker::new(limits.clone(), now, 1).unwrap();
-        Self { input, broker, now, limits, peers: Vec::new(), frozen: Vec::new() }
+        Self { input, broker, now, limits, peers: Vec::new(), frozen: Vec::new(), seen: 0 }
     }
 
     fn happen(&mut self) {
@@ -379,7 +381,11 @@ impl<'a> World<'a> {
             1 => self.frozen.extend(self.broker.freeze(name)),
             2 => _ = self.broker.disconnect(now, ReasonCode(number), name),
             3 => _ = self.broker.refuse((number > 128).then_some(ReasonCode(number))),
-            4 => self.broker.lose_session(name),
+            4 => {
+                self.broker.lose_session(name);
+                // Clients still have in flight what the broker has forgotten.
+                self.peers.iter_mut().for_each(|peer| peer.wild = true);
+            }
             5 => {
                 let filter = self.input.pick(&FILTERS);
                 _ = self
@@ -417,9 +423,11 @@ impl<'a> World<'a> {
                 Transmit::Drop => peer.over = true,
             }
         }
-        for packet in self.broker.packets() {
-            packet.packet();
+        let new = self.broker.packets().rev().take_while(|logged| logged.number >= self.seen);
+        for logged in new {
+            logged.packet();
         }
+        self.seen = self.broker.next_packet();
         let names: Vec<_> = self.broker.clients().map(|client| client.client_id).collect();
         assert!(names.len() <= self.peers.len() + 64 * NAMES.len());
         self.peers.retain(|peer| !peer.over);

@@ -1,0 +1,535 @@
+/// <reference lib="esnext.disposable" preserve="true" />
+// 'wasmqtt/testing': the broker of src/broker, its clock, and connections to it that need no network.
+import * as glue from '#broker-glue'
+import wasm from '#broker-wasm'
+import {
+  AbortError,
+  ClosedError,
+  InvalidArgumentError,
+  Message,
+  type MqttError,
+  NotSupportedError,
+  TimeoutError,
+} from './index.js'
+import { later } from './testing-turn.js'
+import type {
+  CallOptions,
+  ConnectOptions,
+  MessageProperties,
+  Payload,
+  PublishOptions,
+  QoS,
+  TransportContext,
+  UserProperties,
+  WebSocketLike,
+} from './types.js'
+
+/** How a TestBroker behaves. MQTT 5.0, section 3.2.2.3. */
+export interface TestBrokerOptions {
+  /** The protocol versions that clients may speak; 4 is MQTT 3.1.1. @default [4, 5] */
+  versions?: ReadonlyArray<4 | 5>
+  /** Passwords by user name. With users, nobody else may connect. @default everybody may */
+  users?: Record<string, string>
+  /** QoS 2 messages that a client may leave unreleased, 1 to 65,535. @default 65_535 */
+  receiveMaximum?: number
+  /** Bytes of the largest packet that the broker takes. @default 64 MiB */
+  maximumPacketSize?: number
+  /** The highest QoS that the broker takes and grants. @default 2 */
+  maximumQoS?: QoS
+  /** Topic aliases that a client may use; 0: none. @default 64 */
+  topicAliasMaximum?: number
+  /** Whether messages may be retained. @default true */
+  retainAvailable?: boolean
+}
+
+/** A packet that a client has sent or got. The fields beyond these are those of its type: `packetId`, `payload`, `qos`, `retain`, `dup`, `reasonCode`,
+ * `reasonCodes`, `subscriptions`, `filters`, `clean`, `keepalive`, `username`, `password`, `will`, `sessionPresent`, `properties`. */
+export interface BrokerPacket {
+  /** Counts the packets of the broker, from 0. */
+  number: number
+  clientId: string
+  /** 'in': the client sent it to the broker. */
+  direction: 'in' | 'out'
+  /** Lower case, as 'publish'. */
+  type: string
+  /** Of its connection. */
+  protocolVersion: 4 | 5
+  /** Of a PUBLISH, also where it only has a topic alias. */
+  topic?: string
+  [field: string]: unknown
+}
+
+/** What `expect` waits for. */
+export interface PacketMatch {
+  /** Lower case, as 'publish'. */
+  type: string
+  clientId?: string
+  /** A topic, or a filter that the topic of a PUBLISH matches. */
+  topic?: string
+}
+
+/** A client that is connected, or whose session the broker keeps. */
+export interface BrokerClient {
+  clientId: string
+  connected: boolean
+  /** Its topic filters, in the order of the alphabet. */
+  subscriptions: ReadonlyArray<string>
+}
+
+/** Ports on loopback. */
+export interface BrokerListener {
+  /** For WebSocket connections, as ws://127.0.0.1:49152/mqtt. */
+  readonly url: string
+  /** For TCP connections, as mqtt://127.0.0.1:49153, where they were asked for. */
+  readonly tcpUrl: string | undefined
+  /** Closes the ports, and ends the connections that came through them. */
+  close(): Promise<void>
+}
+
+/** The client's end of a connection. @internal */
+export interface FarEnd {
+  receive(bytes: Uint8Array<ArrayBuffer>): void
+  end(how: 'close' | 'drop'): void
+}
+
+/** The broker's end of a connection. @internal */
+export interface NearEnd {
+  input(bytes: Uint8Array): void
+  text(): void
+  closed(): void
+}
+
+/** What differs between runtimes. The entry for Node puts its own in place. @internal */
+export const testingPlatform = {
+  listen(
+    _accept: (end: FarEnd) => NearEnd,
+    _ports: { port: number; tcp: number | undefined },
+  ): Promise<BrokerListener> {
+    throw new NotSupportedError({
+      code: 'NOT_SUPPORTED',
+      what: 'this runtime cannot listen on ports: use `transport`',
+    })
+  },
+}
+
+const asyncDispose: typeof Symbol.asyncDispose =
+  Symbol.asyncDispose ?? (Symbol.for('Symbol.asyncDispose') as never)
+
+// setTimeout's limit, about 25 days: longer ones would fire at once.
+const LONGEST = 0x7fff_ffff
+const encoder = new TextEncoder()
+
+let isLoaded = false
+
+function load(): void {
+  if (isLoaded) return
+  glue.initSync({ module: wasm() })
+  isLoaded = true
+}
+
+/**
+ * A broker for tests and demos, in the same page or process: MQTT 5.0 and 3.1.1 with sessions, QoS 0 to 2, retained messages, wills, shared
+ * subscriptions, and faults on demand. It is no server for production: nothing is stored, and nothing is protected.
+ *
+ * Its clock is that of the test: fake timers move its keep-alive, delays and expiry, and no message waits for a timer.
+ *
+ * @example
+ * const broker = new TestBroker()
+ * const client = await connect('ws://broker', { transport: broker.transport })
+ * broker.publish('a', 'hello')
+ * broker.drop()
+ */
+export class TestBroker implements AsyncDisposable {
+  /** For `transport` of connect(): connections that need no network, in every runtime. The URL is not looked at. */
+  readonly transport: NonNullable<ConnectOptions['transport']>
+  readonly #core: glue.Broker
+  readonly #ends = new Map<number, FarEnd>()
+  readonly #listeners = new Set<BrokerListener>()
+  readonly #tickets = new Set<number>()
+  #lastTicket = 0
+  #timer: ReturnType<typeof setTimeout> | undefined
+  /** When the timer fires. */
+  #armed: number | undefined
+  /** Milliseconds by which fake timers are ahead of the clock. */
+  #ahead = 0
+  #packets: readonly BrokerPacket[] = []
+  #nextPacket = 0
+  #isClosed = false
+
+  /** Makes a broker without clients. @throws InvalidArgumentError that names the option. */
+  constructor(options: TestBrokerOptions = {}) {
+    load()
+    const { users, ...others } = pick(options, 'options', [
+      'versions',
+      'users',
+      'receiveMaximum',
+      'maximumPacketSize',
+      'maximumQoS',
+      'topicAliasMaximum',
+      'retainAvailable',
+    ])
+    const given = { ...others, users: users && Object.entries(users) }
+    this.#core = checked(() => new glue.Broker(given, performance.now(), Math.random()))
+    this.transport = (_url, context) => new MemorySocket((end) => this.#accept(end), context)
+  }
+
+  /**
+   * Also takes connections on loopback, for other programs and pages. In Node, Deno and Bun.
+   *
+   * @param options `port`: for WebSockets, default 0: any that is free. `tcp`: for plain MQTT; left out: none.
+   * @throws NotSupportedError in browsers; whatever the runtime says of a port that is taken.
+   */
+  async listen(options: { port?: number; tcp?: number } = {}): Promise<BrokerListener> {
+    const { port = 0, tcp } = pick(options, 'options', ['port', 'tcp'])
+    const listener = await testingPlatform.listen((end) => this.#accept(end), { port, tcp })
+    this.#listeners.add(listener)
+    return {
+      url: listener.url,
+      tcpUrl: listener.tcpUrl,
+      close: () => {
+        this.#listeners.delete(listener)
+        return listener.close()
+      },
+    }
+  }
+
+  /** The clients that are connected or have a session, in the order in which their sessions began. */
+  get clients(): ReadonlyArray<BrokerClient> {
+    return this.#core.clients()
+  }
+
+  /** The retained messages by topic. */
+  get retained(): ReadonlyMap<string, Message> {
+    const messages = this.#core.retained(this.#now())
+    return new Map(
+      messages.map(({ topic, payload, qos, retain, properties }) => [
+        topic,
+        new Message(topic, payload, qos, retain, false, properties as MessageProperties),
+      ]),
+    )
+  }
+
+  /** What clients sent and got, oldest first: the last 10,000 packets, 16 MiB at most. */
+  get packets(): ReadonlyArray<BrokerPacket> {
+    const [first = 0, next = 0] = this.#core.packetNumbers()
+    if (next !== this.#nextPacket) {
+      const kept = this.#packets.filter(({ number }) => number >= first)
+      this.#packets = [...kept, ...this.#core.packets(this.#nextPacket)]
+      this.#nextPacket = next
+    }
+    return this.#packets
+  }
+
+  /** Publishes a message as if a client had. @throws InvalidArgumentError that names the argument. */
+  publish(topic: string, payload?: Payload | null, options: PublishOptions = {}): void {
+    const {
+      qos = 0,
+      retain = false,
+      properties,
+    } = pick(options, 'options', ['qos', 'retain', 'properties', 'signal', 'timeout'])
+    const { userProperties, ...others } = pick(properties ?? {}, 'properties', [
+      'payloadFormatIndicator',
+      'messageExpiryInterval',
+      'contentType',
+      'responseTopic',
+      'correlationData',
+      'userProperties',
+    ])
+    const message = {
+      ...{ topic, payload: bytes(payload), qos, retain },
+      properties: { ...others, userProperties: pairs(userProperties) },
+    }
+    this.#do((now) => this.#core.publish(now, message))
+  }
+
+  /**
+   * Resolves with the first packet that fits, past or future: what is still in `packets` counts.
+   *
+   * @throws TimeoutError, AbortError; ClosedError when the broker is disposed of first.
+   */
+  async expect(match: PacketMatch, options: CallOptions = {}): Promise<BrokerPacket> {
+    const { signal, timeout } = pick(options, 'options', ['signal', 'timeout'])
+    const wanted = pick(match, 'match', ['type', 'clientId', 'topic'])
+    if (signal?.aborted) throw aborted(signal)
+    if (this.#isClosed) throw closed()
+    const ticket = ++this.#lastTicket
+    this.#tickets.add(ticket)
+    let reason: MqttError | undefined
+    const withdraw = (error: MqttError) => {
+      reason = error
+      this.#core.withdraw(ticket)
+    }
+    const onAbort = () => withdraw(aborted(signal!))
+    signal?.addEventListener('abort', onAbort)
+    const timer =
+      timeout === undefined
+        ? undefined
+        : setTimeout(() => withdraw(timedOut(timeout, wanted.type)), Math.min(timeout, LONGEST))
+    try {
+      const found = await this.#core.expect(wanted, ticket)
+      if (found === undefined) throw reason ?? closed()
+      return found
+    } catch (thrown) {
+      throw mistake(thrown) ?? thrown
+    } finally {
+      clearTimeout(timer)
+      signal?.removeEventListener('abort', onAbort)
+      this.#tickets.delete(ticket)
+    }
+  }
+
+  // ------------------------------------------------------------------------------------------------ faults
+
+  /** Ends the connection of a client, or all, without a word, as when the network fails. Wills are published. */
+  drop(clientId?: string): void {
+    this.#do((now) => this.#core.drop(now, clientId))
+  }
+
+  /**
+   * Makes the connection of a client, or all that there are, half open: nothing passes in either direction, and neither side is told. Keep-alive goes on.
+   *
+   * @returns what lets them go on; what was sent meanwhile arrives then.
+   */
+  freeze(clientId?: string): () => void {
+    const connections = this.#core.freeze(clientId)
+    return () => this.#do((now) => this.#core.thaw(now, connections))
+  }
+
+  /** Ends the connection of a client, or all, with a DISCONNECT; on MQTT 3.1.1 without one. @throws InvalidArgumentError for a code that a server does not send. */
+  disconnect(reasonCode: number, clientId?: string): void {
+    this.#do((now) => this.#core.disconnect(now, reasonCode, clientId))
+  }
+
+  /** Refuses every CONNECT from now on; undefined: no more. @throws InvalidArgumentError for a code that does not refuse. */
+  refuse(reasonCode: number | undefined): void {
+    this.#do(() => this.#core.refuse(reasonCode))
+  }
+
+  /** Loses the session of a client, or all: subscriptions and messages are gone. A client that is connected is not told; its next CONNECT finds no session. */
+  loseSession(clientId?: string): void {
+    this.#do(() => this.#core.loseSession(clientId))
+  }
+
+  /**
+   * Does not authorize topics, in addition to what is denied already: messages that the filter `publish` matches are refused (on MQTT 3.1.1 and at QoS 0 they
+   * are dropped), and so are subscriptions to all of what is below the filter `subscribe`. An empty rule takes all rules back.
+   *
+   * @throws InvalidArgumentError for what is no topic filter.
+   */
+  deny(rule: { publish?: string; subscribe?: string }): void {
+    const given = pick(rule, 'rule', ['publish', 'subscribe'])
+    this.#do(() => this.#core.deny(given))
+  }
+
+  /**
+   * Cuts the connection of a client, or all, when so many more bytes have passed, in both directions together: in the middle of a packet, where that is so.
+   * Without such a connection the next one is meant, and counted from its beginning.
+   */
+  cutAfter(bytes: number, clientId?: string): void {
+    if (!(bytes >= 0)) throw invalid('bytes', 'must be a number of at least 0')
+    this.#do((now) => this.#core.cutAfter(now, bytes, clientId))
+  }
+
+  /** Delays everything that the broker sends from now on; 0: no more. */
+  delay(ms: number): void {
+    if (!(ms >= 0)) throw invalid('ms', 'must be a number of at least 0')
+    this.#do(() => this.#core.delay(ms))
+  }
+
+  /** Drops all connections, closes the ports, and rejects what waits. */
+  async [asyncDispose](): Promise<void> {
+    if (this.#isClosed) return
+    this.#isClosed = true
+    clearTimeout(this.#timer)
+    for (const end of this.#ends.values()) end.end('drop')
+    this.#ends.clear()
+    for (const ticket of this.#tickets) this.#core.withdraw(ticket)
+    await Promise.all([...this.#listeners].map((listener) => listener.close()))
+  }
+
+  // ------------------------------------------------------------------------------------------------ connections and time
+
+  #accept(end: FarEnd): NearEnd {
+    if (this.#isClosed) {
+      end.end('drop')
+      return { input: () => {}, text: () => {}, closed: () => {} }
+    }
+    const id = this.#core.open(this.#now())
+    this.#ends.set(id, end)
+    this.#flush()
+    return {
+      input: (data) => this.#do((now) => this.#core.input(now, id, data)),
+      text: () => this.#do((now) => this.#core.text(now, id)),
+      closed: () => {
+        this.#ends.delete(id)
+        this.#do((now) => this.#core.closed(now, id))
+      },
+    }
+  }
+
+  #now(): number {
+    return performance.now() + this.#ahead
+  }
+
+  #do(work: (now: number) => void): void {
+    if (this.#isClosed) return
+    checked(() => work(this.#now()))
+    this.#flush()
+  }
+
+  #flush(): void {
+    for (;;) {
+      const transmit = this.#core.transmit(this.#now())
+      if (transmit === undefined) break
+      const { connection, bytes: data, end = 'drop' } = transmit
+      const far = this.#ends.get(connection)
+      if (data !== undefined) {
+        far?.receive(data)
+      } else {
+        this.#ends.delete(connection)
+        far?.end(end)
+      }
+    }
+    this.#arm()
+  }
+
+  #arm(): void {
+    const next = this.#core.nextTimeout()
+    // One that fires too early finds nothing to do and is set again: cheaper than to move it with every packet.
+    if (next !== undefined && this.#armed !== undefined && this.#armed <= next) return
+    clearTimeout(this.#timer)
+    this.#armed = next
+    if (next === undefined) return
+    const wait = Math.max(0, next - this.#now())
+    this.#timer = setTimeout(
+      () => this.#fire(wait > LONGEST ? this.#now() : next),
+      Math.min(wait, LONGEST),
+    )
+    // A broker alone keeps no process alive.
+    if (this.#ends.size === 0) (this.#timer as { unref?(): void }).unref?.()
+  }
+
+  #fire(time: number): void {
+    this.#armed = undefined
+    // Fake timers move without the clock.
+    this.#ahead = Math.max(this.#ahead, time - performance.now())
+    this.#core.timeout(this.#now())
+    this.#flush()
+  }
+}
+
+const CONNECTING = 0
+const OPEN = 1
+const CLOSING = 2
+const CLOSED = 3
+
+/** A connection in WebSocket's clothes. What comes from the broker comes in a task of its own, as from a network. */
+class MemorySocket implements WebSocketLike, FarEnd {
+  binaryType = 'arraybuffer'
+  readyState = CONNECTING
+  readonly bufferedAmount = 0
+  readonly protocol: string
+  onopen: WebSocketLike['onopen'] = null
+  onmessage: WebSocketLike['onmessage'] = null
+  onclose: WebSocketLike['onclose'] = null
+  onerror: WebSocketLike['onerror'] = null
+  #near: NearEnd | undefined
+
+  constructor(accept: (end: FarEnd) => NearEnd, { protocols }: TransportContext) {
+    this.protocol = protocols.includes('mqtt') ? 'mqtt' : ''
+    later(() => {
+      if (this.readyState !== CONNECTING) return
+      this.readyState = OPEN
+      this.#near = accept(this)
+      this.onopen?.({})
+    })
+  }
+
+  send(data: Uint8Array | string): void {
+    if (this.readyState !== OPEN) return
+    if (typeof data === 'string') this.#near?.text()
+    else this.#near?.input(data)
+  }
+
+  close(): void {
+    if (this.readyState >= CLOSING) return
+    this.readyState = CLOSING
+    this.#near?.closed()
+    this.#end(1000)
+  }
+
+  receive(data: Uint8Array<ArrayBuffer>): void {
+    later(() => {
+      if (this.readyState === OPEN) this.onmessage?.({ data })
+    })
+  }
+
+  end(how: 'close' | 'drop'): void {
+    this.#end(how === 'close' ? 1000 : 1006)
+  }
+
+  #end(code: number): void {
+    later(() => {
+      if (this.readyState === CLOSED) return
+      this.readyState = CLOSED
+      this.onclose?.({ code, reason: '', wasClean: code === 1000 })
+    })
+  }
+}
+
+/** An object with no other names than these. */
+function pick<T extends object>(given: T, argument: string, names: readonly string[]): T {
+  if (typeof given !== 'object' || given === null) throw invalid(argument, 'must be an object')
+  for (const name of Object.keys(given))
+    if (!names.includes(name)) throw invalid(name, 'is no option here')
+  return given
+}
+
+function bytes(payload: Payload | null | undefined): Uint8Array {
+  if (payload === undefined || payload === null) return new Uint8Array()
+  if (typeof payload === 'string') return encoder.encode(payload)
+  if (payload instanceof ArrayBuffer) return new Uint8Array(payload)
+  if (ArrayBuffer.isView(payload))
+    return new Uint8Array(payload.buffer, payload.byteOffset, payload.byteLength)
+  throw invalid('payload', 'must be a string, an ArrayBuffer or a view of one: try JSON.stringify')
+}
+
+function pairs(
+  given: UserProperties | Record<string, string | readonly string[]> = [],
+): UserProperties {
+  if (Array.isArray(given)) return given
+  return Object.entries(given).flatMap(([name, values]) =>
+    (Array.isArray(values) ? values : [values]).map((value) => [name, value] as const),
+  )
+}
+
+/** Calls the core. What the caller did wrong becomes an InvalidArgumentError. */
+function checked<T>(work: () => T): T {
+  try {
+    return work()
+  } catch (thrown) {
+    throw mistake(thrown) ?? thrown
+  }
+}
+
+function mistake(thrown: unknown): MqttError | undefined {
+  const { argument, message } = Object(thrown) as { argument?: string; message: string }
+  const isOurs = argument !== undefined && !(thrown instanceof Error)
+  return isOurs ? invalid(argument, message) : undefined
+}
+
+function invalid(argument: string, what: string): MqttError {
+  return new InvalidArgumentError({ code: 'INVALID_ARGUMENT', argument, what })
+}
+
+function aborted(signal: AbortSignal): MqttError {
+  return new AbortError({ code: 'ABORTED', cause: signal.reason })
+}
+
+function timedOut(timeout: number, type: string): MqttError {
+  return new TimeoutError({ code: 'TIMEOUT', what: `no '${type}' within ${timeout} ms` })
+}
+
+function closed(): MqttError {
+  return new ClosedError({ code: 'CLOSED', what: 'the broker was disposed of' })
+}
