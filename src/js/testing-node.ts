@@ -46,6 +46,8 @@ function acceptWebSockets(server: Server, accept: Accept): { stop(): void } {
     perMessageDeflate: false,
     handleProtocols: (offered) => offered.has('mqtt') && 'mqtt',
   })
+  // Those of the port, which `listening` tells.
+  sockets.on('error', () => {})
   sockets.on('connection', (socket) => {
     socket.on('error', () => {})
     const near = accept({

@@ -120,6 +120,10 @@ impl JsBroker {
     /// no other call has that waits.
     pub async fn expect(&self, pattern: JsValue, ticket: u32) -> Thrown<JsValue> {
         let pattern = read::<Pattern>("match", pattern)?;
+        // This begins in a task of its own, so it may have been withdrawn already.
+        if self.waiting.borrow_mut().take_withdrawn(ticket) {
+            return Ok(JsValue::UNDEFINED);
+        }
         let past = self.broker().packets().find(|logged| pattern.fits(logged)).map(packet);
         if let Some(past) = past {
             return past;
@@ -133,8 +137,7 @@ impl JsBroker {
             if let Some(at) = waiting.found.iter().position(|(found, _)| *found == ticket) {
                 return Poll::Ready(Ok(waiting.found.remove(at).1));
             }
-            if let Some(at) = waiting.withdrawn.iter().position(|withdrawn| *withdrawn == ticket) {
-                waiting.withdrawn.remove(at);
+            if waiting.take_withdrawn(ticket) {
                 return Poll::Ready(Ok(JsValue::UNDEFINED));
             }
             waiting.wakers.push(context.waker().clone());
@@ -143,14 +146,15 @@ impl JsBroker {
         .await
     }
 
-    /// Withdraws a call of [`Self::expect`].
+    /// Withdraws a call of [`Self::expect`] that has not returned.
     pub fn withdraw(&self, ticket: u32) {
         let waiting = &mut *self.waiting.borrow_mut();
-        if let Some(at) = waiting.patterns.iter().position(|(waits, _)| *waits == ticket) {
-            waiting.patterns.remove(at);
-            waiting.withdrawn.push(ticket);
-            waiting.wake();
+        if waiting.found.iter().any(|(found, _)| *found == ticket) {
+            return;
         }
+        waiting.patterns.retain(|(waits, _)| *waits != ticket);
+        waiting.withdrawn.push(ticket);
+        waiting.wake();
     }
 
     // ------------------------------------------------------------------------------------ faults
@@ -294,6 +298,11 @@ impl JsBroker {
 }
 
 impl Waiting {
+    fn take_withdrawn(&mut self, ticket: u32) -> bool {
+        let at = self.withdrawn.iter().position(|withdrawn| *withdrawn == ticket);
+        at.map(|at| self.withdrawn.remove(at)).is_some()
+    }
+
     fn wake(&mut self) {
         self.wakers.drain(..).for_each(Waker::wake);
     }
