@@ -152,6 +152,8 @@ export class TestBroker implements AsyncDisposable {
   #armed: number | undefined
   /** Milliseconds by which fake timers are ahead of the clock. */
   #ahead = 0
+  /** Milliseconds. */
+  #delay = 0
   #packets: readonly BrokerPacket[] = []
   #nextPacket = 0
   #isClosed = false
@@ -333,6 +335,7 @@ export class TestBroker implements AsyncDisposable {
   /** Delays everything that the broker sends from now on; 0: no more. */
   delay(ms: number): void {
     if (!(ms >= 0)) throw invalid('ms', 'must be a number of at least 0')
+    this.#delay = ms
     this.#do(() => this.#core.delay(ms))
   }
 
@@ -395,12 +398,11 @@ export class TestBroker implements AsyncDisposable {
 
   #arm(): void {
     const next = this.#core.nextTimeout()
-    // One that fires too early finds nothing to do and is set again: cheaper than to move it with every packet.
-    if (next === undefined || this.#armed === undefined || next < this.#armed) this.#set(next)
-    // A broker alone keeps no process alive.
+    if (next !== this.#armed) this.#set(next)
+    // What is on its way keeps a process alive, and nothing else here does.
     const timer = this.#timer as { ref?(): void; unref?(): void } | undefined
-    if (this.#ends.size === 0) timer?.unref?.()
-    else timer?.ref?.()
+    if (this.#delay > 0 && this.#ends.size > 0) timer?.ref?.()
+    else timer?.unref?.()
   }
 
   #set(next: number | undefined): void {

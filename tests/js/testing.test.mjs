@@ -41,6 +41,14 @@ function story(title, options, tell = options) {
 const next = (client, event) =>
   new Promise((resolve) => client.once(event, (...all) => resolve(all)))
 
+/** A turn of the event loop, which fake timers do not hold back. */
+const turn = () =>
+  new Promise((resolve) => {
+    const { port1, port2 } = new MessageChannel()
+    port1.onmessage = () => resolve(port1.close())
+    port2.postMessage(0)
+  })
+
 // ------------------------------------------------------------------------------------------------ messages
 
 story('messages come and go at each QoS, without a network', async ({ broker, join }) => {
@@ -288,7 +296,7 @@ story('a delay is so long', async ({ broker, join }) => {
 // ------------------------------------------------------------------------------------------------ time
 
 story('with fake timers messages need no time', async ({ t, broker, join }) => {
-  const client = await join('me')
+  const client = await join('me', { keepalive: 0, connectTimeout: 2_000 })
   t.mock.timers.enable({ apis: ['setTimeout', 'setInterval', 'setImmediate', 'Date'] })
   const message = new Promise((resolve) => client.subscribe('a', { qos: 2 }, resolve))
   await client.publish('a', 'x', { qos: 2 })
@@ -297,7 +305,7 @@ story('with fake timers messages need no time', async ({ t, broker, join }) => {
 })
 
 story('fake timers move what needs time', async ({ t, broker, join }) => {
-  const client = await join('me')
+  const client = await join('me', { keepalive: 0, connectTimeout: 2_000 })
   t.mock.timers.enable({ apis: ['setTimeout', 'setInterval', 'setImmediate'] })
   // A client that says nothing after its CONNECT.
   const silent = broker.transport(new URL('ws://broker'), { protocols: ['mqtt'], signal: t.signal })
@@ -317,11 +325,7 @@ story('fake timers move what needs time', async ({ t, broker, join }) => {
   const publish = client.publish('a', 'x', { qos: 1 }).then(() => (isDone = true))
   await broker.expect({ type: 'puback' })
   t.mock.timers.tick(999)
-  await new Promise((resolve) => {
-    const { port1, port2 } = new MessageChannel()
-    port1.onmessage = () => resolve(port1.close())
-    port2.postMessage(0)
-  })
+  await turn()
   equal(isDone, false)
   t.mock.timers.tick(1)
   await publish
@@ -334,6 +338,8 @@ test('messages and sessions expire by the clock of the test', async (t) => {
     protocolVersion: 5,
     clientId: 'me',
     reconnect: false,
+    keepalive: 0,
+    connectTimeout: 2_000,
     properties: { sessionExpiryInterval: 100 },
   })
   t.mock.timers.enable({ apis: ['setTimeout'] })
