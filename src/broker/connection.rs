@@ -51,7 +51,7 @@ pub(super) enum Stage {
 }
 
 impl Connection {
-    pub fn new(now: Instant) -> Self {
+    pub(super) fn new(now: Instant) -> Self {
         Self {
             stage: Stage::Opened { deadline: now.after_ms(CONNECT_TIMEOUT_MS) },
             decoder: Decoder::new(Version::V5, MAXIMUM_CONNECT),
@@ -59,14 +59,14 @@ impl Connection {
         }
     }
 
-    pub fn up(&self) -> Option<&Up> {
+    pub(super) fn up(&self) -> Option<&Up> {
         match &self.stage {
             Stage::Up(up) => Some(up),
             _ => None,
         }
     }
 
-    pub fn up_mut(&mut self) -> Option<&mut Up> {
+    pub(super) fn up_mut(&mut self) -> Option<&mut Up> {
         match &mut self.stage {
             Stage::Up(up) => Some(up),
             _ => None,
@@ -74,7 +74,7 @@ impl Connection {
     }
 
     /// When something must happen if the client stays silent.
-    pub fn deadline(&self) -> Option<Instant> {
+    pub(super) fn deadline(&self) -> Option<Instant> {
         match &self.stage {
             Stage::Opened { deadline } => Some(*deadline),
             Stage::Up(up) => up.keep_alive_deadline(),
@@ -110,7 +110,12 @@ pub(super) struct Up {
 
 impl Up {
     /// With the limits of a client that states none.
-    pub fn new(now: Instant, version: Version, session: SessionId, client_id: Rc<str>) -> Self {
+    pub(super) fn new(
+        now: Instant,
+        version: Version,
+        session: SessionId,
+        client_id: Rc<str>,
+    ) -> Self {
         Self {
             version,
             session,
@@ -128,7 +133,7 @@ impl Up {
     }
 
     /// Sets how many aliases the client takes. No more than a bounded number is used.
-    pub fn take_aliases(&mut self, maximum: u16) {
+    pub(super) fn take_aliases(&mut self, maximum: u16) {
         self.alias_maximum = maximum.min(MAXIMUM_ALIASES);
     }
 
@@ -139,7 +144,7 @@ impl Up {
     }
 
     /// The PUBLISH for a message, or `None` where it is larger than the client takes [MQTT-3.1.2-24].
-    pub fn encode(&mut self, now: Instant, next: &Next) -> Option<Vec<u8>> {
+    pub(super) fn encode(&mut self, now: Instant, next: &Next) -> Option<Vec<u8>> {
         let message = &next.copy.message;
         let properties = message.properties_at(now, &next.copy.identifiers);
         let known = self.aliases_out.get(&message.topic).copied();
@@ -205,7 +210,7 @@ pub(super) struct Frozen {
 
 impl Link {
     /// Appends bytes that leave at `due`.
-    pub fn write(&mut self, due: Instant, bytes: &[u8]) {
+    pub(super) fn write(&mut self, due: Instant, bytes: &[u8]) {
         self.waiting += bytes.len();
         // What was written earlier is never overtaken.
         let due = self.output.back().map_or(due, |(last, _)| due.max(*last));
@@ -218,7 +223,7 @@ impl Link {
     }
 
     /// Ends the connection at `due`, behind what was written.
-    pub fn close(&mut self, due: Instant) {
+    pub(super) fn close(&mut self, due: Instant) {
         if let Some((_, Transmit::Close | Transmit::Drop)) = self.output.back() {
             return;
         }
@@ -227,7 +232,7 @@ impl Link {
     }
 
     /// Ends the connection at once. What was not sent is lost.
-    pub fn abort(&mut self, now: Instant) {
+    pub(super) fn abort(&mut self, now: Instant) {
         self.frozen = None;
         self.waiting = 0;
         self.output.clear();
@@ -235,7 +240,7 @@ impl Link {
     }
 
     /// What leaves now.
-    pub fn take(&mut self, now: Instant) -> Option<Transmit> {
+    pub(super) fn take(&mut self, now: Instant) -> Option<Transmit> {
         if self.frozen.is_some() || self.due().is_none_or(|due| due > now) {
             return None;
         }
@@ -247,44 +252,44 @@ impl Link {
     }
 
     /// When the first of what waits leaves.
-    pub fn due(&self) -> Option<Instant> {
+    pub(super) fn due(&self) -> Option<Instant> {
         let front = self.output.front().filter(|_| self.frozen.is_none());
         front.map(|(due, _)| *due)
     }
 
     /// So much waits that messages must wait elsewhere.
-    pub fn is_crowded(&self) -> bool {
+    pub(super) fn is_crowded(&self) -> bool {
         self.waiting > CROWDED
     }
 
     /// So much waits that the client is cut off.
-    pub fn is_full(&self) -> bool {
+    pub(super) fn is_full(&self) -> bool {
         self.waiting > MAXIMUM_OUTPUT
     }
 
     /// Cuts the connection when `bytes` more have passed.
-    pub fn cut_after(&mut self, bytes: u64) {
+    pub(super) fn cut_after(&mut self, bytes: u64) {
         self.cut_at = Some(self.carried.saturating_add(bytes));
     }
 
     /// Cuts the connection when `bytes` have passed since it was opened.
-    pub fn cut_at(&mut self, bytes: u64) {
+    pub(super) fn cut_at(&mut self, bytes: u64) {
         self.cut_at = Some(bytes);
     }
 
     /// Whether nothing has passed yet.
-    pub fn carries_first(&self) -> bool {
+    pub(super) fn carries_first(&self) -> bool {
         self.carried == 0
     }
 
     /// Whether all has passed that was to pass.
-    pub fn is_cut(&self) -> bool {
+    pub(super) fn is_cut(&self) -> bool {
         self.cut_at.is_some_and(|cut_at| cut_at <= self.carried)
     }
 
     /// Counts bytes that are to pass. The result is how many of them do; the connection is cut if that is not all, or
     /// if they are the last.
-    pub fn carry(&mut self, bytes: usize) -> Carried {
+    pub(super) fn carry(&mut self, bytes: usize) -> Carried {
         let room = self.cut_at.map_or(u64::MAX, |cut_at| cut_at.saturating_sub(self.carried));
         self.carried = self.carried.saturating_add(bytes as u64);
         if bytes as u64 >= room { Carried::Cut(room as usize) } else { Carried::All }

@@ -30,23 +30,23 @@ struct Cut {
 }
 
 impl Faults {
-    pub fn denies_publish(&self, topic: &str) -> bool {
+    pub(super) fn denies_publish(&self, topic: &str) -> bool {
         self.denied_publish.iter().any(|filter| matches(filter, topic))
     }
 
     /// A filter is denied where the rule covers all of it: the rule `a/#` denies `a/+/b` and not `#`.
-    pub fn denies_subscribe(&self, filter: &str) -> bool {
+    pub(super) fn denies_subscribe(&self, filter: &str) -> bool {
         let filter = shared(filter).map_or(filter, |(_, filter)| filter);
         self.denied_subscribe.iter().any(|rule| covers(rule, filter))
     }
 
     /// The cut that waits for any connection.
-    pub fn cut_of_next(&mut self) -> Option<u64> {
+    pub(super) fn cut_of_next(&mut self) -> Option<u64> {
         self.take_cut(|cut| cut.client_id.is_none())
     }
 
     /// The cut that waits for this client.
-    pub fn cut_of(&mut self, client_id: &str) -> Option<u64> {
+    pub(super) fn cut_of(&mut self, client_id: &str) -> Option<u64> {
         self.take_cut(|cut| cut.client_id.as_deref() == Some(client_id))
     }
 

@@ -75,7 +75,7 @@ pub(super) struct About<'a> {
 
 impl Log {
     /// Adds a packet. The oldest give way.
-    pub fn add(&mut self, about: About<'_>, first: u8, body: &[u8]) {
+    pub(super) fn add(&mut self, about: About<'_>, first: u8, body: &[u8]) {
         self.bytes += body.len();
         self.packets.push_back(LoggedPacket {
             number: self.next,
@@ -98,18 +98,20 @@ impl Log {
     }
 
     /// Adds a packet that is encoded with its fixed header.
-    pub fn add_encoded(&mut self, about: About<'_>, bytes: &[u8]) {
+    pub(super) fn add_encoded(&mut self, about: About<'_>, bytes: &[u8]) {
         let length = bytes[1..].iter().take_while(|byte| **byte >= 0x80).count() + 1;
         self.add(about, bytes[0], &bytes[1 + length..]);
     }
 
     /// The packets that are kept, oldest first.
-    pub fn iter(&self) -> impl DoubleEndedIterator<Item = &LoggedPacket> + ExactSizeIterator {
+    pub(super) fn iter(
+        &self,
+    ) -> impl DoubleEndedIterator<Item = &LoggedPacket> + ExactSizeIterator {
         self.packets.iter()
     }
 
     /// The number of the next packet.
-    pub fn next(&self) -> u64 {
+    pub(super) fn next(&self) -> u64 {
         self.next
     }
 }

@@ -107,7 +107,7 @@ pub(super) struct Will {
 }
 
 impl Will {
-    pub fn new(will: &codec::Will<'_>) -> Self {
+    pub(super) fn new(will: &codec::Will<'_>) -> Self {
         let (mut properties, expiry) = split_expiry(will.properties);
         properties.remove(Property::WillDelayInterval);
         Self {
@@ -122,7 +122,7 @@ impl Will {
     }
 
     /// The message that is published now.
-    pub fn message(self, now: Instant) -> Message {
+    pub(super) fn message(self, now: Instant) -> Message {
         Message {
             topic: self.topic,
             payload: self.payload,

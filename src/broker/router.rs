@@ -99,7 +99,7 @@ fn is_system(filter: &str) -> bool {
 
 impl Router {
     /// Adds or replaces a subscription. Whether it is new [MQTT-3.8.4-3].
-    pub fn subscribe(
+    pub(super) fn subscribe(
         &mut self,
         session: SessionId,
         filter: &str,
@@ -128,7 +128,7 @@ impl Router {
     }
 
     /// Takes a subscription out. Whether there was one.
-    pub fn unsubscribe(&mut self, session: SessionId, filter: &str) -> bool {
+    pub(super) fn unsubscribe(&mut self, session: SessionId, filter: &str) -> bool {
         let (group, filter) = parts(filter);
         let Some(at) = self.trie.get(filter) else { return false };
         let entry = &mut self.entries[at as usize];
@@ -152,7 +152,7 @@ impl Router {
     }
 
     /// The copies of a message on `topic` that `publisher` sent. `None`: the broker itself did.
-    pub fn route(
+    pub(super) fn route(
         &mut self,
         topic: &str,
         publisher: Option<SessionId>,
@@ -180,7 +180,7 @@ impl Router {
     }
 
     /// Whether somebody listens to the broker's own topics.
-    pub fn has_system_subscriptions(&self) -> bool {
+    pub(super) fn has_system_subscriptions(&self) -> bool {
         self.system > 0
     }
 }
@@ -203,7 +203,7 @@ pub(super) struct Full;
 
 impl Retained {
     /// Keeps a message in place of the one that its topic had; an empty one deletes it [MQTT-3.3.1-5] [MQTT-3.3.1-6].
-    pub fn store(&mut self, now: Instant, message: &Rc<Message>) -> Result<(), Full> {
+    pub(super) fn store(&mut self, now: Instant, message: &Rc<Message>) -> Result<(), Full> {
         if message.payload.is_empty() {
             self.remove(&message.topic);
             return Ok(());
@@ -221,12 +221,12 @@ impl Retained {
     }
 
     /// The messages that match a filter, in the order of their topics.
-    pub fn matching(&self, now: Instant, filter: &str) -> Vec<Rc<Message>> {
+    pub(super) fn matching(&self, now: Instant, filter: &str) -> Vec<Rc<Message>> {
         self.iter(now).filter(|message| matches(filter, &message.topic)).cloned().collect()
     }
 
     /// All messages that have not expired, in the order of their topics.
-    pub fn iter(&self, now: Instant) -> impl Iterator<Item = &Rc<Message>> {
+    pub(super) fn iter(&self, now: Instant) -> impl Iterator<Item = &Rc<Message>> {
         self.messages.values().filter(move |message| !message.is_expired(now))
     }
 

@@ -85,7 +85,7 @@ pub(super) struct Session {
 }
 
 impl Session {
-    pub fn new(client_id: Rc<str>, presence: Presence) -> Self {
+    pub(super) fn new(client_id: Rc<str>, presence: Presence) -> Self {
         Self {
             client_id,
             presence,
@@ -104,7 +104,7 @@ impl Session {
     }
 
     /// The connection in use.
-    pub fn connection(&self) -> Option<ConnectionId> {
+    pub(super) fn connection(&self) -> Option<ConnectionId> {
         match self.presence {
             Presence::Connected(connection) => Some(connection),
             Presence::Away { .. } => None,
@@ -112,7 +112,7 @@ impl Session {
     }
 
     /// Adds a QoS 1 or 2 message. It is dropped where there is no room.
-    pub fn enqueue(&mut self, copy: Copy) {
+    pub(super) fn enqueue(&mut self, copy: Copy) {
         let size = copy.message.size();
         if self.queue.len() < MAXIMUM_QUEUED && self.queued_bytes + size <= MAXIMUM_QUEUED_BYTES {
             self.queued_bytes += size;
@@ -122,7 +122,7 @@ impl Session {
 
     /// The next message to send, where the client's Receive Maximum leaves room for one [MQTT-3.3.4-9]. It counts as in
     /// flight from then on.
-    pub fn next(&mut self, now: Instant, receive_maximum: u16) -> Option<Next> {
+    pub(super) fn next(&mut self, now: Instant, receive_maximum: u16) -> Option<Next> {
         if self.unacknowledged.len() + self.released.len() >= receive_maximum.into() {
             return None;
         }
@@ -149,7 +149,7 @@ impl Session {
     }
 
     /// A message that was to be sent is larger than the client takes: it is done with [MQTT-3.1.2-25].
-    pub fn discard(&mut self, id: PacketId) {
+    pub(super) fn discard(&mut self, id: PacketId) {
         if let Some(at) = self.position(id) {
             self.unacknowledged.remove(at);
             self.used.remove(&id);
@@ -157,7 +157,7 @@ impl Session {
     }
 
     /// PUBACK.
-    pub fn puback(&mut self, id: PacketId) -> Acknowledged {
+    pub(super) fn puback(&mut self, id: PacketId) -> Acknowledged {
         let Some(at) = self.position(id) else { return Acknowledged::Unknown };
         if self.unacknowledged[at].copy.qos != QoS::AtLeastOnce {
             return Acknowledged::WrongQos;
@@ -167,7 +167,7 @@ impl Session {
     }
 
     /// PUBREC; `refused`: with a reason code that ends the exchange [MQTT-4.4.0-2].
-    pub fn pubrec(&mut self, id: PacketId, refused: bool) -> Acknowledged {
+    pub(super) fn pubrec(&mut self, id: PacketId, refused: bool) -> Acknowledged {
         let Some(at) = self.position(id) else {
             let again = self.released.contains(&id);
             return if again { Acknowledged::Known } else { Acknowledged::Unknown };
@@ -185,7 +185,7 @@ impl Session {
     }
 
     /// PUBCOMP.
-    pub fn pubcomp(&mut self, id: PacketId) -> Acknowledged {
+    pub(super) fn pubcomp(&mut self, id: PacketId) -> Acknowledged {
         match self.released.iter().position(|&released| released == id) {
             Some(at) => {
                 self.released.remove(at);
@@ -198,13 +198,13 @@ impl Session {
     }
 
     /// The messages whose PUBREL must be sent again, in their order [MQTT-4.4.0-1].
-    pub fn released(&self) -> impl Iterator<Item = PacketId> {
+    pub(super) fn released(&self) -> impl Iterator<Item = PacketId> {
         self.released.iter().copied()
     }
 
     /// The connection is gone: what it left unacknowledged is sent again on the next one, in the order of the first time
     /// [MQTT-4.6.0-1].
-    pub fn disconnected(&mut self, expires: Option<Instant>) {
+    pub(super) fn disconnected(&mut self, expires: Option<Instant>) {
         self.presence = Presence::Away { expires };
         let later = std::mem::take(&mut self.resend);
         self.resend = std::mem::take(&mut self.unacknowledged);
@@ -212,7 +212,7 @@ impl Session {
     }
 
     /// Forgets everything but who the client is. Identifiers go on where they were: the client may still have some in use.
-    pub fn clear(&mut self) {
+    pub(super) fn clear(&mut self) {
         let last_id = self.last_id;
         *self = Self { last_id, ..Self::new(self.client_id.clone(), self.presence) };
     }

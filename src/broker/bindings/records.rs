@@ -14,7 +14,7 @@ use crate::session::Instant;
 
 /// Bytes, as a Uint8Array.
 #[derive(Clone, Default)]
-pub struct Bytes(pub Vec<u8>);
+pub(super) struct Bytes(pub Vec<u8>);
 
 impl Serialize for Bytes {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
@@ -95,7 +95,7 @@ impl TryFrom<OptionsInput> for BrokerOptions {
 
 /// What the test publishes.
 #[derive(serde::Deserialize)]
-pub struct MessageInput {
+pub(super) struct MessageInput {
     pub topic: String,
     pub payload: Bytes,
     qos: u8,
@@ -104,7 +104,7 @@ pub struct MessageInput {
 }
 
 impl MessageInput {
-    pub fn qos(&self) -> Result<QoS, InvalidRequest> {
+    pub(super) fn qos(&self) -> Result<QoS, InvalidRequest> {
         QoS::from_bits(self.qos).ok_or(InvalidRequest::new("qos", "must be 0, 1 or 2"))
     }
 }
@@ -112,7 +112,7 @@ impl MessageInput {
 /// PublishProperties; user properties as pairs.
 #[derive(serde::Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub struct PropertiesInput {
+pub(super) struct PropertiesInput {
     payload_format_indicator: Option<u8>,
     message_expiry_interval: Option<u32>,
     content_type: Option<String>,
@@ -124,7 +124,7 @@ pub struct PropertiesInput {
 
 impl PropertiesInput {
     /// The block, if it may stand in a PUBLISH.
-    pub fn block(&self) -> Result<PropertiesBuf, InvalidRequest> {
+    pub(super) fn block(&self) -> Result<PropertiesBuf, InvalidRequest> {
         let texts = [&self.content_type, &self.response_topic].into_iter().flatten();
         let pairs = self.user_properties.iter().flat_map(|(name, value)| [name, value]);
         let is_long = self.correlation_data.as_ref().is_some_and(|data| data.0.len() > 0xFFFF);
@@ -162,7 +162,7 @@ const UNFIT: InvalidRequest =
 
 /// What `deny` takes.
 #[derive(serde::Deserialize)]
-pub struct RuleInput {
+pub(super) struct RuleInput {
     pub publish: Option<String>,
     pub subscribe: Option<String>,
 }
@@ -170,7 +170,7 @@ pub struct RuleInput {
 /// What `expect` waits for.
 #[derive(serde::Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub struct Pattern {
+pub(super) struct Pattern {
     pub r#type: String,
     pub client_id: Option<String>,
     /// A topic, or a filter that it matches.
@@ -183,7 +183,7 @@ pub struct Pattern {
 // ---------------------------------------------------------------------------------------------- what goes out
 
 #[derive(serde::Serialize)]
-pub struct TransmitRecord {
+pub(super) struct TransmitRecord {
     pub connection: u32,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub bytes: Option<Bytes>,
@@ -193,7 +193,7 @@ pub struct TransmitRecord {
 
 #[derive(serde::Serialize)]
 #[serde(rename_all = "camelCase")]
-pub struct ClientRecord {
+pub(super) struct ClientRecord {
     client_id: String,
     connected: bool,
     subscriptions: Vec<String>,
@@ -210,7 +210,7 @@ impl From<ClientInfo> for ClientRecord {
 }
 
 #[derive(serde::Serialize)]
-pub struct MessageRecord {
+pub(super) struct MessageRecord {
     topic: String,
     payload: Bytes,
     qos: u8,
@@ -219,7 +219,7 @@ pub struct MessageRecord {
 }
 
 impl MessageRecord {
-    pub fn new(message: &Message, now: Instant) -> Self {
+    pub(super) fn new(message: &Message, now: Instant) -> Self {
         Self {
             topic: message.topic.to_string(),
             payload: Bytes(message.payload.to_vec()),
@@ -231,7 +231,7 @@ impl MessageRecord {
 }
 
 /// Properties by their names in the API; those that may repeat as lists.
-pub struct PropertiesRecord(PropertiesBuf);
+pub(super) struct PropertiesRecord(PropertiesBuf);
 
 impl Serialize for PropertiesRecord {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
@@ -286,7 +286,7 @@ impl From<(&str, SubscribeOptions)> for FilterRecord {
 /// BrokerPacket. What a packet of its type does not have is left out.
 #[derive(serde::Serialize)]
 #[serde(rename_all = "camelCase")]
-pub struct PacketRecord {
+pub(super) struct PacketRecord {
     number: f64,
     client_id: String,
     direction: &'static str,
