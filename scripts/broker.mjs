@@ -1,4 +1,4 @@
-// Starts a broker on loopback: Mosquitto if it is installed, otherwise aedes in this process.
+// Starts a broker on loopback: the package's own test broker in this process, or Mosquitto.
 import { spawn, spawnSync } from 'node:child_process'
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { createServer as createHttpServer } from 'node:http'
@@ -11,18 +11,20 @@ import { findCommand, Problem, portOf, stopChild } from './tools.mjs'
 
 export const HOST = '127.0.0.1'
 
-/** `kind` is 'mosquitto' or 'aedes'. Resolves when the broker accepts connections. `onExit` is called if it ends by itself. */
-export async function startBroker({
-  kind = findCommand('mosquitto') ? 'mosquitto' : 'aedes',
-  websocketPort,
-  tcpPort,
-  onExit,
-}) {
-  const broker = await (kind === 'mosquitto' ? mosquitto : aedes)(websocketPort, tcpPort, onExit)
+/**
+ * `kind` is 'embedded' or 'mosquitto'. The embedded broker is of pkg/, which must have been built. Resolves when the broker accepts connections.
+ * `onExit` is called if it ends by itself.
+ */
+export async function startBroker({ kind = 'embedded', websocketPort, tcpPort, onExit }) {
+  const start = { embedded, mosquitto }[kind]
+  if (!start) throw new Problem(`There is no broker called '${kind}': embedded or mosquitto.`)
+  const broker = await start(websocketPort, tcpPort, onExit)
   return { ...broker, url: `ws://${HOST}:${websocketPort}/mqtt`, tcpPort }
 }
 
 async function mosquitto(websocketPort, tcpPort, onExit) {
+  if (!findCommand('mosquitto'))
+    throw new Problem('Mosquitto is not installed. On Debian: apt install mosquitto')
   const folder = mkdtempSync(join(tmpdir(), 'wasmqtt-broker-'))
   const config = [
     ...[
@@ -91,23 +93,17 @@ async function accepts(port, child) {
   return false
 }
 
-async function aedes(websocketPort, tcpPort) {
-  const { Aedes } = await import('aedes')
-  const broker = await Aedes.createBroker()
-  const tcp = createServer(broker.handle)
-  const [sockets] = await Promise.all([
-    acceptWebSockets(websocketPort, broker.handle),
-    listen(tcp, tcpPort),
-  ])
-  const stop = async () => {
-    await new Promise((resolve) => broker.close(() => resolve(undefined)))
-    tcp.close()
-    sockets.stop()
+async function embedded(websocketPort, tcpPort) {
+  const { TestBroker } = await import('../pkg/testing-node.js')
+  const broker = new TestBroker()
+  await broker.listen({ port: websocketPort, tcp: tcpPort })
+  return {
+    kind: 'embedded',
+    name: 'the embedded broker',
+    speaks: 'MQTT 5.0 and 3.1.1',
+    limits: [],
+    stop: () => broker[Symbol.asyncDispose](),
   }
-  const limits = [
-    'It speaks MQTT 3.1.1 only: no properties, no reason codes, no session expiry. Install Mosquitto (Debian: apt install mosquitto) for MQTT 5.0.',
-  ]
-  return { kind: 'aedes', name: 'aedes (built in)', speaks: 'MQTT 3.1.1', limits, stop }
 }
 
 /** Accepts WebSockets, and calls `handle` with a stream for each. */

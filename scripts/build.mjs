@@ -176,7 +176,7 @@ const inlined = (write) => ({
 const apart = (path) => ({
   name: 'apart',
   setup: ({ onResolve }) =>
-    void onResolve({ filter: /^\.\/index\.js$/ }, () => ({ path, external: true })),
+    void onResolve({ filter: /^\.\.\/index\.js$/ }, () => ({ path, external: true })),
 })
 
 /**

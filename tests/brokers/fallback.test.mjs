@@ -1,39 +1,21 @@
 // Brokers that speak only one version: protocolVersion 'auto' finds the one that both sides speak.
 
 import { deepStrictEqual, equal, ok, rejects } from 'node:assert/strict'
-import { once } from 'node:events'
-import { createServer } from 'node:http'
 import { test } from 'node:test'
-import { Aedes } from 'aedes'
-import { createWebSocketStream, WebSocketServer } from 'ws'
 import { ConnectError, connect } from '../../pkg/node.js'
-import { portOf } from '../../scripts/tools.mjs'
+import { TestBroker } from '../../pkg/testing-node.js'
 import { startMosquitto } from './mosquitto.mjs'
 import { exactly, join, next, qualities, quiet } from './support.mjs'
 
-/** Starts an Aedes broker in this process, over WebSocket. Aedes speaks only MQTT 3.1.1. */
-async function startAedes(t) {
-  const broker = await Aedes.createBroker()
-  const server = createServer()
-  const sockets = new WebSocketServer({ server, handleProtocols: () => 'mqtt' })
-  sockets.on('connection', (socket, request) =>
-    broker.handle(createWebSocketStream(socket), request),
-  )
-  server.listen(0, '127.0.0.1')
-  await once(server, 'listening')
-  t.after(async () => {
-    for (const socket of sockets.clients) socket.terminate()
-    server.close()
-    await new Promise((resolve) => broker.close(() => resolve(undefined)))
-  })
-  let connections = 0
-  sockets.on('connection', () => connections++)
+/** Starts a broker in this process that speaks only MQTT 3.1.1. */
+async function startOldBroker(t) {
+  const broker = new TestBroker({ versions: [4] })
+  t.after(() => broker[Symbol.asyncDispose]())
+  const { url } = await broker.listen()
   return {
-    url: `ws://127.0.0.1:${portOf(server)}/mqtt`,
-    connections: () => connections,
-    cut: () => {
-      for (const socket of sockets.clients) socket.terminate()
-    },
+    url,
+    connections: () => broker.packets.filter(({ type }) => type === 'connack').length,
+    cut: () => broker.drop(),
   }
 }
 
@@ -43,8 +25,8 @@ test("'auto' speaks MQTT 5 with Mosquitto", async (t) => {
   equal(client.server.protocolVersion, 5)
 })
 
-test("MQTT 3.1.1: 'auto' falls back to it with Aedes, and remembers it [MQTT3-7.0.0-2]", async (t) => {
-  const broker = await startAedes(t)
+test("MQTT 3.1.1: 'auto' falls back to it with a broker that speaks nothing else, and remembers it [MQTT3-7.0.0-2]", async (t) => {
+  const broker = await startOldBroker(t)
   const client = await join(t, broker.url)
   equal(client.server.protocolVersion, 4)
   equal(broker.connections(), 2)
@@ -72,8 +54,8 @@ test("MQTT 3.1.1: 'auto' falls back to it with Aedes, and remembers it [MQTT3-7.
   await exactly(received, [['a/again', 'x', 1]])
 })
 
-test('a client that speaks only MQTT 5 is refused by Aedes, once', async (t) => {
-  const broker = await startAedes(t)
+test('a client that speaks only MQTT 5 is refused by a broker of MQTT 3.1.1, once', async (t) => {
+  const broker = await startOldBroker(t)
   await rejects(
     connect(broker.url, { protocolVersion: 5, reconnect: { minDelay: 10, initial: true } }),
     (error) => {

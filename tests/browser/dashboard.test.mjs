@@ -217,7 +217,7 @@ describe('the dashboard on Mosquitto', () => {
     await page.fill('[name=url]', run.websocket)
     await page.selectOption('[name=version]', '4')
     await page.click('#connect')
-    await page.waitForSelector('#state-text:has-text("Connected, MQTT 3.1.1")')
+    await page.waitForSelector('#state-text:has-text("Connected, MQTT 5")')
     await page.fill('[name=url]', 'http://127.0.0.1/')
     await page.click('#connect')
     await page.waitForSelector('#state[data-state="closed"]')
@@ -268,15 +268,15 @@ test('npm start stops when npm is asked to stop', async (t) => {
     await eventually(async () => !(await accepts(new URL(url).port)), `${url} is closed`)
 })
 
-test('the dashboard on the built-in broker says that it speaks 3.1.1', async (t) => {
-  const run = await start(...FREE, '--broker', 'aedes')
+test('the dashboard on the embedded broker speaks MQTT 5', async (t) => {
+  const run = await start(...FREE)
   t.after(() => stop(run))
   const browser = await startChromium(t)
   const { page, problems } = await openPage(browser, run.page)
-  await page.waitForSelector('#state-text:has-text("Connected, MQTT 3.1.1")', { timeout: 20_000 })
+  await page.waitForSelector('#state-text:has-text("Connected, MQTT 5.0")', { timeout: 20_000 })
   await page.waitForSelector('#devices li.online:has-text("home/kitchen/lamp")')
   await page.waitForSelector('.message:has-text("home/utility/meter/power")')
-  assert.match(await page.textContent('#notice'), /MQTT 3\.1\.1 only/)
+  assert.match(await page.textContent('#notice'), /embedded broker/)
   assert.deepEqual(problems, [])
 })
 

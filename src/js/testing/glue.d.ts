@@ -30,7 +30,7 @@ declare module '#broker-glue' {
 
     publish(now: number, message: object): void
     /** undefined: it was withdrawn. */
-    expect(match: object, ticket: number): Promise<import('./testing.js').BrokerPacket | undefined>
+    expect(match: object, ticket: number): Promise<import('./types.js').BrokerPacket | undefined>
     withdraw(ticket: number): void
 
     drop(now: number, clientId?: string): void
@@ -51,7 +51,7 @@ declare module '#broker-glue' {
       retain: boolean
       properties: object
     }[]
-    packets(from: number): import('./testing.js').BrokerPacket[]
+    packets(from: number): import('./types.js').BrokerPacket[]
     /** The number of the oldest packet that is kept, and that of the next one. */
     packetNumbers(): Float64Array
   }
