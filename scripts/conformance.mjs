@@ -114,10 +114,10 @@ function outcomes() {
   const failed = new Set()
   const folder = join(root, results)
   const files = existsSync(folder) ? readdirSync(folder) : []
-  for (const file of files.filter((name) => name.endsWith('.ndjson'))) {
+  for (const file of files.filter((name) => name.endsWith('.ndjson')).sort()) {
     const step = basename(file, '.ndjson')
     for (const { name, outcome } of readOutcomes(join(folder, file))) {
-      if (outcome === 'passed') passed.set(name, step)
+      if (outcome === 'passed' && !passed.has(name)) passed.set(name, step)
       if (outcome === 'failed') failed.add(name)
     }
   }

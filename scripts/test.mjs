@@ -95,6 +95,13 @@ const STEPS = [
     needs: BROKER,
   },
   {
+    name: 'embedded broker',
+    command:
+      'BROKER=embedded node --test tests/brokers/endings.test.mjs tests/brokers/messages.test.mjs tests/brokers/outages.test.mjs tests/brokers/sessions.test.mjs',
+    tests: 'node',
+    needs: BROKER,
+  },
+  {
     name: 'dashboard in a browser',
     command: 'node --test tests/browser/*.test.mjs',
     tests: 'node',

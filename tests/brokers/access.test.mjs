@@ -3,14 +3,24 @@
 import { deepStrictEqual, equal, ok, rejects } from 'node:assert/strict'
 import { writeFile } from 'node:fs/promises'
 import { ConnectError, connect, PublishError, SubscribeError } from '../../pkg/node.js'
-import { onlySubscribesTo, passwordFile, startMosquitto } from './mosquitto.mjs'
-import { exactly, join, next, observe, qualities, quick, quiet, story } from './support.mjs'
+import { onlySubscribesTo, passwordFile } from './mosquitto.mjs'
+import {
+  exactly,
+  join,
+  next,
+  observe,
+  qualities,
+  quick,
+  quiet,
+  startBroker,
+  story,
+} from './support.mjs'
 
 const NOT_AUTHORIZED = 0x87
 const anna = { username: 'anna', password: 'geheim & grün' }
 
 function startGuarded(t) {
-  return startMosquitto(t, {
+  return startBroker(t, {
     config: 'allow_anonymous false\npassword_file {dir}/passwords\nacl_file {dir}/acl',
     files: {
       passwords: passwordFile({ anna: anna.password, root: 'root' }),
@@ -178,7 +188,7 @@ story(
 story(
   'a subscribe that the dynamic-security plugin forbids is refused',
   async (t, protocolVersion) => {
-    const broker = await startMosquitto(t, await onlySubscribesTo('open/#', anna))
+    const broker = await startBroker(t, await onlySubscribesTo('open/#', anna))
     const client = await join(t, broker.url, { protocolVersion, ...anna })
     const refusal = protocolVersion === 5 ? NOT_AUTHORIZED : 0x80
     const received = []

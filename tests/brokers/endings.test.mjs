@@ -3,15 +3,24 @@
 import { deepStrictEqual, equal, ok, rejects } from 'node:assert/strict'
 import { execFile } from 'node:child_process'
 import { Client, connect } from '../../pkg/node.js'
-import { startMosquitto } from './mosquitto.mjs'
-import { eventually, join, next, numbered, observe, qualities, quick, story } from './support.mjs'
+import {
+  eventually,
+  join,
+  next,
+  numbered,
+  observe,
+  qualities,
+  quick,
+  startBroker,
+  story,
+} from './support.mjs'
 
 const library = new URL('../../pkg/node.js', import.meta.url).href
 
 story(
   'end() clears the timer of a pending reconnect, so the process exits by itself',
   async (t, protocolVersion) => {
-    const broker = await startMosquitto(t)
+    const broker = await startBroker(t)
     const output = run(`
     import { connect } from ${JSON.stringify(library)}
     const client = await connect(${JSON.stringify(broker.url)}, {
@@ -33,7 +42,7 @@ story(
 )
 
 story('a process that has ended its client exits by itself', async (t, protocolVersion) => {
-  const broker = await startMosquitto(t)
+  const broker = await startBroker(t)
   equal(
     await run(`
     import { connect } from ${JSON.stringify(library)}
@@ -48,7 +57,7 @@ story('a process that has ended its client exits by itself', async (t, protocolV
 })
 
 story('a process whose first connection fails exits by itself', async (t, protocolVersion) => {
-  const broker = await startMosquitto(t)
+  const broker = await startBroker(t)
   await broker.stop()
   equal(
     await run(`
@@ -63,7 +72,7 @@ story(
   'messages published just before end() are sent before the connection closes',
   async (t, protocolVersion) => {
     // Beyond its in-flight limit of 20, Mosquitto acknowledges 3.1.1 publishes of QoS 2 and loses them.
-    const broker = await startMosquitto(t, { config: 'max_inflight_messages 1000' })
+    const broker = await startBroker(t, { config: 'max_inflight_messages 1000' })
     const observer = await observe(t, broker, 'last/#')
     const client = await join(t, broker.url, { protocolVersion })
 
@@ -82,7 +91,7 @@ story(
 )
 
 story('drain() works with a Receive Maximum of 1', async (t, protocolVersion) => {
-  const broker = await startMosquitto(t, { config: 'max_inflight_messages 1' })
+  const broker = await startBroker(t, { config: 'max_inflight_messages 1' })
   const observer = await observe(t, broker, 'drop')
   const client = await join(t, broker.url, { protocolVersion })
   if (protocolVersion === 5) equal(client.server.receiveMaximum, 1)
@@ -103,7 +112,7 @@ story('drain() works with a Receive Maximum of 1', async (t, protocolVersion) =>
 story(
   'end() ends in time even if the broker is frozen, and rejects what is pending',
   async (t, protocolVersion) => {
-    const broker = await startMosquitto(t)
+    const broker = await startBroker(t)
     const client = await join(t, broker.url, { protocolVersion })
     broker.freeze()
     const pending = [
@@ -128,7 +137,7 @@ story(
 story(
   'end() while offline rejects what is queued, and emits nothing more',
   async (t, protocolVersion) => {
-    const broker = await startMosquitto(t)
+    const broker = await startBroker(t)
     const client = await join(t, broker.url, { protocolVersion })
     const disconnected = next(client, 'disconnect')
     await broker.kill()
@@ -152,7 +161,7 @@ story(
 )
 
 story('end() stops a connection that is being opened', async (t, protocolVersion) => {
-  const broker = await startMosquitto(t)
+  const broker = await startBroker(t)
   broker.freeze()
   const client = new Client(broker.url, { protocolVersion, reconnect: quick })
   const connected = rejects(client.connect(), { name: 'ClosedError', code: 'CLOSED' })
@@ -165,7 +174,7 @@ story('end() stops a connection that is being opened', async (t, protocolVersion
 })
 
 story('an aborted signal ends the client with DISCONNECT', async (t, protocolVersion) => {
-  const broker = await startMosquitto(t)
+  const broker = await startBroker(t)
   const observer = await observe(t, broker, 'will')
   const controller = new AbortController()
   const client = await connect(broker.url, {

@@ -2,7 +2,7 @@
 
 import { deepEqual, deepStrictEqual, equal, ok, rejects } from 'node:assert/strict'
 import { createHash } from 'node:crypto'
-import { startMosquitto, startProxy } from './mosquitto.mjs'
+import { startProxy } from './mosquitto.mjs'
 import {
   eventually,
   exactly,
@@ -13,6 +13,7 @@ import {
   packets,
   qualities,
   quiet,
+  startBroker,
   story,
 } from './support.mjs'
 
@@ -20,7 +21,7 @@ import {
 const roomy = 'max_inflight_messages 1000'
 
 story('each QoS of a publish meets each QoS of a subscription', async (t, protocolVersion) => {
-  const broker = await startMosquitto(t)
+  const broker = await startBroker(t)
   const publisher = await join(t, broker.url, { protocolVersion })
   const subscriber = await join(t, broker.url, { protocolVersion })
   const pairs = qualities.flatMap((published) =>
@@ -61,7 +62,7 @@ story('each QoS of a publish meets each QoS of a subscription', async (t, protoc
 story(
   'a burst arrives complete and in order, at each QoS [MQTT5-4.2-1] [MQTT3-7.1.2-1]',
   async (t, protocolVersion) => {
-    const broker = await startMosquitto(t, { config: roomy })
+    const broker = await startBroker(t, { config: roomy })
     const publisher = await join(t, broker.url, { protocolVersion })
     const subscriber = await join(t, broker.url, { protocolVersion })
     for (const qos of qualities) {
@@ -83,7 +84,7 @@ story(
 story(
   'an independent client receives what it sends, and the other way round [MQTT3-7.0.0-2]',
   async (t, protocolVersion) => {
-    const broker = await startMosquitto(t)
+    const broker = await startBroker(t)
     const observer = await observe(t, broker, 'to/observer')
     const client = await join(t, broker.url, { protocolVersion })
     const received = []
@@ -112,7 +113,7 @@ story(
 )
 
 story('every kind of payload arrives unchanged', async (t, protocolVersion) => {
-  const broker = await startMosquitto(t)
+  const broker = await startBroker(t)
   const observer = await observe(t, broker, 'payload')
   const client = await join(t, broker.url, { protocolVersion })
   const bytes = Uint8Array.from({ length: 256 }, (_, index) => index)
@@ -148,7 +149,7 @@ story('every kind of payload arrives unchanged', async (t, protocolVersion) => {
 story(
   'later subscribers get a retained message until it is deleted',
   async (t, protocolVersion) => {
-    const broker = await startMosquitto(t)
+    const broker = await startBroker(t)
     const client = await join(t, broker.url, { protocolVersion })
     const watch = async () => {
       const received = []
@@ -188,7 +189,7 @@ story(
 story(
   'the subscriber chooses retain handling and retain as published',
   async (t, protocolVersion) => {
-    const broker = await startMosquitto(t)
+    const broker = await startBroker(t)
     const client = await join(t, broker.url, { protocolVersion })
     await client.publish('state/door', 'open', { qos: 1, retain: true })
     const received = []
@@ -211,7 +212,7 @@ story(
 story(
   'with noLocal, a client does not receive its own messages',
   async (t, protocolVersion) => {
-    const broker = await startMosquitto(t)
+    const broker = await startBroker(t)
     const [one, other] = [
       await join(t, broker.url, { protocolVersion }),
       await join(t, broker.url, { protocolVersion }),
@@ -232,7 +233,7 @@ story(
 )
 
 story('10 MB are sent and received', async (t, protocolVersion) => {
-  const broker = await startMosquitto(t, { config: 'max_packet_size 20000000' })
+  const broker = await startBroker(t, { config: 'max_packet_size 20000000' })
   await broker.hurry(t)
   const client = await join(t, broker.url, { protocolVersion })
   const payload = Buffer.alloc(10_000_000, 'the quick brown fox jumps over the lazy dog ')
@@ -252,7 +253,7 @@ story('10 MB are sent and received', async (t, protocolVersion) => {
 story(
   '1,000 subscriptions each have their handler, also after the broker lost them',
   async (t, protocolVersion) => {
-    const broker = await startMosquitto(t)
+    const broker = await startBroker(t)
     const client = await join(t, broker.url, { protocolVersion })
     let received = []
     const topics = numbered(1_000, 'sensor/')
@@ -300,7 +301,7 @@ story(
 story(
   '1,000 filters of one subscription are restored in few packets',
   async (t, protocolVersion) => {
-    const broker = await startMosquitto(t)
+    const broker = await startBroker(t)
     const client = await join(t, broker.url, { protocolVersion })
     const received = []
     const filters = numbered(1_000, 'sensor/')
@@ -330,7 +331,7 @@ story(
 )
 
 story('topics and payloads may hold any Unicode', async (t, protocolVersion) => {
-  const broker = await startMosquitto(t)
+  const broker = await startBroker(t)
   const observer = await observe(t, broker, 'world/#')
   const client = await join(t, broker.url, { protocolVersion })
   const received = []
@@ -385,7 +386,7 @@ story('topics and payloads may hold any Unicode', async (t, protocolVersion) => 
 story(
   'with overlapping filters, each handler gets each message once',
   async (t, protocolVersion) => {
-    const broker = await startMosquitto(t)
+    const broker = await startBroker(t)
     const observer = await observe(t, broker)
     const client = await join(t, broker.url, { protocolVersion })
     const heard = { all: [], level: [], exact: [], again: [], pair: [] }
@@ -412,7 +413,7 @@ story(
 story(
   'while overlapping filters come and go, the one that stays misses and repeats nothing',
   async (t, protocolVersion) => {
-    const broker = await startMosquitto(t, { config: roomy })
+    const broker = await startBroker(t, { config: roomy })
     const observer = await observe(t, broker)
     const client = await join(t, broker.url, { protocolVersion })
     const received = []
@@ -442,7 +443,7 @@ story(
 story(
   'UNSUBSCRIBE is sent when the last handler of a filter is gone, not before',
   async (t, protocolVersion) => {
-    const broker = await startMosquitto(t)
+    const broker = await startBroker(t)
     const observer = await observe(t, broker)
     const client = await join(t, broker.url, { protocolVersion, clientId: 'fickle' })
     const [first, second] = [[], []]
@@ -482,7 +483,7 @@ story(
 story(
   'an iterator gets every message, and leaving the loop unsubscribes',
   async (t, protocolVersion) => {
-    const broker = await startMosquitto(t)
+    const broker = await startBroker(t)
     const observer = await observe(t, broker)
     const client = await join(t, broker.url, { protocolVersion, clientId: 'reader' })
     const texts = numbered(50)
@@ -510,7 +511,7 @@ story(
 )
 
 story('a shared subscription distributes its messages', async (t, protocolVersion) => {
-  const broker = await startMosquitto(t)
+  const broker = await startBroker(t)
   const observer = await observe(t, broker)
   const crews = { one: [], two: [] }
   for (const name of Object.keys(crews)) {
@@ -538,7 +539,7 @@ story('a shared subscription distributes its messages', async (t, protocolVersio
 story(
   'topic aliases make messages smaller and change nothing else, also on the next connection',
   async (t, protocolVersion) => {
-    const broker = await startMosquitto(t)
+    const broker = await startBroker(t)
     const proxy = await startProxy(t, broker.wsPort)
     const observer = await observe(t, broker, 'a/rather/long/topic/#')
     const client = await join(t, proxy.url, { protocolVersion })
@@ -588,7 +589,7 @@ story(
 story(
   'message properties arrive unchanged, and can be passed on',
   async (t, protocolVersion) => {
-    const broker = await startMosquitto(t)
+    const broker = await startBroker(t)
     const client = await join(t, broker.url, { protocolVersion })
     const received = []
     await client.subscribe('letter/#', { qos: 2 }, (message) => void received.push(message))
@@ -627,7 +628,7 @@ story(
 story(
   'message properties are left out if the protocol has none',
   async (t, protocolVersion) => {
-    const broker = await startMosquitto(t)
+    const broker = await startBroker(t)
     const client = await join(t, broker.url, { protocolVersion })
     const received = []
     await client.subscribe(
@@ -649,7 +650,7 @@ story(
 story(
   'the broker sends messages up to the size that the client asked for, and none beyond',
   async (t, protocolVersion) => {
-    const broker = await startMosquitto(t)
+    const broker = await startBroker(t)
     const observer = await observe(t, broker)
     const client = await join(t, broker.url, {
       protocolVersion,
@@ -674,7 +675,7 @@ story(
   'a message beyond the limits of the server is refused before it is sent',
   async (t, protocolVersion) => {
     const config = 'max_packet_size 1000\nmax_keepalive 20\nretain_available false'
-    const broker = await startMosquitto(t, { config })
+    const broker = await startBroker(t, { config })
     const client = await join(t, broker.url, { protocolVersion, clientId: 'modest' })
     const { maximumPacketSize, keepalive, retainAvailable } = client.server
     deepStrictEqual(
@@ -700,7 +701,7 @@ story(
 )
 
 story('several clients in one process do not disturb each other', async (t, protocolVersion) => {
-  const broker = await startMosquitto(t)
+  const broker = await startBroker(t)
   const clients = []
   for (let index = 0; index < 8; index++) {
     // Half of them speak the other version.

@@ -3,7 +3,7 @@
 import { deepStrictEqual, equal, ok } from 'node:assert/strict'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { KeepaliveTimeoutError } from '../../pkg/node.js'
-import { startMosquitto, startProxy } from './mosquitto.mjs'
+import { startProxy } from './mosquitto.mjs'
 import {
   eventually,
   exactly,
@@ -16,13 +16,14 @@ import {
   qualities,
   quick,
   quiet,
+  startBroker,
   story,
 } from './support.mjs'
 
 const will = { topic: 'will/device', payload: 'gone ☠', qos: 1 }
 
 story('the will is published when the connection is killed', async (t, protocolVersion) => {
-  const broker = await startMosquitto(t)
+  const broker = await startBroker(t)
   const proxy = await startProxy(t, broker.wsPort)
   const observer = await observe(t, broker, 'will/#')
   await join(t, proxy.url, { protocolVersion, reconnect: false, will: { ...will, retain: true } })
@@ -37,7 +38,7 @@ story('the will is published when the connection is killed', async (t, protocolV
 })
 
 story('end() publishes no will, end({ force: true }) does', async (t, protocolVersion) => {
-  const broker = await startMosquitto(t)
+  const broker = await startBroker(t)
   const observer = await observe(t, broker, 'will/#')
 
   const polite = await join(t, broker.url, { protocolVersion, will })
@@ -51,7 +52,7 @@ story('end() publishes no will, end({ force: true }) does', async (t, protocolVe
 })
 
 story('a changed will is valid from the next connection on', async (t, protocolVersion) => {
-  const broker = await startMosquitto(t)
+  const broker = await startBroker(t)
   const proxy = await startProxy(t, broker.wsPort)
   const observer = await observe(t, broker, 'will/#')
   const client = await join(t, proxy.url, { protocolVersion, will })
@@ -73,7 +74,7 @@ story('a changed will is valid from the next connection on', async (t, protocolV
 story(
   'a will has properties, and DISCONNECT with reason 4 publishes it',
   async (t, protocolVersion) => {
-    const broker = await startMosquitto(t)
+    const broker = await startBroker(t)
     const observer = await observe(t, broker, 'will/#')
     const properties = {
       contentType: 'text/plain',
@@ -102,7 +103,7 @@ story(
 story(
   'no will is published for a client that returns within the will delay',
   async (t, protocolVersion) => {
-    const broker = await startMosquitto(t)
+    const broker = await startBroker(t)
     const proxy = await startProxy(t, broker.wsPort)
     const observer = await observe(t, broker, 'will/#')
     const client = await join(t, proxy.url, {
@@ -126,7 +127,7 @@ story(
   'nothing is lost when the broker stops and starts again during traffic',
   async (t, protocolVersion) => {
     // Beyond its in-flight limit of 20, Mosquitto acknowledges 3.1.1 publishes of QoS 2 and loses them.
-    const broker = await startMosquitto(t, {
+    const broker = await startBroker(t, {
       persistent: true,
       config: 'max_inflight_messages 1000\nmax_queued_messages 100000',
     })
@@ -174,7 +175,7 @@ story(
 story(
   'subscriptions work again after the broker was killed and has forgotten everything',
   async (t, protocolVersion) => {
-    const broker = await startMosquitto(t)
+    const broker = await startBroker(t)
     const client = await join(t, broker.url, lasting(protocolVersion, 'phoenix'))
     const received = []
     await client.subscribe('news/#', { qos: 1 }, (message) => void received.push(message.text()))
@@ -203,7 +204,7 @@ story(
 story(
   'the keep-alive notices a frozen broker, and the client reconnects when it runs again',
   async (t, protocolVersion) => {
-    const broker = await startMosquitto(t)
+    const broker = await startBroker(t)
     const client = await join(t, broker.url, {
       ...lasting(protocolVersion, 'watchful'),
       keepalive: 1,
@@ -235,7 +236,7 @@ story(
 story(
   'reconnect() drops the connection and keeps what is in flight',
   async (t, protocolVersion) => {
-    const broker = await startMosquitto(t)
+    const broker = await startBroker(t)
     const proxy = await startProxy(t, broker.wsPort)
     const observer = await observe(t, broker, 'flight/#')
     const client = await join(t, proxy.url, lasting(protocolVersion, 'pilot'))
@@ -268,7 +269,7 @@ story(
 story(
   'QoS 2 arrives exactly once in both directions while the connection is cut again and again',
   async (t, protocolVersion) => {
-    const broker = await startMosquitto(t, {
+    const broker = await startBroker(t, {
       config: 'max_inflight_messages 1000\nmax_queued_messages 100000',
     })
     const proxy = await startProxy(t, broker.wsPort)
@@ -308,7 +309,7 @@ story(
 story(
   'a slow reader slows the broker down and loses nothing, also when the connection is cut',
   async (t, protocolVersion) => {
-    const broker = await startMosquitto(t)
+    const broker = await startBroker(t)
     const proxy = await startProxy(t, broker.wsPort)
     const observer = await observe(t, broker)
     const client = await join(t, proxy.url, lasting(protocolVersion, 'slow'))
@@ -337,7 +338,7 @@ story(
 story(
   'a subscribe that is cut off is repeated, and its promise resolves',
   async (t, protocolVersion) => {
-    const broker = await startMosquitto(t)
+    const broker = await startBroker(t)
     const proxy = await startProxy(t, broker.wsPort)
     const observer = await observe(t, broker)
     const client = await join(t, proxy.url, { protocolVersion, clientId: 'patient' })
@@ -366,7 +367,7 @@ story(
 story(
   'the first connection to a broker that is not there yet is retried if asked for',
   async (t, protocolVersion) => {
-    const broker = await startMosquitto(t)
+    const broker = await startBroker(t)
     await broker.stop()
 
     const joined = join(t, broker.url, { protocolVersion, reconnect: { ...quick, initial: true } })

@@ -3,7 +3,7 @@
 import { deepStrictEqual, equal, ok } from 'node:assert/strict'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { ServerDisconnectedError } from '../../pkg/node.js'
-import { startMosquitto, startProxy } from './mosquitto.mjs'
+import { startProxy } from './mosquitto.mjs'
 import {
   eventually,
   exactly,
@@ -14,6 +14,7 @@ import {
   observe,
   packets,
   quiet,
+  startBroker,
   story,
 } from './support.mjs'
 
@@ -21,7 +22,7 @@ const TAKEN_OVER = 0x8e
 
 /** Starts a broker that holds 30 letters for the client 'reader', alternately with QoS 1 and 2. */
 async function brokerWithMail(t, protocolVersion) {
-  const broker = await startMosquitto(t)
+  const broker = await startBroker(t)
   const reader = await join(t, broker.url, lasting(protocolVersion, 'reader'))
   await reader.subscribe('mail/#', { qos: 2 }, () => {})
   await reader.end()
@@ -62,7 +63,7 @@ story(
 story(
   'a client that lost its connection gets what was queued, and subscribes to nothing again',
   async (t, protocolVersion) => {
-    const broker = await startMosquitto(t)
+    const broker = await startBroker(t)
     const proxy = await startProxy(t, broker.wsPort)
     const observer = await observe(t, broker)
     const reader = await join(t, proxy.url, lasting(protocolVersion, 'reader'))
@@ -91,7 +92,7 @@ story(
 story(
   'a message that was not acknowledged is sent again, and one that was is not',
   async (t, protocolVersion) => {
-    const broker = await startMosquitto(t)
+    const broker = await startBroker(t)
     const proxy = await startProxy(t, broker.wsPort)
     const observer = await observe(t, broker)
     const reader = await join(t, proxy.url, lasting(protocolVersion, 'reader'))
@@ -123,7 +124,7 @@ story(
 story(
   'by default, a short cut loses nothing, and end() leaves nothing behind',
   async (t, protocolVersion) => {
-    const broker = await startMosquitto(t)
+    const broker = await startBroker(t)
     const proxy = await startProxy(t, broker.wsPort)
     const observer = await observe(t, broker)
     const reader = await join(t, proxy.url, { protocolVersion, clientId: 'reader' })
@@ -153,7 +154,7 @@ story(
 story(
   'a clean session is new on every connection, and its subscriptions are restored',
   async (t, protocolVersion) => {
-    const broker = await startMosquitto(t)
+    const broker = await startBroker(t)
     const proxy = await startProxy(t, broker.wsPort)
     const observer = await observe(t, broker)
     const reader = await join(t, proxy.url, { protocolVersion, clientId: 'reader' })
@@ -182,7 +183,7 @@ story(
 story(
   'the session lasts as long as its expiry interval',
   async (t, protocolVersion) => {
-    const broker = await startMosquitto(t)
+    const broker = await startBroker(t)
     const visit = async (sessionExpiryInterval, leave) => {
       const client = await join(t, broker.url, {
         protocolVersion,
@@ -209,7 +210,7 @@ story(
 story(
   'a second client with the same id takes over, and the first ends with a clear error',
   async (t, protocolVersion) => {
-    const broker = await startMosquitto(t)
+    const broker = await startBroker(t)
     const first = await join(t, broker.url, { protocolVersion, clientId: 'twin' })
     const incoming = packets(first, 'in')
     const disconnected = next(first, 'disconnect')
@@ -235,7 +236,7 @@ story(
 story(
   'two clients with the same id retry with growing delays after a bare close',
   async (t, protocolVersion) => {
-    const broker = await startMosquitto(t)
+    const broker = await startBroker(t)
     const reconnect = { minDelay: 100, maxDelay: 30_000, jitter: 0 }
     const delays = []
     const twins = []
