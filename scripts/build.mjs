@@ -160,7 +160,10 @@ function shortenNames(wasm, glue) {
   text = text.replace('"./wasmqtt_bg.js": import0', 'a: import0')
   // After a trap, src/js/core/instance.ts ends every client before there is a new instance, so no object can outlive its own.
   text = text.replaceAll(/ *if \(this\.__wbg_inst !== undefined && [^}]*\}\n/g, '')
-  text = text.replaceAll(/^ *(__wbg_call_guard\(\);|Object\.defineProperty\(this, '__wbg_inst'.*)\n/gm, '')
+  text = text.replaceAll(
+    /^ *(__wbg_call_guard\(\);|Object\.defineProperty\(this, '__wbg_inst'.*)\n/gm,
+    '',
+  )
   const memory = exports.find(([name]) => name === 'memory')[1]
   writeFileSync(glue, `${text}\nexport const memory = () => wasm.${memory}\n`)
 }
