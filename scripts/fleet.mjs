@@ -11,10 +11,24 @@ const stops = []
 
 const DEVICES = {
   'living-room/climate': async ({ client, topic, every }) => {
-    const temperature = wander(21.5, 0.08, 18, 25)
+    let temperature = 21.5
+    let target = 21.5
+    const draught = wander(0, 0.08, -0.4, 0.4)
     const humidity = wander(46, 0.5, 35, 60)
-    every(1_000, () => client.publish(`${topic}/temperature`, temperature().toFixed(2)))
+    const keep = () =>
+      client.publish(`${topic}/target`, target.toFixed(1), { qos: 1, retain: true })
+    every(1_000, () => {
+      temperature += (target - temperature) * 0.06
+      return client.publish(`${topic}/temperature`, (temperature + draught()).toFixed(2))
+    })
     every(4_000, () => client.publish(`${topic}/humidity`, humidity().toFixed(1)))
+    await keep()
+    await client.subscribe(`${topic}/target/set`, { qos: 1 }, async (message) => {
+      const wanted = Number(message.text())
+      if (!(wanted >= 15 && wanted <= 26)) return
+      target = wanted
+      await keep()
+    })
   },
   'utility/meter': async ({ client, topic, every }) => {
     const watts = wander(740, 35, 180, 2_600)
@@ -47,17 +61,27 @@ const DEVICES = {
   'kitchen/lamp': async ({ client, topic }) => {
     const state = (value) => client.publish(`${topic}/state`, value, { qos: 1, retain: true })
     await state('on')
+    const brightness = (value) =>
+      client.publish(`${topic}/brightness`, String(value), { qos: 1, retain: true })
+    await brightness(70)
     await client.subscribe(`${topic}/set`, { qos: 1 }, async (message) => {
       if (['on', 'off'].includes(message.text())) await state(message.text())
+    })
+    await client.subscribe(`${topic}/brightness/set`, { qos: 1 }, async (message) => {
+      const wanted = Number(message.text())
+      if (Number.isInteger(wanted) && wanted >= 1 && wanted <= 100) await brightness(wanted)
     })
   },
   'garage/door': async ({ client, topic, every }) => {
     let position = 0
     let step = 10
     every(1_500, () => {
-      position += step
-      if (position <= 0 || position >= 100) step = -step
+      position = Math.min(100, Math.max(0, position + step))
+      if (step !== 0 && (position === 0 || position === 100)) step = -step
       return client.publish(`${topic}/position`, String(position), { qos: 1 })
+    })
+    await client.subscribe(`${topic}/set`, { qos: 1 }, (message) => {
+      step = { open: 10, close: -10, stop: 0 }[message.text()] ?? step
     })
   },
 }

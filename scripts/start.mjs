@@ -1,32 +1,37 @@
 // `npm start`: builds what changed, then runs a broker, a fleet of simulated devices and the dashboard, all on loopback.
 import { fork } from 'node:child_process'
-import { createReadStream, statSync } from 'node:fs'
+import { createReadStream, readFileSync, statSync } from 'node:fs'
 import { createServer } from 'node:http'
 import { extname, join } from 'node:path'
 import { parseArgs } from 'node:util'
-import { freePort, HOST, listen, startBroker } from './broker.mjs'
+import { HOST, freePort, listen, startBroker } from './broker.mjs'
 import { build } from './build.mjs'
-import { bold, main, Problem, root, stopChild } from './tools.mjs'
+import { buildDashboard, site } from '../www/build.mjs'
+import { Problem, bold, main, root, stopChild } from './tools.mjs'
 
 const TYPES = {
   '.html': 'text/html; charset=utf-8',
   '.css': 'text/css; charset=utf-8',
   '.js': 'text/javascript; charset=utf-8',
-  '.json': 'application/json',
   '.svg': 'image/svg+xml',
-  '.wasm': 'application/wasm',
 }
 
 const USAGE = `npm start -- [options]
+<<<<<<< HEAD
   --port N         the port of the dashboard (8080)
   --broker-port N  the WebSocket port of the broker (9001)
   --tcp-port N     the TCP port of the broker (1883)
   --broker NAME    embedded or mosquitto (embedded)
+=======
+  --port N         the dashboard's port (8080)
+  --broker-port N  the broker's WebSocket port (9001)
+  --tcp-port N     the broker's TCP port (1883)
+  --broker NAME    mosquitto or aedes (Mosquitto where it is installed)
+>>>>>>> 9434ddf (dashboard: begin anew in TypeScript with Preact, signals, uPlot and Vite)
   --crash-every S  seconds between two crashes of the garage door (30)
-Port 0 means any free port.`
+A port of 0 takes any that is free.`
 
 main(async () => {
-  /** @type {import('node:util').ParseArgsConfig['options']} */
   const options = { help: { type: 'boolean', default: false }, broker: { type: 'string' } }
   for (const [name, value] of Object.entries({
     port: '8080',
@@ -55,7 +60,7 @@ main(async () => {
     .on('SIGINT', () => stop(0))
     .on('SIGTERM', () => stop(0))
     .on('SIGHUP', () => stop(0))
-  // When npm is asked to end, it ends its shell, but not this process.
+  // npm, asked to end, takes its shell along but not what runs in it.
   const parent = process.ppid
   if (process.env.npm_lifecycle_event)
     setInterval(() => process.ppid !== parent && stop(0), 250).unref()
@@ -64,6 +69,7 @@ main(async () => {
 
 async function run(values, stops, fail) {
   await build()
+  await buildDashboard()
   const websocketPort = await port(values, 'broker-port', 'WebSocket')
   const tcpPort = await port(values, 'tcp-port', 'MQTT')
   const broker = await startBroker({ kind: values.broker, websocketPort, tcpPort, onExit: fail })
@@ -74,9 +80,14 @@ async function run(values, stops, fail) {
   fleet.on('exit', () => fail(new Problem('The fleet ended by itself.')))
 
   const { url, name, speaks, limits } = broker
-  const server = createServer(
-    serve({ url, name, speaks, limits, series: 'home/utility/meter/power › watts' }),
-  )
+  const first = {
+    topic: 'home/living-room/climate/temperature',
+    charts: [
+      ['home/utility/meter/power', '/watts'],
+      ['home/living-room/climate/temperature', ''],
+    ],
+  }
+  const server = createServer(serve({ url, name, limits, ...first }))
   const pagePort = await listen(server, await port(values, 'port', 'web'))
   stops.push(() => {
     server.close()
@@ -109,29 +120,36 @@ async function port(values, name, what) {
   return taken
 }
 
-/** Serves the dashboard at /, the built package at /pkg/, and the configuration of the page at /config.json. */
-function serve(config) {
+/**
+ * The built dashboard. Its pages are told of the broker by a meta element, because the ports are not always the same ones: on any other host
+ * the element is absent, and the page asks for the broker's URL.
+ */
+function serve(broker) {
+  const headers = {
+    'cache-control': 'no-cache',
+    'x-content-type-options': 'nosniff',
+    'cross-origin-opener-policy': 'same-origin',
+    'content-security-policy': "frame-ancestors 'none'",
+  }
+  const content = JSON.stringify(broker).replace(/[&"<]/g, (sign) => `&#${sign.charCodeAt(0)};`)
   return (request, response) => {
-    const headers = { 'cache-control': 'no-cache', 'x-content-type-options': 'nosniff' }
     const end = (status, text) =>
       response
         .writeHead(status, { ...headers, 'content-type': 'text/plain; charset=utf-8' })
         .end(text)
     if (request.method !== 'GET' && request.method !== 'HEAD') return end(405, 'Only GET and HEAD')
+    // A URL's path has no '..' left, and percent-encoding is not decoded here.
     const { pathname } = new URL(request.url, 'http://localhost')
-    if (pathname === '/config.json')
-      return response
-        .writeHead(200, { ...headers, 'content-type': TYPES['.json'] })
-        .end(JSON.stringify(config))
-    // The path of a URL contains no '..', and percent-encoding is not decoded here.
-    const path = join(
-      root,
-      pathname.startsWith('/pkg/') ? '' : 'www',
-      pathname.endsWith('/') ? `${pathname}index.html` : pathname,
-    )
+    const path = join(site, pathname.endsWith('/') ? `${pathname}index.html` : pathname)
     const info = statSync(path, { throwIfNoEntry: false })
     const type = TYPES[extname(path)]
     if (!info?.isFile() || !type) return end(404, 'Not found')
+    if (type === TYPES['.html']) {
+      const page = readFileSync(path, 'utf8')
+      const told = page.replace('<title>', () => `<meta name="broker" content="${content}">\n  <title>`)
+      response.writeHead(200, { ...headers, 'content-type': type })
+      return response.end(request.method === 'HEAD' ? undefined : told)
+    }
     response.writeHead(200, { ...headers, 'content-type': type, 'content-length': info.size })
     if (request.method === 'HEAD') return response.end()
     createReadStream(path).pipe(response)
