@@ -38,6 +38,13 @@ const STUB = 1_024
 /** Seconds that the rates of a topic reach back. */
 export const RATES = 20
 
+/** The entry leaves its history. Lists may still show it, but it must not keep a large payload alive. */
+function release(entry: Entry): void {
+  if (entry.payload.length <= STUB) return
+  entry.payload = entry.payload.slice(0, STUB)
+  entry.cut = true
+}
+
 export class Topic {
   readonly name: string
   readonly path: string
@@ -96,6 +103,7 @@ export class Topic {
     }
     const old = this.#ring[this.#next] as Entry
     this.cost -= ENTRY_COST + old.payload.length
+    release(old)
     this.#ring[this.#next] = entry
     this.#next = (this.#next + 1) % HISTORY
   }
@@ -104,13 +112,15 @@ export class Topic {
   trim(share: number): void {
     if (this.cost <= share) return
     const kept = this.history()
-    while (kept.length > 1 && this.cost > share)
-      this.cost -= ENTRY_COST + (kept.shift() as Entry).payload.length
+    while (kept.length > 1 && this.cost > share) {
+      const old = kept.shift() as Entry
+      this.cost -= ENTRY_COST + old.payload.length
+      release(old)
+    }
     const last = kept[0] as Entry
     if (kept.length === 1 && this.cost > share && last.payload.length > STUB) {
       this.cost -= last.payload.length - STUB
-      last.payload = last.payload.slice(0, STUB)
-      last.cut = true
+      release(last)
     }
     this.#ring = kept
     this.#next = 0
@@ -228,6 +238,7 @@ export class Model {
     for (const listener of this.#listeners) listener(entry, node)
     const some = this.#byTopic.get(topic)
     if (some) for (const listener of some) listener(entry)
+    if (!node) release(entry)
   }
 
   /** The node of a topic or of a branch. */
@@ -351,12 +362,6 @@ export class Model {
     for (const node of this.topics.values()) {
       node.trim(share)
       this.#cost += node.cost
-    }
-    // What only the list of the latest messages still holds is not counted: it must not keep large payloads alive.
-    for (const entry of this.#latest) {
-      if (entry.payload.length <= STUB || this.topics.get(entry.topic)?.last === entry) continue
-      entry.payload = entry.payload.slice(0, STUB)
-      entry.cut = true
     }
   }
 

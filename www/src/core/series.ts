@@ -117,7 +117,7 @@ export function niceTicks(low: number, high: number, wanted: number): number[] {
     const tick = (first + i) * step
     if (tick > high) break
     // Beyond the precision of a double the same tick would come again.
-    if (tick !== ticks.at(-1)) ticks.push(Number(tick.toPrecision(15)))
+    if (tick !== ticks.at(-1)) ticks.push(tick)
   }
   return ticks.length ? ticks : [low]
 }

@@ -135,7 +135,7 @@ function Meter() {
         <p class="huge">
           {watts ?? '–'} <small>W</small>
         </p>
-        <Spark values={past.current} width={360} height={84} />
+        <Spark values={past.current} width={360} height={84} fromZero={false} />
       </div>
       <div class="numbers">
         <Figure label="Voltage" unit="V" value={known(power?.volts)} digits={1} />

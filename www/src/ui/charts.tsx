@@ -192,7 +192,7 @@ export function ChartsPanel() {
         {topic?.used && (
           <button type="button" class="small" onClick={() => chart(topic.path)}>
             <Icon name="plus" />
-            <span>Selected topic</span>
+            <span>Add the topic</span>
           </button>
         )}
         <button type="button" class="small" id="chart-png" disabled={lines.length === 0} onClick={() => exportPng(plots.current, range())}>

@@ -210,7 +210,7 @@ export function MessagesPanel() {
             </button>
           )}
         </div>
-        <span class="muted grow">{plural(total.value, 'message')}</span>
+        <span class="muted grow one-line">{plural(total.value, 'message')}</span>
         <button type="button" class="small" id="pause" aria-pressed={paused.value} onClick={pause}>
           <Icon name={paused.value ? 'play' : 'pause'} />
           <span>{paused.value ? 'Resume' : 'Pause'}</span>

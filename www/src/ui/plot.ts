@@ -50,7 +50,7 @@ export class Plot {
           {
             ...axis,
             // uPlot's own loop over ticks does not end where a step is less than a double can tell apart.
-            splits: (plot, _, low, high) => niceTicks(low, high, Math.max(2, Math.floor(plot.bbox.height / devicePixelRatio / 30))),
+            splits: (plot, _, low, high) => niceTicks(low, high, Math.max(3, Math.floor(plot.bbox.height / devicePixelRatio / 30))),
             values: (_, splits) => splits.map((tick) => number(tick, Math.abs((splits.at(-1) as number) - (splits[0] as number)) || Math.abs(tick))),
             size: (plot, values) => measured(plot, values),
           },

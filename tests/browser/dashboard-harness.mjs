@@ -1,0 +1,173 @@
+// What the tests of the dashboard share: the built pages on a static host, in a folder and with no help from it; Mosquitto behind WebSockets
+// that can be frozen and cut; an independent client.
+import assert from 'node:assert/strict'
+import { spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { createReadStream, mkdtempSync, rmSync, statSync, writeFileSync } from 'node:fs'
+import { createServer } from 'node:http'
+import { connect as connectTcp } from 'node:net'
+import { tmpdir } from 'node:os'
+import { extname, join } from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
+import mqtt from 'mqtt'
+import { WebSocketServer, createWebSocketStream } from 'ws'
+import { freePort } from '../../scripts/broker.mjs'
+import { stopChild } from '../../scripts/tools.mjs'
+import { buildDashboard, site } from '../../www/build.mjs'
+import { openPage, startChromium } from './chromium.mjs'
+
+const TYPES = {
+  '.html': 'text/html',
+  '.js': 'text/javascript',
+  '.css': 'text/css',
+  '.svg': 'image/svg+xml',
+}
+
+/** A plain host of static files: nothing but what the build has made, at /any/folder/. */
+async function staticHost() {
+  const server = createServer(({ url }, response) => {
+    const { pathname } = new URL(url, 'http://localhost')
+    const path = join(site, pathname.replace('/any/folder', '').replace(/\/$/, '/index.html'))
+    if (!pathname.startsWith('/any/folder/') || !statSync(path, { throwIfNoEntry: false })?.isFile())
+      return response.writeHead(404).end()
+    response.setHeader('content-type', TYPES[extname(path)] ?? 'application/octet-stream')
+    createReadStream(path).pipe(response)
+  }).listen(0, '127.0.0.1')
+  await once(server, 'listening')
+  return { url: `http://127.0.0.1:${server.address().port}/any/folder/`, stop: () => server.close() }
+}
+
+/** Mosquitto with WebSockets in front, whose connections can be frozen (nothing goes through) and cut. */
+export async function mosquitto(lines = ['allow_anonymous true'], files = {}) {
+  const folder = mkdtempSync(join(tmpdir(), 'wasmqtt-dashboard-'))
+  for (const [name, text] of Object.entries(files)) writeFileSync(join(folder, name), text, { mode: 0o644 })
+  const tcpPort = await freePort(0)
+  const config = [
+    `listener ${tcpPort} 127.0.0.1`,
+    'persistence false',
+    'log_dest none',
+    'sys_interval 1',
+    'max_queued_messages 0',
+    ...lines.map((line) => line.replaceAll('FOLDER', folder)),
+  ]
+  writeFileSync(join(folder, 'mosquitto.conf'), `${config.join('\n')}\n`)
+  // Root gives itself up for another user otherwise, who may not read the folder.
+  const child = spawn('mosquitto', ['-c', join(folder, 'mosquitto.conf')], { stdio: 'inherit' })
+  await eventually(() => accepts(tcpPort), 'Mosquitto takes connections')
+  const http = createServer().listen(0, '127.0.0.1')
+  await once(http, 'listening')
+  const sockets = new WebSocketServer({ server: http, handleProtocols: () => 'mqtt' })
+  const pairs = new Set()
+  sockets.on('connection', (socket) => {
+    const stream = createWebSocketStream(socket)
+    const tcp = connectTcp(tcpPort, '127.0.0.1')
+    const pair = { stream, tcp }
+    pairs.add(pair)
+    const end = () => {
+      pairs.delete(pair)
+      stream.destroy()
+      tcp.destroy()
+    }
+    for (const side of [stream, tcp]) side.on('error', end).on('close', end)
+    stream.pipe(tcp)
+    tcp.pipe(stream)
+  })
+  const { port } = http.address()
+  return {
+    url: `ws://127.0.0.1:${port}/mqtt`,
+    tcp: `mqtt://127.0.0.1:${tcpPort}`,
+    freeze: () => pairs.forEach(({ stream, tcp }) => stream.unpipe(tcp) && tcp.unpipe(stream)),
+    cut: () => pairs.forEach(({ stream }) => stream.destroy()),
+    /** No further connection comes through, and those that are there are cut. */
+    close() {
+      http.close()
+      for (const socket of sockets.clients) socket.terminate()
+    },
+    async reopen() {
+      http.listen(port, '127.0.0.1')
+      await once(http, 'listening')
+    },
+    async stop() {
+      http.close()
+      for (const socket of sockets.clients) socket.terminate()
+      await stopChild(child)
+      rmSync(folder, { recursive: true, force: true })
+    },
+  }
+}
+
+const accepts = (port) =>
+  new Promise((resolve) => {
+    const socket = connectTcp(port, '127.0.0.1', () => resolve(true)).on('error', () => resolve(false))
+    socket.on('connect', () => socket.destroy())
+  })
+
+export async function eventually(isSo, what, timeout = 15_000) {
+  const deadline = Date.now() + timeout
+  while (!(await isSo())) {
+    if (Date.now() > deadline)
+      throw new Error(`not in ${timeout} ms: ${typeof what === 'function' ? await what() : what}`)
+    await sleep(40)
+  }
+}
+
+/** The pages, a browser and a broker for the tests of one file. */
+export async function stage(options) {
+  const ends = []
+  await buildDashboard()
+  const host = await staticHost()
+  const broker = await mosquitto(options?.lines, options?.files)
+  const browser = await startChromium({ after: (end) => ends.push(end) })
+  return {
+    host,
+    broker,
+    browser,
+    async stop() {
+      for (const end of ends) await end()
+      await broker.stop()
+      host.stop()
+    },
+    /** The dashboard, connected to the broker, with what `hash` adds to its address. */
+    async open(t, { hash = {}, url = broker.url, wait = 'connected', page: name = '', ...options } = {}) {
+      const address = new URLSearchParams([['url', url], ...Object.entries(hash).flatMap(([key, value]) => [value].flat().map((one) => [key, one]))])
+      const opened = await openPage(browser, `${host.url}${name}#${address}`, {
+        viewport: { width: 1440, height: 900 },
+        ...options,
+      })
+      t.after(() => opened.page.close())
+      if (wait) await opened.page.waitForSelector(`#state[data-state="${wait}"]`)
+      return opened
+    },
+    /** An independent client; `got` is what it received. */
+    async client(t, filter, { protocolVersion = 5, ...options } = {}) {
+      const made = await mqtt.connectAsync(broker.tcp, { protocolVersion, ...options })
+      t.after(() => made.endAsync(true))
+      const got = []
+      made.on('message', (topic, payload, packet) => got.push({ topic, payload, packet, text: `${topic} ${payload}` }))
+      if (filter) await made.subscribeAsync(filter, { qos: 2 })
+      const has = (text) =>
+        eventually(
+          () => got.some((message) => message.text === text),
+          () => `${text} among ${got.map((message) => message.text)}`,
+        )
+      return { client: made, got, has, publish: (topic, payload, options) => made.publishAsync(topic, payload, { qos: 1, ...options }) }
+    },
+  }
+}
+
+/** Chooses a topic of the tree by its path. */
+export async function choose(page, path) {
+  await page.fill('#search', path)
+  await page.locator(`.node[title="${path}"]`).click()
+  await page.waitForSelector('.detail .path')
+}
+
+export const tab = (page, name) => page.getByRole('tab', { name }).first().click()
+
+/** Problems that the page had, without what the test brings about on purpose. */
+export function noProblems(problems, allowed = /(?!)/) {
+  assert.deepEqual(
+    problems.filter((problem) => !allowed.test(problem)),
+    [],
+  )
+}
