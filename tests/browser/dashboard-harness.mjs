@@ -45,13 +45,14 @@ export async function mosquitto(lines = ['allow_anonymous true'], files = {}) {
   const config = [
     `listener ${tcpPort} 127.0.0.1`,
     'persistence false',
+    // Root gives itself up for another user otherwise, who may not read the folder.
+    ...(process.getuid() === 0 ? ['user root'] : []),
     'log_dest none',
     'sys_interval 1',
     'max_queued_messages 0',
     ...lines.map((line) => line.replaceAll('FOLDER', folder)),
   ]
   writeFileSync(join(folder, 'mosquitto.conf'), `${config.join('\n')}\n`)
-  // Root gives itself up for another user otherwise, who may not read the folder.
   const child = spawn('mosquitto', ['-c', join(folder, 'mosquitto.conf')], { stdio: 'inherit' })
   await eventually(() => accepts(tcpPort), 'Mosquitto takes connections')
   const http = createServer().listen(0, '127.0.0.1')
@@ -135,6 +136,7 @@ export async function stage(options) {
         ...options,
       })
       t.after(() => opened.page.close())
+      opened.page.setDefaultTimeout(10_000)
       if (wait) await opened.page.waitForSelector(`#state[data-state="${wait}"]`)
       return opened
     },

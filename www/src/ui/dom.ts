@@ -25,11 +25,12 @@ export function sparkline(values: ArrayLike<number>, width: number, height: numb
     low = Math.min(low, values[at] as number)
     high = Math.max(high, values[at] as number)
   }
-  const span = high - low || 1
+  // Halves, because the difference of the largest doubles is infinite.
+  const half = high / 2 - low / 2 || 1
   const points: string[] = []
   for (let at = 0; at < values.length; at++) {
     const x = (at / Math.max(1, values.length - 1)) * width
-    const y = height - 1 - (((values[at] as number) - low) / span) * (height - 2)
+    const y = height - 1 - (((values[at] as number) / 2 - low / 2) / half) * (height - 2)
     points.push(`${x.toFixed(1)},${(high === low ? height / 2 : y).toFixed(1)}`)
   }
   return points.join(' ')

@@ -100,7 +100,8 @@ export class Plot {
   /** Shows `data` (seconds, then the values of each line; null is a gap, undefined is no sample) from `from` to `to`. */
   show(data: uPlot.AlignedData, from: number, to: number): void {
     this.#range = [from, to]
-    this.#plot.setData(data, true)
+    // In a batch it draws at once: an error then reaches the caller.
+    this.#plot.batch(() => this.#plot.setData(data, true))
   }
 
   /** Draws again, in the colours of another theme. */
