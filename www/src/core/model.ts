@@ -74,7 +74,8 @@ export class Topic {
     this.parent = parent
     this.path = parent?.parent ? `${parent.path}/${name}` : name
     this.depth = parent ? parent.depth + 1 : -1
-    this.expanded = this.depth < 3
+    // A crowd of siblings is shown by its names first.
+    this.expanded = this.depth < 3 && (parent?.children.size ?? 0) < 40
   }
 
   /** Whether messages came on this very topic. */

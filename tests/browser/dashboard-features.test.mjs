@@ -1,0 +1,518 @@
+// What the dashboard can do, on Mosquitto: explorer, charts, publishing, connection, offline, keyboard, phone, and what axe says of all of it.
+import assert from 'node:assert/strict'
+import { mkdirSync, readFileSync } from 'node:fs'
+import { createRequire } from 'node:module'
+import { join } from 'node:path'
+import { after, before, describe, test } from 'node:test'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { root } from '../../scripts/tools.mjs'
+import { choose, eventually, noProblems, stage, tab } from './dashboard-harness.mjs'
+
+let s
+before(async () => {
+  s = await stage()
+})
+after(() => s?.stop())
+
+const focused = (page) => page.evaluate(() => document.activeElement.id || document.activeElement.className || document.activeElement.tagName)
+
+async function downloaded(page, selector) {
+  const [file] = await Promise.all([page.waitForEvent('download'), page.click(selector)])
+  return { name: file.suggestedFilename(), content: readFileSync(await file.path()) }
+}
+
+describe('explorer', () => {
+  test('the tree: values, counts, a search that keeps the selection, $SYS', async (t) => {
+    const { publish } = await s.client(t)
+    for (const name of ['alpha', 'beta', 'gamma'])
+      for (let n = 0; n < 3; n++) await publish(`tree/${name}/value`, String(n))
+    const { page, problems } = await s.open(t, { hash: { sub: ['1:tree/#', '0:$SYS/#'] } })
+    for (const name of ['alpha', 'beta', 'gamma']) await publish(`tree/${name}/value`, '7')
+    await choose(page, 'tree/beta/value')
+    await page.fill('#search', '')
+    await page.waitForSelector('.node[title="tree/beta/value"][aria-selected="true"] .value:text-is("7")')
+    await page.waitForSelector('.node[title="tree"] .count:text-is("3")')
+    assert.equal(await page.locator('.node[title="$SYS"]').count(), 0)
+    await page.getByLabel('$SYS').check()
+    await page.waitForSelector('.node[title="$SYS"]')
+    await page.getByLabel('$SYS').uncheck()
+    noProblems(problems)
+  })
+
+  test('the keyboard: arrows, Home, End, type-ahead, Escape; the focus is never lost', async (t) => {
+    const { publish } = await s.client(t)
+    const { page, problems } = await s.open(t, { hash: { sub: '1:keys/#' } })
+    for (const name of ['alpha', 'beta', 'bravo']) await publish(`keys/${name}/value`, '1')
+    await page.waitForSelector('.node[title="keys/bravo/value"]')
+    await page.keyboard.press('/')
+    assert.equal(await focused(page), 'search')
+    await page.keyboard.type('value')
+    await page.keyboard.press('ArrowDown')
+    assert.equal(await focused(page), 'tree')
+    await page.keyboard.press('/')
+    await page.keyboard.press('Escape')
+    assert.equal(await focused(page), 'tree')
+    const selected = (path) => page.waitForSelector(`.node[title="${path}"][aria-selected="true"]`)
+    await page.keyboard.press('Home')
+    await selected('keys')
+    await page.keyboard.press('End')
+    await selected('keys/bravo/value')
+    await page.keyboard.press('Home')
+    await page.keyboard.type('br')
+    await selected('keys/bravo')
+    await page.keyboard.press('ArrowLeft')
+    await page.waitForSelector('.node[title="keys/bravo"][aria-expanded="false"]')
+    await page.keyboard.press('ArrowRight')
+    await page.keyboard.press('ArrowRight')
+    await selected('keys/bravo/value')
+    assert.ok(await page.getAttribute('#tree', 'aria-activedescendant'))
+
+    // Dialogs give the focus back, and tabs keep it.
+    await page.focus('#broker')
+    await page.keyboard.press('Enter')
+    await page.waitForSelector('dialog')
+    await page.keyboard.press('Escape')
+    await page.waitForSelector('dialog', { state: 'detached' })
+    assert.equal(await focused(page), 'broker')
+    await page.focus('#tab-messages')
+    for (const name of ['charts', 'retained', 'traffic', 'messages']) {
+      await page.keyboard.press('ArrowRight')
+      assert.equal(await focused(page), `tab-${name}`)
+    }
+    // Through the whole page with Tab: the body has the focus at its end only.
+    await page.focus('#broker')
+    const seen = new Set()
+    for (let n = 0; n < 60; n++) {
+      await page.keyboard.press('Tab')
+      const at = await page.evaluate(() => document.activeElement === document.body)
+      if (at) break
+      seen.add(await focused(page))
+    }
+    for (const id of ['tree', 'messages', 'publish-payload', 'publish-send', 'pause']) assert.ok(seen.has(id), `${id} among ${[...seen]}`)
+    noProblems(problems)
+  })
+
+  test('the detail: change, history of the last hundred, difference, a message of the past', async (t) => {
+    const { publish } = await s.client(t)
+    const { page, problems } = await s.open(t, { hash: { sub: '1:detail/#' } })
+    for (let n = 1; n <= 120; n++) await publish('detail/count', String(n))
+    await choose(page, 'detail/count')
+    await page.waitForSelector('#value:has-text("120")')
+    await page.waitForSelector('.delta.up:has-text("1")')
+    await tab(page, 'History')
+    await page.waitForFunction(() => document.querySelectorAll('#history tbody tr').length === 100)
+    await page.locator('#history tbody tr').nth(99).locator('button').click()
+    await page.waitForSelector('#value:has-text("21")')
+    await page.click('#unpin')
+    await page.waitForSelector('#value:has-text("120")')
+    await publish('detail/json', '{"a":1,"b":{"c":"x"}}')
+    await publish('detail/json', '{"a":1,"b":{"c":"y"},"d":true}')
+    await choose(page, 'detail/json')
+    await tab(page, 'Difference')
+    await page.waitForSelector('.diff .removed:has-text(\'b.c: "x"\')')
+    await page.waitForSelector('.diff .added:has-text(\'b.c: "y"\')')
+    await page.waitForSelector('.diff .added:has-text("d: true")')
+    await tab(page, 'JSON')
+    await page.waitForSelector('.json-row.changed:has-text("y")')
+    noProblems(problems)
+  })
+
+  test('the messages: a branch, selection while time goes on, pause, clear, export', async (t) => {
+    const { publish } = await s.client(t)
+    const { page, problems } = await s.open(t, { hash: { sub: '1:list/#', topic: 'list/a' } })
+    await publish('list/a/1', 'one', { properties: { userProperties: { k: 'v' } } })
+    await publish('list/b/1', '=cmd()')
+    await page.waitForSelector('.message:has-text("list/a/1"):has-text("Q1 P")')
+    assert.equal(await page.locator('.message:visible').count(), 1)
+    await page.click('text=All topics')
+    await page.waitForSelector('.message:has-text("list/b/1")')
+    await page.click('.message:has-text("list/a/1")')
+    await page.waitForSelector('.properties:has-text("k")')
+    await publish('list/a/1', 'two')
+    await page.waitForSelector('.message:has-text("two")')
+    await page.waitForSelector('.message[aria-selected="true"]:has-text("one")')
+    await page.click('#pause')
+    await publish('list/a/1', 'three')
+    await sleep(400)
+    assert.equal(await page.locator('.message:visible:has-text("three")').count(), 0)
+    const json = await downloaded(page, '#export-json')
+    const rows = JSON.parse(json.content)
+    assert.deepEqual(rows.map(({ topic, payload }) => `${topic} ${payload}`), ['list/a/1 one', 'list/b/1 =cmd()', 'list/a/1 two'])
+    assert.deepEqual(rows[0].properties.userProperties, [['k', 'v']])
+    const csv = String((await downloaded(page, '#export-csv')).content).split('\r\n')
+    assert.equal(csv[0], 'time,topic,qos,retain,dup,size,encoding,payload')
+    assert.match(csv[2], /"list\/b\/1",1,false,false,6,text,"'=cmd\(\)"$/)
+    await page.click('#pause')
+    await page.waitForSelector('.message:has-text("three")')
+    await page.click('#clear')
+    await page.waitForFunction(() => [...document.querySelectorAll('.message')].every((row) => row.hidden))
+    noProblems(problems)
+  })
+
+  test('rows stay where they are while somebody reads', async (t) => {
+    const { client, publish } = await s.client(t)
+    const { page } = await s.open(t, { hash: { sub: '1:read/#' } })
+    for (let n = 0; n < 200; n++) client.publish('read/a', `old ${n}`)
+    await page.waitForSelector('.message:has-text("old 199")')
+    await page.locator('#messages').evaluate((box) => (box.scrollTop = 1_000))
+    await sleep(200)
+    const inView = () => page.evaluate(() => {
+      const box = document.querySelector('#messages').getBoundingClientRect()
+      const row = [...document.querySelectorAll('.message')].filter((r) => !r.hidden).sort((a, b) => a.getBoundingClientRect().top - b.getBoundingClientRect().top).find((r) => r.getBoundingClientRect().top >= box.top)
+      return row.querySelector('.payload').textContent
+    })
+    const before = await inView()
+    for (let n = 0; n < 50; n++) await publish('read/a', `new ${n}`)
+    await page.waitForSelector('.newer')
+    await sleep(300)
+    assert.equal(await inView(), before)
+    await page.click('.newer')
+    await page.waitForSelector('.message:has-text("new 49")')
+  })
+
+  test('the retained messages: a branch is deleted after a question', async (t) => {
+    const { publish } = await s.client(t)
+    for (let n = 0; n < 5; n++) await publish(`shelf/${n % 2 ? 'a' : 'b'}/${n}`, String(n), { retain: true })
+    const { page, problems } = await s.open(t, { hash: { sub: '1:shelf/#', topic: 'shelf/a' } })
+    await tab(page, 'Retained')
+    await page.waitForFunction(() => document.querySelectorAll('#retained li').length === 5)
+    await page.getByLabel('Selected branch').check()
+    await page.waitForFunction(() => document.querySelectorAll('#retained li').length === 2)
+    await page.click('#clear-branch')
+    await page.waitForSelector('dialog:has-text("Delete 2 retained messages?")')
+    await page.click('dialog .danger')
+    await page.waitForSelector('text=2 retained messages deleted.')
+    await page.getByLabel('Selected branch').uncheck()
+    await page.waitForFunction(() => document.querySelectorAll('#retained li').length === 3)
+    const late = await s.client(t, 'shelf/#')
+    await eventually(() => late.got.length === 3, () => late.got.map(({ text }) => text).join())
+    noProblems(problems)
+  })
+})
+
+test('charts: dragged fields, several lines, pause, zoom, a gap, PNG', async (t) => {
+  const { publish } = await s.client(t)
+  const { page, problems } = await s.open(t, { hash: { sub: '1:lines/#' } })
+  for (let n = 0; n < 20; n++) {
+    await publish('lines/json', JSON.stringify({ in: { t: 20 + n } }))
+    await publish('lines/plain', String(n % 3))
+  }
+  await choose(page, 'lines/json')
+  await tab(page, 'Charts')
+  await page.locator('.json-row:has-text("t:")').dragTo(page.locator('.panel.charts'))
+  await page.waitForSelector('.legend-row:has-text("lines/json › in.t") .readout:has-text("min 20  mean 29.5  max 39")')
+  await page.fill('#search', 'plain')
+  await page.locator('.node[title="lines/plain"]').dragTo(page.locator('.panel.charts'))
+  await page.waitForSelector('.legend-row:has-text("lines/plain") .readout:has-text("max 2")')
+  assert.equal(await page.locator('.uplot').count(), 2)
+  await page.getByLabel('One chart').check()
+  await page.waitForFunction(() => document.querySelectorAll('.uplot').length === 1)
+  await page.click('#chart-pause')
+  await publish('lines/plain', '50')
+  await sleep(300)
+  assert.doesNotMatch(await page.locator('.legend-row:has-text("lines/plain")').textContent(), /max 50/)
+  await page.click('#chart-pause')
+  await page.waitForSelector('.legend-row:has-text("lines/plain") .readout:has-text("max 50")')
+  const box = await page.locator('.u-over').boundingBox()
+  await page.mouse.move(box.x + box.width * 0.3, box.y + 20)
+  await page.mouse.down()
+  await page.mouse.move(box.x + box.width * 0.6, box.y + 40, { steps: 4 })
+  await page.mouse.up()
+  await page.waitForSelector('#chart-pause[aria-pressed="true"]')
+  await page.locator('.u-over').dblclick()
+  await page.waitForSelector('#chart-pause[aria-pressed="false"]')
+  const png = await downloaded(page, '#chart-png')
+  assert.match(png.name, /\.png$/)
+  assert.equal(png.content.subarray(1, 4).toString(), 'PNG')
+  // The address keeps the lines, and the history fills them again.
+  assert.match(decodeURIComponent(await page.evaluate(() => location.hash)), /chart=lines\/json\n\/in\/t/)
+  await page.click('[aria-label="Remove lines/plain"]')
+  await page.waitForFunction(() => document.querySelectorAll('.legend-row').length === 1)
+  noProblems(problems)
+})
+
+describe('publishing', () => {
+  test('properties, the check, templates, repetition', async (t) => {
+    const { got, has } = await s.client(t, 'pub/#')
+    const { page, problems } = await s.open(t)
+    await page.fill('[name=topic]', 'pub/a')
+    await page.fill('#publish [name=payload]', '{"a":1,}')
+    await page.waitForSelector('#payload-check.mistake:has-text("Not JSON")')
+    await page.fill('#publish [name=payload]', '{"a":1}')
+    await page.waitForSelector('#payload-check:has-text("JSON, 7 B")')
+    await page.click('summary:has-text("Properties")')
+    await page.fill('[name=contentType]', 'application/json')
+    await page.fill('[name=expiry]', '60')
+    await page.fill('[name=responseTopic]', 'pub/answers')
+    await page.fill('[name=correlation]', '0x0102ff')
+    await page.fill('[name=userProperties]', 'one: 1\none: 2')
+    await page.keyboard.press('Control+Enter')
+    await page.click('#publish-send')
+    await has('pub/a {"a":1}')
+    const { properties } = got[0].packet
+    assert.equal(properties.contentType, 'application/json')
+    assert.equal(properties.messageExpiryInterval, 60)
+    assert.equal(properties.correlationData.toString('hex'), '0102ff')
+    assert.deepEqual({ ...properties.userProperties }, { one: ['1', '2'] })
+    await page.waitForSelector('#sent li:has-text("pub/a"):has-text("ms")')
+
+    await page.click('summary:has-text("Repeat")')
+    await page.fill('[name=template]', 'my template')
+    await page.click('#save-template')
+    await page.fill('[name=every]', '50')
+    await page.click('#repeat')
+    await eventually(() => got.length >= 6, () => `${got.length} messages`)
+    await page.click('#repeat')
+    // What stands in the form, and the templates, are there after a reload.
+    await page.reload()
+    await page.waitForSelector('#state[data-state="connected"]')
+    assert.equal(await page.inputValue('[name=topic]'), 'pub/a')
+    await page.fill('[name=topic]', 'something/else')
+    await page.click('summary:has-text("Repeat")')
+    await page.click('#templates button:has-text("my template")')
+    assert.equal(await page.inputValue('[name=topic]'), 'pub/a')
+    assert.equal(await page.inputValue('[name=userProperties]'), 'one: 1\none: 2')
+    await page.selectOption('[name=format]', 'hex')
+    await page.fill('#publish [name=payload]', 'zz')
+    await page.click('#publish-send')
+    await page.waitForSelector('#published.failed')
+    noProblems(problems)
+  })
+
+  test('a request gets its response', async (t) => {
+    const { client } = await s.client(t, 'ask/me')
+    client.on('message', (topic, payload, { properties }) => {
+      if (topic === 'ask/me')
+        client.publish(properties.responseTopic, `you said ${payload}`, { properties: { correlationData: properties.correlationData } })
+    })
+    const { page, problems } = await s.open(t)
+    await page.fill('[name=topic]', 'ask/me')
+    await page.fill('#publish [name=payload]', 'hello')
+    await page.click('#request')
+    await page.waitForSelector('#response:has-text("you said hello")')
+    noProblems(problems)
+  })
+})
+
+describe('connection', () => {
+  test('subscriptions: added, granted, counted, removed; kept over a reload', async (t) => {
+    const { publish } = await s.client(t)
+    const { page, problems } = await s.open(t, { hash: { sub: '1:subs/a' } })
+    await tab(page, 'Subscriptions')
+    await page.fill('#subscribe [name=filter]', 'subs/+/x')
+    await page.click('#subscribe button')
+    await page.waitForSelector('#subscriptions .granted:has-text("subs/+/x"):has-text("QoS 1")')
+    await publish('subs/b/x', '1')
+    await publish('subs/a', '1')
+    await page.waitForSelector('.message[data-colour="1"]:has-text("subs/b/x")')
+    await page.reload()
+    await page.waitForSelector('#subscriptions .granted:has-text("subs/+/x")')
+    await page.click('[aria-label="Unsubscribe from subs/+/x"]')
+    await page.waitForFunction(() => document.querySelectorAll('#subscriptions li').length === 1)
+    noProblems(problems)
+  })
+
+  test('profiles keep no password unless asked, and the address never', async (t) => {
+    const { page } = await s.open(t)
+    await page.click('#broker')
+    await page.fill('#connection [name=username]', 'me')
+    await page.fill('#connection [name=password]', 'sesame')
+    await page.fill('[aria-label="Name of this connection"]', 'secret one')
+    await page.click('#save-profile')
+    await page.waitForSelector('#profiles:has-text("secret one")')
+    await page.click('#connect')
+    await page.waitForSelector('#state[data-state="connected"]')
+    const kept = () => page.evaluate(() => JSON.stringify({ ...localStorage, ...sessionStorage, at: location.href }))
+    assert.doesNotMatch(await kept(), /sesame/)
+    await page.click('#broker')
+    await page.check('[name=remember]')
+    await page.click('#save-profile')
+    assert.match(await kept(), /sesame/)
+    assert.doesNotMatch(await page.evaluate(() => location.href), /sesame|me@/)
+    await page.click('[aria-label="Delete secret one"]')
+    await page.waitForSelector('#profiles:has-text("None yet")')
+  })
+
+  test('the will: set, the connection cut, the will seen', async (t) => {
+    const witness = await s.client(t, 'wills/#')
+    const { page } = await s.open(t)
+    await page.click('#broker')
+    await page.click('#will summary')
+    await page.check('#connection [name=will]')
+    await page.fill('#connection [name=willTopic]', 'wills/page')
+    await page.fill('#connection [name=willPayload]', 'farewell')
+    await page.click('#connect')
+    await page.waitForSelector('#state[data-state="connected"]')
+    await tab(page, 'Offline')
+    await page.click('#cut-and-watch')
+    await page.waitForSelector('#will-said:has-text("The will arrived after"):has-text("farewell")')
+    await witness.has('wills/page farewell')
+    await page.waitForSelector('#state[data-state="connected"]', { timeout: 20_000 })
+    // A goodbye is none.
+    await page.click('#action')
+    await page.waitForSelector('#state[data-state="off"]')
+    await sleep(300)
+    assert.equal(witness.got.length, 1)
+  })
+
+  test('traffic: what was agreed, statistics, packets as text', async (t) => {
+    const { page, problems } = await s.open(t, { permissions: ['clipboard-read', 'clipboard-write'] })
+    await tab(page, 'Traffic')
+    await page.waitForSelector('#limits:has-text("Receive maximum")')
+    await page.waitForSelector('#statistics:has-text("WebAssembly")')
+    await page.waitForSelector('#timeline:has-text("CONNACK")')
+    await page.click('text=Copy as text')
+    await page.waitForSelector('text=Copied')
+    const copied = await page.evaluate(() => navigator.clipboard.readText())
+    assert.match(copied, /→ {2}CONNECT[\s\S]*← {2}CONNACK[\s\S]*→ {2}SUBSCRIBE[\s\S]*← {2}SUBACK/)
+    noProblems(problems)
+  })
+
+  test('MQTT 3.1.1 works as well', async (t) => {
+    const { page, problems } = await s.open(t, { hash: { version: '4', sub: '1:old/#' } })
+    await page.waitForSelector('.version:has-text("MQTT 3.1.1")')
+    await page.fill('[name=topic]', 'old/a')
+    await page.check('[name=retain]')
+    await page.click('#publish-send')
+    await page.waitForSelector('.node[title="old/a"]')
+    noProblems(problems)
+  })
+})
+
+test('offline: the queue fills, drains in order, and nothing is lost', async (t) => {
+  const { got } = await s.client(t, 'dashboard/offline-test')
+  const { page, problems } = await s.open(t)
+  await tab(page, 'Offline')
+  await page.click('#network')
+  await page.waitForSelector('#state[data-state="waiting"]')
+  await page.click('#burst')
+  await page.click('#burst')
+  await page.waitForSelector('#queue-length:has-text("20")')
+  assert.equal(await page.locator('#waiting li').count(), 20)
+  await page.waitForSelector('#stale')
+  await page.click('#network')
+  await page.waitForSelector('#state[data-state="connected"]')
+  await eventually(() => got.length === 20, () => `${got.length} arrived`)
+  assert.deepEqual(got.map(({ payload }) => Number(payload)), Array.from({ length: 20 }, (_, n) => n + 1))
+  await page.waitForFunction(() => [...document.querySelectorAll('#drained li')].at(-1)?.textContent === '20')
+  noProblems(problems)
+})
+
+describe('everyone', () => {
+  const axe = readFileSync(createRequire(import.meta.url).resolve('axe-core/axe.min.js'), 'utf8')
+  const shots = join(root, 'target', 'screenshots')
+  mkdirSync(shots, { recursive: true })
+
+  // The page allows no script but its own: axe comes in by the debugger, which no policy binds.
+  async function check(page, where) {
+    const results = await page.evaluate(`(async () => { ${axe}; return axe.run(document, { resultTypes: ['violations'] }) })()`)
+    const found = results.violations.map(({ id, nodes }) => `${where}: ${id}: ${nodes.map(({ html, failureSummary }) => `${html.slice(0, 140)} ${failureSummary}`).join('; ')}`)
+    assert.deepEqual(found, [])
+  }
+
+  for (const colorScheme of ['light', 'dark']) {
+    for (const [width, height] of [[1440, 900], [1024, 768], [390, 844]]) {
+      test(`axe and a look at ${width} px, ${colorScheme}`, async (t) => {
+        const { client } = await s.client(t)
+        const path = 'show/hall/climate'
+        const { page, problems } = await s.open(t, {
+          colorScheme,
+          viewport: { width, height },
+          hash: { topic: path, sub: ['1:show/#', '0:other/#', '1:wrong/#/filter'], chart: [`${path}\n/temperature`, `${path}\n/humidity`] },
+        })
+        for (let n = 0; n < 12; n++) {
+          client.publish(path, JSON.stringify({ temperature: 21 + Math.sin(n) / 2, humidity: 46 + n / 5, ok: true }), { retain: true, properties: { contentType: 'application/json', userProperties: { room: 'hall' } } })
+          client.publish('show/hall/status', n % 2 ? 'online' : 'offline', { retain: true })
+          await sleep(60)
+        }
+        const panels = ['Messages', 'Charts', 'Retained', 'Traffic', 'Publish', 'Devices', 'Subscriptions', 'Offline']
+        if (width < 1240) panels.push('Detail')
+        if (width < 720) panels.push('Topics')
+        for (const panel of panels) {
+          await page.getByRole('tab', { name: new RegExp(`^${panel}`) }).first().click()
+          await sleep(250)
+          // Colours and roles are the same at each width: axe takes a while.
+          if (width !== 1024) await check(page, panel)
+          await page.screenshot({ path: join(shots, `${colorScheme}-${width}-${panel.toLowerCase()}.png`) })
+        }
+        for (const form of ['Text', 'Bytes', 'Difference', 'History']) {
+          if (width < 1240) await page.getByRole('tab', { name: 'Detail' }).click()
+          await page.getByRole('tab', { name: form }).click()
+          await sleep(150)
+          if (width === 1440) await check(page, form)
+        }
+        await page.click('#broker')
+        await page.waitForSelector('dialog')
+        if (width !== 1024) await check(page, 'dialog')
+        await page.screenshot({ path: join(shots, `${colorScheme}-${width}-connection.png`) })
+        // Nothing sticks out of the page, and on a phone no field makes it zoom.
+        assert.ok(await page.evaluate(() => document.documentElement.scrollWidth <= innerWidth))
+        if (width < 720)
+          assert.deepEqual(await page.evaluate(() => [...document.querySelectorAll('input:not([type=checkbox]), select, textarea')].map((field) => Number.parseFloat(getComputedStyle(field).fontSize)).filter((size) => size < 16)), [])
+        noProblems(problems)
+      })
+    }
+
+    test(`axe and a look at the house, ${colorScheme}`, async (t) => {
+      const { client } = await s.client(t)
+      const { page, problems } = await s.open(t, { colorScheme, page: 'fleet.html' })
+      for (const [device, state] of [['kitchen/lamp', 'online'], ['garage/door', 'offline'], ['utility/meter', 'online'], ['living-room/climate', 'online'], ['garden/weather', 'online']])
+        client.publish(`home/${device}/status`, state, { retain: true })
+      client.publish('home/kitchen/lamp/state', 'on')
+      client.publish('home/utility/meter/power', '{"watts":740,"volts":230.1,"kWh":4211.4}')
+      await page.waitForSelector('.huge:has-text("740")')
+      for (const width of [1440, 1024, 390]) {
+        await page.setViewportSize({ width, height: 844 })
+        await sleep(200)
+        await check(page, `house at ${width}`)
+        await page.screenshot({ path: join(shots, `${colorScheme}-${width}-house.png`) })
+        assert.ok(await page.evaluate(() => document.documentElement.scrollWidth <= innerWidth))
+      }
+      noProblems(problems)
+    })
+  }
+
+  test('at 400 % zoom all of it can be reached', async (t) => {
+    // 1280 × 1024 at 400 % is a viewport of 320 × 256.
+    const { page } = await s.open(t, { viewport: { width: 320, height: 256 } })
+    for (const panel of ['Publish', 'Offline', 'Traffic', 'Topics']) {
+      await page.getByRole('tab', { name: new RegExp(`^${panel}`) }).first().click()
+      assert.ok(await page.evaluate(() => document.documentElement.scrollWidth <= innerWidth), panel)
+    }
+    await page.getByRole('tab', { name: 'Publish' }).click()
+    await page.locator('#publish-send').scrollIntoViewIfNeeded()
+    await page.click('#publish-send')
+    await page.waitForSelector('#published:has-text("Acknowledged")')
+  })
+
+  test('less motion and forced colours', async (t) => {
+    const { page, problems } = await s.open(t, { reducedMotion: 'reduce', forcedColors: 'active' })
+    await tab(page, 'Devices')
+    assert.equal(await page.evaluate(() => getComputedStyle(document.querySelector('[role=tab]')).transitionDuration), '0s')
+    await page.screenshot({ path: join(shots, 'forced-colours.png') })
+    noProblems(problems)
+  })
+
+  test('light and dark by choice, kept over a reload', async (t) => {
+    const { page } = await s.open(t, { colorScheme: 'light' })
+    const background = () => page.evaluate(() => getComputedStyle(document.body).backgroundColor)
+    const light = await background()
+    await page.click('#theme')
+    await page.click('#theme')
+    assert.notEqual(await background(), light)
+    await page.reload()
+    await page.waitForSelector('#state[data-state="connected"]')
+    assert.notEqual(await background(), light)
+    await page.click('#theme')
+    assert.equal(await background(), light)
+  })
+
+  test('a screen reader hears states and refusals, and no countdown', async (t) => {
+    const { page } = await s.open(t, { url: 'ws://127.0.0.1:1/mqtt', wait: 'waiting' })
+    await page.waitForSelector('.countdown')
+    assert.equal(await page.getAttribute('.countdown', 'aria-hidden'), 'true')
+    const live = await page.evaluate(() => [...document.querySelectorAll('[role=status], [role=alert], [aria-live]')].map((e) => e.id || e.className))
+    for (const id of ['state-text', 'alerts', 'published']) assert.ok(live.includes(id), `${id} among ${live}`)
+    assert.ok(!live.some((id) => /tree|messages|rate/.test(id)), `${live}`)
+  })
+})
