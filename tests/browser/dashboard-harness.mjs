@@ -24,7 +24,7 @@ const TYPES = {
 }
 
 /** A plain host of static files: nothing but what the build has made, at /any/folder/. */
-async function staticHost() {
+export async function staticHost() {
   const server = createServer(({ url }, response) => {
     const { pathname } = new URL(url, 'http://localhost')
     const path = join(site, pathname.replace('/any/folder', '').replace(/\/$/, '/index.html'))

@@ -90,7 +90,7 @@ export const isVersion5 = computed(
 /** Nothing has come for longer than it should: longer than a keep-alive, or than a busy broker is ever quiet. */
 export const tooQuiet = computed(() => {
   if (!live.value || silent.value < 4) return false
-  const busy = rates.value.in.slice(-30).filter((n) => n > 0).length >= 10
+  const busy = rates.value.in.slice(-20).filter((n) => n > 0).length >= 6
   return busy || silent.value > Number(profile.value.keepalive || 60) + 2
 })
 

@@ -52,6 +52,7 @@ function Dock({ name, panels }: { name: string; panels: PanelName[] }) {
     )
   return (
     <section class={`dock ${name}`} aria-label={tabs.length > 6 ? 'Panels' : `${PANELS[shown]} and more`}>
+      <h2 class="dock-title">{PANELS[shown]}</h2>
       <Tabs tabs={tabs} front={shown} label="Panels" onFront={(id) => (front.value = { ...front.value, [name]: id })} />
       <div class="dock-body" role="tabpanel" id={`panel-${shown}`} aria-labelledby={`tab-${shown}`}>
         {body}

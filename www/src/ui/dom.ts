@@ -51,6 +51,7 @@ export class VirtualList implements View {
   readonly box: HTMLElement
   #spacer = element('div', 'spacer')
   #rows: HTMLElement[] = []
+  #spare: HTMLElement[] = []
   #options: { height: number; count: () => number; make: () => HTMLElement; fill: (row: HTMLElement, at: number) => void }
   #observer = new ResizeObserver(() => drawNow(this))
   #stop: () => void
@@ -100,13 +101,17 @@ export class VirtualList implements View {
     const first = Math.max(0, Math.floor(this.box.scrollTop / height))
     const shown = Math.max(0, Math.min(total - first, Math.ceil(this.box.clientHeight / height) + 1))
     while (this.#rows.length < shown) {
-      const row = make()
+      const row = this.#spare.pop() ?? make()
       this.#spacer.append(row)
       this.#rows.push(row)
     }
+    // What is not in view is not in the document: nothing finds a row there that shows something old.
+    while (this.#rows.length > shown) {
+      const row = this.#rows.pop() as HTMLElement
+      row.remove()
+      this.#spare.push(row)
+    }
     for (const [at, row] of this.#rows.entries()) {
-      row.hidden = at >= shown
-      if (row.hidden) continue
       setStyle(row, 'transform', `translateY(${(first + at) * height}px)`)
       fill(row, first + at)
     }

@@ -19,6 +19,7 @@ export function TopicsPanel() {
   const query = useSignal('')
   const rows = useSignal(0)
   const totals = useSignal('')
+  const exact = useSignal(0)
   const [failure, setFailure] = useFailure()
 
   useEffect(() => {
@@ -41,6 +42,7 @@ export function TopicsPanel() {
     const stop = drawPaced({
       draw() {
         const hidden = model.unplaced ? `, ${plural(model.unplaced, 'message')} of topics beyond the limit are in the list of messages only` : ''
+        exact.value = model.total
         totals.value = `${plural(model.topics.size, 'topic')}, ${plural(model.total, 'message')}${hidden}`
       },
     })
@@ -117,7 +119,7 @@ export function TopicsPanel() {
               : 'Not connected. Topics appear here with their first message.'}
         </p>
       )}
-      <p class="foot" id="tree-count">
+      <p class="foot" id="tree-count" data-total={exact.value}>
         {totals.value}
       </p>
     </div>

@@ -4,6 +4,7 @@ import { useEffect } from 'preact/hooks'
 import { parseJson } from '../core/json.ts'
 import { currentClient, isVersion5, live, publish, sent } from '../core/link.ts'
 import { pairs, stored } from '../core/profile.ts'
+import { request as ask } from '../core/request.ts'
 import { byteCount, clock, fromHex, preview, visible } from '../core/text.ts'
 import { Field, Icon, checked, value } from './common.tsx'
 import { type Draft, draft, editDraft, emptyDraft } from './state.ts'
@@ -73,7 +74,7 @@ export function PublishPanel() {
       if (!client) throw new Error('There is no connection: connect first.')
       const { line: _line, properties: { responseTopic: _topic, correlationData: _data, ...properties } = {}, ...rest } = options as { line?: string; properties?: Record<string, unknown> }
       say('Waiting for the response…')
-      const answer = await client.request(draft.value.topic, payload, { ...rest, properties, timeout: 10_000 })
+      const answer = await ask(client, draft.value.topic, payload, { ...rest, properties, timeout: 10_000 })
       const took = performance.now() - began
       response.value = { text: preview(answer.payload, 500), took }
       say(`Answered after ${took.toFixed(1)} ms.`)
