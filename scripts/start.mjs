@@ -4,10 +4,10 @@ import { createReadStream, readFileSync, statSync } from 'node:fs'
 import { createServer } from 'node:http'
 import { extname, join } from 'node:path'
 import { parseArgs } from 'node:util'
-import { HOST, freePort, listen, startBroker } from './broker.mjs'
-import { build } from './build.mjs'
 import { buildDashboard, site } from '../www/build.mjs'
-import { Problem, bold, main, root, stopChild } from './tools.mjs'
+import { freePort, HOST, listen, startBroker } from './broker.mjs'
+import { build } from './build.mjs'
+import { bold, main, Problem, root, stopChild } from './tools.mjs'
 
 const TYPES = {
   '.html': 'text/html; charset=utf-8',
@@ -17,21 +17,15 @@ const TYPES = {
 }
 
 const USAGE = `npm start -- [options]
-<<<<<<< HEAD
   --port N         the port of the dashboard (8080)
   --broker-port N  the WebSocket port of the broker (9001)
   --tcp-port N     the TCP port of the broker (1883)
-  --broker NAME    embedded or mosquitto (embedded)
-=======
-  --port N         the dashboard's port (8080)
-  --broker-port N  the broker's WebSocket port (9001)
-  --tcp-port N     the broker's TCP port (1883)
-  --broker NAME    mosquitto or aedes (Mosquitto where it is installed)
->>>>>>> 9434ddf (dashboard: begin anew in TypeScript with Preact, signals, uPlot and Vite)
+  --broker NAME    mosquitto or aedes (mosquitto, if it is installed)
   --crash-every S  seconds between two crashes of the garage door (30)
-A port of 0 takes any that is free.`
+Port 0 means any free port.`
 
 main(async () => {
+  /** @type {import('node:util').ParseArgsConfig['options']} */
   const options = { help: { type: 'boolean', default: false }, broker: { type: 'string' } }
   for (const [name, value] of Object.entries({
     port: '8080',
@@ -60,7 +54,7 @@ main(async () => {
     .on('SIGINT', () => stop(0))
     .on('SIGTERM', () => stop(0))
     .on('SIGHUP', () => stop(0))
-  // npm, asked to end, takes its shell along but not what runs in it.
+  // When npm is asked to end, it ends its shell, but not this process.
   const parent = process.ppid
   if (process.env.npm_lifecycle_event)
     setInterval(() => process.ppid !== parent && stop(0), 250).unref()
@@ -121,8 +115,8 @@ async function port(values, name, what) {
 }
 
 /**
- * The built dashboard. Its pages are told of the broker by a meta element, because the ports are not always the same ones: on any other host
- * the element is absent, and the page asks for the broker's URL.
+ * Serves the built dashboard. A meta element tells its pages the URL of the broker, because the ports may differ. On any other host the element
+ * is absent, and the page asks for the URL.
  */
 function serve(broker) {
   const headers = {
@@ -138,7 +132,7 @@ function serve(broker) {
         .writeHead(status, { ...headers, 'content-type': 'text/plain; charset=utf-8' })
         .end(text)
     if (request.method !== 'GET' && request.method !== 'HEAD') return end(405, 'Only GET and HEAD')
-    // A URL's path has no '..' left, and percent-encoding is not decoded here.
+    // The path of a URL contains no '..', and percent-encoding is not decoded here.
     const { pathname } = new URL(request.url, 'http://localhost')
     const path = join(site, pathname.endsWith('/') ? `${pathname}index.html` : pathname)
     const info = statSync(path, { throwIfNoEntry: false })
@@ -146,7 +140,10 @@ function serve(broker) {
     if (!info?.isFile() || !type) return end(404, 'Not found')
     if (type === TYPES['.html']) {
       const page = readFileSync(path, 'utf8')
-      const told = page.replace('<title>', () => `<meta name="broker" content="${content}">\n  <title>`)
+      const told = page.replace(
+        '<title>',
+        () => `<meta name="broker" content="${content}">\n  <title>`,
+      )
       response.writeHead(200, { ...headers, 'content-type': type })
       return response.end(request.method === 'HEAD' ? undefined : told)
     }

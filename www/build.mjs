@@ -1,6 +1,6 @@
 // Checks the types of the dashboard and builds it into target/dashboard, unless that was made from the same files before.
 import { createHash } from 'node:crypto'
-import { existsSync, readFileSync, readdirSync, statSync, writeFileSync } from 'node:fs'
+import { existsSync, readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { bold, isMain, main, root, run } from '../scripts/tools.mjs'
 

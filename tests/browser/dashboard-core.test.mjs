@@ -78,7 +78,8 @@ describe('numbers', () => {
     const model = new core.Model()
     const series = new core.Series(model, 'a', '')
     model.add(message('a', '-5000'), false)
-    for (let n = 0; n < 60_000; n++) model.add(message('a', String(n === 100 ? 9_999 : n % 10)), false)
+    for (let n = 0; n < 60_000; n++)
+      model.add(message('a', String(n === 100 ? 9_999 : n % 10)), false)
     assert.ok(series.at.length <= 20_000)
     const { min, max } = series.summary(0, 1e12)
     assert.deepEqual([min, max], [-5_000, 9_999])
@@ -88,7 +89,10 @@ describe('numbers', () => {
 describe('JSON', () => {
   test('keeps digits, order, duplicates', () => {
     const read = core.parseJson('{"b":1.50,"a":9007199254740993,"b":[1e400,"\\u00e9",null]}')
-    assert.deepEqual(read.members.map(([name]) => name), ['b', 'a', 'b'])
+    assert.deepEqual(
+      read.members.map(([name]) => name),
+      ['b', 'a', 'b'],
+    )
     assert.equal(read.members[0][1].text, '1.50')
     assert.equal(read.members[1][1].text, '9007199254740993')
     assert.equal(read.members[2][1].items[0].text, '1e400')
@@ -96,7 +100,39 @@ describe('JSON', () => {
   })
 
   test('agrees with JSON.parse about what is JSON', () => {
-    const texts = ['', ' ', '1', '01', '-', '-0', '1.', '.5', '1e', '1e5', '"a', '"\t"', '"\\x"', '[', '[]', '[1,]', '[,1]', '[1 2]', '{}', '{"a"}', '{"a":}', '{"a":1,}', '{a:1}', '{"a":1}}', 'nul', 'null', 'truefalse', '[[]]', ' {"a" : [ 1 , { } ] } ', '"\\ud800"', '1 1']
+    const texts = [
+      '',
+      ' ',
+      '1',
+      '01',
+      '-',
+      '-0',
+      '1.',
+      '.5',
+      '1e',
+      '1e5',
+      '"a',
+      '"\t"',
+      '"\\x"',
+      '[',
+      '[]',
+      '[1,]',
+      '[,1]',
+      '[1 2]',
+      '{}',
+      '{"a"}',
+      '{"a":}',
+      '{"a":1,}',
+      '{a:1}',
+      '{"a":1}}',
+      'nul',
+      'null',
+      'truefalse',
+      '[[]]',
+      ' {"a" : [ 1 , { } ] } ',
+      '"\\ud800"',
+      '1 1',
+    ]
     const outcome = (read) => {
       try {
         read()
@@ -107,7 +143,11 @@ describe('JSON', () => {
       }
     }
     for (const text of texts)
-      assert.equal(outcome(() => core.parseJson(text)), outcome(() => JSON.parse(text)), JSON.stringify(text))
+      assert.equal(
+        outcome(() => core.parseJson(text)),
+        outcome(() => JSON.parse(text)),
+        JSON.stringify(text),
+      )
   })
 
   test('a hundred thousand levels are read without recursion', () => {
@@ -142,7 +182,10 @@ describe('bytes', () => {
   })
 
   test('rows of bytes are whole, and bytes come back from digits', () => {
-    assert.equal(core.hexRow(bytes('0123456789abcdefgh'), 16).trimEnd(), `000010  67 68${' '.repeat(45)}gh`)
+    assert.equal(
+      core.hexRow(bytes('0123456789abcdefgh'), 16).trimEnd(),
+      `000010  67 68${' '.repeat(45)}gh`,
+    )
     assert.deepEqual(core.fromHex('48 65:6c'), bytes('Hel'))
     assert.equal(core.fromHex('4'), undefined)
   })
@@ -176,7 +219,8 @@ describe('presence', () => {
   test('a stored announcement says nothing about since when, and none of 250 is left out', () => {
     const model = new core.Model()
     const devices = new core.Devices(model)
-    for (let n = 0; n < 250; n++) model.add(message(`d/${n}/status`, 'online', { retain: true }), true)
+    for (let n = 0; n < 250; n++)
+      model.add(message(`d/${n}/status`, 'online', { retain: true }), true)
     assert.equal(devices.all.size, 250)
     const [device] = devices.all.values()
     assert.equal(device.since, undefined)
@@ -231,7 +275,10 @@ describe('memory', () => {
     for (let n = 0; n < 30; n++) model.add(message(n % 3 ? 'a/x' : 'a/y/z', String(n)), false)
     for (let n = 0; n < 6_000; n++) model.add(message('b', String(n)), false)
     model.follow(model.find('a'))
-    assert.deepEqual(model.followed().map(({ seq }) => seq), Array.from({ length: 30 }, (_, n) => n + 1))
+    assert.deepEqual(
+      model.followed().map(({ seq }) => seq),
+      Array.from({ length: 30 }, (_, n) => n + 1),
+    )
     model.add(message('a/x', 'new'), false)
     assert.equal(model.followed().length, 31)
     model.follow(undefined)

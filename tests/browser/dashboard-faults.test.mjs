@@ -19,9 +19,18 @@ const awake = (page) =>
 
 test('numbers at the edge of double precision do not freeze the chart', async (t) => {
   const { publish } = await s.client(t)
-  const { page, problems } = await s.open(t, { hash: { chart: 'edge/value\n', topic: 'edge/value' } })
+  const { page, problems } = await s.open(t, {
+    hash: { chart: 'edge/value\n', topic: 'edge/value' },
+  })
   await tab(page, 'Charts')
-  const values = ['10000000000000000', '10000000000000002', '5e-324', '1.7e308', '-1.7e308', '9007199254740993']
+  const values = [
+    '10000000000000000',
+    '10000000000000002',
+    '5e-324',
+    '1.7e308',
+    '-1.7e308',
+    '9007199254740993',
+  ]
   for (const value of values) {
     await publish('edge/value', value)
     await sleep(150)
@@ -54,7 +63,11 @@ test('any number can be charted: of 10,000 topics, of 300 fields, nested, and la
   const { client, publish } = await s.client(t)
   const { page, problems } = await s.open(t)
   for (let n = 0; n < 10_000; n++) client.publish(`many/${n % 100}/${n}`, String(n))
-  await page.waitForFunction(() => /^1\d\.\d k topics|^10000 topics|^10\.\d k/.test(document.querySelector('#tree-count').textContent))
+  await page.waitForFunction(() =>
+    /^1\d\.\d k topics|^10000 topics|^10\.\d k/.test(
+      document.querySelector('#tree-count').textContent,
+    ),
+  )
   await choose(page, 'many/99/9999')
   await page.click('.value-row .chart-this')
   await page.waitForSelector('.legend-row:has-text("many/99/9999") .readout:has-text("9999")')
@@ -79,7 +92,9 @@ test('any number can be charted: of 10,000 topics, of 300 fields, nested, and la
 test('what is stale looks stale, says since when, and goes with its broker', async (t) => {
   const broker = await mosquitto()
   t.after(() => broker.stop())
-  const secured = await mosquitto(['password_file FOLDER/passwords', 'allow_anonymous false'], { passwords: '' })
+  const secured = await mosquitto(['password_file FOLDER/passwords', 'allow_anonymous false'], {
+    passwords: '',
+  })
   t.after(() => secured.stop())
   const { page } = await s.open(t, { url: broker.url })
   await page.fill('#publish [name=topic]', 'plant/status')
@@ -157,10 +172,16 @@ test('ten reloads leave no session behind', async (t) => {
   }
   const seen = got.length
   await eventually(() => got.length > seen + 1 || last() === before, 'new statistics')
-  await eventually(() => last() <= before, () => `${last()} sessions, ${before} before`)
+  await eventually(
+    () => last() <= before,
+    () => `${last()} sessions, ${before} before`,
+  )
   // A tab that is closed goes as well.
   await page.goto('about:blank')
-  await eventually(() => last() < before, () => `${last()} sessions, ${before} before`)
+  await eventually(
+    () => last() < before,
+    () => `${last()} sessions, ${before} before`,
+  )
 })
 
 test('a refusal is said where the person looks', async (t) => {
@@ -188,7 +209,10 @@ test('a refusal is said where the person looks', async (t) => {
 test('data are shown and sent as they came', async (t) => {
   const { got, publish } = await s.client(t, 'as-it-came/#')
   const { page, problems } = await s.open(t, { hash: { sub: '2:as-it-came/#' } })
-  const big = JSON.stringify({ id: 'NUMBER', list: Array.from({ length: 4_000 }, (_, n) => `é${n}`) }).replace('"NUMBER"', '9007199254740993')
+  const big = JSON.stringify({
+    id: 'NUMBER',
+    list: Array.from({ length: 4_000 }, (_, n) => `é${n}`),
+  }).replace('"NUMBER"', '9007199254740993')
   const properties = {
     contentType: 'application/json',
     responseTopic: 'answers/here',
@@ -201,7 +225,10 @@ test('data are shown and sent as they came', async (t) => {
   await choose(page, 'as-it-came/json')
   await page.waitForSelector('#json .json-number:has-text("9007199254740993")')
   await tab(page, 'Text')
-  await page.waitForFunction((length) => document.querySelector('#payload').textContent.length === length, big.length)
+  await page.waitForFunction(
+    (length) => document.querySelector('#payload').textContent.length === length,
+    big.length,
+  )
   await page.click('#reuse')
   await page.click('#publish-send')
   await eventually(() => got.length === 2, 'the copy')
@@ -247,7 +274,9 @@ test('what the broker retains is known, whatever came last', async (t) => {
   assert.equal(await badge.textContent(), 'R', 'nothing is deleted without a yes')
   await page.click('#unretain')
   await page.click('dialog .danger')
-  await page.waitForFunction(() => document.querySelector('.node[title="kept/topic"] .badge').textContent === '')
+  await page.waitForFunction(
+    () => document.querySelector('.node[title="kept/topic"] .badge').textContent === '',
+  )
   const late = await s.client(t, 'kept/#')
   await sleep(300)
   assert.deepEqual(late.got, [])
@@ -290,7 +319,10 @@ test('silence is shown long before the keep-alive ends it', async (t) => {
   const broker = await mosquitto()
   t.after(() => broker.stop())
   const { page } = await s.open(t, { url: broker.url })
-  const timer = setInterval(() => page.evaluate(() => document.querySelector('#publish-send').click()).catch(() => {}), 300)
+  const timer = setInterval(
+    () => page.evaluate(() => document.querySelector('#publish-send').click()).catch(() => {}),
+    300,
+  )
   t.after(() => clearInterval(timer))
   await page.waitForFunction(() => !/^0\/s$/.test(document.querySelector('#rate-in').textContent))
   await sleep(6_500)
@@ -301,7 +333,9 @@ test('silence is shown long before the keep-alive ends it', async (t) => {
 
 test('labels have the room they need, and names are isolated', async (t) => {
   const { publish } = await s.client(t)
-  const { page, problems } = await s.open(t, { hash: { chart: 'million\n', sub: ['1:million', '1:+'] } })
+  const { page, problems } = await s.open(t, {
+    hash: { chart: 'million\n', sub: ['1:million', '1:+'] },
+  })
   await tab(page, 'Charts')
   for (const value of [1_234_567.25, 1_234_568.5, 1_234_567.75]) {
     await publish('million', String(value))
@@ -312,7 +346,11 @@ test('labels have the room they need, and names are isolated', async (t) => {
   await page.waitForFunction(() => document.querySelector('.u-over').offsetLeft > 62)
   await publish('turned\u202Eround', 'x\u202Ey')
   await page.waitForSelector('.node .name:has-text("turned⟨U+202E⟩round")')
-  const isolated = await page.evaluate(() => [...document.querySelectorAll('.node .name, .node .value')].every((e) => getComputedStyle(e).unicodeBidi === 'isolate'))
+  const isolated = await page.evaluate(() =>
+    [...document.querySelectorAll('.node .name, .node .value')].every(
+      (e) => getComputedStyle(e).unicodeBidi === 'isolate',
+    ),
+  )
   assert.ok(isolated)
   noProblems(problems)
 })
@@ -328,7 +366,10 @@ test('the page needs nothing of its host but its files', async (t) => {
   await page.fill('#connection [name=url]', s.broker.url)
   await page.click('#connect')
   await page.waitForSelector('#state[data-state="connected"]')
-  assert.ok(asked.every((url) => url.startsWith(s.host.url) || url.startsWith('ws:')), asked.join('\n'))
+  assert.ok(
+    asked.every((url) => url.startsWith(s.host.url) || url.startsWith('ws:')),
+    asked.join('\n'),
+  )
   // A visit later goes on where this one was.
   await page.goto('about:blank')
   await page.goto(s.host.url)
@@ -341,7 +382,9 @@ test('what comes from the network never becomes markup', async (t) => {
   const { publish } = await s.client(t)
   const { page, problems } = await s.open(t, { hash: { sub: '1:evil/#' } })
   const evil = '<img src=/x onerror="document.title=1"><b>bold</b>'
-  await publish(`evil/${evil}/status`, 'online', { properties: { userProperties: { [evil]: evil }, contentType: evil } })
+  await publish(`evil/${evil}/status`, 'online', {
+    properties: { userProperties: { [evil]: evil }, contentType: evil },
+  })
   await publish('evil/json', JSON.stringify({ [evil]: [evil, 1] }))
   await page.fill('#search', 'status')
   await page.locator('.node:has-text("status")').last().click()

@@ -1,7 +1,7 @@
 // What the dashboard can do, on Mosquitto: explorer, charts, publishing, connection, offline, keyboard, phone, and what axe says of all of it.
 import assert from 'node:assert/strict'
-import { mkdirSync, readFileSync } from 'node:fs'
 import { once } from 'node:events'
+import { mkdirSync, readFileSync } from 'node:fs'
 import { createServer } from 'node:http'
 import { createRequire } from 'node:module'
 import { join } from 'node:path'
@@ -18,7 +18,13 @@ before(async () => {
 })
 after(() => s?.stop())
 
-const focused = (page) => page.evaluate(() => document.activeElement.id || document.activeElement.className || document.activeElement.tagName)
+const focused = (page) =>
+  page.evaluate(
+    () =>
+      document.activeElement.id ||
+      document.activeElement.className ||
+      document.activeElement.tagName,
+  )
 
 async function downloaded(page, selector) {
   const [file] = await Promise.all([page.waitForEvent('download'), page.click(selector)])
@@ -34,7 +40,9 @@ describe('explorer', () => {
     for (const name of ['alpha', 'beta', 'gamma']) await publish(`tree/${name}/value`, '7')
     await choose(page, 'tree/beta/value')
     await page.fill('#search', '')
-    await page.waitForSelector('.node[title="tree/beta/value"][aria-selected="true"] .value:text-is("7")')
+    await page.waitForSelector(
+      '.node[title="tree/beta/value"][aria-selected="true"] .value:text-is("7")',
+    )
     await page.waitForSelector('.node[title="tree"] .count:text-is("3")')
     assert.equal(await page.locator('.node[title="$SYS"]').count(), 0)
     await page.getByLabel('$SYS').check()
@@ -92,7 +100,8 @@ describe('explorer', () => {
       if (at) break
       seen.add(await focused(page))
     }
-    for (const id of ['tree', 'messages', 'publish-payload', 'publish-send', 'pause']) assert.ok(seen.has(id), `${id} among ${[...seen]}`)
+    for (const id of ['tree', 'messages', 'publish-payload', 'publish-send', 'pause'])
+      assert.ok(seen.has(id), `${id} among ${[...seen]}`)
     noProblems(problems)
   })
 
@@ -141,7 +150,10 @@ describe('explorer', () => {
     assert.equal(await page.locator('.message:has-text("three")').count(), 0)
     const json = await downloaded(page, '#export-json')
     const rows = JSON.parse(json.content)
-    assert.deepEqual(rows.map(({ topic, payload }) => `${topic} ${payload}`), ['list/a/1 one', 'list/b/1 =cmd()', 'list/a/1 two'])
+    assert.deepEqual(
+      rows.map(({ topic, payload }) => `${topic} ${payload}`),
+      ['list/a/1 one', 'list/b/1 =cmd()', 'list/a/1 two'],
+    )
     assert.deepEqual(rows[0].properties.userProperties, [['k', 'v']])
     const csv = String((await downloaded(page, '#export-csv')).content).split('\r\n')
     assert.equal(csv[0], 'time,topic,qos,retain,dup,size,encoding,payload')
@@ -160,11 +172,14 @@ describe('explorer', () => {
     await page.waitForSelector('.message:has-text("old 199")')
     await page.locator('#messages').evaluate((box) => (box.scrollTop = 1_000))
     await sleep(200)
-    const inView = () => page.evaluate(() => {
-      const box = document.querySelector('#messages').getBoundingClientRect()
-      const row = [...document.querySelectorAll('.message')].sort((a, b) => a.getBoundingClientRect().top - b.getBoundingClientRect().top).find((r) => r.getBoundingClientRect().top >= box.top)
-      return row.querySelector('.payload').textContent
-    })
+    const inView = () =>
+      page.evaluate(() => {
+        const box = document.querySelector('#messages').getBoundingClientRect()
+        const row = [...document.querySelectorAll('.message')]
+          .sort((a, b) => a.getBoundingClientRect().top - b.getBoundingClientRect().top)
+          .find((r) => r.getBoundingClientRect().top >= box.top)
+        return row.querySelector('.payload').textContent
+      })
     const before = await inView()
     for (let n = 0; n < 50; n++) await publish('read/a', `new ${n}`)
     await page.waitForSelector('.newer')
@@ -176,7 +191,8 @@ describe('explorer', () => {
 
   test('the retained messages: a branch is deleted after a question', async (t) => {
     const { publish } = await s.client(t)
-    for (let n = 0; n < 5; n++) await publish(`shelf/${n % 2 ? 'a' : 'b'}/${n}`, String(n), { retain: true })
+    for (let n = 0; n < 5; n++)
+      await publish(`shelf/${n % 2 ? 'a' : 'b'}/${n}`, String(n), { retain: true })
     const { page, problems } = await s.open(t, { hash: { sub: '1:shelf/#', topic: 'shelf/a' } })
     await tab(page, 'Retained')
     await page.waitForFunction(() => document.querySelectorAll('#retained li').length === 5)
@@ -189,7 +205,10 @@ describe('explorer', () => {
     await page.getByLabel('Selected branch').uncheck()
     await page.waitForFunction(() => document.querySelectorAll('#retained li').length === 3)
     const late = await s.client(t, 'shelf/#')
-    await eventually(() => late.got.length === 3, () => late.got.map(({ text }) => text).join())
+    await eventually(
+      () => late.got.length === 3,
+      () => late.got.map(({ text }) => text).join(),
+    )
     noProblems(problems)
   })
 })
@@ -204,7 +223,9 @@ test('charts: dragged fields, several lines, pause, zoom, a gap, PNG', async (t)
   await choose(page, 'lines/json')
   await tab(page, 'Charts')
   await page.locator('.json-row:has(.json-name:text-is("t"))').dragTo(page.locator('.panel.charts'))
-  await page.waitForSelector('.legend-row:has-text("lines/json › in.t") .readout:has-text("min 20  mean 29.5  max 39")')
+  await page.waitForSelector(
+    '.legend-row:has-text("lines/json › in.t") .readout:has-text("min 20  mean 29.5  max 39")',
+  )
   await page.fill('#search', 'plain')
   await page.locator('.node[title="lines/plain"]').dragTo(page.locator('.panel.charts'))
   await page.waitForSelector('.legend-row:has-text("lines/plain") .readout:has-text("max 2")')
@@ -214,7 +235,10 @@ test('charts: dragged fields, several lines, pause, zoom, a gap, PNG', async (t)
   await page.click('#chart-pause')
   await publish('lines/plain', '50')
   await sleep(300)
-  assert.doesNotMatch(await page.locator('.legend-row:has-text("lines/plain")').textContent(), /max 50/)
+  assert.doesNotMatch(
+    await page.locator('.legend-row:has-text("lines/plain")').textContent(),
+    /max 50/,
+  )
   await page.click('#chart-pause')
   await page.waitForSelector('.legend-row:has-text("lines/plain") .readout:has-text("max 50")')
   const box = await page.locator('.u-over').boundingBox()
@@ -229,7 +253,10 @@ test('charts: dragged fields, several lines, pause, zoom, a gap, PNG', async (t)
   assert.match(png.name, /\.png$/)
   assert.equal(png.content.subarray(1, 4).toString(), 'PNG')
   // The address keeps the lines, and the history fills them again.
-  assert.match(decodeURIComponent(await page.evaluate(() => location.hash)), /chart=lines\/json\n\/in\/t/)
+  assert.match(
+    decodeURIComponent(await page.evaluate(() => location.hash)),
+    /chart=lines\/json\n\/in\/t/,
+  )
   await page.click('[aria-label="Remove lines/plain"]')
   await page.waitForFunction(() => document.querySelectorAll('.legend-row').length === 1)
   noProblems(problems)
@@ -265,7 +292,10 @@ describe('publishing', () => {
     await page.click('#save-template')
     await page.fill('[name=every]', '50')
     await page.click('#repeat')
-    await eventually(() => got.length >= 6, () => `${got.length} messages`)
+    await eventually(
+      () => got.length >= 6,
+      () => `${got.length} messages`,
+    )
     await page.click('#repeat')
     // What stands in the form, and the templates, are there after a reload.
     await page.reload()
@@ -287,7 +317,9 @@ describe('publishing', () => {
     const { client } = await s.client(t, 'ask/me')
     client.on('message', (topic, payload, { properties }) => {
       if (topic === 'ask/me')
-        client.publish(properties.responseTopic, `you said ${payload}`, { properties: { correlationData: properties.correlationData } })
+        client.publish(properties.responseTopic, `you said ${payload}`, {
+          properties: { correlationData: properties.correlationData },
+        })
     })
     const { page, problems } = await s.open(t)
     await page.fill('[name=topic]', 'ask/me')
@@ -328,7 +360,8 @@ describe('connection', () => {
     await page.waitForSelector('#profiles:has-text("secret one")')
     await page.click('#connect')
     await page.waitForSelector('#state[data-state="connected"]')
-    const kept = () => page.evaluate(() => JSON.stringify({ ...localStorage, ...sessionStorage, at: location.href }))
+    const kept = () =>
+      page.evaluate(() => JSON.stringify({ ...localStorage, ...sessionStorage, at: location.href }))
     assert.doesNotMatch(await kept(), /sesame/)
     await page.click('#broker')
     await page.check('[name=remember]')
@@ -362,7 +395,9 @@ describe('connection', () => {
   })
 
   test('traffic: what was agreed, statistics, packets as text', async (t) => {
-    const { page, problems } = await s.open(t, { permissions: ['clipboard-read', 'clipboard-write'] })
+    const { page, problems } = await s.open(t, {
+      permissions: ['clipboard-read', 'clipboard-write'],
+    })
     await tab(page, 'Traffic')
     await page.waitForSelector('#limits:has-text("Receive maximum")')
     await page.waitForSelector('#statistics:has-text("WebAssembly")')
@@ -398,9 +433,17 @@ test('offline: the queue fills, drains in order, and nothing is lost', async (t)
   await page.waitForSelector('#stale')
   await page.click('#network')
   await page.waitForSelector('#state[data-state="connected"]')
-  await eventually(() => got.length === 20, () => `${got.length} arrived`)
-  assert.deepEqual(got.map(({ payload }) => Number(payload)), Array.from({ length: 20 }, (_, n) => n + 1))
-  await page.waitForFunction(() => [...document.querySelectorAll('#drained li')].at(-1)?.textContent === '20')
+  await eventually(
+    () => got.length === 20,
+    () => `${got.length} arrived`,
+  )
+  assert.deepEqual(
+    got.map(({ payload }) => Number(payload)),
+    Array.from({ length: 20 }, (_, n) => n + 1),
+  )
+  await page.waitForFunction(
+    () => [...document.querySelectorAll('#drained li')].at(-1)?.textContent === '20',
+  )
   noProblems(problems)
 })
 
@@ -411,35 +454,75 @@ describe('everyone', () => {
 
   // The page allows no script but its own: axe comes in by the debugger, which no policy binds.
   async function check(page, where) {
-    const results = await page.evaluate(`(async () => { ${axe}; return axe.run(document, { resultTypes: ['violations'] }) })()`)
-    const found = results.violations.map(({ id, nodes }) => `${where}: ${id}: ${nodes.map(({ html, failureSummary }) => `${html.slice(0, 140)} ${failureSummary}`).join('; ')}`)
+    const results = await page.evaluate(
+      `(async () => { ${axe}; return axe.run(document, { resultTypes: ['violations'] }) })()`,
+    )
+    const found = results.violations.map(
+      ({ id, nodes }) =>
+        `${where}: ${id}: ${nodes.map(({ html, failureSummary }) => `${html.slice(0, 140)} ${failureSummary}`).join('; ')}`,
+    )
     assert.deepEqual(found, [])
   }
 
   for (const colorScheme of ['light', 'dark']) {
-    for (const [width, height] of [[1440, 900], [1024, 768], [390, 844]]) {
+    for (const [width, height] of [
+      [1440, 900],
+      [1024, 768],
+      [390, 844],
+    ]) {
       test(`axe and a look at ${width} px, ${colorScheme}`, async (t) => {
         const { client } = await s.client(t)
         const path = 'show/hall/climate'
         const { page, problems } = await s.open(t, {
           colorScheme,
           viewport: { width, height },
-          hash: { topic: path, sub: ['1:show/#', '0:other/#', '1:wrong/#/filter'], chart: [`${path}\n/temperature`, `${path}\n/humidity`] },
+          hash: {
+            topic: path,
+            sub: ['1:show/#', '0:other/#', '1:wrong/#/filter'],
+            chart: [`${path}\n/temperature`, `${path}\n/humidity`],
+          },
         })
         for (let n = 0; n < 12; n++) {
-          client.publish(path, JSON.stringify({ temperature: 21 + Math.sin(n) / 2, humidity: 46 + n / 5, ok: true }), { retain: true, properties: { contentType: 'application/json', userProperties: { room: 'hall' } } })
+          client.publish(
+            path,
+            JSON.stringify({ temperature: 21 + Math.sin(n) / 2, humidity: 46 + n / 5, ok: true }),
+            {
+              retain: true,
+              properties: { contentType: 'application/json', userProperties: { room: 'hall' } },
+            },
+          )
           client.publish('show/hall/status', n % 2 ? 'online' : 'offline', { retain: true })
           await sleep(60)
         }
-        const panels = ['Messages', 'Charts', 'Retained', 'Traffic', 'Publish', 'Devices', 'Subscriptions', 'Offline']
+        const panels = [
+          'Messages',
+          'Charts',
+          'Retained',
+          'Traffic',
+          'Publish',
+          'Devices',
+          'Subscriptions',
+          'Offline',
+        ]
         if (width < 1240) panels.push('Detail')
         if (width < 720) panels.push('Topics')
         for (const panel of panels) {
-          await page.getByRole('tab', { name: new RegExp(`^${panel}`) }).first().click()
+          await page
+            .getByRole('tab', { name: new RegExp(`^${panel}`) })
+            .first()
+            .click()
           await sleep(250)
           // Colours and roles are the same at each width: axe takes a while.
-          if (width === 1440 || (width === 390 && colorScheme === 'light' && /Topics|Publish|Charts|Traffic/.test(panel))) await check(page, panel)
-          await page.screenshot({ path: join(shots, `${colorScheme}-${width}-${panel.toLowerCase()}.png`) })
+          if (
+            width === 1440 ||
+            (width === 390 &&
+              colorScheme === 'light' &&
+              /Topics|Publish|Charts|Traffic/.test(panel))
+          )
+            await check(page, panel)
+          await page.screenshot({
+            path: join(shots, `${colorScheme}-${width}-${panel.toLowerCase()}.png`),
+          })
         }
         for (const form of ['Text', 'Bytes', 'Difference', 'History']) {
           if (width < 1240) await page.getByRole('tab', { name: 'Detail' }).click()
@@ -454,7 +537,14 @@ describe('everyone', () => {
         // Nothing sticks out of the page, and on a phone no field makes it zoom.
         assert.ok(await page.evaluate(() => document.documentElement.scrollWidth <= innerWidth))
         if (width < 720)
-          assert.deepEqual(await page.evaluate(() => [...document.querySelectorAll('input:not([type=checkbox]), select, textarea')].map((field) => Number.parseFloat(getComputedStyle(field).fontSize)).filter((size) => size < 16)), [])
+          assert.deepEqual(
+            await page.evaluate(() =>
+              [...document.querySelectorAll('input:not([type=checkbox]), select, textarea')]
+                .map((field) => Number.parseFloat(getComputedStyle(field).fontSize))
+                .filter((size) => size < 16),
+            ),
+            [],
+          )
         noProblems(problems)
       })
     }
@@ -462,7 +552,13 @@ describe('everyone', () => {
     test(`axe and a look at the house, ${colorScheme}`, async (t) => {
       const { client } = await s.client(t)
       const { page, problems } = await s.open(t, { colorScheme, page: 'fleet.html' })
-      for (const [device, state] of [['kitchen/lamp', 'online'], ['garage/door', 'offline'], ['utility/meter', 'online'], ['living-room/climate', 'online'], ['garden/weather', 'online']])
+      for (const [device, state] of [
+        ['kitchen/lamp', 'online'],
+        ['garage/door', 'offline'],
+        ['utility/meter', 'online'],
+        ['living-room/climate', 'online'],
+        ['garden/weather', 'online'],
+      ])
         client.publish(`home/${device}/status`, state, { retain: true })
       client.publish('home/kitchen/lamp/state', 'on')
       client.publish('home/utility/meter/power', '{"watts":740,"volts":230.1,"kWh":4211.4}')
@@ -482,8 +578,14 @@ describe('everyone', () => {
     // 1280 × 1024 at 400 % is a viewport of 320 × 256.
     const { page } = await s.open(t, { viewport: { width: 320, height: 256 } })
     for (const panel of ['Publish', 'Offline', 'Traffic', 'Topics']) {
-      await page.getByRole('tab', { name: new RegExp(`^${panel}`) }).first().click()
-      assert.ok(await page.evaluate(() => document.documentElement.scrollWidth <= innerWidth), panel)
+      await page
+        .getByRole('tab', { name: new RegExp(`^${panel}`) })
+        .first()
+        .click()
+      assert.ok(
+        await page.evaluate(() => document.documentElement.scrollWidth <= innerWidth),
+        panel,
+      )
     }
     await page.getByRole('tab', { name: 'Publish' }).click()
     await page.locator('#publish-send').scrollIntoViewIfNeeded()
@@ -494,7 +596,12 @@ describe('everyone', () => {
   test('less motion and forced colours', async (t) => {
     const { page, problems } = await s.open(t, { reducedMotion: 'reduce', forcedColors: 'active' })
     await tab(page, 'Devices')
-    assert.equal(await page.evaluate(() => getComputedStyle(document.querySelector('[role=tab]')).transitionDuration), '0s')
+    assert.equal(
+      await page.evaluate(
+        () => getComputedStyle(document.querySelector('[role=tab]')).transitionDuration,
+      ),
+      '0s',
+    )
     await page.screenshot({ path: join(shots, 'forced-colours.png') })
     noProblems(problems)
   })
@@ -517,8 +624,13 @@ describe('everyone', () => {
     const { page } = await s.open(t, { url: 'ws://127.0.0.1:1/mqtt', wait: 'waiting' })
     await page.waitForSelector('.countdown')
     assert.equal(await page.getAttribute('.countdown', 'aria-hidden'), 'true')
-    const live = await page.evaluate(() => [...document.querySelectorAll('[role=status], [role=alert], [aria-live]')].map((e) => e.id || e.className))
-    for (const id of ['state-text', 'alerts', 'published']) assert.ok(live.includes(id), `${id} among ${live}`)
+    const live = await page.evaluate(() =>
+      [...document.querySelectorAll('[role=status], [role=alert], [aria-live]')].map(
+        (e) => e.id || e.className,
+      ),
+    )
+    for (const id of ['state-text', 'alerts', 'published'])
+      assert.ok(live.includes(id), `${id} among ${live}`)
     assert.ok(!live.some((id) => /tree|messages|rate/.test(id)), `${live}`)
   })
 })
@@ -539,20 +651,29 @@ describe('your own dashboard', () => {
     t.after(() => broker.stop())
     const lamp = await mqtt.connectAsync(broker.tcp)
     t.after(() => lamp.endAsync(true))
-    lamp.on('message', (_, payload) => lamp.publish('home/kitchen/lamp/state', payload, { retain: true }))
+    lamp.on('message', (_, payload) =>
+      lamp.publish('home/kitchen/lamp/state', payload, { retain: true }),
+    )
     await lamp.subscribeAsync('home/kitchen/lamp/set')
-    const { page, problems } = await openPage(s.browser, `http://127.0.0.1:${server.address().port}/examples/dashboard.html?url=${broker.url}`)
+    const { page, problems } = await openPage(
+      s.browser,
+      `http://127.0.0.1:${server.address().port}/examples/dashboard.html?url=${broker.url}`,
+    )
     t.after(() => page.close())
     await page.waitForSelector('#link:has-text("connected")')
     await lamp.publishAsync('home/utility/meter/power', '{"watts":512}', { retain: true })
-    const shows = (topic, value) => page.waitForFunction(([topic, value]) => document.querySelector(`output[data-topic="${topic}"]`).value === value, [topic, value])
+    const shows = (topic, value) =>
+      page.waitForFunction(
+        ([topic, value]) => document.querySelector(`output[data-topic="${topic}"]`).value === value,
+        [topic, value],
+      )
     await shows('home/utility/meter/power', '512')
-    await page.click('text=off')
+    await page.click('button:text-is("off")')
     await shows('home/kitchen/lamp/state', 'off')
     await page.click('button:text-is("on")')
     await shows('home/kitchen/lamp/state', 'on')
     broker.close()
-    await page.waitForSelector('body.stale #link:has-text("Next try in")')
+    await page.waitForSelector('body.stale #link:has-text("Trying again.")')
     await broker.reopen()
     await page.waitForSelector('body:not(.stale) #link:has-text("connected")', { timeout: 20_000 })
     noProblems(problems, /WebSocket connection/)
@@ -562,7 +683,9 @@ describe('your own dashboard', () => {
     const page = readFileSync(path, 'utf8').replace(/\s+/g, ' ')
     const guide = readFileSync(join(root, 'docs', 'your-own-dashboard.md'), 'utf8')
     for (const [, code] of guide.matchAll(/```js\n([\s\S]*?)```/g))
-      for (const part of code.split('…').map((text) => text.replace(/\s+/g, ' ').trim().replace(/\)$/, '')))
+      for (const part of code
+        .split('…')
+        .map((text) => text.replace(/\s+/g, ' ').trim().replace(/\)$/, '')))
         assert.ok(page.includes(part), part)
   })
 })

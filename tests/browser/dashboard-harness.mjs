@@ -10,7 +10,7 @@ import { tmpdir } from 'node:os'
 import { extname, join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import mqtt from 'mqtt'
-import { WebSocketServer, createWebSocketStream } from 'ws'
+import { createWebSocketStream, WebSocketServer } from 'ws'
 import { freePort } from '../../scripts/broker.mjs'
 import { stopChild } from '../../scripts/tools.mjs'
 import { buildDashboard, site } from '../../www/build.mjs'
@@ -28,19 +28,26 @@ export async function staticHost() {
   const server = createServer(({ url }, response) => {
     const { pathname } = new URL(url, 'http://localhost')
     const path = join(site, pathname.replace('/any/folder', '').replace(/\/$/, '/index.html'))
-    if (!pathname.startsWith('/any/folder/') || !statSync(path, { throwIfNoEntry: false })?.isFile())
+    if (
+      !pathname.startsWith('/any/folder/') ||
+      !statSync(path, { throwIfNoEntry: false })?.isFile()
+    )
       return response.writeHead(404).end()
     response.setHeader('content-type', TYPES[extname(path)] ?? 'application/octet-stream')
     createReadStream(path).pipe(response)
   }).listen(0, '127.0.0.1')
   await once(server, 'listening')
-  return { url: `http://127.0.0.1:${server.address().port}/any/folder/`, stop: () => server.close() }
+  return {
+    url: `http://127.0.0.1:${server.address().port}/any/folder/`,
+    stop: () => server.close(),
+  }
 }
 
 /** Mosquitto with WebSockets in front, whose connections can be frozen (nothing goes through) and cut. */
 export async function mosquitto(lines = ['allow_anonymous true'], files = {}) {
   const folder = mkdtempSync(join(tmpdir(), 'wasmqtt-dashboard-'))
-  for (const [name, text] of Object.entries(files)) writeFileSync(join(folder, name), text, { mode: 0o644 })
+  for (const [name, text] of Object.entries(files))
+    writeFileSync(join(folder, name), text, { mode: 0o644 })
   const tcpPort = await freePort(0)
   const config = [
     `listener ${tcpPort} 127.0.0.1`,
@@ -77,8 +84,15 @@ export async function mosquitto(lines = ['allow_anonymous true'], files = {}) {
   return {
     url: `ws://127.0.0.1:${port}/mqtt`,
     tcp: `mqtt://127.0.0.1:${tcpPort}`,
-    freeze: () => pairs.forEach(({ stream, tcp }) => stream.unpipe(tcp) && tcp.unpipe(stream)),
-    cut: () => pairs.forEach(({ stream }) => stream.destroy()),
+    freeze() {
+      for (const { stream, tcp } of pairs) {
+        stream.unpipe(tcp)
+        tcp.unpipe(stream)
+      }
+    },
+    cut() {
+      for (const { stream } of pairs) stream.destroy()
+    },
     /** No further connection comes through, and those that are there are cut. */
     close() {
       http.close()
@@ -99,7 +113,9 @@ export async function mosquitto(lines = ['allow_anonymous true'], files = {}) {
 
 const accepts = (port) =>
   new Promise((resolve) => {
-    const socket = connectTcp(port, '127.0.0.1', () => resolve(true)).on('error', () => resolve(false))
+    const socket = connectTcp(port, '127.0.0.1', () => resolve(true)).on('error', () =>
+      resolve(false),
+    )
     socket.on('connect', () => socket.destroy())
   })
 
@@ -129,8 +145,14 @@ export async function stage(options) {
       host.stop()
     },
     /** The dashboard, connected to the broker, with what `hash` adds to its address. */
-    async open(t, { hash = {}, url = broker.url, wait = 'connected', page: name = '', ...options } = {}) {
-      const address = new URLSearchParams([['url', url], ...Object.entries(hash).flatMap(([key, value]) => [value].flat().map((one) => [key, one]))])
+    async open(
+      t,
+      { hash = {}, url = broker.url, wait = 'connected', page: name = '', ...options } = {},
+    ) {
+      const address = new URLSearchParams([
+        ['url', url],
+        ...Object.entries(hash).flatMap(([key, value]) => [value].flat().map((one) => [key, one])),
+      ])
       const opened = await openPage(browser, `${host.url}${name}#${address}`, {
         viewport: { width: 1440, height: 900 },
         ...options,
@@ -145,14 +167,22 @@ export async function stage(options) {
       const made = await mqtt.connectAsync(broker.tcp, { protocolVersion, ...options })
       t.after(() => made.endAsync(true))
       const got = []
-      made.on('message', (topic, payload, packet) => got.push({ topic, payload, packet, text: `${topic} ${payload}` }))
+      made.on('message', (topic, payload, packet) =>
+        got.push({ topic, payload, packet, text: `${topic} ${payload}` }),
+      )
       if (filter) await made.subscribeAsync(filter, { qos: 2 })
       const has = (text) =>
         eventually(
           () => got.some((message) => message.text === text),
           () => `${text} among ${got.map((message) => message.text)}`,
         )
-      return { client: made, got, has, publish: (topic, payload, options) => made.publishAsync(topic, payload, { qos: 1, ...options }) }
+      return {
+        client: made,
+        got,
+        has,
+        publish: (topic, payload, options) =>
+          made.publishAsync(topic, payload, { qos: 1, ...options }),
+      }
     },
   }
 }

@@ -9,22 +9,35 @@ import { performance } from 'node:perf_hooks'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { parseArgs } from 'node:util'
 import { WebSocketServer } from 'ws'
-import { Problem, main } from '../../scripts/tools.mjs'
+import { main, Problem } from '../../scripts/tools.mjs'
+import { buildDashboard } from '../../www/build.mjs'
 import { openPage, startChromium } from './chromium.mjs'
 import { staticHost } from './dashboard-harness.mjs'
-import { buildDashboard } from '../../www/build.mjs'
 
 const { values } = parseArgs({
   options: Object.fromEntries(
-    Object.entries({ rate: '5000', topics: '2000', minutes: '10', p95: '100', worst: '250' }).map(([name, standard]) => [name, { type: 'string', default: standard }]),
+    Object.entries({ rate: '5000', topics: '2000', minutes: '10', p95: '100', worst: '250' }).map(
+      ([name, standard]) => [name, { type: 'string', default: standard }],
+    ),
   ),
 })
-const [rate, topics, minutes, p95Limit, worstLimit] = ['rate', 'topics', 'minutes', 'p95', 'worst'].map((name) => Number(values[name]))
+const [rate, topics, minutes, p95Limit, worstLimit] = [
+  'rate',
+  'topics',
+  'minutes',
+  'p95',
+  'worst',
+].map((name) => Number(values[name]))
 
 /** A PUBLISH of version 5 with QoS 0. */
 function publish(topic, payload) {
   const name = Buffer.from(topic)
-  const body = Buffer.concat([Buffer.from([name.length >> 8, name.length & 255]), name, Buffer.from([0]), Buffer.from(payload)])
+  const body = Buffer.concat([
+    Buffer.from([name.length >> 8, name.length & 255]),
+    name,
+    Buffer.from([0]),
+    Buffer.from(payload),
+  ])
   if (body.length > 127) throw new Error('the length would need two bytes')
   return Buffer.concat([Buffer.from([0x30, body.length]), body])
 }
@@ -33,7 +46,11 @@ function publish(topic, payload) {
 async function source() {
   const http = createServer().listen(0, '127.0.0.1')
   await once(http, 'listening')
-  const server = new WebSocketServer({ server: http, handleProtocols: () => 'mqtt', perMessageDeflate: false })
+  const server = new WebSocketServer({
+    server: http,
+    handleProtocols: () => 'mqtt',
+    perMessageDeflate: false,
+  })
   const subscribed = new Promise((resolve) => {
     server.on('connection', (socket) =>
       socket.on('message', (data) => {
@@ -57,14 +74,27 @@ main(async () => {
   const browser = await startChromium({ after: (end) => ends.push(end) })
   try {
     const nameOf = (n) => `plant/line-${n % 40}/machine-${Math.floor(n / 40)}/value`
-    const address = new URLSearchParams([['url', broker.url], ['sub', '0:#'], ['topic', nameOf(0)], ['chart', `${nameOf(0)}\n`], ['chart', `${nameOf(1)}\n`], ['panel', 'charts']])
-    const { page, problems } = await openPage(browser, `${host.url}#${address}`, { viewport: { width: 1440, height: 900 } })
+    const address = new URLSearchParams([
+      ['url', broker.url],
+      ['sub', '0:#'],
+      ['topic', nameOf(0)],
+      ['chart', `${nameOf(0)}\n`],
+      ['chart', `${nameOf(1)}\n`],
+      ['panel', 'charts'],
+    ])
+    const { page, problems } = await openPage(browser, `${host.url}#${address}`, {
+      viewport: { width: 1440, height: 900 },
+    })
     const socket = await broker.subscribed
     await page.evaluate(() => {
       globalThis.inputs = new Map()
       new PerformanceObserver((list) => {
         for (const { interactionId, duration, name } of list.getEntries())
-          if (interactionId) inputs.set(interactionId, { duration: Math.max(duration, inputs.get(interactionId)?.duration ?? 0), name })
+          if (interactionId)
+            inputs.set(interactionId, {
+              duration: Math.max(duration, inputs.get(interactionId)?.duration ?? 0),
+              name,
+            })
       }).observe({ type: 'event', durationThreshold: 16, buffered: true })
     })
     const devtools = await page.context().newCDPSession(page)
@@ -79,7 +109,13 @@ main(async () => {
     const pump = setInterval(() => {
       const due = Math.floor(((Math.min(performance.now(), end) - began) / 1_000) * rate)
       const packets = []
-      for (; sent < due; sent++) packets.push(publish(nameOf(sent % topics), (20 + 5 * Math.sin(sent / 9_973) + Math.random()).toFixed(3)))
+      for (; sent < due; sent++)
+        packets.push(
+          publish(
+            nameOf(sent % topics),
+            (20 + 5 * Math.sin(sent / 9_973) + Math.random()).toFixed(3),
+          ),
+        )
       if (packets.length) socket.send(Buffer.concat(packets))
     }, 10)
 
@@ -120,18 +156,27 @@ main(async () => {
     await sleep(1_000)
     heaps.push(await heap())
     const shown = Number(await page.getAttribute('#tree-count', 'data-total'))
-    const inputs = (await page.evaluate(() => [...inputs.values()])).sort((a, b) => a.duration - b.duration)
+    const inputs = (await page.evaluate(() => [...inputs.values()])).sort(
+      (a, b) => a.duration - b.duration,
+    )
     const durations = inputs.map(({ duration }) => duration)
     // Faster ones than the observer reports count as its threshold.
     const all = [...new Array(Math.max(0, did - durations.length)).fill(16), ...durations]
     const at = (share) => all[Math.min(all.length - 1, Math.floor(share * all.length))]
     const round = (value) => Math.round(value * 10) / 10
-    console.log(`${rate} messages a second over ${topics} topics for ${minutes} min, ${all.length} inputs`)
-    console.log(`input to paint: median ${at(0.5)} ms, p95 ${at(0.95)} ms, worst ${at(1)} ms (${inputs.at(-1)?.name ?? '-'})`)
+    console.log(
+      `${rate} messages a second over ${topics} topics for ${minutes} min, ${all.length} inputs`,
+    )
+    console.log(
+      `input to paint: median ${at(0.5)} ms, p95 ${at(0.95)} ms, worst ${at(1)} ms (${inputs.at(-1)?.name ?? '-'})`,
+    )
     console.log(`heap after a collection, MiB: ${heaps.map(round).join(' ')}`)
     console.log(`sent ${sent}, shown ${shown}, lost ${sent - shown}`)
     if (sent !== shown) throw new Problem(`${sent - shown} messages were lost.`)
-    if (at(0.95) > p95Limit || at(1) > worstLimit) throw new Problem(`Input took longer than ${p95Limit} ms at p95 or ${worstLimit} ms at worst.`)
+    if (at(0.95) > p95Limit || at(1) > worstLimit)
+      throw new Problem(
+        `Input took longer than ${p95Limit} ms at p95 or ${worstLimit} ms at worst.`,
+      )
     if (heaps.at(-1) > heaps[0] * 1.15 + 3) throw new Problem('The heap grows.')
     if (problems.length) throw new Problem(problems.join('\n'))
   } finally {

@@ -1,4 +1,4 @@
-// `npm start` as it is, with the dashboard in headless Chromium and MQTT.js as the independent client.
+// `npm start` with the dashboard in headless Chromium, and MQTT.js as the independent client.
 import assert from 'node:assert/strict'
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
@@ -11,7 +11,7 @@ import { openPage, startChromium } from './chromium.mjs'
 
 const FREE = ['--port', '0', '--broker-port', '0', '--tcp-port', '0']
 
-/** Runs `npm start` in a process group of its own, as a terminal does; resolves when it says that it runs. */
+/** Runs `npm start` in its own process group, as a terminal does, and resolves when it says that it runs. */
 async function start(...args) {
   const began = Date.now()
   const child = spawn('npm', ['start', '--', ...args], {
@@ -149,7 +149,7 @@ describe('the dashboard on Mosquitto', () => {
       timeout: 30_000,
     })
     await page.waitForSelector('.events .bad:has-text("its last will has arrived")')
-    assert.ok(await tile('garage/door').locator('.tile-body').getAttribute('inert') !== null)
+    assert.ok((await tile('garage/door').locator('.tile-body').getAttribute('inert')) !== null)
     await page.waitForSelector('[data-device="garage/door"].online', { timeout: 30_000 })
     await lamp.click()
     await observer.has('home/kitchen/lamp/state on')
@@ -204,7 +204,7 @@ describe('the dashboard on Mosquitto', () => {
     assert.deepEqual(problems, [])
   })
 
-  test('a busy port gets a message and another port; Ctrl-C frees all of them', async (t) => {
+  test('a port that is in use is replaced, with a message, and Ctrl-C frees all ports', async (t) => {
     const { port } = new URL(run.page)
     const second = await start(
       '--port',
@@ -227,7 +227,7 @@ describe('the dashboard on Mosquitto', () => {
   })
 })
 
-test('it stops when npm is asked to', async (t) => {
+test('npm start stops when npm is asked to stop', async (t) => {
   const run = await start(...FREE)
   t.after(() => stop(run))
   run.child.kill('SIGTERM')

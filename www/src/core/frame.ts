@@ -12,12 +12,12 @@ const TEXT_EVERY = 120 // ms
 const paced = new Set<View>()
 const waiting = new Set<View>()
 const broken = new WeakSet<View>()
-let frame = 0
+let scheduled = false
 
 /** Draws `view` in the next frame. */
 export function drawNow(view: View): void {
   waiting.add(view)
-  frame ||= requestAnimationFrame(run)
+  schedule()
 }
 
 /** Draws `view` now and eight times a second from now on, while the page is visible. Returns what ends it. */
@@ -33,11 +33,17 @@ export function drawPaced(view: View): () => void {
 setInterval(() => {
   if (document.hidden || paced.size === 0) return
   for (const view of paced) waiting.add(view)
-  frame ||= requestAnimationFrame(run)
+  schedule()
 }, TEXT_EVERY)
 
+function schedule(): void {
+  if (scheduled) return
+  scheduled = true
+  requestAnimationFrame(run)
+}
+
 function run(): void {
-  frame = 0
+  scheduled = false
   const views = [...waiting]
   waiting.clear()
   for (const view of views) {

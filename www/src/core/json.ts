@@ -124,4 +124,11 @@ export function numberAt(payload: Uint8Array, path: string): number | undefined 
   if (typeof value === 'boolean') return Number(value)
   return typeof value === 'number' && Number.isFinite(value) ? value : undefined
 }
-const WORDS: Record<string, number | undefined> = { on: 1, off: 0, online: 1, offline: 0, open: 1, closed: 0 }
+const WORDS: Record<string, number | undefined> = {
+  on: 1,
+  off: 0,
+  online: 1,
+  offline: 0,
+  open: 1,
+  closed: 0,
+}

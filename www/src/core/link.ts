@@ -1,14 +1,21 @@
 // The connection: one client, what it is doing, and what has to be said about it. Everything that a person may see is a signal.
 import { batch, computed, effect, signal } from '@preact/signals'
-import { Client, type ConnectInfo, type MqttError, type PacketInfo, type Stats, type Subscription } from 'wasmqtt'
-import { Devices } from './presence.ts'
-import { Model } from './model.ts'
 import {
-  type Filter,
-  type Profile,
+  Client,
+  type ConnectInfo,
+  type MqttError,
+  type PacketInfo,
+  type Stats,
+  type Subscription,
+} from 'wasmqtt'
+import { Model } from './model.ts'
+import { Devices } from './presence.ts'
+import {
   connectOptions,
+  type Filter,
   mistakes,
   newProfile,
+  type Profile,
   saveLast,
   tabClientId,
 } from './profile.ts'
@@ -72,7 +79,12 @@ export const alerts = signal<Alert[]>([])
 export const sent = signal<Sent[]>([])
 export const stats = signal<Stats | undefined>(undefined)
 /** Messages a second in each of the last 60 s, the latest last; rates of now. */
-export const rates = signal({ in: new Array<number>(RATE_SECONDS).fill(0), bytesIn: 0, bytesOut: 0, out: 0 })
+export const rates = signal({
+  in: new Array<number>(RATE_SECONDS).fill(0),
+  bytesIn: 0,
+  bytesOut: 0,
+  out: 0,
+})
 /** Seconds since anything came from the broker, while connected. */
 export const silent = signal(0)
 /** When the data were last live; undefined while they are, and before the first connection. */
@@ -151,7 +163,11 @@ export async function connect(wanted: Profile): Promise<void> {
     saveLast(wanted)
     if (otherBroker) forget()
     alerts.value = []
-    sent.value = sent.value.map((entry) => (entry.state === 'queued' ? { ...entry, state: 'failed', error: 'The client was replaced.' } : entry))
+    sent.value = sent.value.map((entry) =>
+      entry.state === 'queued'
+        ? { ...entry, state: 'failed', error: 'The client was replaced.' }
+        : entry,
+    )
     subs.value = []
     link.value = { state: 'connecting', attempt: 1 }
   })
@@ -294,7 +310,11 @@ export async function addSubscription(wanted: Filter): Promise<void> {
       },
     )
     const qosGranted = handle.grants[0]?.qos ?? qos
-    if (made.server?.protocolVersion === 5) subscribedAt = Math.max(subscribedAt === Number.POSITIVE_INFINITY ? 0 : subscribedAt, Date.now())
+    if (made.server?.protocolVersion === 5)
+      subscribedAt = Math.max(
+        subscribedAt === Number.POSITIVE_INFINITY ? 0 : subscribedAt,
+        Date.now(),
+      )
     change({
       handle,
       granted: 'granted',
@@ -309,7 +329,8 @@ export async function addSubscription(wanted: Filter): Promise<void> {
 }
 
 function nextColour(): number {
-  for (let colour = 0; ; colour++) if (!subs.value.some((sub) => sub.colour === colour)) return colour
+  for (let colour = 0; ; colour++)
+    if (!subs.value.some((sub) => sub.colour === colour)) return colour
 }
 
 export async function removeSubscription(sub: Sub): Promise<void> {
@@ -324,7 +345,12 @@ export async function removeSubscription(sub: Sub): Promise<void> {
 
 /** Keeps the subscriptions of now with the connection, for the next reload. */
 export function rememberFilters(): void {
-  const filters = subs.value.map(({ filter, qos, noLocal, retainHandling }) => ({ filter, qos, noLocal, retainHandling }))
+  const filters = subs.value.map(({ filter, qos, noLocal, retainHandling }) => ({
+    filter,
+    qos,
+    noLocal,
+    retainHandling,
+  }))
   profile.value = { ...profile.value, filters }
   saveLast(profile.value)
 }
@@ -357,7 +383,8 @@ export async function publish(
   }
   const began = performance.now()
   try {
-    if (!client || client.state === 'closed') throw new Error('There is no connection: connect first.')
+    if (!client || client.state === 'closed')
+      throw new Error('There is no connection: connect first.')
     await client.publish(topic, payload, rest)
     return change({ state: 'acknowledged', took: performance.now() - began, order: ++acknowledged })
   } catch (error) {
@@ -390,14 +417,17 @@ const rings: Record<'control' | 'messages', Logged[]> = { control: [], messages:
 let logged = 0
 
 function record(packet: PacketInfo): void {
-  const ring = packet.type === 'publish' || packet.type === 'puback' ? rings.messages : rings.control
+  const ring =
+    packet.type === 'publish' || packet.type === 'puback' ? rings.messages : rings.control
   ring.push({ ...packet, seq: ++logged, at: Date.now() })
   if (ring.length > 2 * LOGGED) ring.splice(0, LOGGED)
 }
 
 /** The latest packets, the newest first. */
 export function timeline(withMessages: boolean): Logged[] {
-  const all = withMessages ? [...rings.control.slice(-LOGGED), ...rings.messages.slice(-LOGGED)] : rings.control.slice(-LOGGED)
+  const all = withMessages
+    ? [...rings.control.slice(-LOGGED), ...rings.messages.slice(-LOGGED)]
+    : rings.control.slice(-LOGGED)
   return all.sort((a, b) => b.seq - a.seq).slice(0, LOGGED)
 }
 
@@ -447,7 +477,9 @@ export const linkText = computed((): string => {
     case 'connecting':
       return is.attempt > 1 ? `Connecting, attempt ${is.attempt}…` : 'Connecting…'
     case 'connected':
-      return tooQuiet.value ? `Connected, silent for ${duration(silent.value * 1_000)}` : 'Connected'
+      return tooQuiet.value
+        ? `Connected, silent for ${duration(silent.value * 1_000)}`
+        : 'Connected'
     case 'waiting':
       return `${is.reason} Next try in ${Math.max(0, Math.ceil((is.until - now.value) / 1_000))} s.`
     case 'closing':
@@ -457,5 +489,8 @@ export const linkText = computed((): string => {
 
 effect(() => {
   document.documentElement.dataset.link = link.value.state
-  document.documentElement.toggleAttribute('data-stale', !live.value && staleSince.value !== undefined)
+  document.documentElement.toggleAttribute(
+    'data-stale',
+    !live.value && staleSince.value !== undefined,
+  )
 })

@@ -24,7 +24,10 @@ export interface Entry {
 }
 
 /** What the broker keeps for a topic. `unsure`: the page has not seen it since the last connect. */
-export type Retained = { state: 'none' } | { state: 'kept'; entry: Entry } | { state: 'unsure'; entry: Entry }
+export type Retained =
+  | { state: 'none' }
+  | { state: 'kept'; entry: Entry }
+  | { state: 'unsure'; entry: Entry }
 
 const MAX_NODES = 50_000
 const MAX_LATEST = 5_000

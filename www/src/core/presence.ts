@@ -1,6 +1,7 @@
 // Who is there: devices that announce themselves by one of the conventions in use, and how much of it the page really knows.
-import { asText } from './text.ts'
+
 import type { Entry, Model } from './model.ts'
+import { asText } from './text.ts'
 
 export type Presence = 'online' | 'offline' | 'asleep'
 
@@ -29,17 +30,50 @@ interface Convention {
 const ONLINE: Record<string, Presence> = { online: 'online', offline: 'offline' }
 
 const CONVENTIONS: Convention[] = [
-  { name: 'Homie', topic: /^(?:homie\/(?:5\/)?)?(.+)\/\$state$/, states: { init: 'online', ready: 'online', alert: 'online', sleeping: 'asleep', disconnected: 'offline', lost: 'offline' } },
+  {
+    name: 'Homie',
+    topic: /^(?:homie\/(?:5\/)?)?(.+)\/\$state$/,
+    states: {
+      init: 'online',
+      ready: 'online',
+      alert: 'online',
+      sleeping: 'asleep',
+      disconnected: 'offline',
+      lost: 'offline',
+    },
+  },
   { name: 'Sparkplug B', topic: /^spBv1\.0\/([^/]+)\/[ND](?:BIRTH|DEATH)\/(.+)$/, states: {} },
-  { name: 'Sparkplug B host', topic: /^spBv1\.0\/(STATE\/.+)$/, states: { ...ONLINE, true: 'online', false: 'offline' } },
+  {
+    name: 'Sparkplug B host',
+    topic: /^spBv1\.0\/(STATE\/.+)$/,
+    states: { ...ONLINE, true: 'online', false: 'offline' },
+  },
   { name: 'Tasmota', topic: /^tele\/(.+)\/LWT$/, states: ONLINE },
-  { name: 'Home Assistant', topic: /^(.+)\/availability$/, states: { ...ONLINE, available: 'online', unavailable: 'offline' } },
+  {
+    name: 'Home Assistant',
+    topic: /^(.+)\/availability$/,
+    states: { ...ONLINE, available: 'online', unavailable: 'offline' },
+  },
   { name: 'Shelly', topic: /^(.+)\/online$/, states: { true: 'online', false: 'offline' } },
-  { name: 'status topic', topic: /^(.+)\/(?:status|connected|lwt|LWT)$/, states: { ...ONLINE, connected: 'online', disconnected: 'offline', '0': 'offline', '1': 'online', '2': 'online' } },
+  {
+    name: 'status topic',
+    topic: /^(.+)\/(?:status|connected|lwt|LWT)$/,
+    states: {
+      ...ONLINE,
+      connected: 'online',
+      disconnected: 'offline',
+      '0': 'offline',
+      '1': 'online',
+      '2': 'online',
+    },
+  },
 ]
 
 /** The device and its state that a message announces; undefined where it announces none. */
-export function announced(topic: string, payload: Uint8Array): Pick<Device, 'name' | 'convention' | 'state' | 'said'> | undefined {
+export function announced(
+  topic: string,
+  payload: Uint8Array,
+): Pick<Device, 'name' | 'convention' | 'state' | 'said'> | undefined {
   for (const { name: convention, topic: pattern, states } of CONVENTIONS) {
     const found = pattern.exec(topic)
     if (!found) continue
@@ -47,7 +81,12 @@ export function announced(topic: string, payload: Uint8Array): Pick<Device, 'nam
     // The payload of Sparkplug B is a protocol buffer; the topic says it all.
     if (convention === 'Sparkplug B') {
       const born = topic.includes('BIRTH/')
-      return { name, convention, state: born ? 'online' : 'offline', said: born ? 'birth' : 'death' }
+      return {
+        name,
+        convention,
+        state: born ? 'online' : 'offline',
+        said: born ? 'birth' : 'death',
+      }
     }
     if (payload.length > 256) continue
     const word = stateWord(asText(payload) ?? '')

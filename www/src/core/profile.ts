@@ -74,7 +74,11 @@ export function mistakes(p: Profile): Mistakes {
   if (!url) found.url = 'This is no URL. A broker is reached at one like ws://host:9001/mqtt.'
   else if (url.protocol !== 'ws:' && url.protocol !== 'wss:')
     found.url = `A page reaches a broker by ws:// or wss://, not by ${url.protocol}//. Ask for the broker's WebSocket port.`
-  else if (location.protocol === 'https:' && url.protocol === 'ws:' && !/^(localhost|127\.|\[::1)/.test(url.hostname))
+  else if (
+    location.protocol === 'https:' &&
+    url.protocol === 'ws:' &&
+    !/^(localhost|127\.|\[::1)/.test(url.hostname)
+  )
     found.url = 'This page came over https, and browsers then allow only wss:// to other hosts.'
   const whole = (name: keyof Profile, low: number, high: number) => {
     const text = String(p[name])
@@ -89,7 +93,8 @@ export function mistakes(p: Profile): Mistakes {
   if (!p.clean && p.clientId === '' && p.version !== '5')
     found.clientId = 'A session that is to be kept needs a client id.'
   if (p.will && p.willTopic === '') found.willTopic = 'A will needs a topic.'
-  else if (p.will && /[#+]/.test(p.willTopic)) found.willTopic = 'A topic to publish to has no wildcards.'
+  else if (p.will && /[#+]/.test(p.willTopic))
+    found.willTopic = 'A topic to publish to has no wildcards.'
   return found
 }
 

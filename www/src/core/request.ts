@@ -14,8 +14,11 @@ export async function request(
 ): Promise<Message> {
   const correlationData = crypto.getRandomValues(new Uint8Array(16))
   const responseTopic = `${client.server?.responseInformation ?? 'responses/'}${client.clientId}`
-  const answer: { resolve: (message: Message) => void; reject: (error: Error) => void } = {} as never
-  const answered = new Promise<Message>((resolve, reject) => Object.assign(answer, { resolve, reject }))
+  const answer: { resolve: (message: Message) => void; reject: (error: Error) => void } =
+    {} as never
+  const answered = new Promise<Message>((resolve, reject) =>
+    Object.assign(answer, { resolve, reject }),
+  )
   answered.catch(() => {}) // where the publish fails first
   const subscription = await client.subscribe(responseTopic, { qos: 1, timeout }, (message) => {
     const data = message.properties?.correlationData

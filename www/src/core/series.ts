@@ -33,7 +33,8 @@ export class Series {
 
   /** The line ends here: the connection is gone. */
   gap(): void {
-    if (this.values.length && !Number.isNaN(this.values.at(-1))) this.#push((this.at.at(-1) as number) + 0.001, Number.NaN)
+    if (this.values.length && !Number.isNaN(this.values.at(-1)))
+      this.#push((this.at.at(-1) as number) + 0.001, Number.NaN)
   }
 
   #take(entry: Entry): void {
@@ -51,7 +52,10 @@ export class Series {
       else this.#typical = this.#typical ? this.#typical * 0.95 + step * 0.05 : step
     }
     this.#push(Math.max(at, last ?? 0), value)
-    this.lastText = this.path === '' && entry.size < 32 ? new TextDecoder().decode(entry.payload).trim() : String(value)
+    this.lastText =
+      this.path === '' && entry.size < 32
+        ? new TextDecoder().decode(entry.payload).trim()
+        : String(value)
   }
 
   #push(at: number, value: number): void {
@@ -68,7 +72,9 @@ export class Series {
     for (let from = 0; from < half; from += 4) {
       const group = [from, from + 1, from + 2, from + 3]
       const gaps = group.filter((i) => Number.isNaN(this.values[i]))
-      const numbers = group.filter((i) => !Number.isNaN(this.values[i])).sort((i, j) => (this.values[i] as number) - (this.values[j] as number))
+      const numbers = group
+        .filter((i) => !Number.isNaN(this.values[i]))
+        .sort((i, j) => (this.values[i] as number) - (this.values[j] as number))
       const kept = new Set([...gaps.slice(0, 1), ...numbers.slice(0, 1), ...numbers.slice(-1)])
       for (const i of [...kept].sort((i, j) => i - j)) {
         at.push(this.at[i] as number)
@@ -91,7 +97,10 @@ export class Series {
   }
 
   /** What there is from `from` to `to`, in seconds. */
-  summary(from: number, to: number): { min: number; mean: number; max: number; count: number } | undefined {
+  summary(
+    from: number,
+    to: number,
+  ): { min: number; mean: number; max: number; count: number } | undefined {
     let [min, max, mean, count] = [Number.POSITIVE_INFINITY, Number.NEGATIVE_INFINITY, 0, 0]
     for (let i = this.indexOf(from); i < this.at.length && (this.at[i] as number) <= to; i++) {
       const value = this.values[i] as number

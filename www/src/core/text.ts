@@ -6,7 +6,9 @@ const strict = new TextDecoder('utf-8', { fatal: true })
 export function asText(bytes: Uint8Array, cut = false): string | undefined {
   try {
     // A decoder that streams waits for the rest of a character instead of refusing it.
-    const text = (cut ? new TextDecoder('utf-8', { fatal: true }) : strict).decode(bytes, { stream: cut })
+    const text = (cut ? new TextDecoder('utf-8', { fatal: true }) : strict).decode(bytes, {
+      stream: cut,
+    })
     // biome-ignore lint/suspicious/noControlCharactersInRegex: these are what is looked for.
     return /[\0-\x08\x0e-\x1f]/.test(text) ? undefined : text
   } catch {
@@ -20,7 +22,10 @@ const INVISIBLE = /[\0-\x1f\x7f-\x9f\u061c\u200b-\u200f\u2028-\u202e\u2060-\u206
 
 /** A name or a line with everything in it visible. */
 export const visible = (text: string): string =>
-  text.replace(INVISIBLE, (c) => `⟨U+${c.charCodeAt(0).toString(16).toUpperCase().padStart(4, '0')}⟩`)
+  text.replace(
+    INVISIBLE,
+    (c) => `⟨U+${c.charCodeAt(0).toString(16).toUpperCase().padStart(4, '0')}⟩`,
+  )
 
 /** A payload in one line of at most `limit` characters. */
 export function preview(bytes: Uint8Array, limit = 120): string {
@@ -38,7 +43,9 @@ export const hex = (bytes: Uint8Array, between = ' '): string =>
 /** Offset, hexadecimal and ASCII of the sixteen bytes from `at` on. */
 export function hexRow(bytes: Uint8Array, at: number): string {
   const row = bytes.subarray(at, at + 16)
-  const ascii = Array.from(row, (b) => (b >= 0x20 && b < 0x7f ? String.fromCharCode(b) : '·')).join('')
+  const ascii = Array.from(row, (b) => (b >= 0x20 && b < 0x7f ? String.fromCharCode(b) : '·')).join(
+    '',
+  )
   const halves = `${hex(row.subarray(0, 8)).padEnd(23)}  ${hex(row.subarray(8)).padEnd(23)}`
   return `${at.toString(16).padStart(6, '0')}  ${halves}  ${ascii}`
 }
@@ -47,7 +54,9 @@ export function hexRow(bytes: Uint8Array, at: number): string {
 export function fromHex(text: string): Uint8Array | undefined {
   const digits = text.replace(/[\s:,]+/g, '')
   if (digits.length % 2 || !/^[0-9a-fA-F]*$/.test(digits)) return undefined
-  return Uint8Array.from({ length: digits.length / 2 }, (_, at) => Number.parseInt(digits.slice(2 * at, 2 * at + 2), 16))
+  return Uint8Array.from({ length: digits.length / 2 }, (_, at) =>
+    Number.parseInt(digits.slice(2 * at, 2 * at + 2), 16),
+  )
 }
 
 const pad = (value: number, digits = 2) => String(value).padStart(digits, '0')
@@ -68,7 +77,12 @@ export function seconds(at: number): string {
 export function duration(ms: number): string {
   const s = Math.max(0, Math.round(ms / 1_000))
   if (s < 60) return `${s} s`
-  const parts: Array<[size: number, unit: string]> = [[86_400, 'd'], [3_600, 'h'], [60, 'min'], [1, 's']]
+  const parts: Array<[size: number, unit: string]> = [
+    [86_400, 'd'],
+    [3_600, 'h'],
+    [60, 'min'],
+    [1, 's'],
+  ]
   const at = parts.findIndex(([size]) => s >= size)
   const [size, unit] = parts[at] as [number, string]
   const [below, lower] = parts[at + 1] ?? [1, 's']
@@ -92,7 +106,9 @@ export function byteCount(bytes: number): string {
 /** A count in at most five characters or so. */
 export function count(value: number): string {
   if (value < 10_000) return String(Math.round(value))
-  return value < 1_000_000 ? `${(value / 1_000).toFixed(1)} k` : `${(value / 1_000_000).toFixed(1)} M`
+  return value < 1_000_000
+    ? `${(value / 1_000).toFixed(1)} k`
+    : `${(value / 1_000_000).toFixed(1)} M`
 }
 
 /** Messages a second. */
@@ -104,8 +120,12 @@ export function number(value: number, span = Math.abs(value)): string {
   if (value === 0) return '0'
   const size = Math.abs(value)
   const digits = Math.min(17, Math.max(4, Math.ceil(Math.log10(size / (span || size))) + 3))
-  if (size >= 1e15 || size < 1e-4) return digits > 9 ? String(value) : value.toExponential(Math.min(digits, 6) - 1).replace(/\.?0+e/, 'e')
+  if (size >= 1e15 || size < 1e-4)
+    return digits > 9
+      ? String(value)
+      : value.toExponential(Math.min(digits, 6) - 1).replace(/\.?0+e/, 'e')
   return String(Number(value.toPrecision(digits)))
 }
 
-export const plural = (n: number, one: string, many = `${one}s`): string => `${count(n)} ${n === 1 ? one : many}`
+export const plural = (n: number, one: string, many = `${one}s`): string =>
+  `${count(n)} ${n === 1 ? one : many}`

@@ -35,7 +35,10 @@ export const url = params.get('url') ?? (told ? JSON.parse(told).url : 'ws://127
 /** Where the devices are in the tree of topics. */
 export const base = params.get('base') ?? 'home'
 
-export const client = new Client(url, { keepalive: 15, reconnect: { initial: true, maxDelay: 5_000 } })
+export const client = new Client(url, {
+  keepalive: 15,
+  reconnect: { initial: true, maxDelay: 5_000 },
+})
 const values = watch(client, `${base}/#`, { conflate: 100 })
 
 /** When each topic was heard last. */
@@ -58,8 +61,12 @@ function change(name: string, online: boolean): void {
   const before = presence.value[name]
   if (before && before.online === online) return
   const at = Date.now()
-  presence.value = { ...presence.value, [name]: { online, at, lost: before !== undefined && !online } }
-  if (before) note(online ? `${name} is back` : `${name} is gone: its last will has arrived`, !online)
+  presence.value = {
+    ...presence.value,
+    [name]: { online, at, lost: before !== undefined && !online },
+  }
+  if (before)
+    note(online ? `${name} is back` : `${name} is gone: its last will has arrived`, !online)
 }
 
 export function note(text: string, bad = false): void {

@@ -2,14 +2,30 @@
 import { render } from 'preact'
 import { useEffect } from 'preact/hooks'
 import { connect, subs } from '../core/link.ts'
+import { ChartsPanel } from './charts.tsx'
 import { Boundary, Questions, Tabs } from './common.tsx'
 import { Bar, ConnectionDialog, Notices } from './connection.tsx'
-import { ChartsPanel } from './charts.tsx'
 import { DetailPanel } from './detail.tsx'
 import { MessagesPanel, TopicsPanel } from './explorer.tsx'
-import { DevicesPanel, OfflinePanel, RetainedPanel, SubscriptionsPanel, TrafficPanel } from './panels.tsx'
+import {
+  DevicesPanel,
+  OfflinePanel,
+  RetainedPanel,
+  SubscriptionsPanel,
+  TrafficPanel,
+} from './panels.tsx'
 import { PublishPanel } from './publish.tsx'
-import { PANELS, type PanelName, charted, connectionOpen, docks, front, frontOf, initial, room } from './state.ts'
+import {
+  charted,
+  connectionOpen,
+  docks,
+  front,
+  frontOf,
+  initial,
+  PANELS,
+  type PanelName,
+  room,
+} from './state.ts'
 import './style.css'
 
 const CONTENT: Record<PanelName, () => preact.JSX.Element> = {
@@ -51,9 +67,17 @@ function Dock({ name, panels }: { name: string; panels: PanelName[] }) {
       </section>
     )
   return (
-    <section class={`dock ${name}`} aria-label={tabs.length > 6 ? 'Panels' : `${PANELS[shown]} and more`}>
+    <section
+      class={`dock ${name}`}
+      aria-label={tabs.length > 6 ? 'Panels' : `${PANELS[shown]} and more`}
+    >
       <h2 class="dock-title">{PANELS[shown]}</h2>
-      <Tabs tabs={tabs} front={shown} label="Panels" onFront={(id) => (front.value = { ...front.value, [name]: id })} />
+      <Tabs
+        tabs={tabs}
+        front={shown}
+        label="Panels"
+        onFront={(id) => (front.value = { ...front.value, [name]: id })}
+      />
       <div class="dock-body" role="tabpanel" id={`panel-${shown}`} aria-labelledby={`tab-${shown}`}>
         {body}
       </div>

@@ -1,14 +1,14 @@
 // Lines over time: any number of any topic, one below the other or in one chart, with pause, zoom, gaps, and what they come to.
 import { useSignal, useSignalEffect } from '@preact/signals'
 import { useEffect, useRef } from 'preact/hooks'
+import { drawNow, type View } from '../core/frame.ts'
 import { pointerLabel } from '../core/json.ts'
-import { type View, drawNow } from '../core/frame.ts'
 import { link, model } from '../core/link.ts'
 import { Series } from '../core/series.ts'
 import { clock, number, visible } from '../core/text.ts'
 import { Icon, useFailure } from './common.tsx'
 import { download } from './dom.ts'
-import { Plot, colourOf, join } from './plot.ts'
+import { colourOf, join, Plot } from './plot.ts'
 import { chart, charted, selected, selectedTopic } from './state.ts'
 
 const WINDOWS: Array<[seconds: number, label: string]> = [
@@ -45,7 +45,8 @@ link.subscribe(({ state }) => {
   if (state === 'waiting' || state === 'off') for (const { series } of kept.values()) series.gap()
 })
 
-const nameOf = ({ topic, path }: Series) => `${visible(topic)}${path ? ` › ${visible(pointerLabel(path))}` : ''}`
+const nameOf = ({ topic, path }: Series) =>
+  `${visible(topic)}${path ? ` › ${visible(pointerLabel(path))}` : ''}`
 
 interface Shown {
   from: number
@@ -61,7 +62,9 @@ export function ChartsPanel() {
   const readouts = useRef(new Map<string, HTMLElement>())
   const plots = useRef<Array<{ plot: Plot; members: Series[]; drawn: string }>>([])
   const [failure, setFailure] = useFailure()
-  const lines = charted.value.map(([topic, path]) => kept.get(keyOf(topic, path))).filter((line) => line !== undefined)
+  const lines = charted.value
+    .map(([topic, path]) => kept.get(keyOf(topic, path)))
+    .filter((line) => line !== undefined)
   const layout = `${together.value} ${charted.value.map((line) => line.join('\n')).join('\n\n')}`
 
   const range = (): Shown => {
@@ -83,11 +86,22 @@ export function ChartsPanel() {
           if (state === made.drawn) continue
           made.drawn = state
           const width = Math.max(200, box.clientWidth)
-          made.plot.show(join(made.members.map((series) => thinned(series, from, to, width))), from, to)
+          made.plot.show(
+            join(made.members.map((series) => thinned(series, from, to, width))),
+            from,
+            to,
+          )
         }
         for (const { series } of kept.values()) {
           const target = readouts.current.get(keyOf(series.topic, series.path))
-          if (target) readout(target, series, from, to, plots.current.find(({ plot }) => plot.cursor !== undefined)?.plot.cursor)
+          if (target)
+            readout(
+              target,
+              series,
+              from,
+              to,
+              plots.current.find(({ plot }) => plot.cursor !== undefined)?.plot.cursor,
+            )
         }
       },
       failed: setFailure,
@@ -97,8 +111,14 @@ export function ChartsPanel() {
       .map((group) => {
         const slot = box.appendChild(document.createElement('div'))
         slot.className = 'plot'
-        const zoom = (to: [number, number] | undefined) => (frozen.value = to && { from: to[0], to: to[1] })
-        const plot = new Plot(slot, group.map(({ series, colour }) => ({ label: nameOf(series), colour })), zoom, () => drawNow(view))
+        const zoom = (to: [number, number] | undefined) =>
+          (frozen.value = to && { from: to[0], to: to[1] })
+        const plot = new Plot(
+          slot,
+          group.map(({ series, colour }) => ({ label: nameOf(series), colour })),
+          zoom,
+          () => drawNow(view),
+        )
         return { plot, members: group.map(({ series }) => series), drawn: '' }
       })
     // Charts follow the frames of the screen, as long as they leave most of the time to others.
@@ -130,7 +150,9 @@ export function ChartsPanel() {
     for (const made of plots.current) made.drawn = ''
   })
   useEffect(() => {
-    const repaint = () => plots.current.forEach(({ plot }) => plot.redraw())
+    const repaint = () => {
+      for (const { plot } of plots.current) plot.redraw()
+    }
     const observer = new MutationObserver(repaint)
     observer.observe(document.documentElement, { attributeFilter: ['data-theme'] })
     const dark = matchMedia('(prefers-color-scheme: dark)')
@@ -149,7 +171,10 @@ export function ChartsPanel() {
     const [topic, path] = JSON.parse(text) as [string, string]
     chart(topic, path)
   }
-  const remove = (series: Series) => (charted.value = known.filter(([topic, path]) => topic !== series.topic || path !== series.path))
+  const remove = (series: Series) =>
+    (charted.value = known.filter(
+      ([topic, path]) => topic !== series.topic || path !== series.path,
+    ))
   const topic = selected.value ? selectedTopic() : undefined
   return (
     <div
@@ -178,14 +203,24 @@ export function ChartsPanel() {
             </button>
           ))}
         </div>
-        <button type="button" class="small" id="chart-pause" aria-pressed={frozen.value !== undefined} onClick={() => (frozen.value = frozen.value ? undefined : range())}>
+        <button
+          type="button"
+          class="small"
+          id="chart-pause"
+          aria-pressed={frozen.value !== undefined}
+          onClick={() => (frozen.value = frozen.value ? undefined : range())}
+        >
           <Icon name={frozen.value ? 'play' : 'pause'} />
           <span>{frozen.value ? 'Live' : 'Pause'}</span>
         </button>
         <span class="grow" />
         {lines.length > 1 && (
           <label class="check">
-            <input type="checkbox" checked={together.value} onChange={({ currentTarget }) => (together.value = currentTarget.checked)} />
+            <input
+              type="checkbox"
+              checked={together.value}
+              onChange={({ currentTarget }) => (together.value = currentTarget.checked)}
+            />
             One chart
           </label>
         )}
@@ -195,7 +230,13 @@ export function ChartsPanel() {
             <span>Add the topic</span>
           </button>
         )}
-        <button type="button" class="small" id="chart-png" disabled={lines.length === 0} onClick={() => exportPng(plots.current, range())}>
+        <button
+          type="button"
+          class="small"
+          id="chart-png"
+          disabled={lines.length === 0}
+          onClick={() => exportPng(plots.current, range())}
+        >
           <Icon name="download" />
           <span>PNG</span>
         </button>
@@ -204,7 +245,10 @@ export function ChartsPanel() {
       {lines.length === 0 && (
         <div class="empty drop-here">
           <Icon name="chart" />
-          <p>Drag a number here: a topic of the tree, or a field of a JSON payload. The chart button beside a number does the same.</p>
+          <p>
+            Drag a number here: a topic of the tree, or a field of a JSON payload. The chart button
+            beside a number does the same.
+          </p>
         </div>
       )}
       <div class={together.value ? 'legend' : 'legend beside'} role="list" aria-label="Lines">
@@ -220,19 +264,34 @@ export function ChartsPanel() {
                 if (target) readouts.current.set(keyOf(series.topic, series.path), target)
               }}
             />
-            <button type="button" class="icon" aria-label={`Remove ${nameOf(series)}`} onClick={() => remove(series)}>
+            <button
+              type="button"
+              class="icon"
+              aria-label={`Remove ${nameOf(series)}`}
+              onClick={() => remove(series)}
+            >
               <Icon name="close" />
             </button>
           </div>
         ))}
       </div>
-      <div class="plots" ref={host} role="img" aria-label={`Charts of ${lines.map(({ series }) => nameOf(series)).join(', ') || 'nothing'}`} />
+      <div
+        class="plots"
+        ref={host}
+        role="img"
+        aria-label={`Charts of ${lines.map(({ series }) => nameOf(series)).join(', ') || 'nothing'}`}
+      />
     </div>
   )
 }
 
 /** What is within the range and one sample on each side; where several share a pixel column, its first, lowest, highest and last. */
-function thinned(series: Series, from: number, to: number, width: number): [number[], Array<number | null>] {
+function thinned(
+  series: Series,
+  from: number,
+  to: number,
+  width: number,
+): [number[], Array<number | null>] {
   const first = Math.max(0, series.indexOf(from) - 1)
   const last = Math.min(series.at.length, series.indexOf(to) + 1)
   const [at, values]: [number[], Array<number | null>] = [[], []]
@@ -245,7 +304,8 @@ function thinned(series: Series, from: number, to: number, width: number): [numb
     for (let i = first; i < last; i++) push(i)
     return [at, values]
   }
-  const column = (i: number) => Math.floor((((series.at[i] as number) - from) / (to - from)) * width)
+  const column = (i: number) =>
+    Math.floor((((series.at[i] as number) - from) / (to - from)) * width)
   for (let i = first; i < last; ) {
     const here = column(i)
     let [low, high, end] = [i, i, i]
@@ -256,23 +316,44 @@ function thinned(series: Series, from: number, to: number, width: number): [numb
       else if (!(value >= (series.values[low] as number))) low = end
       else if (!(value <= (series.values[high] as number))) high = end
     }
-    for (const k of [...kept.add(low).add(high).add(end - 1)].sort((a, b) => a - b)) push(k)
+    for (const k of [
+      ...kept
+        .add(low)
+        .add(high)
+        .add(end - 1),
+    ].sort((a, b) => a - b))
+      push(k)
     i = end
   }
   return [at, values]
 }
 
-function readout(target: HTMLElement, series: Series, from: number, to: number, cursor: number | undefined): void {
+function readout(
+  target: HTMLElement,
+  series: Series,
+  from: number,
+  to: number,
+  cursor: number | undefined,
+): void {
   const sum = series.summary(from, to)
-  let text = series.misses && series.values.length === 0 ? 'no number in the messages' : 'no value in this time'
+  let text =
+    series.misses && series.values.length === 0
+      ? 'no number in the messages'
+      : 'no value in this time'
   if (sum) {
     const span = sum.max - sum.min || Math.abs(sum.max)
     text = `min ${number(sum.min, span)}  mean ${number(sum.mean, span)}  max ${number(sum.max, span)}`
     if (cursor !== undefined) {
       const after = series.indexOf(cursor)
-      const nearest = after > 0 && cursor - (series.at[after - 1] as number) < ((series.at[after] ?? Number.POSITIVE_INFINITY) - cursor) ? after - 1 : after
+      const nearest =
+        after > 0 &&
+        cursor - (series.at[after - 1] as number) <
+          (series.at[after] ?? Number.POSITIVE_INFINITY) - cursor
+          ? after - 1
+          : after
       const value = series.values[nearest]
-      if (value !== undefined && !Number.isNaN(value)) text = `${clock((series.at[nearest] as number) * 1_000)}  ${number(value, span)}   ${text}`
+      if (value !== undefined && !Number.isNaN(value))
+        text = `${clock((series.at[nearest] as number) * 1_000)}  ${number(value, span)}   ${text}`
     } else text = `${series.lastText}   ${text}`
   }
   if (target.textContent !== text) target.textContent = text
@@ -305,5 +386,12 @@ function exportPng(plots: Array<{ plot: Plot; members: Series[] }>, { from, to }
     pen.drawImage(plot.canvas, 0, top + head)
     top += head + plot.canvas.height
   }
-  canvas.toBlob((blob) => blob && download(`mqtt-chart-${new Date(to * 1_000).toISOString().slice(0, 19).replaceAll(':', '')}.png`, blob))
+  canvas.toBlob(
+    (blob) =>
+      blob &&
+      download(
+        `mqtt-chart-${new Date(to * 1_000).toISOString().slice(0, 19).replaceAll(':', '')}.png`,
+        blob,
+      ),
+  )
 }

@@ -1,11 +1,15 @@
 // Small parts that every panel uses.
+
+import { signal } from '@preact/signals'
 import { Component, type ComponentChildren, type JSX } from 'preact'
 import { useEffect, useRef, useState } from 'preact/hooks'
-import { signal } from '@preact/signals'
 import { sparkline } from './dom.ts'
 
 /** Shows what failed in the place of the panel that failed; the others go on. */
-export class Boundary extends Component<{ name: string; children: ComponentChildren }, { error?: Error }> {
+export class Boundary extends Component<
+  { name: string; children: ComponentChildren },
+  { error?: Error }
+> {
   static override getDerivedStateFromError(error: Error) {
     return { error }
   }
@@ -43,7 +47,19 @@ export interface Tab {
 }
 
 /** The buttons of a tab list, with the keys that tabs have. The panel carries the id `panel-<id>`. */
-export function Tabs({ tabs, front, onFront, label, small }: { tabs: Tab[]; front: string; onFront: (id: string) => void; label: string; small?: boolean }) {
+export function Tabs({
+  tabs,
+  front,
+  onFront,
+  label,
+  small,
+}: {
+  tabs: Tab[]
+  front: string
+  onFront: (id: string) => void
+  label: string
+  small?: boolean
+}) {
   const list = useRef<HTMLDivElement>(null)
   const key = (event: KeyboardEvent) => {
     const at = tabs.findIndex(({ id }) => id === front)
@@ -55,10 +71,18 @@ export function Tabs({ tabs, front, onFront, label, small }: { tabs: Tab[]; fron
     list.current?.querySelector<HTMLElement>(`#tab-${next.id}`)?.focus()
   }
   useEffect(() => {
-    list.current?.querySelector(`#tab-${front}`)?.scrollIntoView({ block: 'nearest', inline: 'nearest' })
+    list.current
+      ?.querySelector(`#tab-${front}`)
+      ?.scrollIntoView({ block: 'nearest', inline: 'nearest' })
   }, [front])
   return (
-    <div class={small ? 'tabs small' : 'tabs'} role="tablist" aria-label={label} ref={list} onKeyDown={key}>
+    <div
+      class={small ? 'tabs small' : 'tabs'}
+      role="tablist"
+      aria-label={label}
+      ref={list}
+      onKeyDown={key}
+    >
       {tabs.map(({ id, title, badge }) => (
         <button
           type="button"
@@ -79,7 +103,17 @@ export function Tabs({ tabs, front, onFront, label, small }: { tabs: Tab[]; fron
 }
 
 /** A modal dialog. Escape closes it, and the focus goes back to where it came from. */
-export function Dialog({ title, onClose, children, wide }: { title: string; onClose: () => void; children: ComponentChildren; wide?: boolean }) {
+export function Dialog({
+  title,
+  onClose,
+  children,
+  wide,
+}: {
+  title: string
+  onClose: () => void
+  children: ComponentChildren
+  wide?: boolean
+}) {
   const dialog = useRef<HTMLDialogElement>(null)
   useEffect(() => {
     const before = document.activeElement as HTMLElement | null
@@ -166,7 +200,8 @@ const PATHS: Record<string, string> = {
   sun: 'M8 5a3 3 0 100 6 3 3 0 000-6zM8 1v1.5M8 13.5V15M1 8h1.5M13.5 8H15M3 3l1 1M12 12l1 1M13 3l-1 1M4 12l-1 1',
   moon: 'M13 9.5A5.5 5.5 0 016.5 3a5.5 5.5 0 106.5 6.5z',
   auto: 'M8 2a6 6 0 100 12zM8 2a6 6 0 010 12',
-  settings: 'M2 4.5h6M12 4.5h2M2 11.5h2M8 11.5h6M10 2.7a1.8 1.8 0 100 3.6 1.8 1.8 0 000-3.6zM6 9.7a1.8 1.8 0 100 3.6 1.8 1.8 0 000-3.6z',
+  settings:
+    'M2 4.5h6M12 4.5h2M2 11.5h2M8 11.5h6M10 2.7a1.8 1.8 0 100 3.6 1.8 1.8 0 000-3.6zM6 9.7a1.8 1.8 0 100 3.6 1.8 1.8 0 000-3.6z',
   search: 'M7 2.5a4.5 4.5 0 100 9 4.5 4.5 0 000-9zM10.5 10.5L14 14',
   download: 'M8 2v8M4.5 7L8 10.5 11.5 7M3 13.5h10',
   plus: 'M8 3v10M3 8h10',
@@ -183,9 +218,26 @@ export function Icon({ name }: { name: string }) {
   )
 }
 
-export function Spark({ values, width = 72, height = 20, fromZero = true }: { values: number[]; width?: number; height?: number; fromZero?: boolean }) {
+export function Spark({
+  values,
+  width = 72,
+  height = 20,
+  fromZero = true,
+}: {
+  values: number[]
+  width?: number
+  height?: number
+  fromZero?: boolean
+}) {
   return (
-    <svg class="spark" viewBox={`0 0 ${width} ${height}`} width={width} height={height} preserveAspectRatio="none" aria-hidden="true">
+    <svg
+      class="spark"
+      viewBox={`0 0 ${width} ${height}`}
+      width={width}
+      height={height}
+      preserveAspectRatio="none"
+      aria-hidden="true"
+    >
       <polyline points={sparkline(values, width, height, fromZero)} />
     </svg>
   )
@@ -212,7 +264,19 @@ export function Copy({ text, label = 'Copy' }: { text: () => string; label?: str
 }
 
 /** A field with its label, a hint, and what is wrong with it. */
-export function Field({ label, mistake, hint, children, class: name = '' }: { label: string; mistake?: string | undefined; hint?: string; children: ComponentChildren; class?: string }) {
+export function Field({
+  label,
+  mistake,
+  hint,
+  children,
+  class: name = '',
+}: {
+  label: string
+  mistake?: string | undefined
+  hint?: string
+  children: ComponentChildren
+  class?: string
+}) {
   return (
     <label class={`field ${name}`}>
       <span class="label">{label}</span>

@@ -21,9 +21,17 @@ import {
   tooQuiet,
   unsent,
 } from '../core/link.ts'
-import { type Mistakes, type Profile, mistakes, newFilter, newProfile, saveProfiles, savedProfiles } from '../core/profile.ts'
+import {
+  type Mistakes,
+  mistakes,
+  newFilter,
+  newProfile,
+  type Profile,
+  savedProfiles,
+  saveProfiles,
+} from '../core/profile.ts'
 import { ago, clock, plural, rate, seconds, visible } from '../core/text.ts'
-import { Dialog, Field, Icon, Spark, ask, checked, value } from './common.tsx'
+import { ask, checked, Dialog, Field, Icon, Spark, value } from './common.tsx'
 import { connectionOpen, servedBroker, theme } from './state.ts'
 
 /** Connects, but asks first where that would lose messages. Resolves with whether it did. */
@@ -46,8 +54,18 @@ const host = (url: string) => url.replace(/^wss?:\/\/(?:[^@/]*@)?/, '').replace(
 
 export function Bar() {
   const is = link.value
-  const state = is.state === 'connected' && tooQuiet.value ? 'quiet' : is.state === 'off' && is.failed ? 'failed' : is.state
-  const version = is.state === 'connected' ? (is.info.server.protocolVersion === 5 ? 'MQTT 5.0' : 'MQTT 3.1.1') : ''
+  const state =
+    is.state === 'connected' && tooQuiet.value
+      ? 'quiet'
+      : is.state === 'off' && is.failed
+        ? 'failed'
+        : is.state
+  const version =
+    is.state === 'connected'
+      ? is.info.server.protocolVersion === 5
+        ? 'MQTT 5.0'
+        : 'MQTT 3.1.1'
+      : ''
   const themes = { system: 'light', light: 'dark', dark: 'system' } as const
   return (
     <header class="top">
@@ -55,7 +73,14 @@ export function Bar() {
         <span class="logo" aria-hidden="true" />
         <span class="logo-text">wasmqtt</span>
       </h1>
-      <button type="button" class="broker" id="broker" aria-haspopup="dialog" onClick={() => (connectionOpen.value = true)} title="Connection">
+      <button
+        type="button"
+        class="broker"
+        id="broker"
+        aria-haspopup="dialog"
+        onClick={() => (connectionOpen.value = true)}
+        title="Connection"
+      >
         <Icon name="settings" />
         <bdi class="one-line">{host(profile.value.url)}</bdi>
       </button>
@@ -80,7 +105,11 @@ export function Bar() {
         </div>
         <div title="Round trip of the last ping">
           <dt>ping</dt>
-          <dd>{stats.value?.roundTrip === undefined || !live.value ? '–' : `${stats.value.roundTrip.toFixed(1)} ms`}</dd>
+          <dd>
+            {stats.value?.roundTrip === undefined || !live.value
+              ? '–'
+              : `${stats.value.roundTrip.toFixed(1)} ms`}
+          </dd>
         </div>
         {stats.value && stats.value.queuedMessages > 0 && (
           <div class="queued">
@@ -89,11 +118,21 @@ export function Bar() {
           </div>
         )}
       </dl>
-      <a class="button small fleet-link" href={`./fleet.html#url=${encodeURIComponent(profile.value.url)}`}>
+      <a
+        class="button small fleet-link"
+        href={`./fleet.html#url=${encodeURIComponent(profile.value.url)}`}
+      >
         <Icon name="home" />
         <span>Fleet</span>
       </a>
-      <button type="button" class="icon" id="theme" aria-label={`Colours: ${theme.value}. Change to ${themes[theme.value]}`} title={`Colours: ${theme.value}`} onClick={() => (theme.value = themes[theme.value])}>
+      <button
+        type="button"
+        class="icon"
+        id="theme"
+        aria-label={`Colours: ${theme.value}. Change to ${themes[theme.value]}`}
+        title={`Colours: ${theme.value}`}
+        onClick={() => (theme.value = themes[theme.value])}
+      >
         <Icon name={theme.value === 'light' ? 'sun' : theme.value === 'dark' ? 'moon' : 'auto'} />
       </button>
     </header>
@@ -130,12 +169,27 @@ function Action() {
     )
   if (is.state === 'off')
     return (
-      <button type="button" id="action" class="primary small" onClick={() => (is.failed || !profile.value.url ? (connectionOpen.value = true) : connectSafely(profile.value))}>
+      <button
+        type="button"
+        id="action"
+        class="primary small"
+        onClick={() =>
+          is.failed || !profile.value.url
+            ? (connectionOpen.value = true)
+            : connectSafely(profile.value)
+        }
+      >
         {is.failed ? 'Change connection' : 'Connect'}
       </button>
     )
   return (
-    <button type="button" id="action" class="small" onClick={disconnect} disabled={is.state === 'closing'}>
+    <button
+      type="button"
+      id="action"
+      class="small"
+      onClick={disconnect}
+      disabled={is.state === 'closing'}
+    >
       {is.state === 'connecting' ? 'Give up' : 'Disconnect'}
     </button>
   )
@@ -149,14 +203,21 @@ export function Notices() {
     <div class="notices">
       {stale !== undefined && !live.value && (
         <p class="notice stale" id="stale">
-          <b>Not live.</b> What you see is as it was at {seconds(stale)}, <span aria-hidden="true">last seen {ago(stale, Math.max(now.value, stale))}</span>.
+          <b>Not live.</b> What you see is as it was at {seconds(stale)},{' '}
+          <span aria-hidden="true">last seen {ago(stale, Math.max(now.value, stale))}</span>.
         </p>
       )}
       <div role="alert" class="alerts" id="alerts">
         {alerts.value.map(({ id, at, text }) => (
           <p class="notice bad" key={id}>
-            <span class="muted">{clock(at).slice(0, 8)}</span> <bdi class="grow">{visible(text)}</bdi>
-            <button type="button" class="icon" aria-label="Put this away" onClick={() => dismiss(id)}>
+            <span class="muted">{clock(at).slice(0, 8)}</span>{' '}
+            <bdi class="grow">{visible(text)}</bdi>
+            <button
+              type="button"
+              class="icon"
+              aria-label="Put this away"
+              onClick={() => dismiss(id)}
+            >
               <Icon name="close" />
             </button>
           </p>
@@ -164,7 +225,9 @@ export function Notices() {
       </div>
       {limits.length > 0 && live.value && (
         <p class="notice" id="notice">
-          <bdi>{servedBroker?.name}: {limits.join(' ')}</bdi>
+          <bdi>
+            {servedBroker?.name}: {limits.join(' ')}
+          </bdi>
         </p>
       )}
     </div>
@@ -193,14 +256,20 @@ function ConnectionForm({ onClose }: { onClose: () => void }) {
     autocomplete: 'off',
     'aria-invalid': wrong.value[name] ? true : undefined,
   })
-  const box = (name: keyof Profile) => ({ name, type: 'checkbox' as const, checked: Boolean(p.value[name]), onChange: checked((said) => edit({ [name]: said })) })
+  const box = (name: keyof Profile) => ({
+    name,
+    type: 'checkbox' as const,
+    checked: Boolean(p.value[name]),
+    onChange: checked((said) => edit({ [name]: said })),
+  })
   const submit = async (event: Event) => {
     event.preventDefault()
     wrong.value = mistakes(p.value)
     if (Object.keys(wrong.value).length) {
       requestAnimationFrame(() => {
         const field = form.current?.querySelector<HTMLElement>('[aria-invalid]')
-        for (let at = field?.parentElement; at; at = at.parentElement) if (at instanceof HTMLDetailsElement) at.open = true
+        for (let at = field?.parentElement; at; at = at.parentElement)
+          if (at instanceof HTMLDetailsElement) at.open = true
         field?.focus()
       })
       return
@@ -209,7 +278,10 @@ function ConnectionForm({ onClose }: { onClose: () => void }) {
   }
   const save = () => {
     const name = p.value.name.trim() || host(p.value.url)
-    profiles.value = [...profiles.value.filter((other) => other.name !== name), { ...p.value, name }]
+    profiles.value = [
+      ...profiles.value.filter((other) => other.name !== name),
+      { ...p.value, name },
+    ]
     saveProfiles(profiles.value)
   }
   const remove = (other: Profile) => {
@@ -227,18 +299,33 @@ function ConnectionForm({ onClose }: { onClose: () => void }) {
             {profiles.value.length === 0 && <li class="muted">None yet</li>}
             {profiles.value.map((saved) => (
               <li key={saved.name}>
-                <button type="button" class="link grow" onClick={() => (p.value = { ...newProfile(), ...saved })}>
+                <button
+                  type="button"
+                  class="link grow"
+                  onClick={() => (p.value = { ...newProfile(), ...saved })}
+                >
                   <b>{saved.name}</b>
                   <span class="muted one-line">{host(saved.url)}</span>
                 </button>
-                <button type="button" class="icon" aria-label={`Delete ${saved.name}`} onClick={() => remove(saved)}>
+                <button
+                  type="button"
+                  class="icon"
+                  aria-label={`Delete ${saved.name}`}
+                  onClick={() => remove(saved)}
+                >
                   <Icon name="close" />
                 </button>
               </li>
             ))}
           </ul>
           <div class="row">
-            <input type="text" aria-label="Name of this connection" placeholder="name" value={p.value.name} onInput={value((name) => edit({ name }))} />
+            <input
+              type="text"
+              aria-label="Name of this connection"
+              placeholder="name"
+              value={p.value.name}
+              onInput={value((name) => edit({ name }))}
+            />
             <button type="button" class="small" id="save-profile" onClick={save}>
               Save
             </button>
@@ -250,7 +337,13 @@ function ConnectionForm({ onClose }: { onClose: () => void }) {
               <input type="text" inputMode="url" {...text('url')} />
             </Field>
             <Field label="MQTT">
-              <select name="version" value={p.value.version} onChange={({ currentTarget }) => edit({ version: currentTarget.value as Profile['version'] })}>
+              <select
+                name="version"
+                value={p.value.version}
+                onChange={({ currentTarget }) =>
+                  edit({ version: currentTarget.value as Profile['version'] })
+                }
+              >
                 <option value="auto">auto</option>
                 <option value="5">5.0</option>
                 <option value="4">3.1.1</option>
@@ -261,7 +354,10 @@ function ConnectionForm({ onClose }: { onClose: () => void }) {
             <Field label="User name">
               <input type="text" {...text('username')} />
             </Field>
-            <Field label="Password" hint={p.value.remember ? 'It will be kept in this browser' : undefined}>
+            <Field
+              label="Password"
+              hint={p.value.remember ? 'It will be kept in this browser' : undefined}
+            >
               <input type="password" {...text('password')} />
             </Field>
             <Field label="Client id" mistake={wrong.value.clientId}>
@@ -288,10 +384,20 @@ function ConnectionForm({ onClose }: { onClose: () => void }) {
                 <input type="text" inputMode="numeric" placeholder="300" {...text('expiry')} />
               </Field>
               <Field label="Receive maximum" mistake={wrong.value.receiveMaximum}>
-                <input type="text" inputMode="numeric" placeholder="65535" {...text('receiveMaximum')} />
+                <input
+                  type="text"
+                  inputMode="numeric"
+                  placeholder="65535"
+                  {...text('receiveMaximum')}
+                />
               </Field>
               <Field label="Maximum packet size, bytes" mistake={wrong.value.maximumPacketSize}>
-                <input type="text" inputMode="numeric" placeholder="16 MiB" {...text('maximumPacketSize')} />
+                <input
+                  type="text"
+                  inputMode="numeric"
+                  placeholder="16 MiB"
+                  {...text('maximumPacketSize')}
+                />
               </Field>
             </div>
             <Field label="User properties, a line each: name: value">
@@ -312,7 +418,13 @@ function ConnectionForm({ onClose }: { onClose: () => void }) {
                 <input type="text" {...text('willPayload')} />
               </Field>
               <Field label="QoS">
-                <select name="willQos" value={String(p.value.willQos)} onChange={({ currentTarget }) => edit({ willQos: Number(currentTarget.value) as 0 | 1 | 2 })}>
+                <select
+                  name="willQos"
+                  value={String(p.value.willQos)}
+                  onChange={({ currentTarget }) =>
+                    edit({ willQos: Number(currentTarget.value) as 0 | 1 | 2 })
+                  }
+                >
                   <option>0</option>
                   <option>1</option>
                   <option>2</option>
@@ -338,14 +450,22 @@ function ConnectionForm({ onClose }: { onClose: () => void }) {
                   filters: lines
                     .split('\n')
                     .filter((line) => line !== '')
-                    .map((line) => p.value.filters.find(({ filter }) => filter === line) ?? newFilter(line)),
+                    .map(
+                      (line) =>
+                        p.value.filters.find(({ filter }) => filter === line) ?? newFilter(line),
+                    ),
                 }),
               )}
             />
           </Field>
           <div class="buttons">
             {live.value && profile.value.will && (
-              <button type="button" id="cut" onClick={cut} title="Closes the socket without a DISCONNECT: the broker publishes the will">
+              <button
+                type="button"
+                id="cut"
+                onClick={cut}
+                title="Closes the socket without a DISCONNECT: the broker publishes the will"
+              >
                 Cut the connection
               </button>
             )}
@@ -353,7 +473,7 @@ function ConnectionForm({ onClose }: { onClose: () => void }) {
             <button type="button" onClick={onClose}>
               Cancel
             </button>
-            <button class="primary" id="connect">
+            <button type="submit" class="primary" id="connect">
               {live.value ? 'Connect anew' : 'Connect'}
             </button>
           </div>

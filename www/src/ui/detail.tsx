@@ -1,16 +1,32 @@
 // One topic in full: its current value, what has changed, its history, and the payload as JSON, text, bytes and difference.
 import { useSignal } from '@preact/signals'
 import { useEffect, useMemo, useRef } from 'preact/hooks'
-import { type Json, numberAt, parseJson, pointer, pointerLabel } from '../core/json.ts'
 import { drawPaced } from '../core/frame.ts'
-import type { Entry, Topic } from '../core/model.ts'
+import { type Json, numberAt, parseJson, pointer, pointerLabel } from '../core/json.ts'
 import { deleteRetained, model, now, rates } from '../core/link.ts'
-import { ago, asText, byteCount, clock, count, duration, hex, hexRow, lapse, number, plural, preview, rate, seconds, visible } from '../core/text.ts'
-import { Copy, Icon, Tabs, ask } from './common.tsx'
-import { VirtualList, element, setText, sparkline } from './dom.ts'
+import type { Entry, Topic } from '../core/model.ts'
+import {
+  ago,
+  asText,
+  byteCount,
+  clock,
+  count,
+  duration,
+  hex,
+  hexRow,
+  lapse,
+  number,
+  plural,
+  preview,
+  rate,
+  seconds,
+  visible,
+} from '../core/text.ts'
+import { ask, Copy, Icon, Tabs } from './common.tsx'
+import { element, setText, sparkline, VirtualList } from './dom.ts'
 import { flagsOf } from './messages.ts'
-import { lineOf } from './tree.ts'
 import { chart, draft, editDraft, pinned, reveal, select, selected } from './state.ts'
+import { lineOf } from './tree.ts'
 
 /** Text and JSON beyond this are shown in part; all of it can be copied. */
 const MAX_SHOWN = 64 * 1024
@@ -20,7 +36,9 @@ const MAX_ROWS = 400
 const view = { value: 'auto' }
 
 export function DetailPanel() {
-  const shown = useSignal<{ topic: Topic; entry: Entry | undefined; before: Entry | undefined; count: number } | undefined>(undefined)
+  const shown = useSignal<
+    { topic: Topic; entry: Entry | undefined; before: Entry | undefined; count: number } | undefined
+  >(undefined)
   const chosen = useSignal(view.value)
   useEffect(
     () =>
@@ -81,7 +99,12 @@ export function DetailPanel() {
         <>
           <Value entry={entry} before={before} />
           <Facts entry={entry} topic={topic} />
-          <Payload entry={entry} before={before} chosen={chosen.value} onChosen={(id) => (chosen.value = view.value = id)} />
+          <Payload
+            entry={entry}
+            before={before}
+            chosen={chosen.value}
+            onChosen={(id) => (chosen.value = view.value = id)}
+          />
         </>
       ) : (
         <Branch topic={topic} />
@@ -108,16 +131,25 @@ function Head({ topic, entry }: { topic: Topic; entry: Entry | undefined }) {
         contentType: properties?.contentType ?? '',
         responseTopic: properties?.responseTopic ?? '',
         correlation: correlation ? (asText(correlation) ?? `0x${hex(correlation, '')}`) : '',
-        expiry: properties?.messageExpiryInterval === undefined ? '' : String(properties.messageExpiryInterval),
+        expiry:
+          properties?.messageExpiryInterval === undefined
+            ? ''
+            : String(properties.messageExpiryInterval),
         utf8: properties?.payloadFormatIndicator === 1,
-        userProperties: (properties?.userProperties ?? []).map(([name, text]) => `${name}: ${text}`).join('\n'),
+        userProperties: (properties?.userProperties ?? [])
+          .map(([name, text]) => `${name}: ${text}`)
+          .join('\n'),
       })
     } else editDraft({ ...draft.value, topic: path })
     reveal('publish')
     requestAnimationFrame(() => document.getElementById('publish-payload')?.focus())
   }
   const clear = async () => {
-    const yes = await ask('Delete the retained message?', `The broker forgets the message that it keeps for ${visible(path)}. Clients that subscribe later no longer get it.`, 'Delete it')
+    const yes = await ask(
+      'Delete the retained message?',
+      `The broker forgets the message that it keeps for ${visible(path)}. Clients that subscribe later no longer get it.`,
+      'Delete it',
+    )
     if (yes) await deleteRetained([path])
   }
   return (
@@ -127,7 +159,11 @@ function Head({ topic, entry }: { topic: Topic; entry: Entry | undefined }) {
           <bdi key={`${at} ${level}`}>
             {at > 0 && <i>/</i>}
             {at < levels.length - 1 ? (
-              <button type="button" class="level" onClick={() => select(levels.slice(0, at + 1).join('/'))}>
+              <button
+                type="button"
+                class="level"
+                onClick={() => select(levels.slice(0, at + 1).join('/'))}
+              >
                 {level === '' ? '(empty)' : visible(level)}
               </button>
             ) : (
@@ -162,22 +198,39 @@ function Value({ entry, before }: { entry: Entry; before: Entry | undefined }) {
   const last = before ? numberAt(before.payload, '') : undefined
   const isNumber = value !== undefined && text !== undefined && /^[\s+-]?[\d.]/.test(text)
   const history = model.topics.get(topic)?.history() ?? []
-  const values = isNumber ? history.map((e) => numberAt(e.payload, '')).filter((v): v is number => v !== undefined) : []
+  const values = isNumber
+    ? history.map((e) => numberAt(e.payload, '')).filter((v): v is number => v !== undefined)
+    : []
   return (
     <div class="value-row">
       <div
         class={text !== undefined && isShort(text) ? 'big' : 'big long'}
         id="value"
         draggable={isNumber}
-        onDragStart={(event) => event.dataTransfer?.setData('application/x-mqtt-series', JSON.stringify([topic, '']))}
+        onDragStart={(event) =>
+          event.dataTransfer?.setData('application/x-mqtt-series', JSON.stringify([topic, '']))
+        }
       >
-        <bdi>{entry.size === 0 ? <em>empty</em> : visible((text !== undefined && isShort(text) ? text : preview(entry.payload, 180)).trim())}</bdi>
+        <bdi>
+          {entry.size === 0 ? (
+            <em>empty</em>
+          ) : (
+            visible(
+              (text !== undefined && isShort(text) ? text : preview(entry.payload, 180)).trim(),
+            )
+          )}
+        </bdi>
       </div>
       <div class="change">
         {pinned.value ? (
           <>
             <span class="pin">A message of the past</span>
-            <button type="button" class="small" id="unpin" onClick={() => (pinned.value = undefined)}>
+            <button
+              type="button"
+              class="small"
+              id="unpin"
+              onClick={() => (pinned.value = undefined)}
+            >
               Show the latest
             </button>
           </>
@@ -210,12 +263,14 @@ function Delta({ by, span, ms }: { by: number; span: number; ms: number }) {
   const sign = by > 0 ? '▲' : by < 0 ? '▼' : '='
   return (
     <span class={by > 0 ? 'delta up' : by < 0 ? 'delta down' : 'delta'}>
-      {sign} {by === 0 ? 'unchanged' : number(Number(Math.abs(by).toPrecision(6)), span)} <span class="muted">in {lapse(ms)}</span>
+      {sign} {by === 0 ? 'unchanged' : number(Number(Math.abs(by).toPrecision(6)), span)}{' '}
+      <span class="muted">in {lapse(ms)}</span>
     </span>
   )
 }
 
-const same = (a: Entry, b: Entry) => a.size === b.size && a.payload.every((byte, at) => byte === b.payload[at])
+const same = (a: Entry, b: Entry) =>
+  a.size === b.size && a.payload.every((byte, at) => byte === b.payload[at])
 
 function Facts({ entry, topic }: { entry: Entry; topic: Topic }) {
   const { properties } = entry
@@ -224,23 +279,41 @@ function Facts({ entry, topic }: { entry: Entry; topic: Topic }) {
   void rates.value // the rates of a topic change with it
   const rows: Array<[string, string]> = []
   if (properties?.contentType !== undefined) rows.push(['Content type', properties.contentType])
-  if (properties?.payloadFormatIndicator !== undefined) rows.push(['Payload format', properties.payloadFormatIndicator ? 'UTF-8' : 'bytes'])
-  if (properties?.messageExpiryInterval !== undefined) rows.push(['Expires', `${duration(properties.messageExpiryInterval * 1_000)} after it arrived`])
-  if (properties?.responseTopic !== undefined) rows.push(['Response topic', properties.responseTopic])
-  if (properties?.correlationData) rows.push(['Correlation data', asText(properties.correlationData) ?? hex(properties.correlationData)])
+  if (properties?.payloadFormatIndicator !== undefined)
+    rows.push(['Payload format', properties.payloadFormatIndicator ? 'UTF-8' : 'bytes'])
+  if (properties?.messageExpiryInterval !== undefined)
+    rows.push(['Expires', `${duration(properties.messageExpiryInterval * 1_000)} after it arrived`])
+  if (properties?.responseTopic !== undefined)
+    rows.push(['Response topic', properties.responseTopic])
+  if (properties?.correlationData)
+    rows.push([
+      'Correlation data',
+      asText(properties.correlationData) ?? hex(properties.correlationData),
+    ])
   for (const [name, text] of properties?.userProperties ?? []) rows.push([name, text])
   return (
     <>
       <ul class="facts" id="facts">
         <li title={new Date(entry.at).toISOString()}>
-          {clock(entry.at)} <span class="muted">{ago(entry.at, Math.max(now.value, entry.at))}</span>
+          {clock(entry.at)}{' '}
+          <span class="muted">{ago(entry.at, Math.max(now.value, entry.at))}</span>
         </li>
         <li>QoS {entry.qos}</li>
         <li>{byteCount(entry.size)}</li>
         {entry.stored && <li class="badge">stored before we came</li>}
         {entry.dup && <li class="badge">duplicate</li>}
-        {entry.cut && <li class="badge warn">memory was short: only the first {byteCount(entry.payload.length)} are kept</li>}
-        {kept.state === 'kept' && <li class="badge">{kept.entry === entry ? 'retained' : `the broker retains an earlier one: ${lineOf(kept.entry).slice(0, 40)}`}</li>}
+        {entry.cut && (
+          <li class="badge warn">
+            memory was short: only the first {byteCount(entry.payload.length)} are kept
+          </li>
+        )}
+        {kept.state === 'kept' && (
+          <li class="badge">
+            {kept.entry === entry
+              ? 'retained'
+              : `the broker retains an earlier one: ${lineOf(kept.entry).slice(0, 40)}`}
+          </li>
+        )}
         {kept.state === 'unsure' && <li class="badge">was retained before the reconnect</li>}
         <li class="muted">
           {plural(own.count, 'message')}, {rate(own.rate)}
@@ -293,7 +366,9 @@ function Branch({ topic }: { topic: Topic }) {
             <button type="button" class="link" onClick={() => select(child.path)}>
               <bdi>{child.name === '' ? '(empty)' : visible(child.name)}</bdi>
             </button>
-            <bdi class="muted one-line">{child.last ? lineOf(child.last) : plural(child.topics, 'topic')}</bdi>
+            <bdi class="muted one-line">
+              {child.last ? lineOf(child.last) : plural(child.topics, 'topic')}
+            </bdi>
             <span class="muted">{count(child.count)}</span>
           </li>
         ))}
@@ -303,21 +378,63 @@ function Branch({ topic }: { topic: Topic }) {
 }
 
 const FORMS = ['json', 'text', 'hex', 'diff', 'history']
-const TITLES: Record<string, string> = { json: 'JSON', text: 'Text', hex: 'Bytes', diff: 'Difference', history: 'History' }
+const TITLES: Record<string, string> = {
+  json: 'JSON',
+  text: 'Text',
+  hex: 'Bytes',
+  diff: 'Difference',
+  history: 'History',
+}
 
-function Payload({ entry, before, chosen, onChosen }: { entry: Entry; before: Entry | undefined; chosen: string; onChosen: (id: string) => void }) {
+function Payload({
+  entry,
+  before,
+  chosen,
+  onChosen,
+}: {
+  entry: Entry
+  before: Entry | undefined
+  chosen: string
+  onChosen: (id: string) => void
+}) {
   const json = useMemo(() => readJson(entry), [entry, entry.cut])
   const isTree = json.kind === 'tree' && (json.root.kind === 'object' || json.root.kind === 'array')
-  const form = chosen === 'auto' ? (isTree ? 'json' : numberAt(entry.payload, '') !== undefined ? 'history' : asText(entry.payload, entry.cut) === undefined ? 'hex' : 'text') : chosen
+  const form =
+    chosen === 'auto'
+      ? isTree
+        ? 'json'
+        : numberAt(entry.payload, '') !== undefined
+          ? 'history'
+          : asText(entry.payload, entry.cut) === undefined
+            ? 'hex'
+            : 'text'
+      : chosen
   return (
     <section class="payload-view" aria-label="Payload">
       <div class="bar">
-        <Tabs small label="Show the payload as" tabs={FORMS.map((id) => ({ id, title: TITLES[id] as string }))} front={form} onFront={onChosen} />
+        <Tabs
+          small
+          label="Show the payload as"
+          tabs={FORMS.map((id) => ({ id, title: TITLES[id] as string }))}
+          front={form}
+          onFront={onChosen}
+        />
         <span class="grow" />
         <Copy text={() => asText(entry.payload) ?? hex(entry.payload)} label="Copy payload" />
       </div>
-      <div class="payload-body" role="tabpanel" id={`panel-${form}`} aria-labelledby={`tab-${form}`} tabIndex={0}>
-        {form === 'json' && (json.kind === 'tree' ? <JsonTree key={entry.topic} root={json.root} entry={entry} before={before} /> : <p class="empty">{json.why}</p>)}
+      <div
+        class="payload-body"
+        role="tabpanel"
+        id={`panel-${form}`}
+        aria-labelledby={`tab-${form}`}
+        tabIndex={0}
+      >
+        {form === 'json' &&
+          (json.kind === 'tree' ? (
+            <JsonTree key={entry.topic} root={json.root} entry={entry} before={before} />
+          ) : (
+            <p class="empty">{json.why}</p>
+          ))}
         {form === 'text' && <Text entry={entry} />}
         {form === 'hex' && <Hex entry={entry} />}
         {form === 'diff' && <Difference entry={entry} before={before} />}
@@ -330,9 +447,17 @@ function Payload({ entry, before, chosen, onChosen }: { entry: Entry; before: En
 type Read = { kind: 'tree'; root: Json } | { kind: 'none'; why: string }
 
 function readJson(entry: Entry): Read {
-  if (entry.cut) return { kind: 'none', why: 'The end of this payload is not kept any more, so it cannot be read as JSON.' }
+  if (entry.cut)
+    return {
+      kind: 'none',
+      why: 'The end of this payload is not kept any more, so it cannot be read as JSON.',
+    }
   if (entry.size === 0) return { kind: 'none', why: 'The payload is empty.' }
-  if (entry.size > MAX_JSON) return { kind: 'none', why: `${byteCount(entry.size)} are too much for a tree. The text is all there.` }
+  if (entry.size > MAX_JSON)
+    return {
+      kind: 'none',
+      why: `${byteCount(entry.size)} are too much for a tree. The text is all there.`,
+    }
   const text = asText(entry.payload)
   if (text === undefined) return { kind: 'none', why: 'The payload is not text.' }
   try {
@@ -353,7 +478,15 @@ interface JsonRow {
 /** What a reader opened or closed, by topic and pointer. It stays while messages come. */
 const folds = new Map<string, boolean>()
 
-function JsonTree({ root, entry, before }: { root: Json; entry: Entry; before: Entry | undefined }) {
+function JsonTree({
+  root,
+  entry,
+  before,
+}: {
+  root: Json
+  entry: Entry
+  before: Entry | undefined
+}) {
   const version = useSignal(0)
   const limit = useSignal(MAX_ROWS)
   void version.value
@@ -381,20 +514,41 @@ function JsonTree({ root, entry, before }: { root: Json; entry: Entry; before: E
             key={path}
             style={{ '--depth': String(Math.min(depth, 24)) }}
             draggable={charts}
-            onDragStart={(event) => event.dataTransfer?.setData('application/x-mqtt-series', JSON.stringify([entry.topic, path]))}
+            onDragStart={(event) =>
+              event.dataTransfer?.setData(
+                'application/x-mqtt-series',
+                JSON.stringify([entry.topic, path]),
+              )
+            }
           >
             {folder ? (
-              <button type="button" class="twist" aria-expanded={open} aria-label={`${name || 'root'}, ${size(value)}`} onClick={() => toggle(row)}>
+              <button
+                type="button"
+                class="twist"
+                aria-expanded={open}
+                aria-label={`${name || 'root'}, ${size(value)}`}
+                onClick={() => toggle(row)}
+              >
                 ›
               </button>
             ) : (
               <span class="twist" />
             )}
             {name !== '' && <bdi class="json-name">{visible(name)}</bdi>}
-            {folder ? <span class="muted">{size(value)}</span> : <bdi class={`json-${value.kind}`}>{visible(written.slice(0, 2_000))}</bdi>}
+            {folder ? (
+              <span class="muted">{size(value)}</span>
+            ) : (
+              <bdi class={`json-${value.kind}`}>{visible(written.slice(0, 2_000))}</bdi>
+            )}
             {depth > 24 && <span class="muted">level {depth}</span>}
             {charts && (
-              <button type="button" class="icon chart-this" aria-label={`Chart ${pointerLabel(path) || 'this'}`} title="Chart this (or drag it)" onClick={() => chart(entry.topic, path)}>
+              <button
+                type="button"
+                class="icon chart-this"
+                aria-label={`Chart ${pointerLabel(path) || 'this'}`}
+                title="Chart this (or drag it)"
+                onClick={() => chart(entry.topic, path)}
+              >
                 <Icon name="chart" />
               </button>
             )}
@@ -415,7 +569,8 @@ const size = (value: Json): string => {
   return value.kind === 'array' ? `[ ${plural(value.items.length, 'item')} ]` : ''
 }
 
-const leafText = (value: Json): string => (value.kind === 'string' ? JSON.stringify(value.value) : 'text' in value ? value.text : '')
+const leafText = (value: Json): string =>
+  value.kind === 'string' ? JSON.stringify(value.value) : 'text' in value ? value.text : ''
 
 /** The rows that are open, in order, one more than `limit` where there are more. Without recursion: a payload may be 4,000 levels deep. */
 function flatten(root: Json, topic: string, limit: number): JsonRow[] {
@@ -424,7 +579,9 @@ function flatten(root: Json, topic: string, limit: number): JsonRow[] {
   while (waiting.length > 0 && rows.length <= limit) {
     const row = waiting.pop() as Omit<JsonRow, 'open'>
     const { value, path, depth } = row
-    const many = (value.kind === 'array' && value.items.length > 100) || (value.kind === 'object' && value.members.length > 500)
+    const many =
+      (value.kind === 'array' && value.items.length > 100) ||
+      (value.kind === 'object' && value.members.length > 500)
     const open = folds.get(`${topic}\n${path}`) ?? (depth < 3 && (depth === 0 || !many))
     rows.push({ ...row, open })
     if (!open) continue
@@ -432,9 +589,11 @@ function flatten(root: Json, topic: string, limit: number): JsonRow[] {
     // Never more than can be shown.
     const room = limit + 1 - rows.length
     if (value.kind === 'object')
-      for (const [name, child] of value.members.slice(0, room)) children.push({ path: pointer(path, name), name, depth: depth + 1, value: child })
+      for (const [name, child] of value.members.slice(0, room))
+        children.push({ path: pointer(path, name), name, depth: depth + 1, value: child })
     if (value.kind === 'array')
-      for (const [at, child] of value.items.slice(0, room).entries()) children.push({ path: pointer(path, at), name: String(at), depth: depth + 1, value: child })
+      for (const [at, child] of value.items.slice(0, room).entries())
+        children.push({ path: pointer(path, at), name: String(at), depth: depth + 1, value: child })
     waiting.push(...children.reverse())
   }
   return rows
@@ -448,7 +607,11 @@ function* leaves(root: Json): Generator<[path: string, text: string]> {
     const [path, value, depth] = waiting.pop() as [string, Json, number]
     if (value.kind !== 'object' && value.kind !== 'array') yield [path, leafText(value)]
     else if (depth < 200) {
-      const children: typeof waiting = (value.kind === 'object' ? value.members : [...value.items.entries()]).slice(0, MAX_LEAVES).map(([step, child]) => [pointer(path, step), child, depth + 1])
+      const children: typeof waiting = (
+        value.kind === 'object' ? value.members : [...value.items.entries()]
+      )
+        .slice(0, MAX_LEAVES)
+        .map(([step, child]) => [pointer(path, step), child, depth + 1])
       waiting.push(...children.reverse())
     }
   }
@@ -501,12 +664,14 @@ interface Change {
 
 function Difference({ entry, before }: { entry: Entry; before: Entry | undefined }) {
   const changes = useMemo(() => (before ? compare(before, entry) : []), [entry, before])
-  if (!before) return <p class="empty">There is no earlier message of this topic to compare with.</p>
+  if (!before)
+    return <p class="empty">There is no earlier message of this topic to compare with.</p>
   const changed = changes.filter(({ sign }) => sign !== ' ')
   return (
     <div id="diff" class="diff">
       <p class="muted">
-        Compared with the message of {clock(before.at)}, {lapse(entry.at - before.at)} before: {changed.length === 0 ? 'nothing is different' : plural(changed.length, 'line')}.
+        Compared with the message of {clock(before.at)}, {lapse(entry.at - before.at)} before:{' '}
+        {changed.length === 0 ? 'nothing is different' : plural(changed.length, 'line')}.
       </p>
       {changes.slice(0, 500).map(({ sign, text }, at) => (
         <div key={at} class={sign === '+' ? 'added' : sign === '−' ? 'removed' : ''}>
@@ -524,12 +689,23 @@ function compare(before: Entry, after: Entry): Change[] {
   const [a, b] = [readJson(before), readJson(after)]
   const lines: Array<Map<string, string>> = []
   if (a.kind === 'tree' && b.kind === 'tree') {
-    for (const { root } of [a, b]) lines.push(new Map([...leaves(root)].map(([path, text]) => [path, path === '' ? text : `${pointerLabel(path)}: ${text}`])))
+    for (const { root } of [a, b])
+      lines.push(
+        new Map(
+          [...leaves(root)].map(([path, text]) => [
+            path,
+            path === '' ? text : `${pointerLabel(path)}: ${text}`,
+          ]),
+        ),
+      )
   } else {
     for (const { payload, cut } of [before, after]) {
       const part = payload.subarray(0, MAX_SHOWN)
       const text = asText(part, cut || part.length < payload.length)
-      const rows = text === undefined ? Array.from({ length: Math.ceil(part.length / 16) }, (_, at) => hexRow(part, at * 16)) : text.split('\n')
+      const rows =
+        text === undefined
+          ? Array.from({ length: Math.ceil(part.length / 16) }, (_, at) => hexRow(part, at * 16))
+          : text.split('\n')
       lines.push(new Map(rows.map((row, at) => [String(at), row])))
     }
   }
@@ -569,14 +745,25 @@ function History({ entry }: { entry: Entry }) {
           return (
             <tr key={past.seq} aria-current={pinned.value === past ? 'true' : undefined}>
               <td>
-                <button type="button" class="link" title={seconds(past.at)} onClick={() => (pinned.value = past)}>
+                <button
+                  type="button"
+                  class="link"
+                  title={seconds(past.at)}
+                  onClick={() => (pinned.value = past)}
+                >
                   {clock(past.at)}
                 </button>
               </td>
               <td class="one-line">
                 <bdi>{lineOf(past)}</bdi>
               </td>
-              <td class="muted">{by !== undefined ? `${by > 0 ? '+' : ''}${number(Number(by.toPrecision(6)), Math.abs(last as number))}` : before && same(past, before) ? 'same' : ''}</td>
+              <td class="muted">
+                {by !== undefined
+                  ? `${by > 0 ? '+' : ''}${number(Number(by.toPrecision(6)), Math.abs(last as number))}`
+                  : before && same(past, before)
+                    ? 'same'
+                    : ''}
+              </td>
               <td class="muted">{flagsOf(past)}</td>
               <td class="muted">{byteCount(past.size)}</td>
             </tr>

@@ -1,5 +1,5 @@
 // Elements without a framework, for what changes many times a second. Text from the network only ever becomes text.
-import { type View, drawNow, drawPaced } from '../core/frame.ts'
+import { drawNow, drawPaced, type View } from '../core/frame.ts'
 
 export function element(name: string, className: string, text = ''): HTMLElement {
   const made = document.createElement(name)
@@ -18,7 +18,12 @@ export function setStyle(target: HTMLElement, name: string, value: string): void
 }
 
 /** Points of a polyline, from the oldest to the latest value, in a box of `width` × `height`. */
-export function sparkline(values: ArrayLike<number>, width: number, height: number, fromZero = false): string {
+export function sparkline(
+  values: ArrayLike<number>,
+  width: number,
+  height: number,
+  fromZero = false,
+): string {
   let low = fromZero ? 0 : Number.POSITIVE_INFINITY
   let high = Number.NEGATIVE_INFINITY
   for (let at = 0; at < values.length; at++) {
@@ -36,7 +41,10 @@ export function sparkline(values: ArrayLike<number>, width: number, height: numb
   return points.join(' ')
 }
 
-export function spark(width: number, height: number): { svg: SVGSVGElement; line: SVGPolylineElement } {
+export function spark(
+  width: number,
+  height: number,
+): { svg: SVGSVGElement; line: SVGPolylineElement } {
   const svg = document.createElementNS('http://www.w3.org/2000/svg', 'svg')
   const line = document.createElementNS('http://www.w3.org/2000/svg', 'polyline')
   svg.setAttribute('class', 'spark')
@@ -52,7 +60,12 @@ export class VirtualList implements View {
   #spacer = element('div', 'spacer')
   #rows: HTMLElement[] = []
   #spare: HTMLElement[] = []
-  #options: { height: number; count: () => number; make: () => HTMLElement; fill: (row: HTMLElement, at: number) => void }
+  #options: {
+    height: number
+    count: () => number
+    make: () => HTMLElement
+    fill: (row: HTMLElement, at: number) => void
+  }
   #observer = new ResizeObserver(() => drawNow(this))
   #stop: () => void
 
@@ -99,7 +112,10 @@ export class VirtualList implements View {
     const total = count()
     setStyle(this.#spacer, 'height', `${total * height}px`)
     const first = Math.max(0, Math.floor(this.box.scrollTop / height))
-    const shown = Math.max(0, Math.min(total - first, Math.ceil(this.box.clientHeight / height) + 1))
+    const shown = Math.max(
+      0,
+      Math.min(total - first, Math.ceil(this.box.clientHeight / height) + 1),
+    )
     while (this.#rows.length < shown) {
       const row = this.#spare.pop() ?? make()
       this.#spacer.append(row)

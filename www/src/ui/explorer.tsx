@@ -3,8 +3,8 @@ import { useSignal, useSignalEffect } from '@preact/signals'
 import { useEffect, useRef } from 'preact/hooks'
 import { matches } from 'wasmqtt'
 import { drawPaced } from '../core/frame.ts'
-import type { Entry } from '../core/model.ts'
 import { link, model, subs } from '../core/link.ts'
+import type { Entry } from '../core/model.ts'
 import { asText, count, plural, visible } from '../core/text.ts'
 import { Icon, useFailure } from './common.tsx'
 import { download } from './dom.ts'
@@ -41,27 +41,35 @@ export function TopicsPanel() {
     tree.current = made
     const stop = drawPaced({
       draw() {
-        const hidden = model.unplaced ? `, ${plural(model.unplaced, 'message')} of topics beyond the limit are in the list of messages only` : ''
+        const hidden = model.unplaced
+          ? `, ${plural(model.unplaced, 'message')} of topics beyond the limit are in the list of messages only`
+          : ''
         exact.value = model.total
         totals.value = `${plural(model.topics.size, 'topic')}, ${plural(model.total, 'message')}${hidden}`
       },
     })
     // What the address names may not have come yet.
     const wanted = selected.peek()
-    const until = wanted && setInterval(() => model.find(wanted) && (clearInterval(until as number), selected.peek() === wanted && made.reveal(wanted)), 200)
+    const until = setInterval(() => {
+      if (wanted !== '' && !model.find(wanted)) return
+      clearInterval(until)
+      if (wanted !== '' && selected.peek() === wanted) made.reveal(wanted)
+    }, 200)
     return () => {
-      if (until) clearInterval(until)
+      clearInterval(until)
       stop()
       made.destroy()
     }
   }, [])
   useSignalEffect(() => tree.current?.showSys(showSys.value))
   useSignalEffect(() => {
-    if (tree.current && selected.value !== tree.current.selected) tree.current.reveal(selected.value)
+    if (tree.current && selected.value !== tree.current.selected)
+      tree.current.reveal(selected.value)
   })
   useEffect(() => {
     const slash = (event: KeyboardEvent) => {
-      if (event.key !== '/' || (event.target as Element).closest('input, textarea, select, dialog')) return
+      if (event.key !== '/' || (event.target as Element).closest('input, textarea, select, dialog'))
+        return
       event.preventDefault()
       search.current?.focus()
     }
@@ -100,11 +108,21 @@ export function TopicsPanel() {
             onKeyDown={searchKey}
           />
         </label>
-        <button type="button" class="icon" aria-label="Fold all branches" title="Fold all branches" onClick={() => tree.current?.expandAll(false)}>
+        <button
+          type="button"
+          class="icon"
+          aria-label="Fold all branches"
+          title="Fold all branches"
+          onClick={() => tree.current?.expandAll(false)}
+        >
           <Icon name="fold" />
         </button>
         <label class="check" title="Show the topics in which the broker tells about itself">
-          <input type="checkbox" checked={showSys.value} onChange={({ currentTarget }) => (showSys.value = currentTarget.checked)} />
+          <input
+            type="checkbox"
+            checked={showSys.value}
+            onChange={({ currentTarget }) => (showSys.value = currentTarget.checked)}
+          />
           $SYS
         </label>
       </div>
@@ -132,7 +150,13 @@ function colourOf({ topic }: Entry): number {
   if (subs.peek().length < 2) return -1
   let colour = subOf.get(topic)
   if (colour === undefined) {
-    colour = subs.peek().find(({ filter, granted }) => granted !== 'refused' && matches(filter.replace(/^\$share\/[^/]*\//, ''), topic))?.colour ?? -1
+    colour =
+      subs
+        .peek()
+        .find(
+          ({ filter, granted }) =>
+            granted !== 'refused' && matches(filter.replace(/^\$share\/[^/]*\//, ''), topic),
+        )?.colour ?? -1
     if (subOf.size > 20_000) subOf.clear()
     subOf.set(topic, colour)
   }
@@ -154,7 +178,8 @@ export function MessagesPanel() {
       box: box.current as HTMLDivElement,
       onSelect: (entry) => {
         // In this order: choosing a topic shows its latest message.
-        if (selected.peek() !== entry.topic && !isAbove(selected.peek(), entry.topic)) selected.value = entry.topic
+        if (selected.peek() !== entry.topic && !isAbove(selected.peek(), entry.topic))
+          selected.value = entry.topic
         pinned.value = entry
         if (room.peek() === 'small') reveal('detail')
       },
@@ -198,7 +223,8 @@ export function MessagesPanel() {
     if (paused.value) pause()
     list.current?.restart()
   }
-  const name = () => `mqtt-${(branch || 'all').replace(/[^\w.-]+/g, '_')}-${new Date().toISOString().slice(0, 19).replaceAll(':', '')}`
+  const name = () =>
+    `mqtt-${(branch || 'all').replace(/[^\w.-]+/g, '_')}-${new Date().toISOString().slice(0, 19).replaceAll(':', '')}`
   return (
     <div class="panel messages">
       <div class="bar">
@@ -207,7 +233,13 @@ export function MessagesPanel() {
             All topics
           </button>
           {selected.value !== '' && (
-            <button type="button" id="branch" class="branch" aria-pressed={branch !== ''} onClick={() => (all.value = false)}>
+            <button
+              type="button"
+              id="branch"
+              class="branch"
+              aria-pressed={branch !== ''}
+              onClick={() => (all.value = false)}
+            >
               <bdi>{visible(selected.value)}</bdi>
             </button>
           )}
@@ -217,15 +249,39 @@ export function MessagesPanel() {
           <Icon name={paused.value ? 'play' : 'pause'} />
           <span>{paused.value ? 'Resume' : 'Pause'}</span>
         </button>
-        <button type="button" class="small" id="clear" onClick={clear} title="Forgets the messages, but for the last one of each topic">
+        <button
+          type="button"
+          class="small"
+          id="clear"
+          onClick={clear}
+          title="Forgets the messages, but for the last one of each topic"
+        >
           <Icon name="trash" />
           <span>Clear</span>
         </button>
-        <button type="button" class="small" id="export-json" onClick={() => download(`${name()}.json`, toJson(list.current?.entries ?? [], asText), 'application/json')}>
+        <button
+          type="button"
+          class="small"
+          id="export-json"
+          onClick={() =>
+            download(
+              `${name()}.json`,
+              toJson(list.current?.entries ?? [], asText),
+              'application/json',
+            )
+          }
+        >
           <Icon name="download" />
           <span>JSON</span>
         </button>
-        <button type="button" class="small" id="export-csv" onClick={() => download(`${name()}.csv`, toCsv(list.current?.entries ?? [], asText), 'text/csv')}>
+        <button
+          type="button"
+          class="small"
+          id="export-csv"
+          onClick={() =>
+            download(`${name()}.csv`, toCsv(list.current?.entries ?? [], asText), 'text/csv')
+          }
+        >
           <Icon name="download" />
           <span>CSV</span>
         </button>
@@ -239,7 +295,14 @@ export function MessagesPanel() {
         <span>Size</span>
       </div>
       <div class="list-box">
-        <div id="messages" ref={box} class="virtual fresh" role="listbox" tabIndex={0} aria-label="Messages" />
+        <div
+          id="messages"
+          ref={box}
+          class="virtual fresh"
+          role="listbox"
+          tabIndex={0}
+          aria-label="Messages"
+        />
         {above.value > 0 && (
           <button type="button" class="newer" onClick={() => list.current?.toTop()}>
             <Icon name="up" />
@@ -252,4 +315,5 @@ export function MessagesPanel() {
   )
 }
 
-const isAbove = (branch: string, topic: string) => branch === '' || topic === branch || topic.startsWith(`${branch}/`)
+const isAbove = (branch: string, topic: string) =>
+  branch === '' || topic === branch || topic.startsWith(`${branch}/`)

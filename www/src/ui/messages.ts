@@ -3,7 +3,7 @@
 import type { View } from '../core/frame.ts'
 import type { Entry, Model } from '../core/model.ts'
 import { byteCount, clock, visible } from '../core/text.ts'
-import { VirtualList, element, setText } from './dom.ts'
+import { element, setText, VirtualList } from './dom.ts'
 import { lineOf } from './tree.ts'
 
 const HEIGHT = 27
@@ -148,7 +148,8 @@ export class MessageList {
 
 /** `QoS 1 R D P`: retained, duplicate, with properties. */
 export function flagsOf({ qos, retain, dup, properties }: Entry): string {
-  const has = properties && Object.keys(properties).some((name) => name !== 'subscriptionIdentifiers')
+  const has =
+    properties && Object.keys(properties).some((name) => name !== 'subscriptionIdentifiers')
   return [`Q${qos}`, retain && 'R', dup && 'D', has && 'P'].filter(Boolean).join(' ')
 }
 
@@ -166,7 +167,10 @@ function make(): HTMLElement {
 }
 
 /** The messages as JSON: a payload that is text as text, any other in base64. */
-export function toJson(entries: readonly Entry[], text: (bytes: Uint8Array) => string | undefined): string {
+export function toJson(
+  entries: readonly Entry[],
+  text: (bytes: Uint8Array) => string | undefined,
+): string {
   return JSON.stringify(
     entries.map(({ topic, at, payload, size, cut, qos, retain, dup, properties }) => {
       const payloadText = text(payload)
@@ -180,7 +184,12 @@ export function toJson(entries: readonly Entry[], text: (bytes: Uint8Array) => s
         ...(cut ? { cut } : {}),
         ...(payloadText === undefined ? { base64: base64(payload) } : { payload: payloadText }),
         ...(properties
-          ? { properties: { ...properties, correlationData: properties.correlationData && base64(properties.correlationData) } }
+          ? {
+              properties: {
+                ...properties,
+                correlationData: properties.correlationData && base64(properties.correlationData),
+              },
+            }
           : {}),
       }
     }),
@@ -190,9 +199,15 @@ export function toJson(entries: readonly Entry[], text: (bytes: Uint8Array) => s
 }
 
 /** The messages as comma-separated values (RFC 4180). A payload that is no text is in base64, and the column before says so. */
-export function toCsv(entries: readonly Entry[], text: (bytes: Uint8Array) => string | undefined): string {
+export function toCsv(
+  entries: readonly Entry[],
+  text: (bytes: Uint8Array) => string | undefined,
+): string {
   // A quote before what a spreadsheet would take for a formula.
-  const cell = (value: unknown) => `"${String(value).replace(/^(?=[=+@\t\r])/, "'").replaceAll('"', '""')}"`
+  const cell = (value: unknown) =>
+    `"${String(value)
+      .replace(/^(?=[=+@\t\r])/, "'")
+      .replaceAll('"', '""')}"`
   const rows = entries.map(({ topic, at, payload, size, qos, retain, dup }) => {
     const payloadText = text(payload)
     return [

@@ -4,13 +4,13 @@ import { useEffect } from 'preact/hooks'
 import { Client } from 'wasmqtt'
 import { drawPaced } from '../core/frame.ts'
 import {
-  type Logged,
   addSubscription,
   closeReason,
   cut,
   deleteRetained,
   devices,
   isVersion5,
+  type Logged,
   link,
   live,
   model,
@@ -29,8 +29,19 @@ import {
   timeline,
 } from '../core/link.ts'
 import { connectOptions, newFilter } from '../core/profile.ts'
-import { ago, byteCount, clock, count, duration, plural, preview, rate, seconds, visible } from '../core/text.ts'
-import { Copy, Field, Icon, ask, checked, value } from './common.tsx'
+import {
+  ago,
+  byteCount,
+  clock,
+  count,
+  duration,
+  plural,
+  preview,
+  rate,
+  seconds,
+  visible,
+} from '../core/text.ts'
+import { ask, Copy, checked, Field, Icon, value } from './common.tsx'
 import { connectionOpen, select, selected, selectedTopic } from './state.ts'
 import { lineOf } from './tree.ts'
 
@@ -64,21 +75,34 @@ export function DevicesPanel() {
   return (
     <div class="panel devices">
       <p class="summary" id="devices-count">
-        {all.length === 0 ? '' : current ? `${online} of ${plural(all.length, 'device')} online` : `${plural(all.length, 'device')}, state unknown without a connection`}
+        {all.length === 0
+          ? ''
+          : current
+            ? `${online} of ${plural(all.length, 'device')} online`
+            : `${plural(all.length, 'device')}, state unknown without a connection`}
       </p>
       {all.length === 0 && (
         <p class="empty">
-          No device has announced itself. Known are the conventions of Home Assistant (…/availability), Tasmota (tele/…/LWT), Homie (…/$state), Shelly (…/online), Sparkplug B, and topics
-          named …/status.
+          No device has announced itself. Known are the conventions of Home Assistant
+          (…/availability), Tasmota (tele/…/LWT), Homie (…/$state), Shelly (…/online), Sparkplug B,
+          and topics named …/status.
         </p>
       )}
       <ul id="devices">
         {shown.map((device) => {
           const { name, topic, state, said, since, lost, convention, heard } = device
           return (
-            <li key={`${convention} ${name}`} class={current ? `${state}${lost ? ' lost' : ''}` : 'unknown'}>
+            <li
+              key={`${convention} ${name}`}
+              class={current ? `${state}${lost ? ' lost' : ''}` : 'unknown'}
+            >
               <span class="lamp" />
-              <button type="button" class="link one-line" title={`${visible(topic)} (${convention})`} onClick={() => select(topic)}>
+              <button
+                type="button"
+                class="link one-line"
+                title={`${visible(topic)} (${convention})`}
+                onClick={() => select(topic)}
+              >
                 <bdi>{visible(name)}</bdi>
               </button>
               <span class="muted since">
@@ -106,7 +130,9 @@ export function RetainedPanel() {
   const said = useSignal('')
   const branch = whole.value ? undefined : selectedTopic()
   const query = filter.value.trim().toLowerCase()
-  const all = model.retainedIn(branch ?? model.root).filter(({ topic }) => query === '' || topic.path.toLowerCase().includes(query))
+  const all = model
+    .retainedIn(branch ?? model.root)
+    .filter(({ topic }) => query === '' || topic.path.toLowerCase().includes(query))
   const MAX = 300
   const bytes = all.reduce((sum, { entry }) => sum + entry.size, 0)
   const clearAll = async () => {
@@ -120,7 +146,13 @@ export function RetainedPanel() {
     said.value = `${plural(deleted, 'retained message')} deleted.`
   }
   const clearOne = async (path: string) => {
-    if (await ask('Delete the retained message?', `The broker forgets the message that it keeps for ${visible(path)}.`, 'Delete it')) {
+    if (
+      await ask(
+        'Delete the retained message?',
+        `The broker forgets the message that it keeps for ${visible(path)}.`,
+        'Delete it',
+      )
+    ) {
       const deleted = await deleteRetained([path])
       said.value = deleted ? 'Deleted.' : ''
     }
@@ -130,21 +162,43 @@ export function RetainedPanel() {
       <div class="bar">
         <label class="search">
           <Icon name="search" />
-          <input type="search" aria-label="Find a retained message" placeholder="Find" value={filter.value} onInput={value((text) => (filter.value = text))} />
+          <input
+            type="search"
+            aria-label="Find a retained message"
+            placeholder="Find"
+            value={filter.value}
+            onInput={value((text) => (filter.value = text))}
+          />
         </label>
         <label class="check">
-          <input type="checkbox" checked={!whole.value} disabled={selected.value === ''} onChange={checked((only) => (whole.value = !only))} />
+          <input
+            type="checkbox"
+            checked={!whole.value}
+            disabled={selected.value === ''}
+            onChange={checked((only) => (whole.value = !only))}
+          />
           Selected branch
         </label>
         <span class="muted grow" role="status">
           {said.value || `${plural(all.length, 'message')}, ${byteCount(bytes)}`}
         </span>
-        <button type="button" class="small danger-quiet" id="clear-branch" disabled={all.length === 0 || !live.value} onClick={clearAll}>
+        <button
+          type="button"
+          class="small danger-quiet"
+          id="clear-branch"
+          disabled={all.length === 0 || !live.value}
+          onClick={clearAll}
+        >
           <Icon name="trash" />
           <span>Delete all shown</span>
         </button>
       </div>
-      {live.value && !isVersion5.value && <p class="muted pad">On MQTT 3.1.1 a broker does not say whether a live message is retained: listed is what it kept when the page subscribed.</p>}
+      {live.value && !isVersion5.value && (
+        <p class="muted pad">
+          On MQTT 3.1.1 a broker does not say whether a live message is retained: listed is what it
+          kept when the page subscribed.
+        </p>
+      )}
       <ul id="retained" class="rows">
         {all.slice(0, MAX).map(({ topic, entry, sure }) => (
           <li key={topic.path}>
@@ -152,15 +206,31 @@ export function RetainedPanel() {
               <bdi>{visible(topic.path)}</bdi>
             </button>
             <bdi class="one-line mono">{lineOf(entry)}</bdi>
-            <span class="muted">{sure ? (entry.stored ? `before ${seconds(entry.at)}` : ago(entry.at, Math.max(now.value, entry.at))) : 'not seen since the reconnect'}</span>
-            <button type="button" class="icon" aria-label={`Delete the retained message of ${visible(topic.path)}`} disabled={!live.value} onClick={() => clearOne(topic.path)}>
+            <span class="muted">
+              {sure
+                ? entry.stored
+                  ? `before ${seconds(entry.at)}`
+                  : ago(entry.at, Math.max(now.value, entry.at))
+                : 'not seen since the reconnect'}
+            </span>
+            <button
+              type="button"
+              class="icon"
+              aria-label={`Delete the retained message of ${visible(topic.path)}`}
+              disabled={!live.value}
+              onClick={() => clearOne(topic.path)}
+            >
               <Icon name="trash" />
             </button>
           </li>
         ))}
       </ul>
       {all.length === 0 && <p class="empty">The broker retains nothing that this page has seen.</p>}
-      {all.length > MAX && <p class="foot">The first {MAX} of {count(all.length)}.</p>}
+      {all.length > MAX && (
+        <p class="foot">
+          The first {MAX} of {count(all.length)}.
+        </p>
+      )}
     </div>
   )
 }
@@ -176,7 +246,11 @@ export function SubscriptionsPanel() {
   const add = async (event: Event) => {
     event.preventDefault()
     if (filter.value === '') return
-    const wanted = { ...newFilter(filter.value, qos.value), noLocal: noLocal.value, retainHandling: handling.value }
+    const wanted = {
+      ...newFilter(filter.value, qos.value),
+      noLocal: noLocal.value,
+      retainHandling: handling.value,
+    }
     filter.value = ''
     await addSubscription(wanted)
     rememberFilters()
@@ -185,27 +259,47 @@ export function SubscriptionsPanel() {
     <div class="panel subscriptions">
       <form onSubmit={add} id="subscribe" class="row">
         <Field label="Filter" class="grow">
-          <input name="filter" type="text" value={filter.value} onInput={value((text) => (filter.value = text))} placeholder="home/+/temperature" spellcheck={false} autocomplete="off" />
+          <input
+            name="filter"
+            type="text"
+            value={filter.value}
+            onInput={value((text) => (filter.value = text))}
+            placeholder="home/+/temperature"
+            spellcheck={false}
+            autocomplete="off"
+          />
         </Field>
         <Field label="QoS">
-          <select value={String(qos.value)} onChange={({ currentTarget }) => (qos.value = Number(currentTarget.value) as 0 | 1 | 2)}>
+          <select
+            value={String(qos.value)}
+            onChange={({ currentTarget }) => (qos.value = Number(currentTarget.value) as 0 | 1 | 2)}
+          >
             <option>0</option>
             <option>1</option>
             <option>2</option>
           </select>
         </Field>
-        <button class="primary" disabled={link.value.state === 'off'}>
+        <button type="submit" class="primary" disabled={link.value.state === 'off'}>
           Subscribe
         </button>
       </form>
       <details>
         <summary>Options (MQTT 5.0)</summary>
         <label class="check">
-          <input type="checkbox" checked={noLocal.value} onChange={checked((said) => (noLocal.value = said))} />
+          <input
+            type="checkbox"
+            checked={noLocal.value}
+            onChange={checked((said) => (noLocal.value = said))}
+          />
           Not what this page publishes itself
         </label>
         <Field label="Retained messages">
-          <select value={String(handling.value)} onChange={({ currentTarget }) => (handling.value = Number(currentTarget.value) as 0 | 1 | 2)}>
+          <select
+            value={String(handling.value)}
+            onChange={({ currentTarget }) =>
+              (handling.value = Number(currentTarget.value) as 0 | 1 | 2)
+            }
+          >
             <option value="0">at every subscribe</option>
             <option value="1">if the subscription is new</option>
             <option value="2">never</option>
@@ -218,16 +312,31 @@ export function SubscriptionsPanel() {
             <span class={`swatch series-${sub.colour % 8}`} />
             <bdi class="mono one-line">{visible(sub.filter)}</bdi>
             <span class={sub.granted === 'refused' ? 'mistake said' : 'muted said'}>
-              {sub.granted === 'pending' ? (live.value ? 'asked for…' : 'when connected') : sub.granted === 'refused' ? `Refused: ${sub.said}` : `${sub.said}, ${rate(Math.round(sub.rate * 10) / 10)}`}
+              {sub.granted === 'pending'
+                ? live.value
+                  ? 'asked for…'
+                  : 'when connected'
+                : sub.granted === 'refused'
+                  ? `Refused: ${sub.said}`
+                  : `${sub.said}, ${rate(Math.round(sub.rate * 10) / 10)}`}
             </span>
-            <button type="button" class="icon" aria-label={`Unsubscribe from ${visible(sub.filter)}`} onClick={() => removeSubscription(sub)}>
+            <button
+              type="button"
+              class="icon"
+              aria-label={`Unsubscribe from ${visible(sub.filter)}`}
+              onClick={() => removeSubscription(sub)}
+            >
               <Icon name="close" />
             </button>
           </li>
         ))}
       </ul>
       {subs.value.length === 0 && <p class="empty">No subscription: nothing comes in.</p>}
-      {subs.value.length > 1 && <p class="muted pad">The colours mark the messages of each filter in the list of messages.</p>}
+      {subs.value.length > 1 && (
+        <p class="muted pad">
+          The colours mark the messages of each filter in the list of messages.
+        </p>
+      )}
     </div>
   )
 }
@@ -263,9 +372,19 @@ export function TrafficPanel() {
         ['Session', is.state === 'connected' && is.info.sessionPresent ? 'resumed' : 'new'],
         ['Client id', is.state === 'connected' ? is.info.clientId : ''],
         ['Keep alive', `${server.keepalive} s`],
-        ['Session expiry', server.sessionExpiryInterval >= 0xffffffff ? 'never' : `${server.sessionExpiryInterval} s`],
+        [
+          'Session expiry',
+          server.sessionExpiryInterval >= 0xffffffff
+            ? 'never'
+            : `${server.sessionExpiryInterval} s`,
+        ],
         ['Receive maximum', String(server.receiveMaximum)],
-        ['Packet size', Number.isFinite(server.maximumPacketSize) ? byteCount(server.maximumPacketSize) : 'no limit'],
+        [
+          'Packet size',
+          Number.isFinite(server.maximumPacketSize)
+            ? byteCount(server.maximumPacketSize)
+            : 'no limit',
+        ],
         ['Maximum QoS', String(server.maximumQoS)],
         ['Topic aliases', String(server.topicAliasMaximum)],
         ['Retain', server.retainAvailable ? 'yes' : 'no'],
@@ -283,22 +402,38 @@ export function TrafficPanel() {
         </section>
         <section aria-labelledby="limits-title">
           <h3 id="limits-title">Agreed with the broker</h3>
-          {limits.length ? <Facts rows={limits} id="limits" /> : <p class="muted">Not connected.</p>}
+          {limits.length ? (
+            <Facts rows={limits} id="limits" />
+          ) : (
+            <p class="muted">Not connected.</p>
+          )}
         </section>
       </div>
       <section class="timeline" aria-labelledby="timeline-title">
         <div class="bar">
           <h3 id="timeline-title">Packets</h3>
           <label class="check">
-            <input type="checkbox" checked={messages.value} onChange={checked((said) => (messages.value = said))} />
+            <input
+              type="checkbox"
+              checked={messages.value}
+              onChange={checked((said) => (messages.value = said))}
+            />
             PUBLISH and PUBACK too
           </label>
           <span class="grow" />
-          <button type="button" class="small" aria-pressed={paused.value !== undefined} onClick={() => (paused.value = paused.value ? undefined : packets)}>
+          <button
+            type="button"
+            class="small"
+            aria-pressed={paused.value !== undefined}
+            onClick={() => (paused.value = paused.value ? undefined : packets)}
+          >
             <Icon name={paused.value ? 'play' : 'pause'} />
             <span>{paused.value ? 'Resume' : 'Pause'}</span>
           </button>
-          <Copy text={() => [...packets].reverse().map(packetLine).join('\n')} label="Copy as text" />
+          <Copy
+            text={() => [...packets].reverse().map(packetLine).join('\n')}
+            label="Copy as text"
+          />
         </div>
         <ol id="timeline">
           {packets.slice(0, 150).map((packet) => (
@@ -351,7 +486,11 @@ export function OfflinePanel() {
   const will = useSignal<{ text: string; failed: boolean }>({ text: '', failed: false })
   const waiting = sent.value.filter(({ state }) => state === 'queued' || state === 'sent')
   const burst = () => {
-    for (let at = 0; at < BURST; at++) publish('dashboard/offline-test', String(++numbered), { qos: 1, line: String(numbered) }).catch(() => {})
+    for (let at = 0; at < BURST; at++)
+      publish('dashboard/offline-test', String(++numbered), {
+        qos: 1,
+        line: String(numbered),
+      }).catch(() => {})
   }
   const seeWill = async () => {
     will.value = { text: 'A second client waits for the will…', failed: false }
@@ -361,15 +500,26 @@ export function OfflinePanel() {
       will.value = { text: (error as Error).message, failed: true }
     }
   }
-  const acknowledged = sent.value.filter(({ state, qos }) => state === 'acknowledged' && qos > 0).slice(-12)
+  const acknowledged = sent.value
+    .filter(({ state, qos }) => state === 'acknowledged' && qos > 0)
+    .slice(-12)
   return (
     <div class="panel offline">
       <section aria-labelledby="network-title">
         <h3 id="network-title">Without a network</h3>
-        <p class="muted">Switch the network of this page off, go on publishing, and see the queue fill. Switched on again, it drains in order.</p>
+        <p class="muted">
+          Switch the network of this page off, go on publishing, and see the queue fill. Switched on
+          again, it drains in order.
+        </p>
         <div class="row">
           <label class="switch">
-            <input type="checkbox" role="switch" id="network" checked={!networkOff.value} onChange={checked((on) => setNetworkOff(!on))} />
+            <input
+              type="checkbox"
+              role="switch"
+              id="network"
+              checked={!networkOff.value}
+              onChange={checked((on) => setNetworkOff(!on))}
+            />
             Network {networkOff.value ? 'off' : 'on'}
           </label>
           <span class="grow" />
@@ -404,17 +554,28 @@ export function OfflinePanel() {
             </ol>
           </>
         )}
-        {waiting.length > 0 && <p class="hint">The queue lives in this page: the browser asks before you leave while messages wait.</p>}
+        {waiting.length > 0 && (
+          <p class="hint">
+            The queue lives in this page: the browser asks before you leave while messages wait.
+          </p>
+        )}
       </section>
       <section aria-labelledby="will-title">
         <h3 id="will-title">The last will</h3>
         {profile.value.will ? (
           <>
             <p class="muted">
-              A will for <bdi class="mono">{visible(profile.value.willTopic)}</bdi> is set. Cutting the connection without a goodbye makes the broker publish it; a second client of this page
-              listens for it.
+              A will for <bdi class="mono">{visible(profile.value.willTopic)}</bdi> is set. Cutting
+              the connection without a goodbye makes the broker publish it; a second client of this
+              page listens for it.
             </p>
-            <button type="button" class="small" id="cut-and-watch" disabled={!live.value} onClick={seeWill}>
+            <button
+              type="button"
+              class="small"
+              id="cut-and-watch"
+              disabled={!live.value}
+              onClick={seeWill}
+            >
               Cut the connection
             </button>
             <p role="status" class={will.value.failed ? 'said failed' : 'said'} id="will-said">
@@ -423,14 +584,18 @@ export function OfflinePanel() {
           </>
         ) : (
           <>
-            <p class="muted">None is set. With one, the broker tells the others when this page is gone.</p>
+            <p class="muted">
+              None is set. With one, the broker tells the others when this page is gone.
+            </p>
             <button type="button" class="small" onClick={() => (connectionOpen.value = true)}>
               Set a will
             </button>
           </>
         )}
       </section>
-      {staleSince.value !== undefined && <p class="muted pad">Last live at {seconds(staleSince.value)}.</p>}
+      {staleSince.value !== undefined && (
+        <p class="muted pad">Last live at {seconds(staleSince.value)}.</p>
+      )}
     </div>
   )
 }
@@ -438,7 +603,11 @@ export function OfflinePanel() {
 /** Cuts the connection of the page while a second client listens for its will. Resolves with what to say. */
 async function watchWill(): Promise<string> {
   const p = profile.value
-  const witness = new Client(p.url, { ...connectOptions({ ...p, will: false, clientId: '', clean: true }, ''), clientId: undefined, reconnect: false })
+  const witness = new Client(p.url, {
+    ...connectOptions({ ...p, will: false, clientId: '', clean: true }, ''),
+    clientId: undefined,
+    reconnect: false,
+  })
   try {
     await witness.connect({ timeout: 5_000 })
     const delay = Number(p.willDelay || 0) * 1_000
@@ -446,13 +615,19 @@ async function watchWill(): Promise<string> {
       let began = 0
       witness
         .subscribe(p.willTopic, { qos: p.willQos }, (message) => {
-          if (began && !message.retain) resolve(`The will arrived after ${(performance.now() - began).toFixed(0)} ms: ${preview(message.payload)}`)
+          if (began && !message.retain)
+            resolve(
+              `The will arrived after ${(performance.now() - began).toFixed(0)} ms: ${preview(message.payload)}`,
+            )
         })
         .then(() => {
           began = performance.now()
           cut()
         }, reject)
-      setTimeout(() => reject(new Error('The will did not arrive within ten seconds.')), 10_000 + delay)
+      setTimeout(
+        () => reject(new Error('The will did not arrive within ten seconds.')),
+        10_000 + delay,
+      )
     })
     return await arrived
   } finally {

@@ -12,7 +12,8 @@ export interface Line {
 
 /** The colour of a number in the current theme. */
 export const colourOf = (colour: number): string => css(`--series-${colour % 8}`)
-const css = (name: string) => getComputedStyle(document.documentElement).getPropertyValue(name).trim()
+const css = (name: string) =>
+  getComputedStyle(document.documentElement).getPropertyValue(name).trim()
 
 const FONT = '11px system-ui, sans-serif'
 
@@ -26,10 +27,20 @@ export class Plot {
   cursor: number | undefined
 
   /** `onZoom` is called with the range that was dragged out, or with undefined after a double click. */
-  constructor(host: HTMLElement, lines: Line[], onZoom: (range: [number, number] | undefined) => void, onCursor: () => void) {
+  constructor(
+    host: HTMLElement,
+    lines: Line[],
+    onZoom: (range: [number, number] | undefined) => void,
+    onCursor: () => void,
+  ) {
     this.#host = host
     this.#lines = lines
-    const axis = { stroke: () => css('--muted'), font: FONT, grid: { stroke: () => css('--grid'), width: 1 }, ticks: { show: false } }
+    const axis = {
+      stroke: () => css('--muted'),
+      font: FONT,
+      grid: { stroke: () => css('--grid'), width: 1 },
+      ticks: { show: false },
+    }
     this.#plot = new uPlot(
       {
         ...this.#size(),
@@ -46,12 +57,28 @@ export class Plot {
           y: { range: (_, low, high) => roomyRange(low, high) },
         },
         axes: [
-          { ...axis, size: 26, values: (_, splits) => splits.map((at) => seconds(at * 1_000)), space: 76 },
+          {
+            ...axis,
+            size: 26,
+            values: (_, splits) => splits.map((at) => seconds(at * 1_000)),
+            space: 76,
+          },
           {
             ...axis,
             // uPlot's own loop over ticks does not end where a step is less than a double can tell apart.
-            splits: (plot, _, low, high) => niceTicks(low, high, Math.max(3, Math.floor(plot.bbox.height / devicePixelRatio / 30))),
-            values: (_, splits) => splits.map((tick) => number(tick, Math.abs((splits.at(-1) as number) - (splits[0] as number)) || Math.abs(tick))),
+            splits: (plot, _, low, high) =>
+              niceTicks(
+                low,
+                high,
+                Math.max(3, Math.floor(plot.bbox.height / devicePixelRatio / 30)),
+              ),
+            values: (_, splits) =>
+              splits.map((tick) =>
+                number(
+                  tick,
+                  Math.abs((splits.at(-1) as number) - (splits[0] as number)) || Math.abs(tick),
+                ),
+              ),
             size: (plot, values) => measured(plot, values),
           },
         ],
@@ -61,8 +88,15 @@ export class Plot {
             label,
             stroke: () => colourOf(colour),
             width: 1.75,
-            fill: lines.length === 1 ? () => `color-mix(in srgb, ${colourOf(colour)} 12%, transparent)` : undefined,
-            points: { show: (plot: uPlot, _: number, first: number, last: number) => last - first < plot.bbox.width / 24, size: 4 },
+            fill:
+              lines.length === 1
+                ? () => `color-mix(in srgb, ${colourOf(colour)} 12%, transparent)`
+                : undefined,
+            points: {
+              show: (plot: uPlot, _: number, first: number, last: number) =>
+                last - first < plot.bbox.width / 24,
+              size: 4,
+            },
             spanGaps: false,
           })),
         ],
@@ -71,7 +105,10 @@ export class Plot {
             (plot) => {
               const { left, width } = plot.select
               if (width < 6) return
-              const range: [number, number] = [plot.posToVal(left, 'x'), plot.posToVal(left + width, 'x')]
+              const range: [number, number] = [
+                plot.posToVal(left, 'x'),
+                plot.posToVal(left + width, 'x'),
+              ]
               plot.setSelect({ left: 0, width: 0, top: 0, height: 0 }, false)
               onZoom(range)
             },
@@ -79,7 +116,10 @@ export class Plot {
           setCursor: [
             (plot) => {
               const { left } = plot.cursor
-              this.cursor = left === undefined || left === null || left < 0 ? undefined : plot.posToVal(left, 'x')
+              this.cursor =
+                left === undefined || left === null || left < 0
+                  ? undefined
+                  : plot.posToVal(left, 'x')
               onCursor()
             },
           ],
@@ -94,7 +134,10 @@ export class Plot {
   }
 
   #size() {
-    return { width: Math.max(80, this.#host.clientWidth), height: Math.max(60, this.#host.clientHeight) }
+    return {
+      width: Math.max(80, this.#host.clientWidth),
+      height: Math.max(60, this.#host.clientHeight),
+    }
   }
 
   /** Shows `data` (seconds, then the values of each line; null is a gap, undefined is no sample) from `from` to `to`. */

@@ -1,9 +1,9 @@
 // What the person has chosen: which topic, which panels, which lines are charted. It is in the address, so that a link shows the same page.
 import { computed, effect, signal } from '@preact/signals'
-import type { Entry } from '../core/model.ts'
 import { model, profile } from '../core/link.ts'
-import { type Profile, newProfile, readAddress, stored, writeAddress } from '../core/profile.ts'
-import { type Theme, applyTheme, storedTheme } from './theme.ts'
+import type { Entry } from '../core/model.ts'
+import { newProfile, type Profile, readAddress, stored, writeAddress } from '../core/profile.ts'
+import { applyTheme, storedTheme, type Theme } from './theme.ts'
 
 /** The broker that `npm start` names in the page; undefined on any other host. */
 export interface Served {
@@ -24,7 +24,10 @@ function served(): Served | undefined {
 }
 export const servedBroker = served()
 
-const last: Profile = { ...newProfile(servedBroker?.url), ...stored.get<Partial<Profile>>('last', {}) }
+const last: Profile = {
+  ...newProfile(servedBroker?.url),
+  ...stored.get<Partial<Profile>>('last', {}),
+}
 // The ports of `npm start` may differ from time to time: its broker is the one to begin with.
 if (servedBroker && /^ws:\/\/127\.0\.0\.1:/.test(last.url)) last.url = servedBroker.url
 const address = readAddress(last)
@@ -61,7 +64,8 @@ export function select(path: string): void {
 }
 
 export function chart(topic: string, path = ''): void {
-  if (!charted.value.some(([t, p]) => t === topic && p === path)) charted.value = [...charted.value, [topic, path]]
+  if (!charted.value.some(([t, p]) => t === topic && p === path))
+    charted.value = [...charted.value, [topic, path]]
   reveal('charts')
 }
 
@@ -103,7 +107,18 @@ const DOCKS: Record<'wide' | 'medium' | 'small', Record<string, PanelName[]>> = 
     lower: ['messages', 'charts', 'retained', 'traffic'],
   },
   small: {
-    small: ['topics', 'detail', 'messages', 'charts', 'publish', 'devices', 'retained', 'subscriptions', 'traffic', 'offline'],
+    small: [
+      'topics',
+      'detail',
+      'messages',
+      'charts',
+      'publish',
+      'devices',
+      'retained',
+      'subscriptions',
+      'traffic',
+      'offline',
+    ],
   },
 }
 export const docks = computed(() => DOCKS[room.value])
@@ -160,7 +175,10 @@ export const emptyDraft: Draft = {
   userProperties: '',
   every: '1000',
 }
-export const draft = signal<Draft>({ ...emptyDraft, ...stored.get<Partial<Draft>>('draft', {}, () => sessionStorage) })
+export const draft = signal<Draft>({
+  ...emptyDraft,
+  ...stored.get<Partial<Draft>>('draft', {}, () => sessionStorage),
+})
 effect(() => stored.set('draft', draft.value, () => sessionStorage))
 export const editDraft = (to: Partial<Draft>): void => {
   draft.value = { ...draft.value, ...to }

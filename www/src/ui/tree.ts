@@ -1,10 +1,11 @@
 // The live tree of topics: last values, counts, rates, a spark of change, what the broker retains. Outside the framework, because it is
 // drawn eight times a second.
+
+import type { View } from '../core/frame.ts'
 import { numberAt } from '../core/json.ts'
 import type { Entry, Model, Topic } from '../core/model.ts'
-import type { View } from '../core/frame.ts'
 import { count, preview, rate, visible } from '../core/text.ts'
-import { VirtualList, element, setStyle, setText, spark, sparkline } from './dom.ts'
+import { element, setStyle, setText, spark, sparkline, VirtualList } from './dom.ts'
 
 const FLASH = 700 // ms
 const TYPE_AHEAD = 900 // ms
@@ -66,7 +67,8 @@ export class Tree {
     })
     box.addEventListener('dragstart', (event) => {
       const { node } = (event.target as Element).closest('.node') as Row
-      if (node.used) event.dataTransfer?.setData('application/x-mqtt-series', JSON.stringify([node.path, '']))
+      if (node.used)
+        event.dataTransfer?.setData('application/x-mqtt-series', JSON.stringify([node.path, '']))
       event.dataTransfer?.setData('text/plain', node.path)
     })
     box.addEventListener('keydown', (event) => this.#key(event))
@@ -206,19 +208,23 @@ export class Tree {
     if (work) {
       event.preventDefault()
       work()
-    } else if (event.key.length === 1 && event.key !== ' ' && event.key !== '/') this.#typeAhead(event.key, at)
+    } else if (event.key.length === 1 && event.key !== ' ' && event.key !== '/')
+      this.#typeAhead(event.key, at)
   }
 
   /** Goes to the next row whose name begins with what was typed. */
   #typeAhead(key: string, from: number): void {
     const now = performance.now()
-    this.#typed = now - this.#typedAt < TYPE_AHEAD ? this.#typed + key.toLowerCase() : key.toLowerCase()
+    this.#typed =
+      now - this.#typedAt < TYPE_AHEAD ? this.#typed + key.toLowerCase() : key.toLowerCase()
     this.#typedAt = now
     const rows = this.#visible()
     const start = this.#typed.length === 1 ? from + 1 : Math.max(0, from)
     for (let step = 0; step < rows.length; step++) {
       const at = (start + step) % rows.length
-      if (rows[at]?.name.toLowerCase().startsWith(this.#typed)) return this.#go(at)
+      if (!rows[at]?.name.toLowerCase().startsWith(this.#typed)) continue
+      this.#go(at)
+      return
     }
   }
 
@@ -243,7 +249,8 @@ export class Tree {
   }
 
   #fill(row: Row, node: Topic, at: number): void {
-    const [twist, lamp, name, badge, value, , speed, total] = row.children as unknown as HTMLElement[]
+    const [twist, lamp, name, badge, value, , speed, total] =
+      row.children as unknown as HTMLElement[]
     const isNew = row.node !== node
     row.node = node
     row.id = `node-${at}`
@@ -251,7 +258,11 @@ export class Tree {
     if (selected) this.#options.box.setAttribute('aria-activedescendant', row.id)
     setAttribute(row, 'aria-level', String(node.depth + 1))
     setAttribute(row, 'aria-selected', String(selected))
-    setAttribute(row, 'aria-expanded', node.children.size ? String(this.query !== '' || node.expanded) : undefined)
+    setAttribute(
+      row,
+      'aria-expanded',
+      node.children.size ? String(this.query !== '' || node.expanded) : undefined,
+    )
     if (isNew) {
       setStyle(row, '--depth', String(Math.min(node.depth, 16)))
       setText(name as Element, node.name === '' ? '(empty)' : visible(node.name))
