@@ -21,7 +21,10 @@ before(async () => {
   })
   // The model counts seconds as long as its page is there: that must not keep this process alive.
   const { setInterval } = globalThis
-  globalThis.setInterval = (...args) => setInterval(...args).unref()
+  Object.assign(globalThis, {
+    setInterval: (/** @type {() => void} */ work, /** @type {number} */ ms) =>
+      setInterval(work, ms).unref(),
+  })
   core = await import(`${pathToFileURL(outfile)}?${Date.now()}`)
 })
 

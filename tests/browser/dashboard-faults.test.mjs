@@ -201,7 +201,7 @@ test('a refusal is said where the person looks', async (t) => {
   await page.fill('#connection [name=willTopic]', '')
   await page.click('#connect')
   await page.waitForSelector('.mistake:has-text("A will needs a topic.")')
-  assert.equal(await page.evaluate(() => document.activeElement.name), 'willTopic')
+  assert.equal(await page.evaluate(() => document.activeElement.getAttribute('name')), 'willTopic')
   // What the connection is has not changed by that.
   assert.equal(await page.getAttribute('#state', 'data-state'), 'connected')
 })
@@ -320,7 +320,7 @@ test('silence is shown long before the keep-alive ends it', async (t) => {
   t.after(() => broker.stop())
   const { page } = await s.open(t, { url: broker.url })
   const timer = setInterval(
-    () => page.evaluate(() => document.querySelector('#publish-send').click()).catch(() => {}),
+    () => page.evaluate(() => document.getElementById('publish-send').click()).catch(() => {}),
     300,
   )
   t.after(() => clearInterval(timer))
@@ -343,7 +343,13 @@ test('labels have the room they need, and names are isolated', async (t) => {
   }
   await page.waitForSelector('.readout:has-text("max")')
   // The plot begins to the right of its widest label: a million with digits needs more than the 52 px that all labels had.
-  await page.waitForFunction(() => document.querySelector('.u-over').offsetLeft > 62)
+  await page.waitForFunction(
+    () =>
+      document.querySelector('.u-wrap canvas') &&
+      document.querySelector('.u-over').getBoundingClientRect().left -
+        document.querySelector('.u-wrap').getBoundingClientRect().left >
+        62,
+  )
   await publish('turned\u202Eround', 'x\u202Ey')
   await page.waitForSelector('.node .name:has-text("turned⟨U+202E⟩round")')
   const isolated = await page.evaluate(() =>

@@ -8,7 +8,7 @@ import { join } from 'node:path'
 import { after, before, describe, test } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
 import mqtt from 'mqtt'
-import { root } from '../../scripts/tools.mjs'
+import { portOf, root } from '../../scripts/tools.mjs'
 import { openPage } from './chromium.mjs'
 import { choose, eventually, mosquitto, noProblems, stage, tab } from './dashboard-harness.mjs'
 
@@ -149,7 +149,7 @@ describe('explorer', () => {
     await sleep(400)
     assert.equal(await page.locator('.message:has-text("three")').count(), 0)
     const json = await downloaded(page, '#export-json')
-    const rows = JSON.parse(json.content)
+    const rows = JSON.parse(String(json.content))
     assert.deepEqual(
       rows.map(({ topic, payload }) => `${topic} ${payload}`),
       ['list/a/1 one', 'list/b/1 =cmd()', 'list/a/1 two'],
@@ -657,14 +657,15 @@ describe('your own dashboard', () => {
     await lamp.subscribeAsync('home/kitchen/lamp/set')
     const { page, problems } = await openPage(
       s.browser,
-      `http://127.0.0.1:${server.address().port}/examples/dashboard.html?url=${broker.url}`,
+      `http://127.0.0.1:${portOf(server)}/examples/dashboard.html?url=${broker.url}`,
     )
     t.after(() => page.close())
     await page.waitForSelector('#link:has-text("connected")')
     await lamp.publishAsync('home/utility/meter/power', '{"watts":512}', { retain: true })
     const shows = (topic, value) =>
       page.waitForFunction(
-        ([topic, value]) => document.querySelector(`output[data-topic="${topic}"]`).value === value,
+        ([topic, value]) =>
+          document.querySelector(`output[data-topic="${topic}"]`).textContent === value,
         [topic, value],
       )
     await shows('home/utility/meter/power', '512')

@@ -12,7 +12,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import mqtt from 'mqtt'
 import { createWebSocketStream, WebSocketServer } from 'ws'
 import { freePort } from '../../scripts/broker.mjs'
-import { stopChild } from '../../scripts/tools.mjs'
+import { portOf, stopChild } from '../../scripts/tools.mjs'
 import { buildDashboard, site } from '../../www/build.mjs'
 import { openPage, startChromium } from './chromium.mjs'
 
@@ -38,7 +38,7 @@ export async function staticHost() {
   }).listen(0, '127.0.0.1')
   await once(server, 'listening')
   return {
-    url: `http://127.0.0.1:${server.address().port}/any/folder/`,
+    url: `http://127.0.0.1:${portOf(server)}/any/folder/`,
     stop: () => server.close(),
   }
 }
@@ -80,7 +80,7 @@ export async function mosquitto(lines = ['allow_anonymous true'], files = {}) {
     stream.pipe(tcp)
     tcp.pipe(stream)
   })
-  const { port } = http.address()
+  const port = portOf(http)
   return {
     url: `ws://127.0.0.1:${port}/mqtt`,
     tcp: `mqtt://127.0.0.1:${tcpPort}`,
@@ -164,7 +164,10 @@ export async function stage(options) {
     },
     /** An independent client; `got` is what it received. */
     async client(t, filter, { protocolVersion = 5, ...options } = {}) {
-      const made = await mqtt.connectAsync(broker.tcp, { protocolVersion, ...options })
+      const made = await mqtt.connectAsync(broker.tcp, {
+        protocolVersion: /** @type {4 | 5} */ (protocolVersion),
+        ...options,
+      })
       t.after(() => made.endAsync(true))
       const got = []
       made.on('message', (topic, payload, packet) =>

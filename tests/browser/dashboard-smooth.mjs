@@ -9,7 +9,7 @@ import { performance } from 'node:perf_hooks'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { parseArgs } from 'node:util'
 import { WebSocketServer } from 'ws'
-import { main, Problem } from '../../scripts/tools.mjs'
+import { main, Problem, portOf } from '../../scripts/tools.mjs'
 import { buildDashboard } from '../../www/build.mjs'
 import { openPage, startChromium } from './chromium.mjs'
 import { staticHost } from './dashboard-harness.mjs'
@@ -64,7 +64,7 @@ async function source() {
       }),
     )
   })
-  return { url: `ws://127.0.0.1:${http.address().port}/mqtt`, subscribed, stop: () => http.close() }
+  return { url: `ws://127.0.0.1:${portOf(http)}/mqtt`, subscribed, stop: () => http.close() }
 }
 
 main(async () => {
@@ -89,13 +89,19 @@ main(async () => {
     await page.evaluate(() => {
       globalThis.inputs = new Map()
       new PerformanceObserver((list) => {
-        for (const { interactionId, duration, name } of list.getEntries())
+        for (const entry of list.getEntries()) {
+          const { interactionId, duration, name } = /** @type {any} */ (entry)
+          const before = inputs.get(interactionId)?.duration ?? 0
           if (interactionId)
-            inputs.set(interactionId, {
-              duration: Math.max(duration, inputs.get(interactionId)?.duration ?? 0),
-              name,
-            })
-      }).observe({ type: 'event', durationThreshold: 16, buffered: true })
+            inputs.set(interactionId, { duration: Math.max(duration, before), name })
+        }
+      }).observe(
+        /** @type {PerformanceObserverInit} */ ({
+          type: 'event',
+          durationThreshold: 16,
+          buffered: true,
+        }),
+      )
     })
     const devtools = await page.context().newCDPSession(page)
     const heap = async () => {
