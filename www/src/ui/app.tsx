@@ -45,7 +45,7 @@ function badge(panel: PanelName): string | undefined {
   if (panel === 'charts' && charted.value.length) return String(charted.value.length)
   if (panel === 'subscriptions') {
     const refused = subs.value.filter(({ granted }) => granted === 'refused').length
-    return refused ? `${refused} refused` : undefined
+    return refused ? `✕ ${refused}` : undefined
   }
   return undefined
 }
