@@ -277,14 +277,18 @@ describe('memory', () => {
     const model = new core.Model()
     for (let n = 0; n < 30; n++) model.add(message(n % 3 ? 'a/x' : 'a/y/z', String(n)), false)
     for (let n = 0; n < 6_000; n++) model.add(message('b', String(n)), false)
-    model.follow(model.find('a'))
+    model.follow('a')
     assert.deepEqual(
       model.followed().map(({ seq }) => seq),
       Array.from({ length: 30 }, (_, n) => n + 1),
     )
     model.add(message('a/x', 'new'), false)
     assert.equal(model.followed().length, 31)
-    model.follow(undefined)
+    model.follow('later')
+    assert.equal(model.followed().length, 0)
+    model.add(message('later/on', '1'), false)
+    assert.equal(model.followed().length, 1)
+    model.follow('')
     assert.equal(model.followed().length, 5_000)
   })
 })

@@ -182,7 +182,7 @@ export class Model {
   #latest: Entry[] = []
   #next = 0
   /** The branch whose messages are followed, and what came of it. */
-  #followed: { topic: Topic; entries: Entry[] } | undefined
+  #followed: { path: string; topic: Topic | undefined; entries: Entry[] } | undefined
   #listeners = new Set<(entry: Entry, topic: Topic | undefined) => void>()
   #byTopic = new Map<string, Set<(entry: Entry) => void>>()
 
@@ -277,18 +277,19 @@ export class Model {
     return found
   }
 
-  /** From now on `followed()` gives the messages of this branch; with undefined, those of all topics. */
-  follow(topic: Topic | undefined): void {
+  /** From now on `followed()` gives the messages of this branch, also of one that does not exist yet; with '', those of all topics. */
+  follow(path: string): void {
     this.#followed = undefined
-    if (!topic) return
+    if (path === '') return
+    const topic = this.find(path)
     const entries: Entry[] = []
     const walk = (node: Topic) => {
       if (node.used) entries.push(...node.history())
       for (const child of node.children.values()) walk(child)
     }
-    walk(topic)
+    if (topic) walk(topic)
     entries.sort((a, b) => a.seq - b.seq)
-    this.#followed = { topic, entries: entries.slice(-MAX_LATEST) }
+    this.#followed = { path, topic, entries: entries.slice(-MAX_LATEST) }
   }
 
   /** The latest messages of the branch that is followed, the oldest first. */
@@ -324,7 +325,7 @@ export class Model {
     this.topics = new Map()
     this.total = this.unplaced = this.#nodes = this.#cost = this.#next = 0
     this.#latest = []
-    this.#followed = undefined
+    this.follow(this.#followed?.path ?? '')
     this.shape++
   }
 
@@ -346,6 +347,8 @@ export class Model {
       node = child
     }
     this.topics.set(topic, node)
+    const followed = this.#followed
+    if (followed && !followed.topic) followed.topic = this.find(followed.path)
     for (let at: Topic | undefined = node; at; at = at.parent) at.topics++
     this.shape++
     return node

@@ -193,7 +193,7 @@ export function MessagesPanel() {
     list.current = made
     return () => {
       made.destroy()
-      model.follow(undefined)
+      model.follow('')
     }
   }, [])
   useSignalEffect(() => {
@@ -202,16 +202,8 @@ export function MessagesPanel() {
   })
   const branch = all.value ? '' : selected.value
   useEffect(() => {
-    // The branch may be one that has not had a message yet.
-    const follow = () => {
-      const topic = branch === '' ? undefined : model.find(branch)
-      model.follow(topic)
-      list.current?.restart()
-      return branch === '' || topic !== undefined
-    }
-    if (follow()) return
-    const timer = setInterval(() => follow() && clearInterval(timer), 300)
-    return () => clearInterval(timer)
+    model.follow(branch)
+    list.current?.restart()
   }, [branch])
 
   const pause = () => {
