@@ -100,6 +100,12 @@ describe('explorer', () => {
       if (at) break
       seen.add(await focused(page))
     }
+    // What had the focus goes away: it stays near.
+    await page.getByRole('tab', { name: 'Subscriptions' }).click()
+    await page.focus('[aria-label="Unsubscribe from keys/#"]')
+    await page.keyboard.press('Enter')
+    await page.waitForSelector('text=No subscription')
+    assert.notEqual(await focused(page), 'BODY')
     for (const id of ['tree', 'messages', 'publish-payload', 'publish-send', 'pause'])
       assert.ok(seen.has(id), `${id} among ${[...seen]}`)
     noProblems(problems)
@@ -286,6 +292,12 @@ describe('publishing', () => {
     assert.equal(properties.correlationData.toString('hex'), '0102ff')
     assert.deepEqual({ ...properties.userProperties }, { one: ['1', '2'] })
     await page.waitForSelector('#sent li:has-text("pub/a"):has-text("ms")')
+    // The history brings all of a message back.
+    await page.fill('#publish [name=payload]', 'changed')
+    await page.fill('[name=userProperties]', '')
+    await page.click('#sent li button')
+    assert.equal(await page.inputValue('#publish [name=payload]'), '{"a":1}')
+    assert.equal(await page.inputValue('[name=userProperties]'), 'one: 1\none: 2')
 
     await page.click('summary:has-text("Repeat")')
     await page.fill('[name=template]', 'my template')
@@ -492,7 +504,7 @@ describe('everyone', () => {
             },
           )
           client.publish('show/hall/status', n % 2 ? 'online' : 'offline', { retain: true })
-          await sleep(60)
+          await sleep(40)
         }
         const panels = [
           'Messages',
@@ -511,7 +523,7 @@ describe('everyone', () => {
             .getByRole('tab', { name: new RegExp(`^${panel}`) })
             .first()
             .click()
-          await sleep(250)
+          await sleep(160)
           // Colours and roles are the same at each width: axe takes a while.
           if (
             width === 1440 ||

@@ -70,7 +70,7 @@ async function observe(t, url, filter) {
 
 describe('the dashboard on Mosquitto', () => {
   let run
-  before(async () => (run = await start(...FREE, '--broker', 'mosquitto', '--crash-every', '8')))
+  before(async () => (run = await start(...FREE, '--broker', 'mosquitto', '--crash-every', '6')))
   after(() => stop(run))
 
   async function open(t, { path = '', ...options } = {}) {

@@ -7,6 +7,7 @@ import { Boundary, Questions, Tabs } from './common.tsx'
 import { Bar, ConnectionDialog, Notices } from './connection.tsx'
 import { DetailPanel } from './detail.tsx'
 import { MessagesPanel, TopicsPanel } from './explorer.tsx'
+import { keepFocus } from './focus.ts'
 import {
   DevicesPanel,
   OfflinePanel,
@@ -105,4 +106,8 @@ function App() {
   )
 }
 
-render(<App />, document.getElementById('app') as HTMLElement)
+const page = document.getElementById('app') as HTMLElement
+render(<App />, page)
+keepFocus(page)
+// Somebody has pasted another address into the same tab; what the page itself writes there does not come here.
+addEventListener('hashchange', () => location.reload())

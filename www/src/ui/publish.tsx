@@ -38,6 +38,15 @@ function message(d: Draft): {
   }
 }
 
+/** What was in the form for each message of `sent`, by its id. */
+const drafts = new Map<number, Draft>()
+function remember(d: Draft): void {
+  const id = sent.peek().at(-1)?.id
+  if (id !== undefined) drafts.set(id, d)
+  const [oldest] = drafts.keys()
+  if (drafts.size > 300 && oldest !== undefined) drafts.delete(oldest)
+}
+
 const repeating = { timer: undefined as ReturnType<typeof setInterval> | undefined }
 
 export function PublishPanel() {
@@ -57,7 +66,9 @@ export function PublishPanel() {
     try {
       const { payload, options } = message(draft.value)
       if (!live.peek()) say('Not connected: it waits in the queue.')
-      const { took = 0 } = await publish(draft.value.topic, payload, options)
+      const done = publish(draft.value.topic, payload, options)
+      remember(draft.value)
+      const { took = 0 } = await done
       say(
         options.qos === 0
           ? 'Sent. Nobody acknowledges QoS 0.'
@@ -350,7 +361,9 @@ export function PublishPanel() {
                     type="button"
                     class="link one-line"
                     title="Put it into the form"
-                    onClick={() => editDraft({ topic: entry.topic })}
+                    onClick={() => {
+                      draft.value = drafts.get(entry.id) ?? { ...emptyDraft, topic: entry.topic }
+                    }}
                   >
                     <bdi>{visible(entry.topic)}</bdi>
                   </button>
