@@ -91,6 +91,8 @@ export const silent = signal(0)
 export const staleSince = signal<number | undefined>(undefined)
 export const networkOff = signal(false)
 export const closeReason = signal('')
+/** ms from the last QoS 1 or 2 publish to its acknowledgement: the client pings only where nothing else is sent. */
+export const lastAcknowledgement = signal<number | undefined>(undefined)
 /** The time, once a second. */
 export const now = signal(Date.now())
 
@@ -214,6 +216,7 @@ function listen(made: Client): void {
       greeted = new Set()
       subscribedAt = info.sessionPresent ? 0 : Date.now()
       closeReason.value = ''
+      lastAcknowledgement.value = undefined
     }),
   )
   made.on('disconnect', (error) =>
@@ -386,7 +389,9 @@ export async function publish(
     if (!client || client.state === 'closed')
       throw new Error('There is no connection: connect first.')
     await client.publish(topic, payload, rest)
-    return change({ state: 'acknowledged', took: performance.now() - began, order: ++acknowledged })
+    const took = performance.now() - began
+    if (entry.qos > 0 && entry.state === 'sent') lastAcknowledgement.value = took
+    return change({ state: 'acknowledged', took, order: ++acknowledged })
   } catch (error) {
     change({ state: 'failed', error: (error as Error).message })
     throw error

@@ -7,6 +7,7 @@ import {
   cut,
   disconnect,
   dismiss,
+  lastAcknowledgement,
   link,
   linkText,
   live,
@@ -66,6 +67,7 @@ export function Bar() {
         ? 'MQTT 5.0'
         : 'MQTT 3.1.1'
       : ''
+  const roundTrip = lastAcknowledgement.value ?? stats.value?.roundTrip
   const themes = { system: 'light', light: 'dark', dark: 'system' } as const
   return (
     <header class="top">
@@ -103,13 +105,9 @@ export function Bar() {
           <dt>out</dt>
           <dd>{rate(rates.value.out)}</dd>
         </div>
-        <div title="Round trip of the last ping">
-          <dt>ping</dt>
-          <dd>
-            {stats.value?.roundTrip === undefined || !live.value
-              ? '–'
-              : `${stats.value.roundTrip.toFixed(1)} ms`}
-          </dd>
+        <div title="Round trip of the last ping or acknowledgement">
+          <dt>round trip</dt>
+          <dd>{roundTrip === undefined || !live.value ? '–' : `${roundTrip.toFixed(1)} ms`}</dd>
         </div>
         {stats.value && stats.value.queuedMessages > 0 && (
           <div class="queued">
