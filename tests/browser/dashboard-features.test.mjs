@@ -195,6 +195,26 @@ describe('explorer', () => {
     await page.waitForSelector('.message:has-text("new 49")')
   })
 
+  test('topics that come in above leave the tree where it is', async (t) => {
+    const { client, publish } = await s.client(t)
+    const { page } = await s.open(t, { hash: { sub: '1:grow/#' } })
+    for (let n = 0; n < 100; n++) client.publish(`grow/m${n}`, '1')
+    await page.waitForSelector('.node[title="grow/m10"]')
+    await page.locator('#tree').evaluate((box) => (box.scrollTop = 780))
+    await page.waitForSelector('.node[title="grow/m40"]')
+    const top = () =>
+      page
+        .locator('.node[title="grow/m40"]')
+        .evaluate((row) => Math.round(row.getBoundingClientRect().top))
+    const before = await top()
+    for (let n = 0; n < 60; n++) await publish(`grow/a${n}`, '1')
+    await page.waitForFunction(() =>
+      /^160 topics/.test(document.querySelector('#tree-count').textContent),
+    )
+    await sleep(200)
+    assert.equal(await top(), before)
+  })
+
   test('the retained messages: a branch is deleted after a question', async (t) => {
     const { publish } = await s.client(t)
     for (let n = 0; n < 5; n++)

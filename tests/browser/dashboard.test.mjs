@@ -199,6 +199,7 @@ describe('the dashboard on Mosquitto', () => {
     )
     assert.ok(frames >= 10, `${frames} frames in a second`)
     assert.ok((await elements()) < 2_500, `${await elements()} elements`)
+    await page.fill('#search', 'flood')
     await page.waitForSelector('.node[title="flood"]')
     assert.ok(sent > 5_000, `${sent} sent`)
     assert.deepEqual(problems, [])

@@ -97,6 +97,11 @@ export class VirtualList implements View {
     drawNow(this)
   }
 
+  /** Makes room for so many rows at once, so that one can scroll there before the next frame. */
+  grow(count: number): void {
+    setStyle(this.#spacer, 'height', `${count * this.#options.height}px`)
+  }
+
   /** Scrolls so that row `index` is in view. */
   reveal(index: number): void {
     const { box } = this

@@ -41,6 +41,7 @@ export class Tree {
   #list: VirtualList
   #rows: Topic[] = []
   #drawnFor = ''
+  #anchoredFor = ''
   #selected: string
   #typed = ''
   #typedAt = 0
@@ -161,9 +162,24 @@ export class Tree {
       }
     }
     walk(model.root)
+    this.#anchor(rows)
     this.#rows = rows
     this.#options.onDrawn(rows.length)
     return rows
+  }
+
+  /** Rows that come in above what is in view leave it where it is. */
+  #anchor(rows: Topic[]): void {
+    const { box } = this.#list
+    const first = this.#rows[Math.floor(box.scrollTop / 26)]
+    if (box.scrollTop === 0 || !first || this.query !== this.#anchoredFor) {
+      this.#anchoredFor = this.query
+      return
+    }
+    const at = rows.indexOf(first)
+    if (at === -1 || rows[Math.floor(box.scrollTop / 26)] === first) return
+    this.#list.grow(rows.length)
+    box.scrollTop = at * 26 + (box.scrollTop % 26)
   }
 
   #go(index: number): void {
