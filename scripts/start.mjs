@@ -20,7 +20,7 @@ const USAGE = `npm start -- [options]
   --port N         the port of the dashboard (8080)
   --broker-port N  the WebSocket port of the broker (9001)
   --tcp-port N     the TCP port of the broker (1883)
-  --broker NAME    mosquitto or aedes (mosquitto, if it is installed)
+  --broker NAME    embedded or mosquitto (embedded)
   --crash-every S  seconds between two crashes of the garage door (30)
 Port 0 means any free port.`
 

@@ -42,7 +42,7 @@ import {
   visible,
 } from '../core/text.ts'
 import { ask, Copy, checked, Field, Icon, value } from './common.tsx'
-import { connectionOpen, select, selected, selectedTopic } from './state.ts'
+import { connectionOpen, select, selected, selectedTopic, servedBroker } from './state.ts'
 import { lineOf } from './tree.ts'
 
 /** Draws again eight times a second at most, when `version` gives another value. */
@@ -369,6 +369,9 @@ export function TrafficPanel() {
   }
   const limits: Array<[string, string]> = server
     ? [
+        ...(servedBroker?.url === profile.value.url
+          ? [['Broker', servedBroker.name] as [string, string]]
+          : []),
         ['Session', is.state === 'connected' && is.info.sessionPresent ? 'resumed' : 'new'],
         ['Client id', is.state === 'connected' ? is.info.clientId : ''],
         ['Keep alive', `${server.keepalive} s`],
