@@ -356,7 +356,7 @@ function dropUnreachable(folder, entries) {
     for (const [, path] of text.matchAll(/(?:from |import\()['"](\.[^'"]+)\.js['"]/g))
       reached.add(join(dirname(name), `${path}.d.ts`))
   }
-  for (const name of readdirSync(folder, { recursive: true }))
+  for (const name of readdirSync(folder, { recursive: true, encoding: 'utf8' }))
     if (name.endsWith('.d.ts') && !reached.has(name)) rmSync(join(folder, name))
 }
 
