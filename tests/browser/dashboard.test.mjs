@@ -217,7 +217,7 @@ describe('the dashboard on Mosquitto', () => {
     await page.fill('[name=url]', run.websocket)
     await page.selectOption('[name=version]', '4')
     await page.click('#connect')
-    await page.waitForSelector('#state-text:has-text("Connected, MQTT 5")')
+    await page.waitForSelector('#state-text:has-text("Connected, MQTT 3.1.1")')
     await page.fill('[name=url]', 'http://127.0.0.1/')
     await page.click('#connect')
     await page.waitForSelector('#state[data-state="closed"]')
