@@ -1,4 +1,4 @@
-// The boundary between JavaScript and WebAssembly in headless Chromium. The stories of tests/js/stories.mjs run in Node as well.
+// The boundary between JavaScript and WebAssembly in headless Chromium. The stories of tests/js/stories/index.mjs run in Node as well.
 import assert from 'node:assert/strict'
 import { once } from 'node:events'
 import { createReadStream } from 'node:fs'
@@ -6,7 +6,7 @@ import { createServer } from 'node:http'
 import { join, normalize } from 'node:path'
 import { after, before, test } from 'node:test'
 import { portOf, root } from '../../scripts/tools.mjs'
-import { STORIES } from '../js/stories.mjs'
+import { STORIES } from '../js/stories/index.mjs'
 import { openPage, startChromium } from './chromium.mjs'
 
 let server
@@ -31,7 +31,7 @@ test('the stories of the boundary', async (t) => {
     await t.test(`in Chromium: ${title}`, async (t) => {
       const { page, problems } = await openPage(browser, `http://127.0.0.1:${portOf(server)}/`)
       const said = await page.evaluate(async (title) => {
-        const { STORIES } = await import('/tests/js/stories.mjs')
+        const { STORIES } = await import('/tests/js/stories/index.mjs')
         const wasmqtt = await import('/pkg/index.js')
         return STORIES[title](wasmqtt, { collect: () => globalThis.gc() })
       }, title)

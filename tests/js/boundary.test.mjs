@@ -4,7 +4,7 @@ import { test } from 'node:test'
 import { setFlagsFromString } from 'node:v8'
 import { runInNewContext } from 'node:vm'
 import { connected, settle } from './scripted-broker.mjs'
-import { STORIES } from './stories.mjs'
+import { STORIES } from './stories/index.mjs'
 
 setFlagsFromString('--expose-gc')
 const collect = runInNewContext('gc')

@@ -2,6 +2,7 @@
 import { once } from 'node:events'
 import { createServer } from 'node:https'
 import { WebSocketServer } from 'ws'
+import { portOf } from '../../scripts/tools.mjs'
 import { cert, key } from './certificate.mjs'
 import { Peer } from './scripted-broker.mjs'
 
@@ -21,5 +22,5 @@ export async function secure(t, options) {
     for (const socket of sockets.clients) socket.terminate()
     server.close()
   })
-  return { url: `wss://127.0.0.1:${server.address().port}`, peers }
+  return { url: `wss://127.0.0.1:${portOf(server)}`, peers }
 }

@@ -176,7 +176,12 @@ async function usesAliases(t, topicAliases) {
   return packets.some(({ properties }) => properties.topicAlias !== undefined)
 }
 
-/** The codes of messages that are published while there is no connection. */
+/**
+ * The codes of messages that are published while there is no connection.
+ * @param {any} t
+ * @param {import('../../pkg/node.js').QueueOptions} queue
+ * @param {[topic: string, payload?: string, options?: import('../../pkg/node.js').PublishOptions][]} messages
+ */
 function outcomes(t, queue, messages) {
   const client = makeClient(t, 'ws://127.0.0.1:1', { queue })
   const published = messages.map((message) => client.publish(...message))
@@ -303,8 +308,8 @@ const STORIES = {
     assert.deepEqual(found, ['waits', 'QUEUE_FULL'])
   },
   async 'queue.overflow'(t) {
-    const queue = { maxMessages: 1, overflow: 'drop-oldest' }
-    assert.deepEqual(await outcomes(t, queue, [['a'], ['a']]), ['QUEUE_FULL', 'waits'])
+    const found = await outcomes(t, { maxMessages: 1, overflow: 'drop-oldest' }, [['a'], ['a']])
+    assert.deepEqual(found, ['QUEUE_FULL', 'waits'])
   },
   async 'queue.qos0'(t) {
     const found = await outcomes(t, { qos0: false }, [['a'], ['a', 'b', { qos: 1 }]])
@@ -313,7 +318,8 @@ const STORIES = {
 
   store() {
     const refusal = { name: 'NotSupportedError' }
-    assert.throws(() => new Client('ws://h', { store: { load() {}, write() {} } }), refusal)
+    const store = { load: async () => [], write: async () => {} }
+    assert.throws(() => new Client('ws://h', { store }), refusal)
   },
 
   async topicAliases(t) {

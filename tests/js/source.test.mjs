@@ -7,11 +7,14 @@ import { records } from '../../scripts/records.mjs'
 import { root } from '../../scripts/tools.mjs'
 
 const folder = join(root, 'src', 'js')
+const files = readdirSync(folder, { recursive: true, encoding: 'utf8' }).filter((name) =>
+  name.endsWith('.ts'),
+)
 const read = (path) => readFileSync(join(root, path), 'utf8')
 
 test('the host that Rust calls and the interface CoreHost have the same methods in the same order', () => {
-  const files = readdirSync(join(root, 'src', 'web')).map((name) => read(`src/web/${name}`))
-  const rust = files.flatMap((text) =>
+  const texts = readdirSync(join(root, 'src', 'web')).map((name) => read(`src/web/${name}`))
+  const rust = texts.flatMap((text) =>
     [...text.matchAll(/fn (\w+)\(\s*this: &CoreHost\b/g)].map(([, name]) => name),
   )
   const [, body] = /interface CoreHost \{([\s\S]*?)\n {2}\}/.exec(read('src/js/core/glue.d.ts'))
@@ -31,7 +34,6 @@ test('the constants of records are those of src/web/records.rs', () => {
 })
 
 test('no file of src/js imports itself by way of others', () => {
-  const files = readdirSync(folder, { recursive: true }).filter((name) => name.endsWith('.ts'))
   const imports = new Map(
     files.map((name) => {
       const text = readFileSync(join(folder, name), 'utf8')
@@ -53,9 +55,7 @@ test('no file of src/js imports itself by way of others', () => {
 })
 
 test('no file of src/js has more than 450 lines', () => {
-  for (const name of readdirSync(folder, { recursive: true }).filter((name) =>
-    name.endsWith('.ts'),
-  )) {
+  for (const name of files) {
     const lines = readFileSync(join(folder, name), 'utf8').split('\n').length - 1
     assert.ok(lines < 450, `${name}: ${lines}`)
   }

@@ -23,6 +23,7 @@ export interface TestBrokerOptions {
 export interface BrokerPacket {
   /** Counts the packets of the broker, from 0. */
   number: number
+  /** The id of the client. */
   clientId: string
   /** 'in': the client sent it to the broker. */
   direction: 'in' | 'out'
@@ -39,6 +40,7 @@ export interface BrokerPacket {
 export interface PacketMatch {
   /** Lower case, as 'publish'. */
   type: string
+  /** The id of the client; any client if it is left out. */
   clientId?: string
   /** A topic, or a filter that the topic of a PUBLISH matches. */
   topic?: string
@@ -46,7 +48,9 @@ export interface PacketMatch {
 
 /** A client that is connected, or whose session the broker keeps. */
 export interface BrokerClient {
+  /** The id under which the broker knows it. */
   clientId: string
+  /** Whether it is connected now. */
   connected: boolean
   /** Its topic filters, in the order of the alphabet. */
   subscriptions: ReadonlyArray<string>
