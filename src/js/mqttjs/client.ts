@@ -1,4 +1,11 @@
-import { type Authenticator, Client, type ConnectInfo, type Message, type MqttError, version } from '../api.js'
+import {
+  type Authenticator,
+  type Client,
+  type ConnectInfo,
+  type Message,
+  type MqttError,
+  version,
+} from '../api.js'
 import { EventEmitter } from './emitter.js'
 import {
   ErrorWithReasonCode,
@@ -9,8 +16,24 @@ import {
   notice,
   refused,
 } from './errors.js'
-import { DuplexLink, type DuplexLike, type Link, type LinkStream, Trace, type TraceHost } from './links.js'
+import { Line, type LineHost, type Loss, openLink } from './line.js'
+import {
+  DuplexLink,
+  type DuplexLike,
+  type Link,
+  LinkSocket,
+  type LinkStream,
+  type Trace,
+} from './links.js'
+import { Inbox, type InboxHost } from './inbox.js'
 import { DefaultMessageIdProvider, type IMessageIdProvider } from './message-ids.js'
+import {
+  type Answer,
+  type Operation,
+  Operations,
+  type OperationsHost,
+  type Queued,
+} from './operations.js'
 import {
   type IClientOptions,
   type IClientPublishOptions,
@@ -21,10 +44,9 @@ import {
   type ISubscriptionMap,
   type ISubscriptionRequest,
   checkOptions,
-  coreMessageProperties,
-  coreOptions,
-  coreWill,
   defaults,
+  filterOptions,
+  publishOptions,
   publishProperties,
   recordOf,
 } from './options.js'
@@ -79,39 +101,6 @@ export type MqttClientEvents = {
   offline: []
 }
 
-/** A publish of QoS 1 or 2, a subscribe or an unsubscribe, from the call until it is answered. */
-interface Operation {
-  cmd: 'publish' | 'subscribe' | 'unsubscribe'
-  messageId: number
-  /** Whether it is gone with its client: publishes are not. */
-  volatile: boolean
-  packet: Packet
-  cb: (error: Error | null, packet?: Packet) => void
-  /** Hands it to a client of the core. */
-  run(core: Client): void
-  /** Withdraws a publish. */
-  controller?: AbortController
-}
-
-/** What waits for a connection, as `client.queue` shows it. */
-interface Queued {
-  packet: Packet
-  cb: (error: Error | null, packet?: Packet) => any
-}
-
-/** A message that waits for `handleMessage`. */
-interface Arrived {
-  packet: IPublishPacket
-  /** The message once for each subscription that acknowledges by hand. */
-  holds: Message[]
-}
-
-/** Messages that wait for `handleMessage`: above `MANY` the socket is not read, until there are `FEW`. */
-const MANY = 1_000
-const FEW = 100
-/** What a message can be acknowledged with. MQTT 5, 3.4.2.1. */
-const ACKNOWLEDGEMENTS = [0, 16, 128, 131, 135, 144, 145, 151, 153]
-
 /** MQTT.js' client, on top of wasmqtt's. */
 export class MqttClient extends EventEmitter<MqttClientEvents> {
   /** The version of wasmqtt. */
@@ -142,8 +131,6 @@ export class MqttClient extends EventEmitter<MqttClientEvents> {
   messageIdProvider: IMessageIdProvider
   /** The socket of the current or last attempt. */
   stream!: LinkStream
-  /** Calls without an answer, by number. */
-  outgoing: Record<number, Operation> = {}
   /** Filters of the subscribes without an answer, by number. */
   messageIdToTopic: Record<number, string[]> = {}
   /** What waits for a connection. */
@@ -155,17 +142,8 @@ export class MqttClient extends EventEmitter<MqttClientEvents> {
 
   readonly #streamBuilder: StreamBuilder
   /** Undefined before `connect()`, and after the core's client has closed. */
-  #core: Client | undefined
-  /** For the attempt that the core makes next. */
-  #prepared: Link | undefined
-  #link: Link | undefined
-  #trace: Trace | undefined
-  /** Whether calls go to the core: it is there, and the store is read. */
-  #ready = false
-  /** Calls for the next client of the core, in order. */
-  #waiting: Array<(core: Client) => void> = []
-  /** Calls that wait for a free number. */
-  #blocked: Array<() => boolean> = []
+  #line: Line | undefined
+  #connack: IConnackPacket | undefined
   /** What is subscribed, for the next client of the core. */
   readonly #topics = new Map<string, IClientSubscribeOptions>()
   /** Filters that the core's client takes care of. */
@@ -174,20 +152,16 @@ export class MqttClient extends EventEmitter<MqttClientEvents> {
   readonly #identifiers = new Set<number>()
   /** Topics by alias, for publishes that name only the alias. */
   readonly #aliases = new Map<number, string>()
-  #firstLife = true
-  #connack: IConnackPacket | undefined
-  /** Whether the loss of this connection was told. */
-  #told = false
+  #isFirstLine = true
   /** Whether 'reconnect' was emitted for the attempt that begins. */
   #announced = false
   #queuedQoS0 = 0
   #deferredReconnect: (() => void) | undefined
+  /** For when `end()` is done. */
+  #afterEnd: Array<() => void> = []
 
-  // Messages, where the application has a say in their acknowledgement.
-  #holds: Message[] = []
-  #arrived: Arrived[] = []
-  #handling = false
-  #paused = false
+  readonly #operations: Operations
+  readonly #inbox: Inbox
 
   /** `streamBuilder` makes the socket of each attempt. Connects at once, unless the option `manualConnect` is set. */
   constructor(streamBuilder: StreamBuilder, options: IClientOptions = {}) {
@@ -202,6 +176,8 @@ export class MqttClient extends EventEmitter<MqttClientEvents> {
     this.outgoingStore = options.outgoingStore ?? new Store()
     this.incomingStore = options.incomingStore ?? new Store()
     this.#streamBuilder = streamBuilder
+    this.#operations = new Operations(this.#operationsHost())
+    this.#inbox = new Inbox(this.#inboxHost())
     if (!options.manualConnect) this.connect()
   }
 
@@ -218,6 +194,11 @@ export class MqttClient extends EventEmitter<MqttClientEvents> {
     callback(undefined, this.options.authPacket as Packet | undefined)
   }
 
+  /** Calls without an answer, by number. */
+  get outgoing(): Record<number, Operation> {
+    return this.#operations.outgoing
+  }
+
   /** The number that the last call got. */
   getLastMessageId(): number | null {
     return this.messageIdProvider.getLastAllocated()
@@ -231,176 +212,112 @@ export class MqttClient extends EventEmitter<MqttClientEvents> {
   /** Seconds: the server's keep alive where there is one, else the option. */
   get keepalive(): number {
     const own = this.options.keepalive!
-    return (own > 0 && this.connected && this.#core?.server?.keepalive) || own
+    return (own > 0 && this.connected && this.#line?.core.server?.keepalive) || own
   }
 
   // ------------------------------------------------------------------------------------------------ connecting
 
   /** Connects, for `manualConnect`. Throws for options that cannot be used. */
   connect(): this {
-    if (this.#core !== undefined && this.#core.state !== 'idle') return this
+    const line = this.#line
+    if (line !== undefined && line.core.state !== 'idle') return this
     if (this.disconnected) this.#revive()
     this.log('connect :: making the socket')
-    this.#prepared = this.#open()
-    if (this.#core === undefined) this.#begin()
-    else this.#dial(this.#core)
+    this.#connack = undefined
+    const prepared = openLink(this.#host, (connack) => {
+      if (this.#line !== undefined) this.#line.connack = connack
+    })
+    if (line === undefined) this.#begin(prepared)
+    else line.dial(prepared)
     return this
   }
 
-  #open(): Link {
-    this.#connack = undefined
-    const trace = new Trace(this.#traceHost, this.options.protocolVersion!)
-    this.#tracing = trace
-    const made = this.#streamBuilder(this, this.options)
-    const link: Link = 'socket' in made && 'stream' in made ? made : new DuplexLink(made as DuplexLike, trace)
-    this.stream = link.stream
-    return link
-  }
-
-  /** The trace of the link that is being made, for stream builders of `connect`. */
-  #tracing: Trace | undefined
-
-  /** What a stream builder of this library needs. @internal */
-  get tracing(): Trace {
-    return this.#tracing!
-  }
-
-  readonly #traceHost: TraceHost = ((client: MqttClient): TraceHost => ({
-    get showsReceived() {
-      return client.listenerCount('packetreceive') > 0
-    },
-    get showsSent() {
-      return client.listenerCount('packetsend') > 0
-    },
-    get maximumPacketSize() {
-      return client.options.properties?.maximumPacketSize ?? Infinity
-    },
-    received: (packet) => {
-      if (packet.cmd === 'connack') client.#connack = packet
-      client.#tell('packetreceive', packet)
-    },
-    sent: (packet) => client.#tell('packetsend', packet),
-  }))(this)
-
   /** A new client of the core, with what waits for one. */
-  #begin(): void {
-    const { options } = this
-    let core: Client
+  #begin(prepared: { link: Link; trace: Trace }): void {
+    let line: Line
     try {
-      core = new Client(
-        this.#shownUrl(),
-        coreOptions(options, this.#authenticator(), () => this.#socket(core)),
-      )
+      line = new Line(this.#host, prepared)
     } catch (error) {
-      this.#prepared?.stream.destroy()
-      this.#prepared = undefined
+      prepared.link.stream.destroy()
       throw error
     }
-    const first = this.#firstLife
-    this.#core = core
-    this.#firstLife = false
+    this.#line = line
     this.#inCore.clear()
-    this.#listen(core)
-    const isFresh = first && !options.outgoingStore
-    if (isFresh) this.#start(core)
-    else this.#load(core)
-  }
-
-  #start(core: Client): void {
-    this.#ready = true
-    for (const work of this.#waiting.splice(0)) work(core)
-    this.#dial(core)
-  }
-
-  #dial(core: Client): void {
-    core.connect().catch((error: MqttError) => {
-      // Without reconnecting, a failed first attempt leads back to 'idle' and is told nowhere else.
-      if (core === this.#core && core.state === 'idle') this.#lost(error, false)
-    })
-  }
-
-  /** Hands what an earlier run or client left in the store to the core, before what was called since. */
-  #load(core: Client): void {
-    const stored: Packet[] = []
-    const done = (): void => {
-      if (core !== this.#core) return
-      const again = stored.flatMap((packet) => this.#restored(packet) ?? [])
-      this.#waiting.unshift(...again)
-      this.#start(core)
+    const isFresh = this.#isFirstLine && !this.options.outgoingStore
+    this.#isFirstLine = false
+    const start = (): void => {
+      if (line !== this.#line) return
+      this.#operations.begin(line.core)
+      line.dial()
     }
-    let stream: any
-    try {
-      stream = this.outgoingStore.createStream()
-    } catch (error) {
-      this.#tell('error', error as Error)
-      return done()
-    }
-    stream.on('data', (packet: Packet) => stored.push(packet))
-    stream.on('error', (error: Error) => {
-      this.#tell('error', error)
-      done()
-    })
-    stream.on('end', done)
-  }
-
-  #restored(packet: Packet): ((core: Client) => void) | undefined {
-    const messageId = packet.messageId!
-    const known = this.outgoing[messageId]
-    if (known !== undefined) {
-      // It waits already, in another order perhaps.
-      this.#waiting = this.#waiting.filter((work) => work !== known.run)
-      return known.run
-    }
-    if (packet.cmd !== 'publish') {
-      this.#tell(
-        'error',
-        new Error(
-          `The store holds the ${packet.cmd} of message ${messageId}, which only the client that began it could complete`,
-        ),
-      )
-      return undefined
-    }
-    this.messageIdProvider.register(messageId)
-    return this.#publishOperation(packet, messageId, () => {}).run
-  }
-
-  /** For texts only: the socket is made from the options. */
-  #shownUrl(): string {
-    const { protocol = 'mqtt', hostname, host, port } = this.options
-    const name = hostname ?? host ?? 'stream'
-    return `${protocol}://${name.includes(':') ? `[${name}]` : name}${port ? `:${port}` : ''}/`
-  }
-
-  async #socket(core: Client): Promise<import('../api.js').WebSocketLike> {
-    const { clientId, will } = this.options
-    let link = this.#prepared
-    this.#prepared = undefined
-    if (link === undefined) {
-      link = this.#open()
-      if (this.options.clientId !== clientId) return this.#renew(core, link)
-      if (this.options.will !== will) core.will = coreWill(this.options.will)
-    }
-    this.#link = link
-    this.#trace = this.#tracing
-    return link.socket
-  }
-
-  /** `transformWsUrl` has chosen another client identifier: that needs another client of the core. */
-  #renew(core: Client, link: Link): never {
-    this.log('connect :: the client identifier has changed')
-    this.#leave()
-    core.end({ force: true }, () => {})
-    this.#prepared = link
-    this.#begin()
-    throw new Error('The client identifier has changed')
+    if (isFresh) start()
+    else this.#operations.restore(start)
   }
 
   /** No more word of the core's client; its calls go to the next one. */
   #leave(): void {
-    this.#core = undefined
-    this.#ready = false
+    this.#line?.leave()
+    this.#line = undefined
+    this.#operations.pause()
     this.connected = false
   }
+
+  readonly #host: LineHost = this.#lineHost()
+
+  #lineHost(): LineHost {
+    const client = this
+    return {
+      get options() {
+        return client.options
+      },
+      get showsReceived() {
+        return client.listenerCount('packetreceive') > 0
+      },
+      get showsSent() {
+        return client.listenerCount('packetsend') > 0
+      },
+      get authenticator() {
+        return client.#authenticator()
+      },
+      makeLink: (trace) => {
+        this.#tracing = trace
+        const made = this.#streamBuilder(this, this.options)
+        const isLink = made instanceof LinkSocket
+        const link = isLink ? (made as unknown as Link) : new DuplexLink(made as DuplexLike, trace)
+        this.stream = link.stream
+        return link
+      },
+      packetReceived: (packet) => this.#tell('packetreceive', packet),
+      packetSent: (packet) => this.#tell('packetsend', packet),
+      messageReceived: (message, line) => this.#received(message, line),
+      accepted: (packet, info) => this.#accepted(packet, info),
+      lost: (loss) => this.#lost(loss),
+      retrying: () => {
+        if (this.#announced) this.#announced = false
+        else this.#tell('reconnect')
+      },
+      closed: (error) => this.#closed(error),
+      failed: (error) => {
+        // What a listener or callback throws is the application's: as with any EventEmitter, it is an uncaught exception.
+        if (error.code === 'HANDLER_FAILED') uncaught(error.cause)
+        else this.#tell('error', connectionError(error) ?? error)
+      },
+      renewed: (link, trace) => {
+        this.log('connect :: the client identifier has changed')
+        const { core } = this.#line!
+        this.#leave()
+        core.end({ force: true }, () => {})
+        this.#begin({ link, trace })
+      },
+    }
+  }
+
+  /** The trace of the socket that is being made, for the stream builder of `connect`. @internal */
+  get tracing(): Trace {
+    return this.#tracing!
+  }
+
+  #tracing: Trace | undefined
 
   #authenticator(): Authenticator | undefined {
     const properties = this.options.properties
@@ -428,7 +345,9 @@ export class MqttClient extends EventEmitter<MqttClientEvents> {
           this.handleAuth(packet, (error, answer) => {
             if (error) reject(error)
             else if (answer === undefined)
-              reject(new Error('Protocol error: No auth packet to continue the authentication exchange'))
+              reject(
+                new Error('Protocol error: No auth packet to continue the authentication exchange'),
+              )
             else resolve((answer as IAuthPacket).properties?.authenticationData)
           })
         }),
@@ -437,45 +356,12 @@ export class MqttClient extends EventEmitter<MqttClientEvents> {
 
   // ------------------------------------------------------------------------------------------------ what the core tells
 
-  #listen(core: Client): void {
-    const mine = <A extends unknown[]>(listener: (...args: A) => void) =>
-      (...args: A) => {
-        if (core === this.#core) listener(...args)
-      }
-    core.on('message', mine((message) => this.#received(message)))
-    core.on('connect', mine((info) => this.#accepted(info)))
-    core.on('disconnect', mine((error, willReconnect) => {
-      this.#told = true
-      this.#lost(error, willReconnect)
-    }))
-    core.on('reconnecting', mine(({ error }) => {
-      if (!this.#told) this.#lost(error, true)
-      this.#told = false
-    }))
-    core.on('state', mine((state, previous) => {
-      this.log('state :: %s', state)
-      if (state === 'connecting' && previous !== 'idle') this.#retrying()
-    }))
-    core.on('close', mine((error) => this.#closed(error)))
-    core.on('error', mine((error) => {
-      // What a listener or callback throws is the application's: as with any EventEmitter, it is an uncaught exception.
-      if (error.code === 'HANDLER_FAILED') uncaught(error.cause)
-      else this.#tell('error', connectionError(error) ?? error)
-    }))
-  }
-
-  #accepted({ sessionPresent, properties }: ConnectInfo): void {
+  #accepted(packet: IConnackPacket, { sessionPresent }: ConnectInfo): void {
     this.connected = true
     this.reconnecting = false
-    this.#told = false
+    this.#connack = packet
     this.queue = []
     this.#queuedQoS0 = 0
-    const five = this.options.protocolVersion === 5
-    const packet: IConnackPacket = this.#connack ?? {
-      cmd: 'connack',
-      sessionPresent,
-      ...(five ? { reasonCode: 0, properties: properties as IConnackPacket['properties'] } : { returnCode: 0 }),
-    }
     if (this.options.clean || !sessionPresent) this.#resubscribe()
     this.log('connect :: accepted, session present: %s', sessionPresent)
     this.#tell('connect', packet)
@@ -483,7 +369,7 @@ export class MqttClient extends EventEmitter<MqttClientEvents> {
 
   /** What an earlier client of the core had subscribed to. */
   #resubscribe(): void {
-    const core = this.#core!
+    const { core } = this.#line!
     if (!this.options.resubscribe) return this.#topics.clear()
     for (const [topic, { properties, ...options }] of this.#topics) {
       if (this.#inCore.has(topic)) continue
@@ -497,58 +383,52 @@ export class MqttClient extends EventEmitter<MqttClientEvents> {
     }
   }
 
-  #retrying(): void {
-    this.#told = false
-    if (this.#announced) this.#announced = false
-    else this.#tell('reconnect')
-  }
-
-  /** The connection, or an attempt at one, is over. */
-  #lost(error: MqttError, willReconnect: boolean): void {
-    const hadLink = this.#link !== undefined
-    const connack = this.#connack
+  /** A connection, or an attempt at one, is over. */
+  #lost({ error, willRetry, hadLink, connack }: Loss): void {
     this.connected = false
-    this.#link = undefined
-    this.#dropArrived()
-    // In a moment: the core has armed its timer then, and the application finds the client at rest.
+    this.#connack = connack
+    this.#inbox.drop()
+    // In a moment: the core has done what it does then, and the application finds the client at rest.
     queueMicrotask(() => {
       if (this.disconnecting) return
-      if (error.code === 'SERVER_DISCONNECTED') this.#tell('disconnect', disconnectPacket(error))
-      if (error.code === 'CONNECTION_REFUSED')
-        this.#tell('error', refused(connack?.reasonCode ?? connack?.returnCode ?? error.reasonCode ?? 0x80, error))
-      else {
-        const shown = connectionError(error)
-        if (shown !== undefined) this.#tell('error', shown)
-      }
+      this.#tellLoss(error, connack)
       if (this.disconnecting) return
-      if (willReconnect && !this.reconnecting) {
+      if (error.code !== 'CONNECTION_REFUSED') this.#connack = undefined
+      if (!willRetry || this.#line?.retryTimer === undefined) this.#operations.endVolatile()
+      else if (!this.reconnecting) {
         this.reconnecting = true
         this.#tell('offline')
       }
-      if (error.code !== 'CONNECTION_REFUSED') this.#connack = undefined
       if (hadLink || error.code === 'CONNECTION_FAILED') this.#tell('close')
     })
   }
 
-  /** The core's client is closed for good. */
-  #closed(error: MqttError | undefined): void {
-    const hadLink = this.#link !== undefined
-    if (this.disconnecting) {
-      this.connected = false
-      this.#link = undefined
-      this.#dropArrived()
-      this.#connack = undefined
-      this.#leave()
-      if (hadLink) this.#tell('close')
-      return
+  #tellLoss(error: MqttError, connack: IConnackPacket | undefined): void {
+    if (error.code === 'SERVER_DISCONNECTED') {
+      this.#tell('disconnect', disconnectPacket(error))
+      // It does not connect again, to leave the session to the other client.
+      if (error.reasonCode === SESSION_TAKEN_OVER)
+        this.#tell(
+          'error',
+          new ErrorWithReasonCode(error.message, SESSION_TAKEN_OVER, { cause: error }),
+        )
+    } else if (error.code === 'CONNECTION_REFUSED') {
+      const code = connack?.reasonCode ?? connack?.returnCode ?? error.reasonCode ?? 0x80
+      this.#tell('error', refused(code, error))
+    } else {
+      const shown = connectionError(error)
+      if (shown !== undefined) this.#tell('error', shown)
     }
-    const told = this.#told
+  }
+
+  /** The core's client is closed for good. */
+  #closed(_error: MqttError | undefined): void {
+    const hadLink = this.#line?.hasLink
     this.#leave()
-    if (!told && error !== undefined) this.#lost(error, false)
-    else if (error?.reasonCode === 0x8e)
-      queueMicrotask(() =>
-        this.#tell('error', new ErrorWithReasonCode(error.message, 0x8e, { cause: error })),
-      )
+    if (!this.disconnecting) return
+    this.#inbox.drop()
+    this.#connack = undefined
+    if (hadLink) this.#tell('close')
   }
 
   /** Emits. What a listener throws becomes an uncaught exception, and disturbs nothing here. */
@@ -575,10 +455,10 @@ export class MqttClient extends EventEmitter<MqttClientEvents> {
   }
 
   get #handler(): ((message: Message) => void) | undefined {
-    return this.#decides ? (message) => void this.#holds.push(message) : undefined
+    return this.#decides ? this.#inbox.hold : undefined
   }
 
-  #received(message: Message): void {
+  #received(message: Message, line: Line): void {
     const { topic, qos, retain, dup, properties } = message
     const packet: IPublishPacket = {
       cmd: 'publish',
@@ -588,7 +468,7 @@ export class MqttClient extends EventEmitter<MqttClientEvents> {
       dup,
       retain,
     }
-    if (qos > 0) packet.messageId = this.#trace?.takeIdentifier()
+    if (qos > 0) packet.messageId = line.takeIdentifier()
     if (properties !== undefined) {
       const shown = publishProperties(properties, (id) => this.#identifiers.has(id))
       if (shown !== undefined) packet.properties = shown
@@ -597,79 +477,7 @@ export class MqttClient extends EventEmitter<MqttClientEvents> {
       this.#tell('message', topic, packet.payload as Buffer, packet)
       return
     }
-    // The subscriptions' handlers come before the event.
-    this.#arrived.push({ packet, holds: this.#holds.splice(0) })
-    if (!this.#paused && this.#arrived.length > MANY) {
-      this.#paused = true
-      this.#link?.pause()
-    }
-    if (!this.#handling) this.#next()
-  }
-
-  #next(): void {
-    // Without recursion where callbacks come at once.
-    let going = true
-    while (going) {
-      const arrived = this.#arrived.shift()
-      this.#handling = arrived !== undefined
-      if (this.#paused && this.#arrived.length <= FEW) {
-        this.#paused = false
-        this.#link?.resume()
-      }
-      if (arrived === undefined) return
-      let isSync = true
-      going = false
-      this.#handle(arrived, () => {
-        if (isSync) going = true
-        else this.#next()
-      })
-      isSync = false
-    }
-  }
-
-  #handle({ packet, holds }: Arrived, done: () => void): void {
-    let answered = false
-    const acknowledge = (code: number): void => {
-      if (answered) return
-      answered = true
-      for (const hold of holds) hold.ack(code)
-      done()
-    }
-    const handle = (code: number): void => {
-      if (code === 0) this.#tell('message', packet.topic, packet.payload as Buffer, packet)
-      try {
-        this.handleMessage(packet, (error) => {
-          if (!error) return acknowledge(code)
-          this.#tell('error', error)
-          acknowledge(this.options.protocolVersion === 5 ? 0x80 : 0)
-        })
-      } catch (error) {
-        uncaught(error)
-        acknowledge(code)
-      }
-    }
-    const { customHandleAcks, protocolVersion } = this.options
-    if (customHandleAcks === undefined || protocolVersion !== 5 || packet.qos === 0) return handle(0)
-    customHandleAcks(packet.topic, packet.payload as Buffer, packet, (error, code) => {
-      const chosen = typeof error === 'number' ? error : (code ?? 0)
-      if (error && typeof error !== 'number') {
-        this.#tell('error', error)
-        return acknowledge(0x80)
-      }
-      if (ACKNOWLEDGEMENTS.includes(chosen)) return handle(chosen)
-      this.#tell(
-        'error',
-        new Error(`Wrong reason code for ${packet.qos === 1 ? 'puback' : 'pubrec'}`),
-      )
-      acknowledge(0x80)
-    })
-  }
-
-  /** The connection is gone: the server sends again what was not acknowledged. */
-  #dropArrived(): void {
-    this.#holds = []
-    this.#paused = false
-    this.#arrived = this.#arrived.filter(({ packet }) => packet.qos === 0)
+    this.#inbox.add(packet)
   }
 
   // ------------------------------------------------------------------------------------------------ calls
@@ -702,17 +510,24 @@ export class MqttClient extends EventEmitter<MqttClientEvents> {
     }
     const { qos = 0, retain = false, dup = false, properties, cbStorePut } = given
     if (dup)
-      notice('publish with dup: true', 'the flag is set where a message is sent again, and only there.')
-    const packet: IPublishPacket = { cmd: 'publish', topic: named, payload: message as Buffer, qos, retain, dup }
+      notice(
+        'publish with dup: true',
+        'the flag is set where a message is sent again, and only there.',
+      )
+    const packet: IPublishPacket = {
+      cmd: 'publish',
+      topic: named,
+      payload: message as Buffer,
+      qos,
+      retain,
+      dup,
+    }
     if (this.options.protocolVersion === 5 && properties) packet.properties = properties
     if (qos === 0) this.#publishAtOnce(packet, done)
     else
-      this.#number((messageId) => {
+      this.#operations.number((messageId) => {
         packet.messageId = messageId
-        const operation = this.#publishOperation(packet, messageId, (error, result) =>
-          this.#answer(done, error, result),
-        )
-        this.#keep(operation, cbStorePut)
+        this.#operations.publish(packet, messageId, this.#late(done), cbStorePut)
       })
     return this
   }
@@ -741,11 +556,13 @@ export class MqttClient extends EventEmitter<MqttClientEvents> {
 
   #publishAtOnce(packet: IPublishPacket, done: PacketCallback | undefined): void {
     const { topic, payload, retain, properties } = packet
-    if (this.connected && this.#ready) {
+    if (this.connected && this.#operations.isReady) {
       const options =
         properties === undefined ? (retain ? RETAINED : undefined) : publishOptions(packet)
-      this.#core!.publish(topic, payload, options, (error) =>
-        error === null && done === undefined ? undefined : this.#answer(done, error && callError(error)),
+      this.#line!.core.publish(topic, payload, options, (error) =>
+        error === null && done === undefined
+          ? undefined
+          : this.#answer(done, error && callError(error)),
       )
       return
     }
@@ -756,71 +573,11 @@ export class MqttClient extends EventEmitter<MqttClientEvents> {
     }
     this.#queuedQoS0++
     this.queue.push({ packet, cb: done ?? (() => {}) })
-    this.#work((core) =>
+    this.#operations.work((core) =>
       core.publish(topic, payload, publishOptions(packet), (error) =>
         this.#answer(done, error && callError(error)),
       ),
     )
-  }
-
-  #publishOperation(
-    packet: IPublishPacket,
-    messageId: number,
-    cb: (error: Error | null, packet?: Packet) => void,
-  ): Operation {
-    const controller = new AbortController()
-    const operation: Operation = {
-      cmd: 'publish',
-      messageId,
-      volatile: false,
-      packet,
-      controller,
-      cb,
-      run: (core) => {
-        const options = { ...publishOptions(packet), signal: controller.signal }
-        core.publish(packet.topic, packet.payload, options, (error, result) => {
-          if (this.outgoing[messageId] !== operation) return
-          if (error !== null && this.#survives(error)) {
-            this.#waiting.push(operation.run)
-            return
-          }
-          delete this.outgoing[messageId]
-          this.outgoingStore.del({ messageId }, (failed, stored) => {
-            this.#free(messageId)
-            if (error === null) cb(failed ?? null, stored ?? packet)
-            else
-              cb(callError(error), {
-                cmd: packet.qos === 1 ? 'puback' : 'pubrec',
-                messageId,
-                reasonCode: error.reasonCode ?? result?.reasonCode,
-              } as Packet)
-          })
-        })
-      },
-    }
-    this.outgoing[messageId] = operation
-    return operation
-  }
-
-  /** Whether a publish waits for the next client of the core: not after `end()`, unless a store keeps it. */
-  #survives({ code }: MqttError): boolean {
-    const isOver = code === 'CLOSED' || code === 'CONNECTION_LOST' || code === 'SERVER_DISCONNECTED'
-    return isOver && (!this.disconnecting || Boolean(this.options.outgoingStore))
-  }
-
-  /** Stores a publish, and hands it to the core. */
-  #keep(operation: Operation, cbStorePut: (() => void) | undefined): void {
-    const { messageId, packet, cb } = operation
-    this.outgoingStore.put(packet, (error) => {
-      if (error) {
-        delete this.outgoing[messageId]
-        this.#free(messageId)
-        cb(error)
-        return
-      }
-      cbStorePut?.()
-      if (this.outgoing[messageId] === operation) this.#work(operation.run)
-    })
   }
 
   /**
@@ -836,11 +593,7 @@ export class MqttClient extends EventEmitter<MqttClientEvents> {
   ): this
   subscribe(
     topic: string | string[] | ISubscriptionMap,
-    options?:
-      | IClientSubscribeOptions
-      | IClientSubscribeProperties
-      | ClientSubscribeCallback
-      | null,
+    options?: IClientSubscribeOptions | IClientSubscribeProperties | ClientSubscribeCallback | null,
     callback?: ClientSubscribeCallback,
   ): this {
     const done = typeof options === 'function' ? options : callback
@@ -895,7 +648,7 @@ export class MqttClient extends EventEmitter<MqttClientEvents> {
     let failure: Error | undefined
     for (let at = 0; at < requests.length; at += size) {
       const batch = requests.slice(at, at + size)
-      this.#number((messageId) => {
+      this.#operations.number((messageId) => {
         this.#subscribeBatch(batch, properties, messageId, (error, packet) => {
           failure ??= error ?? undefined
           if (--left > 0) return
@@ -918,7 +671,9 @@ export class MqttClient extends EventEmitter<MqttClientEvents> {
     messageId: number,
     cb: (error: Error | null, packet?: Packet) => void,
   ): void {
-    const filters = Object.fromEntries(batch.map(({ topic, ...own }) => [topic, filterOptions(own)]))
+    const filters = Object.fromEntries(
+      batch.map(({ topic, ...own }) => [topic, filterOptions(own)]),
+    )
     const five = this.options.protocolVersion === 5
     if (properties?.subscriptionIdentifier !== undefined)
       this.#identifiers.add(properties.subscriptionIdentifier)
@@ -926,12 +681,18 @@ export class MqttClient extends EventEmitter<MqttClientEvents> {
       for (const { topic, ...own } of batch) this.#topics.set(topic, own)
       this.messageIdToTopic[messageId] = batch.map(({ topic }) => topic)
     }
-    const packet: Packet = { cmd: 'subscribe', messageId, subscriptions: batch, ...(properties && { properties }) }
-    this.#call('subscribe', packet, messageId, cb, (core, answer) => {
+    const packet: Packet = {
+      cmd: 'subscribe',
+      messageId,
+      subscriptions: batch,
+      ...(properties && { properties }),
+    }
+    this.#calling('subscribe', packet, messageId, cb, (core, answer) => {
       for (const topic of Object.keys(filters)) this.#inCore.add(topic)
       const options = { ...(five ? properties : undefined), ...this.#acknowledging() }
       core.subscribe(filters, options, this.#handler, (error, subscription) => {
-        const grants = error === null ? subscription!.grants : 'grants' in error ? error.grants : undefined
+        const grants =
+          error === null ? subscription!.grants : 'grants' in error ? error.grants : undefined
         if (grants === undefined) {
           for (const { topic } of batch) this.#topics.delete(topic)
           return answer(callError(error!))
@@ -975,11 +736,11 @@ export class MqttClient extends EventEmitter<MqttClientEvents> {
       return this
     }
     if (this.#isEnding(done)) return this
-    this.#number((messageId) => {
+    this.#operations.number((messageId) => {
       for (const name of topics) this.#topics.delete(name)
       const packet: Packet = { cmd: 'unsubscribe', messageId, unsubscriptions: topics }
-      const cb: Operation['cb'] = (error, result) => this.#answer(done, error, result)
-      this.#call('unsubscribe', packet, messageId, cb, (core, answer) => {
+      const cb = this.#late(done)
+      this.#calling('unsubscribe', packet, messageId, cb, (core, answer) => {
         for (const name of topics) this.#inCore.delete(name)
         core.unsubscribe(topics, { userProperties }, (error, result) => {
           if (error !== null) return answer(callError(error))
@@ -1003,17 +764,7 @@ export class MqttClient extends EventEmitter<MqttClientEvents> {
 
   /** Withdraws a publish by its number: its callback gets an error. What was sent is not sent again. */
   removeOutgoingMessage(messageId: number): this {
-    const operation = this.outgoing[messageId]
-    if (operation === undefined) return this
-    delete this.outgoing[messageId]
-    this.#waiting = this.#waiting.filter((work) => work !== operation.run)
-    const removed = (): void => {
-      this.#free(messageId)
-      operation.controller?.abort()
-      operation.cb(new Error('Message removed'))
-    }
-    if (operation.cmd === 'publish') this.outgoingStore.del({ messageId }, removed)
-    else removed()
+    this.#operations.remove(messageId)
     return this
   }
 
@@ -1042,19 +793,22 @@ export class MqttClient extends EventEmitter<MqttClientEvents> {
     }
     this.log('end :: force: %s', force === true)
     this.disconnecting = true
-    const core = this.#core
+    const line = this.#line
     const finished = (): void => queueMicrotask(() => this.#closeStores(done))
-    if (core === undefined || !this.#ready) {
+    if (line === undefined || !this.#operations.isReady) {
       this.#leave()
-      this.#prepared?.stream.destroy()
-      core?.end({ force: true }, () => {})
+      line?.core.end({ force: true }, () => {})
       finished()
       return this
     }
+    const { core } = line
     const close = (): void => {
       const { serverReference: _, ...properties } = packet?.properties ?? {}
       if (packet?.properties?.serverReference !== undefined)
-        notice('end with serverReference', 'only servers may send it (MQTT 5, 3.14.2.2.5): it is left out.')
+        notice(
+          'end with serverReference',
+          'only servers may send it (MQTT 5, 3.14.2.2.5): it is left out.',
+        )
       core.end(
         {
           force: force === true,
@@ -1064,7 +818,7 @@ export class MqttClient extends EventEmitter<MqttClientEvents> {
         },
         (error) => {
           if (error) this.#tell('error', error)
-          this.#closed(undefined)
+          if (this.#line === line) this.#closed(undefined)
           finished()
         },
       )
@@ -1105,6 +859,7 @@ export class MqttClient extends EventEmitter<MqttClientEvents> {
         this.#tell('end')
         const error = one ?? other
         if (done !== undefined) error ? done(error) : done()
+        for (const tell of this.#afterEnd.splice(0)) tell()
       })
     })
     const again = this.#deferredReconnect
@@ -1118,21 +873,21 @@ export class MqttClient extends EventEmitter<MqttClientEvents> {
   reconnect(stores?: Pick<IClientOptions, 'incomingStore' | 'outgoingStore'>): this {
     this.log('reconnect')
     const again = (): void => {
-      const core = this.#core
-      if (core === undefined || stores !== undefined) {
+      const line = this.#line
+      if (line === undefined || stores !== undefined) {
         this.options.incomingStore = stores?.incomingStore ?? null
         this.options.outgoingStore = stores?.outgoingStore ?? null
         this.#revive()
       }
       this.#tell('reconnect')
-      if (core === undefined || core.state === 'idle') this.connect()
-      else if (core.state === 'connected') {
-        this.#announced = true
-        core.reconnect()
-      } else if (core.state === 'waiting') {
-        this.#announced = true
-        this.#dial(core)
+      const state = line?.core.state
+      if (line === undefined || state === 'idle') {
+        this.connect()
+        return
       }
+      this.#announced = state === 'connected' || state === 'waiting'
+      if (state === 'connected') line.core.reconnect()
+      else if (state === 'waiting') line.dial()
     }
     if (this.disconnecting && !this.disconnected) this.#deferredReconnect = again
     else again()
@@ -1146,67 +901,65 @@ export class MqttClient extends EventEmitter<MqttClientEvents> {
     this.disconnected = false
   }
 
-  // ------------------------------------------------------------------------------------------------ how calls reach the core
-
-  /** Gives a call its number, when there is a free one. */
-  #number(start: (messageId: number) => void): void {
-    const attempt = (): boolean => {
-      let id = this.messageIdProvider.allocate()
-      for (let tries = 0; id !== null && this.outgoing[id] !== undefined; tries++) {
-        if (tries > 0xffff) return false
-        id = this.messageIdProvider.allocate()
-      }
-      if (id === null) return false
-      start(id)
-      return true
+  #operationsHost(): OperationsHost {
+    const client = this
+    return {
+      get messageIdProvider() {
+        return client.messageIdProvider
+      },
+      get outgoingStore() {
+        return client.outgoingStore
+      },
+      fail: (error) => this.#tell('error', error),
+      survives: ({ code }) => {
+        const isOver = ['CLOSED', 'CONNECTION_LOST', 'SERVER_DISCONNECTED'].includes(code)
+        return isOver && (!this.disconnecting || Boolean(this.options.outgoingStore))
+      },
     }
-    if (this.#blocked.length > 0 || !attempt()) this.#blocked.push(attempt)
   }
 
-  #free(messageId: number): void {
-    this.messageIdProvider.deallocate(messageId)
-    while (this.#blocked.length > 0 && this.#blocked[0]!()) this.#blocked.shift()
+  #inboxHost(): InboxHost {
+    const client = this
+    return {
+      show: (packet) => this.#tell('message', packet.topic, packet.payload as Buffer, packet),
+      fail: (error) => this.#tell('error', error),
+      handle: (packet, callback) => this.handleMessage(packet, callback),
+      pause: (paused) => this.#line?.pause(paused),
+      get decide() {
+        return client.options.protocolVersion === 5 ? client.options.customHandleAcks : undefined
+      },
+      get canRefuse() {
+        return client.options.protocolVersion === 5
+      },
+    }
   }
 
-  #work(work: (core: Client) => void): void {
-    if (this.#ready) work(this.#core!)
-    else this.#waiting.push(work)
-  }
-
-  /** A subscribe or unsubscribe, from here to its answer. */
-  #call(
+  #calling(
     cmd: 'subscribe' | 'unsubscribe',
     packet: Packet,
     messageId: number,
-    cb: Operation['cb'],
-    run: (core: Client, answer: Operation['cb']) => void,
+    cb: Answer,
+    run: (core: Client, answer: Answer) => void,
   ): void {
-    const operation: Operation = {
-      cmd,
-      messageId,
-      volatile: true,
-      packet,
-      cb,
-      run: (core) =>
-        run(core, (error, result) => {
-          if (this.outgoing[messageId] !== operation) return
-          delete this.outgoing[messageId]
-          delete this.messageIdToTopic[messageId]
-          this.#free(messageId)
-          cb(error, result)
-        }),
-    }
-    this.outgoing[messageId] = operation
     if (!this.connected) this.queue.push({ packet, cb })
-    this.#work(operation.run)
+    const answered: Answer = (error, result) => {
+      delete this.messageIdToTopic[messageId]
+      cb(error, result)
+    }
+    this.#operations.call(cmd, packet, messageId, answered, run)
+  }
+
+  /** Tells of a call that `end()` cut off only when that is done. */
+  #late(done: PacketCallback | undefined): Answer {
+    return (error, packet) => {
+      if (error !== null && this.disconnecting && !this.disconnected)
+        this.#afterEnd.push(() => this.#answer(done, error, packet))
+      else this.#answer(done, error, packet)
+    }
   }
 
   /** Tells the outcome of a call: to its callback, an error without one as 'error'. */
-  #answer(
-    done: PacketCallback | undefined,
-    error: Error | null,
-    packet?: Packet,
-  ): void {
+  #answer(done: PacketCallback | undefined, error: Error | null, packet?: Packet): void {
     if (done !== undefined) done(error, packet)
     else if (error !== null) this.#tell('error', error)
   }
@@ -1222,36 +975,9 @@ export class MqttClient extends EventEmitter<MqttClientEvents> {
   }
 }
 
+const SESSION_TAKEN_OVER = 0x8e
 const NO_OPTIONS: IClientPublishOptions = {}
 const RETAINED = { retain: true }
-
-function publishOptions({ qos, retain, properties }: IPublishPacket): import('../api.js').PublishOptions {
-  if (properties === undefined) return { qos, retain }
-  if (properties.subscriptionIdentifier !== undefined)
-    notice(
-      'publish with subscriptionIdentifier',
-      'only servers may send it (MQTT 5, 3.3.4): it is left out.',
-    )
-  return {
-    qos,
-    retain,
-    properties: { ...coreMessageProperties(properties), topicAlias: properties.topicAlias },
-  }
-}
-
-function filterOptions({ qos, nl, rap, rh }: IClientSubscribeOptions): {
-  qos: QoS
-  noLocal?: boolean
-  retainAsPublished?: boolean
-  retainHandling?: 0 | 1 | 2
-} {
-  return {
-    qos,
-    ...(nl && { noLocal: true }),
-    ...(rap && { retainAsPublished: true }),
-    ...(rh !== undefined && rh > 0 && { retainHandling: rh as 1 | 2 }),
-  }
-}
 
 function disconnectPacket(error: MqttError): IDisconnectPacket {
   const { reasonCode, reasonString, serverReference, userProperties } = error

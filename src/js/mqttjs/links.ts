@@ -270,7 +270,10 @@ export class DuplexLink extends LinkSocket implements Link {
 }
 
 /** A WebSocket of the platform, or one like it. */
-export type AnyWebSocket = Pick<WebSocket, 'readyState' | 'bufferedAmount' | 'protocol' | 'close'> & {
+export type AnyWebSocket = Pick<
+  WebSocket,
+  'readyState' | 'bufferedAmount' | 'protocol' | 'close'
+> & {
   binaryType: string
   send(data: Uint8Array): void
   onopen: ((event: any) => void) | null

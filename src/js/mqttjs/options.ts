@@ -2,7 +2,10 @@
 import type {
   Authenticator,
   ConnectOptions,
+  MessageProperties,
+  PublishOptions,
   PublishProperties,
+  SubscribeOptions,
   UserProperties as UserPropertyPairs,
   Will,
 } from '../api.js'
@@ -20,9 +23,7 @@ import {
 import type { IStore } from './store.js'
 
 /** Protocols of URLs. `wx`, `wxs`, `ali` and `alis` are refused: those runtimes have no WebAssembly. */
-export type MqttProtocol =
-  | BaseMqttProtocol
-  | `${BaseMqttProtocol}+unix`
+export type MqttProtocol = BaseMqttProtocol | `${BaseMqttProtocol}+unix`
 
 /** Protocols without the suffix for Unix sockets. */
 export type BaseMqttProtocol =
@@ -202,7 +203,9 @@ export function checkOptions(options: IClientOptions): void {
       'wasmqtt/mqttjs: socksProxy is not supported. Make the stream yourself and give it to new MqttClient(() => stream, options).',
     )
   if (options.protocolVersion === 3 || options.protocolId === 'MQIsdp')
-    throw new Error('wasmqtt/mqttjs: MQTT 3.1 is not supported. Use protocolVersion 4 (3.1.1) or 5.')
+    throw new Error(
+      'wasmqtt/mqttjs: MQTT 3.1 is not supported. Use protocolVersion 4 (3.1.1) or 5.',
+    )
   const { protocol } = options
   if (protocol !== undefined && /^(wx|ali)s?$/.test(protocol))
     throw new Error(
@@ -210,9 +213,10 @@ export function checkOptions(options: IClientOptions): void {
     )
 }
 
-/** What of the options is the core's, translated. */
+/** What of the options is the core's, translated. `delay`: milliseconds that the core waits before it tries again by itself. */
 export function coreOptions(
   options: IClientOptions,
+  delay: number,
   authentication: Authenticator | undefined,
   transport: ConnectOptions['transport'],
 ): ConnectOptions {
@@ -239,8 +243,8 @@ export function coreOptions(
     },
     authentication,
     reconnect: period > 0 && {
-      minDelay: period,
-      maxDelay: period,
+      minDelay: delay,
+      maxDelay: delay,
       factor: 1,
       jitter: 0,
       initial: true,
@@ -261,7 +265,8 @@ const SESSION_TAKEN_OVER = 0x8e
 
 /** As MQTT.js: what is out of range is not sent. */
 function validReceiveMaximum(value: number | undefined): number | undefined {
-  if (value === undefined || (Number.isInteger(value) && value >= 1 && value <= 0xffff)) return value
+  if (value === undefined || (Number.isInteger(value) && value >= 1 && value <= 0xffff))
+    return value
   notice(
     'the option properties.receiveMaximum',
     `${value} is not a whole number from 1 to 65535: it is not sent.`,
@@ -315,7 +320,7 @@ export function recordOf(pairs: UserPropertyPairs | undefined): UserProperties |
 
 /** Properties of a message that came, in MQTT.js' form. `isOwn`: whether the application gave that subscription identifier. */
 export function publishProperties(
-  properties: import('../api.js').MessageProperties,
+  properties: MessageProperties,
   isOwn: (identifier: number) => boolean,
 ): IPublishPacket['properties'] {
   const { payloadFormatIndicator, correlationData, userProperties, subscriptionIdentifiers } =
@@ -332,6 +337,31 @@ export function publishProperties(
   if (identifiers.length > 0)
     shown.subscriptionIdentifier = identifiers.length === 1 ? identifiers[0]! : identifiers
   return Object.keys(shown).length > 0 ? shown : undefined
+}
+
+/** Options of a publish, translated. */
+export function publishOptions({ qos, retain, properties }: IPublishPacket): PublishOptions {
+  if (properties === undefined) return { qos, retain }
+  if (properties.subscriptionIdentifier !== undefined)
+    notice(
+      'publish with subscriptionIdentifier',
+      'only servers may send it (MQTT 5, 3.3.4): it is left out.',
+    )
+  return {
+    qos,
+    retain,
+    properties: { ...coreMessageProperties(properties), topicAlias: properties.topicAlias },
+  }
+}
+
+/** Options of one filter, translated. */
+export function filterOptions({ qos, nl, rap, rh }: IClientSubscribeOptions): SubscribeOptions {
+  return {
+    qos,
+    ...(nl && { noLocal: true }),
+    ...(rap && { retainAsPublished: true }),
+    ...(rh !== undefined && rh > 0 && { retainHandling: rh as 1 | 2 }),
+  }
 }
 
 /** Options of `publish`. */
@@ -383,4 +413,9 @@ export type ISubscriptionMap = { [topic: string]: IClientSubscribeOptions } & {
 /** Properties of `unsubscribe` (MQTT 5). */
 export interface IClientUnsubscribeProperties {
   properties?: { userProperties?: UserProperties }
+}
+
+/** Whether a host is an IPv6 address, which URLs put in brackets. */
+export function isIPv6(host: string): boolean {
+  return /^[0-9a-f]*:[0-9a-f:.]*$/i.test(host)
 }

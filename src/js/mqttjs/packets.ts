@@ -280,7 +280,11 @@ const decoder = new TextDecoder('utf-8', { ignoreBOM: true })
 export function asBuffer(bytes: Uint8Array): Buffer {
   if (typeof Buffer === 'function')
     return Buffer.from(bytes.buffer as ArrayBuffer, bytes.byteOffset, bytes.byteLength)
-  return new Bytes(bytes.buffer as ArrayBuffer, bytes.byteOffset, bytes.byteLength) as unknown as Buffer
+  return new Bytes(
+    bytes.buffer as ArrayBuffer,
+    bytes.byteOffset,
+    bytes.byteLength,
+  ) as unknown as Buffer
 }
 
 /** Stands in for Buffer in browsers: `toString()` decodes UTF-8, and knows 'hex' and 'base64'. */
@@ -388,11 +392,7 @@ export function addUserProperty(users: UserProperties, name: string, value: stri
 }
 
 /** The packet with this first byte and body; undefined where the bytes are none. `version`: of the connection. */
-export function decodePacket(
-  first: number,
-  body: Uint8Array,
-  version: number,
-): Packet | undefined {
+export function decodePacket(first: number, body: Uint8Array, version: number): Packet | undefined {
   try {
     const cmd = COMMANDS[first >> 4]!
     const fields = new Fields(body)
@@ -500,14 +500,15 @@ function filtersOf(fields: Fields, five: boolean): ISubscription[] {
 
 function reasonOf(fields: Fields): object {
   const reasonCode = fields.left > 0 ? fields.byte() : 0
-  return { reasonCode, ...optional({ properties: fields.left > 0 ? fields.properties() : undefined }) }
+  return {
+    reasonCode,
+    ...optional({ properties: fields.left > 0 ? fields.properties() : undefined }),
+  }
 }
 
 /** Without what is undefined. */
 function optional<T extends object>(fields: T): T {
-  return Object.fromEntries(
-    Object.entries(fields).filter(([, value]) => value !== undefined),
-  ) as T
+  return Object.fromEntries(Object.entries(fields).filter(([, value]) => value !== undefined)) as T
 }
 
 /**

@@ -1,6 +1,6 @@
 // Which socket a protocol means, in browsers, their workers, and other runtimes with a WebSocket of their own.
 import { type AnyWebSocket, type Link, type Trace, WebSocketLink } from './links.js'
-import type { IClientOptions } from './options.js'
+import { type IClientOptions, isIPv6 } from './options.js'
 
 /** Where `host` is not given. */
 export const defaultHost: string | undefined =
@@ -43,6 +43,5 @@ export function webSocketUrl(options: IClientOptions): string {
   options.port ||= options.protocol === 'wss' ? 443 : 80
   options.path ||= '/'
   const { protocol, hostname, port, path } = options
-  const host = hostname.includes(':') && !hostname.startsWith('[') ? `[${hostname}]` : hostname
-  return `${protocol}://${host}:${port}${path}`
+  return `${protocol}://${isIPv6(hostname) ? `[${hostname}]` : hostname}:${port}${path}`
 }

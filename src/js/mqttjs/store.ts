@@ -27,7 +27,7 @@ export interface IStore {
 /** Packets in memory. */
 export class Store implements IStore {
   private readonly options: IStoreOptions
-  private readonly packets = new Map<number | undefined, Packet>()
+  private readonly _inflights = new Map<number | undefined, Packet>()
 
   constructor(options?: IStoreOptions) {
     this.options = { clean: true, ...options }
@@ -35,33 +35,33 @@ export class Store implements IStore {
 
   /** Keeps a packet under its `messageId`, in place of one that is there. */
   put(packet: Packet, callback?: (error?: Error) => void): this {
-    this.packets.set(packet.messageId, packet)
+    this._inflights.set(packet.messageId, packet)
     callback?.()
     return this
   }
 
   /** A readable stream of all packets, in the order in which they were put. */
   createStream(): any {
-    return readable([...this.packets.values()])
+    return readable([...this._inflights.values()])
   }
 
   /** Drops the packet with this `messageId` and calls back with it; with an error if there is none. */
   del(packet: Pick<Packet, 'messageId'>, callback?: StoreCallback): this {
-    const found = this.packets.get(packet.messageId)
-    this.packets.delete(packet.messageId)
+    const found = this._inflights.get(packet.messageId)
+    this._inflights.delete(packet.messageId)
     answer(found, callback)
     return this
   }
 
   /** Calls back with the packet with this `messageId`; with an error if there is none. */
   get(packet: Pick<Packet, 'messageId'>, callback?: StoreCallback): this {
-    answer(this.packets.get(packet.messageId), callback)
+    answer(this._inflights.get(packet.messageId), callback)
     return this
   }
 
   /** Forgets all packets, unless `clean` is false. */
   close(callback?: (error?: Error) => void): void {
-    if (this.options.clean) this.packets.clear()
+    if (this.options.clean) this._inflights.clear()
     callback?.()
   }
 }
