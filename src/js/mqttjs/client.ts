@@ -1,21 +1,8 @@
-import {
-  type Authenticator,
-  type Client,
-  type ConnectInfo,
-  type Message,
-  type MqttError,
-  version,
-} from '../api.js'
+import { type Client, type ConnectInfo, type Message, type MqttError, version } from '../api.js'
+import { authenticatorOf } from './auth.js'
 import { EventEmitter } from './emitter.js'
-import {
-  ErrorWithReasonCode,
-  ErrorWithSubackPacket,
-  ReasonCodes,
-  callError,
-  connectionError,
-  notice,
-  refused,
-} from './errors.js'
+import { type MqttClientEvents, uncaught } from './events.js'
+import { ErrorWithReasonCode, callError, connectionError, notice, refused } from './errors.js'
 import { Line, type LineHost, type Loss, openLink } from './line.js'
 import {
   DuplexLink,
@@ -35,6 +22,8 @@ import {
   type Queued,
 } from './operations.js'
 import {
+  type ClientSubscribeCallback,
+  type DoneCallback,
   type IClientOptions,
   type IClientPublishOptions,
   type IClientSubscribeOptions,
@@ -42,64 +31,27 @@ import {
   type IClientUnsubscribeProperties,
   type ISubscriptionGrant,
   type ISubscriptionMap,
-  type ISubscriptionRequest,
+  type PacketCallback,
   checkOptions,
   defaults,
-  filterOptions,
+  disconnectPacket,
   publishOptions,
   publishProperties,
-  recordOf,
 } from './options.js'
 import {
   type IAuthPacket,
   type IConnackPacket,
   type IDisconnectPacket,
   type IPublishPacket,
-  type ISubackPacket,
   type Packet,
-  type QoS,
   asBuffer,
 } from './packets.js'
 import { type IStore, Store } from './store.js'
+import { Subscriptions, type SubscriptionsHost } from './subscriptions.js'
 import { validateTopics } from './validations.js'
 
 /** Makes the socket of one attempt: any Node stream, or a Link. */
 export type StreamBuilder = (client: MqttClient, options?: IClientOptions) => any
-
-/** Called when something is done, with the error if there was one. */
-export type DoneCallback = (error?: Error | null) => void
-/** Called with the outcome of a publish or an unsubscribe. */
-export type PacketCallback = (error?: Error | null, packet?: Packet) => any
-/** Called with the outcome of a subscribe. */
-export type ClientSubscribeCallback = (
-  error: Error | null,
-  granted?: ISubscriptionGrant[],
-  packet?: ISubackPacket,
-) => void
-
-/** Events of MqttClient and their arguments. */
-export type MqttClientEvents = {
-  /** The server has accepted the connection. */
-  connect: [packet: IConnackPacket]
-  /** A message came. */
-  message: [topic: string, payload: Buffer, packet: IPublishPacket]
-  /** A packet leaves. */
-  packetsend: [packet: Packet]
-  /** A packet came. */
-  packetreceive: [packet: Packet]
-  /** The server sent DISCONNECT (MQTT 5). */
-  disconnect: [packet: IDisconnectPacket]
-  /** The connection could not be made, or what belongs to no call went wrong. */
-  error: [error: Error | ErrorWithReasonCode]
-  /** A connection, or the attempt at one, is over. */
-  close: []
-  /** `end()` is done. */
-  end: []
-  /** An attempt after the first begins. */
-  reconnect: []
-  /** The connection is gone and will be tried again. */
-  offline: []
-}
 
 /** MQTT.js' client, on top of wasmqtt's. */
 export class MqttClient extends EventEmitter<MqttClientEvents> {
@@ -131,8 +83,6 @@ export class MqttClient extends EventEmitter<MqttClientEvents> {
   messageIdProvider: IMessageIdProvider
   /** The socket of the current or last attempt. */
   stream!: LinkStream
-  /** Filters of the subscribes without an answer, by number. */
-  messageIdToTopic: Record<number, string[]> = {}
   /** What waits for a connection. */
   queue: Queued[] = []
   /** How many of `servers` were tried in this round. */
@@ -144,12 +94,6 @@ export class MqttClient extends EventEmitter<MqttClientEvents> {
   /** Undefined before `connect()`, and after the core's client has closed. */
   #line: Line | undefined
   #connack: IConnackPacket | undefined
-  /** What is subscribed, for the next client of the core. */
-  readonly #topics = new Map<string, IClientSubscribeOptions>()
-  /** Filters that the core's client takes care of. */
-  readonly #inCore = new Set<string>()
-  /** Subscription identifiers of the application. */
-  readonly #identifiers = new Set<number>()
   /** Topics by alias, for publishes that name only the alias. */
   readonly #aliases = new Map<number, string>()
   #isFirstLine = true
@@ -162,6 +106,7 @@ export class MqttClient extends EventEmitter<MqttClientEvents> {
 
   readonly #operations: Operations
   readonly #inbox: Inbox
+  readonly #subscriptions: Subscriptions
 
   /** `streamBuilder` makes the socket of each attempt. Connects at once, unless the option `manualConnect` is set. */
   constructor(streamBuilder: StreamBuilder, options: IClientOptions = {}) {
@@ -178,6 +123,7 @@ export class MqttClient extends EventEmitter<MqttClientEvents> {
     this.#streamBuilder = streamBuilder
     this.#operations = new Operations(this.#operationsHost())
     this.#inbox = new Inbox(this.#inboxHost())
+    this.#subscriptions = new Subscriptions(this.#subscriptionsHost())
     if (!options.manualConnect) this.connect()
   }
 
@@ -197,6 +143,11 @@ export class MqttClient extends EventEmitter<MqttClientEvents> {
   /** Calls without an answer, by number. */
   get outgoing(): Record<number, Operation> {
     return this.#operations.outgoing
+  }
+
+  /** Filters of the subscribes without an answer, by number. */
+  get messageIdToTopic(): Record<number, string[]> {
+    return this.#subscriptions.unanswered
   }
 
   /** The number that the last call got. */
@@ -242,7 +193,7 @@ export class MqttClient extends EventEmitter<MqttClientEvents> {
       throw error
     }
     this.#line = line
-    this.#inCore.clear()
+    this.#subscriptions.begin()
     const isFresh = this.#isFirstLine && !this.options.outgoingStore
     this.#isFirstLine = false
     const start = (): void => {
@@ -277,7 +228,9 @@ export class MqttClient extends EventEmitter<MqttClientEvents> {
         return client.listenerCount('packetsend') > 0
       },
       get authenticator() {
-        return client.#authenticator()
+        return authenticatorOf(client.options, (packet, answer) =>
+          client.handleAuth(packet, answer),
+        )
       },
       makeLink: (trace) => {
         this.#tracing = trace
@@ -319,41 +272,6 @@ export class MqttClient extends EventEmitter<MqttClientEvents> {
 
   #tracing: Trace | undefined
 
-  #authenticator(): Authenticator | undefined {
-    const properties = this.options.properties
-    const method = properties?.authenticationMethod
-    if (method === undefined) {
-      if (properties?.authenticationData !== undefined)
-        throw new Error('Packet has no Authentication Method')
-      return undefined
-    }
-    return {
-      method,
-      start: () => this.options.properties?.authenticationData,
-      continue: (challenge, { reasonString, userProperties }) =>
-        new Promise((resolve, reject) => {
-          const packet: IAuthPacket = {
-            cmd: 'auth',
-            reasonCode: 0x18,
-            properties: {
-              authenticationMethod: method,
-              authenticationData: challenge && asBuffer(challenge),
-              reasonString,
-              userProperties: recordOf(userProperties),
-            },
-          }
-          this.handleAuth(packet, (error, answer) => {
-            if (error) reject(error)
-            else if (answer === undefined)
-              reject(
-                new Error('Protocol error: No auth packet to continue the authentication exchange'),
-              )
-            else resolve((answer as IAuthPacket).properties?.authenticationData)
-          })
-        }),
-    }
-  }
-
   // ------------------------------------------------------------------------------------------------ what the core tells
 
   #accepted(packet: IConnackPacket, { sessionPresent }: ConnectInfo): void {
@@ -362,25 +280,9 @@ export class MqttClient extends EventEmitter<MqttClientEvents> {
     this.#connack = packet
     this.queue = []
     this.#queuedQoS0 = 0
-    if (this.options.clean || !sessionPresent) this.#resubscribe()
+    if (this.options.clean || !sessionPresent) this.#subscriptions.restore(this.#line!.core)
     this.log('connect :: accepted, session present: %s', sessionPresent)
     this.#tell('connect', packet)
-  }
-
-  /** What an earlier client of the core had subscribed to. */
-  #resubscribe(): void {
-    const { core } = this.#line!
-    if (!this.options.resubscribe) return this.#topics.clear()
-    for (const [topic, { properties, ...options }] of this.#topics) {
-      if (this.#inCore.has(topic)) continue
-      this.#inCore.add(topic)
-      core.subscribe(
-        { [topic]: filterOptions(options) },
-        { ...properties, ...this.#acknowledging() },
-        this.#handler,
-        (error) => error && this.#tell('error', error),
-      )
-    }
   }
 
   /** A connection, or an attempt at one, is over. */
@@ -450,14 +352,6 @@ export class MqttClient extends EventEmitter<MqttClientEvents> {
     )
   }
 
-  #acknowledging(): { ack?: 'manual' } {
-    return this.#decides ? { ack: 'manual' } : {}
-  }
-
-  get #handler(): ((message: Message) => void) | undefined {
-    return this.#decides ? this.#inbox.hold : undefined
-  }
-
   #received(message: Message, line: Line): void {
     const { topic, qos, retain, dup, properties } = message
     const packet: IPublishPacket = {
@@ -470,7 +364,7 @@ export class MqttClient extends EventEmitter<MqttClientEvents> {
     }
     if (qos > 0) packet.messageId = line.takeIdentifier()
     if (properties !== undefined) {
-      const shown = publishProperties(properties, (id) => this.#identifiers.has(id))
+      const shown = publishProperties(properties, (id) => this.#subscriptions.isOwn(id))
       if (shown !== undefined) packet.properties = shown
     }
     if (!this.#decides) {
@@ -598,31 +492,18 @@ export class MqttClient extends EventEmitter<MqttClientEvents> {
   ): this {
     const done = typeof options === 'function' ? options : callback
     const given = typeof options === 'function' || !options ? undefined : options
-    const isMap = typeof topic === 'object' && !Array.isArray(topic)
-    const again = isMap && topic.resubscribe === true
-    const names = typeof topic === 'string' ? [topic] : isMap ? Object.keys(topic) : topic
-    const topics = isMap ? names.filter((name) => name !== 'resubscribe') : names
+    const map = typeof topic === 'object' && !Array.isArray(topic) ? topic : undefined
+    const names = typeof topic === 'string' ? [topic] : Array.isArray(topic) ? topic : undefined
+    const topics = names ?? Object.keys(topic).filter((name) => name !== 'resubscribe')
     const wrong = validateTopics(topics)
     if (wrong !== null) {
       this.#refuse(done as PacketCallback, `Invalid topic ${wrong}`)
       return this
     }
     if (this.#isEnding(done as PacketCallback)) return this
-    const { properties } = given ?? {}
-    const five = this.options.protocolVersion === 5
-    const requests: ISubscriptionRequest[] = []
-    for (const name of topics) {
-      const own = { qos: 0 as QoS, ...given, ...(isMap ? topic[name] : undefined) }
-      const before = this.#topics.get(name)
-      if (before !== undefined && before.qos >= own.qos && !again) continue
-      const { qos, nl = false, rap = false, rh = 0 } = own
-      requests.push(five ? { topic: name, qos, nl, rap, rh, properties } : { topic: name, qos })
-    }
-    if (requests.length === 0) {
-      if (done !== undefined) queueMicrotask(() => done(null, []))
-      return this
-    }
-    this.#subscribeInBatches(requests, properties, done)
+    const requests = this.#subscriptions.requests(topics, map, given)
+    if (requests.length > 0) this.#subscriptions.subscribe(requests, given?.properties, done)
+    else if (done !== undefined) queueMicrotask(() => done(null, []))
     return this
   }
 
@@ -635,81 +516,6 @@ export class MqttClient extends EventEmitter<MqttClientEvents> {
       this.subscribe(topic, options, (error, granted) =>
         error ? reject(error) : resolve(granted ?? []),
       )
-    })
-  }
-
-  #subscribeInBatches(
-    requests: ISubscriptionRequest[],
-    properties: IClientSubscribeProperties['properties'],
-    done: ClientSubscribeCallback | undefined,
-  ): void {
-    const size = this.options.subscribeBatchSize ?? requests.length
-    let left = Math.ceil(requests.length / size)
-    let failure: Error | undefined
-    for (let at = 0; at < requests.length; at += size) {
-      const batch = requests.slice(at, at + size)
-      this.#operations.number((messageId) => {
-        this.#subscribeBatch(batch, properties, messageId, (error, packet) => {
-          failure ??= error ?? undefined
-          if (--left > 0) return
-          const suback =
-            packet?.cmd === 'suback'
-              ? packet
-              : failure instanceof ErrorWithSubackPacket
-                ? failure.packet
-                : undefined
-          if (done === undefined) failure !== undefined && this.#tell('error', failure)
-          else done(failure ?? null, requests as ISubscriptionGrant[], suback)
-        })
-      })
-    }
-  }
-
-  #subscribeBatch(
-    batch: ISubscriptionRequest[],
-    properties: IClientSubscribeProperties['properties'],
-    messageId: number,
-    cb: (error: Error | null, packet?: Packet) => void,
-  ): void {
-    const filters = Object.fromEntries(
-      batch.map(({ topic, ...own }) => [topic, filterOptions(own)]),
-    )
-    const five = this.options.protocolVersion === 5
-    if (properties?.subscriptionIdentifier !== undefined)
-      this.#identifiers.add(properties.subscriptionIdentifier)
-    if (this.options.resubscribe && this.options.reconnectPeriod! > 0) {
-      for (const { topic, ...own } of batch) this.#topics.set(topic, own)
-      this.messageIdToTopic[messageId] = batch.map(({ topic }) => topic)
-    }
-    const packet: Packet = {
-      cmd: 'subscribe',
-      messageId,
-      subscriptions: batch,
-      ...(properties && { properties }),
-    }
-    this.#calling('subscribe', packet, messageId, cb, (core, answer) => {
-      for (const topic of Object.keys(filters)) this.#inCore.add(topic)
-      const options = { ...(five ? properties : undefined), ...this.#acknowledging() }
-      core.subscribe(filters, options, this.#handler, (error, subscription) => {
-        const grants =
-          error === null ? subscription!.grants : 'grants' in error ? error.grants : undefined
-        if (grants === undefined) {
-          for (const { topic } of batch) this.#topics.delete(topic)
-          return answer(callError(error!))
-        }
-        const granted = (grants as { reasonCode: number }[]).map(({ reasonCode }) => reasonCode)
-        const suback: ISubackPacket = { cmd: 'suback', messageId, granted }
-        for (const [at, request] of batch.entries()) {
-          request.qos = granted[at] as QoS
-          if (granted[at]! >= 0x80) this.#topics.delete(request.topic)
-        }
-        const code = granted.find((each) => each >= 0x80)
-        if (code === undefined) return answer(null, suback)
-        const failure = new ErrorWithSubackPacket(`Subscribe error: ${ReasonCodes[code]}`, suback, {
-          cause: error ?? undefined,
-        })
-        answer(Object.assign(failure, { code }), suback)
-      })
     })
   }
 
@@ -737,11 +543,10 @@ export class MqttClient extends EventEmitter<MqttClientEvents> {
     }
     if (this.#isEnding(done)) return this
     this.#operations.number((messageId) => {
-      for (const name of topics) this.#topics.delete(name)
+      this.#subscriptions.forget(topics)
       const packet: Packet = { cmd: 'unsubscribe', messageId, unsubscriptions: topics }
       const cb = this.#late(done)
-      this.#calling('unsubscribe', packet, messageId, cb, (core, answer) => {
-        for (const name of topics) this.#inCore.delete(name)
+      this.#call('unsubscribe', packet, messageId, cb, (core, answer) => {
         core.unsubscribe(topics, { userProperties }, (error, result) => {
           if (error !== null) return answer(callError(error))
           const granted = result!.reasonCodes.map(({ reasonCode }) => reasonCode)
@@ -934,7 +739,20 @@ export class MqttClient extends EventEmitter<MqttClientEvents> {
     }
   }
 
-  #calling(
+  #subscriptionsHost(): SubscriptionsHost {
+    const client = this
+    return {
+      options: this.options,
+      get hold() {
+        return client.#decides ? client.#inbox.hold : undefined
+      },
+      number: (start) => this.#operations.number(start),
+      call: (packet, messageId, cb, run) => this.#call('subscribe', packet, messageId, cb, run),
+      fail: (error) => this.#tell('error', error),
+    }
+  }
+
+  #call(
     cmd: 'subscribe' | 'unsubscribe',
     packet: Packet,
     messageId: number,
@@ -942,11 +760,7 @@ export class MqttClient extends EventEmitter<MqttClientEvents> {
     run: (core: Client, answer: Answer) => void,
   ): void {
     if (!this.connected) this.queue.push({ packet, cb })
-    const answered: Answer = (error, result) => {
-      delete this.messageIdToTopic[messageId]
-      cb(error, result)
-    }
-    this.#operations.call(cmd, packet, messageId, answered, run)
+    this.#operations.call(cmd, packet, messageId, cb, run)
   }
 
   /** Tells of a call that `end()` cut off only when that is done. */
@@ -978,25 +792,3 @@ export class MqttClient extends EventEmitter<MqttClientEvents> {
 const SESSION_TAKEN_OVER = 0x8e
 const NO_OPTIONS: IClientPublishOptions = {}
 const RETAINED = { retain: true }
-
-function disconnectPacket(error: MqttError): IDisconnectPacket {
-  const { reasonCode, reasonString, serverReference, userProperties } = error
-  const users = recordOf(userProperties)
-  const properties = {
-    ...(reasonString !== undefined && { reasonString }),
-    ...(serverReference !== undefined && { serverReference }),
-    ...(users !== undefined && { userProperties: users }),
-  }
-  return {
-    cmd: 'disconnect',
-    reasonCode: reasonCode ?? 0,
-    ...(Object.keys(properties).length > 0 && { properties }),
-  }
-}
-
-/** Throws where nothing of this library can be on the stack. */
-function uncaught(error: unknown): void {
-  queueMicrotask(() => {
-    throw error
-  })
-}

@@ -98,11 +98,14 @@ function withUrl(url: string, options: IClientOptions): IClientOptions {
     }
     return { protocol: location.protocol === 'https:' ? 'wss' : 'ws', path: url, ...options }
   }
+  const protocol = scheme.toLowerCase() as MqttProtocol
+  if (protocol.endsWith('+unix'))
+    return { protocol, path: url.slice(url.indexOf('//') + 2), ...options }
   // Of a scheme that URL knows, so that the host is read as one everywhere.
   const parsed = new URL(url.replace(/^[^:]+/, 'http'))
   const withPath = url.slice(url.indexOf('//') + 2).search(/[/?]/) >= 0
   const own: IClientOptions = {
-    protocol: scheme.toLowerCase() as MqttProtocol,
+    protocol,
     host: parsed.hostname.replace(/^\[(.*)]$/, '$1') || undefined,
     path: withPath ? parsed.pathname + parsed.search : undefined,
     query: Object.fromEntries(parsed.searchParams),

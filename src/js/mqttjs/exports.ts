@@ -1,13 +1,10 @@
 export { version as MQTTJS_VERSION } from '../api.js'
 export {
-  type ClientSubscribeCallback,
-  type DoneCallback,
   MqttClient,
   MqttClient as Client,
-  type MqttClientEvents,
-  type PacketCallback,
   type StreamBuilder,
 } from './client.js'
+export type { MqttClientEvents } from './events.js'
 export { connect, connectAsync } from './connect.js'
 export { ErrorWithReasonCode, ErrorWithSubackPacket, ReasonCodes } from './errors.js'
 export {

@@ -133,6 +133,7 @@ export abstract class LinkSocket implements WebSocketLike {
   #onmessage: WebSocketLike['onmessage'] = null
   #onclose: WebSocketLike['onclose'] = null
   #error: unknown
+  #isOpen = false
   #closed: { code: number; reason: string; wasClean: boolean } | undefined
   #early: Uint8Array[] = []
 
@@ -150,8 +151,7 @@ export abstract class LinkSocket implements WebSocketLike {
 
   set onopen(listener: WebSocketLike['onopen']) {
     this.#onopen = listener
-    if (listener !== null && this.readyState !== CONNECTING)
-      queueMicrotask(() => this.readyState === OPEN && this.#onopen?.({}))
+    if (listener !== null && this.#isOpen) queueMicrotask(() => this.#tellOpen())
   }
 
   get onmessage(): WebSocketLike['onmessage'] {
@@ -174,9 +174,8 @@ export abstract class LinkSocket implements WebSocketLike {
   }
 
   protected opened(): void {
-    if (this.readyState !== CONNECTING) return
-    this.readyState = OPEN
-    this.#onopen?.({})
+    this.#isOpen = true
+    if (this.#onopen !== null) this.#tellOpen()
   }
 
   protected arrived(bytes: Uint8Array): void {
@@ -193,6 +192,13 @@ export abstract class LinkSocket implements WebSocketLike {
     this.readyState = CLOSED
     this.#closed = { code, reason, wasClean: code === 1000 }
     if (this.#onclose !== null) this.#tellClosed()
+  }
+
+  /** The socket counts as open from when that is told. */
+  #tellOpen(): void {
+    if (this.readyState !== CONNECTING) return
+    this.readyState = OPEN
+    this.#onopen?.({})
   }
 
   #deliver(bytes: Uint8Array): void {

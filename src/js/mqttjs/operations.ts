@@ -167,7 +167,8 @@ export class Operations {
     const finish = (): void => {
       if (isDone) return
       isDone = true
-      this.#waiting.unshift(...stored.flatMap((packet) => this.#restored(packet) ?? []))
+      const restored = stored.flatMap((packet) => this.#restored(packet) ?? [])
+      this.#waiting = [...restored, ...this.#waiting]
       done()
     }
     const stream = this.#host.outgoingStore.createStream()

@@ -3,6 +3,7 @@ import type {
   Authenticator,
   ConnectOptions,
   MessageProperties,
+  MqttError,
   PublishOptions,
   PublishProperties,
   SubscribeOptions,
@@ -14,7 +15,10 @@ import type { IMessageIdProvider } from './message-ids.js'
 import {
   type IAuthPacket,
   type IConnectPacket,
+  type IDisconnectPacket,
   type IPublishPacket,
+  type ISubackPacket,
+  type Packet,
   type QoS,
   type UserProperties,
   addUserProperty,
@@ -364,6 +368,17 @@ export function filterOptions({ qos, nl, rap, rh }: IClientSubscribeOptions): Su
   }
 }
 
+/** Called when something is done, with the error if there was one. */
+export type DoneCallback = (error?: Error | null) => void
+/** Called with the outcome of a publish or an unsubscribe. */
+export type PacketCallback = (error?: Error | null, packet?: Packet) => any
+/** Called with the outcome of a subscribe. */
+export type ClientSubscribeCallback = (
+  error: Error | null,
+  granted?: ISubscriptionGrant[],
+  packet?: ISubackPacket,
+) => void
+
 /** Options of `publish`. */
 export interface IClientPublishOptions {
   /** Default 0. */
@@ -413,6 +428,22 @@ export type ISubscriptionMap = { [topic: string]: IClientSubscribeOptions } & {
 /** Properties of `unsubscribe` (MQTT 5). */
 export interface IClientUnsubscribeProperties {
   properties?: { userProperties?: UserProperties }
+}
+
+/** The DISCONNECT that an error tells of. */
+export function disconnectPacket(error: MqttError): IDisconnectPacket {
+  const { reasonCode, reasonString, serverReference, userProperties } = error
+  const users = recordOf(userProperties)
+  const properties = {
+    ...(reasonString !== undefined && { reasonString }),
+    ...(serverReference !== undefined && { serverReference }),
+    ...(users !== undefined && { userProperties: users }),
+  }
+  return {
+    cmd: 'disconnect',
+    reasonCode: reasonCode ?? 0,
+    ...(Object.keys(properties).length > 0 && { properties }),
+  }
 }
 
 /** Whether a host is an IPv6 address, which URLs put in brackets. */
