@@ -216,7 +216,7 @@ export abstract class LinkSocket implements WebSocketLike {
 
 /** The part of a Duplex that a link needs. */
 export interface DuplexLike {
-  readonly writableLength?: number
+  readonly writableLength?: number | undefined
   write(data: Uint8Array): unknown
   end(): unknown
   destroy(error?: Error): unknown

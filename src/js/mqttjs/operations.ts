@@ -19,7 +19,7 @@ export interface Operation {
   /** Hands it to a client of the core. @internal */
   run(core: Client): void
   /** Withdraws a publish. @internal */
-  controller?: AbortController
+  controller?: AbortController | undefined
 }
 
 /** What waits for a connection, as `client.queue` shows it. */

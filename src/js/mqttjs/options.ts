@@ -57,108 +57,110 @@ export interface ISecureClientOptions {
   cert?: any
   ca?: any
   pfx?: any
-  passphrase?: string
+  passphrase?: string | undefined
   /** Default true. */
-  rejectUnauthorized?: boolean
-  servername?: string
+  rejectUnauthorized?: boolean | undefined
+  servername?: string | undefined
   ALPNProtocols?: any
 }
 
 /** Options of `connect` and MqttClient. Those that have no effect here say why on the console when they are used. */
 export interface IClientOptions extends ISecureClientOptions {
   /** Default: by the URL. */
-  protocol?: MqttProtocol
+  protocol?: MqttProtocol | undefined
   /** Default 'localhost', in browsers the page's. */
-  host?: string
+  host?: string | undefined
   /** As `host`. */
-  hostname?: string
+  hostname?: string | undefined
   /** Default: the protocol's: 1883, 8883, 80, 443. */
-  port?: number
+  port?: number | undefined
   /** Of a WebSocket, default '/'; of a Unix socket. */
-  path?: string
+  path?: string | undefined
   /** `user:password`, as in a URL. */
-  auth?: string
+  auth?: string | undefined
   /** The query of the URL: a `clientId` in it is the client identifier. */
-  query?: Record<string, unknown>
+  query?: Record<string, unknown> | undefined
   /** Used by `servers` where one has no protocol of its own; set by `connect`. */
-  defaultProtocol?: MqttProtocol
+  defaultProtocol?: MqttProtocol | undefined
   /** Tried in turn, one at every attempt. */
-  servers?: Array<{ host: string; port: number; protocol?: MqttProtocol }>
+  servers?: Array<{ host: string; port: number; protocol?: MqttProtocol }> | undefined
   /** Connect to the Unix socket at `path`. Node only. */
-  unixSocket?: boolean
+  unixSocket?: boolean | undefined
   /** Options of `ws`. Node only. Default: perMessageDeflate off. */
-  wsOptions?: object
+  wsOptions?: object | undefined
   /** Changes the URL of a WebSocket before every attempt; may change `client.options`, also the credentials and the client identifier. */
-  transformWsUrl?: (url: string, options: IClientOptions, client: any) => string
+  transformWsUrl?: ((url: string, options: IClientOptions, client: any) => string) | undefined
   /** Makes the WebSocket. */
-  createWebsocket?: (url: string, subprotocols: string[], options: IClientOptions) => any
+  createWebsocket?:
+    | ((url: string, subprotocols: string[], options: IClientOptions) => any)
+    | undefined
   /** Use the runtime's own WebSocket on Node, too. */
-  forceNativeWebSocket?: boolean
+  forceNativeWebSocket?: boolean | undefined
   /** Do not connect before `client.connect()` is called. Default false. */
-  manualConnect?: boolean
+  manualConnect?: boolean | undefined
   /** Default 'mqttjs_' and eight random hex digits. */
-  clientId?: string
+  clientId?: string | undefined
   /** 4 (3.1.1, the default) or 5. 3 is refused. */
-  protocolVersion?: 3 | 4 | 5
+  protocolVersion?: 3 | 4 | 5 | undefined
   /** 'MQTT'. 'MQIsdp', of MQTT 3.1, is refused. */
-  protocolId?: 'MQTT' | 'MQIsdp'
+  protocolId?: 'MQTT' | 'MQIsdp' | undefined
   /** Default true. On MQTT 5 it holds for the first connection: later ones resume the session. */
-  clean?: boolean
+  clean?: boolean | undefined
   /** Seconds, 0 turns it off. Default 60. */
-  keepalive?: number
-  username?: string
-  password?: Buffer | Uint8Array | string
-  will?: IConnectPacket['will']
+  keepalive?: number | undefined
+  username?: string | undefined
+  password?: Buffer | Uint8Array | string | undefined
+  will?: IConnectPacket['will'] | undefined
   /** Properties of CONNECT (MQTT 5). */
-  properties?: IConnectPacket['properties']
+  properties?: IConnectPacket['properties'] | undefined
   /** The answer to the server's first AUTH, where `handleAuth` is not overridden (MQTT 5). */
-  authPacket?: Partial<IAuthPacket>
+  authPacket?: Partial<IAuthPacket> | undefined
   /** Milliseconds between two attempts; 0: none. Default 1000. */
-  reconnectPeriod?: number
+  reconnectPeriod?: number | undefined
   /** Whether to try again after the server refused. Default false. */
-  reconnectOnConnackError?: boolean
+  reconnectOnConnackError?: boolean | undefined
   /** Milliseconds until CONNACK. Default 30000. */
-  connectTimeout?: number
+  connectTimeout?: number | undefined
   /** Keep QoS 0 messages while there is no connection. Default true. */
-  queueQoSZero?: boolean
+  queueQoSZero?: boolean | undefined
   /** Subscribe again where the server has lost the session. Default true. */
-  resubscribe?: boolean
+  resubscribe?: boolean | undefined
   /** Filters per SUBSCRIBE, at most. */
-  subscribeBatchSize?: number | null
+  subscribeBatchSize?: number | null | undefined
   /** Kept for stores' users: closed by `end()`. The core keeps the state of messages that come. */
-  incomingStore?: IStore | null
+  incomingStore?: IStore | null | undefined
   /** Where QoS 1 and 2 messages are kept until they are acknowledged. Default: memory. */
-  outgoingStore?: IStore | null
+  outgoingStore?: IStore | null | undefined
   /** Decides how QoS 1 and 2 messages are acknowledged (MQTT 5). */
-  customHandleAcks?: AckHandler
+  customHandleAcks?: AckHandler | undefined
   /** Use topic aliases (MQTT 5). */
-  autoUseTopicAlias?: boolean
+  autoUseTopicAlias?: boolean | undefined
   /** Use topic aliases (MQTT 5). */
-  autoAssignTopicAlias?: boolean
+  autoAssignTopicAlias?: boolean | undefined
   /** Called with a format and values for every step. */
-  log?: (...args: any[]) => void
+  log?: ((...args: any[]) => void) | undefined
   /** Gives calls the numbers by which `removeOutgoingMessage` and stores know them. */
-  messageIdProvider?: IMessageIdProvider
+  messageIdProvider?: IMessageIdProvider | undefined
   /** No effect: a ping is due when nothing was sent or nothing came for `keepalive`, so that a dead connection is always found. */
-  reschedulePings?: boolean
+  reschedulePings?: boolean | undefined
   /** No effect: there is one timer, and a late one is allowed for. */
   timerVariant?: unknown
   /** Refused: there is no SOCKS client here. Use `createWebsocket`, or MqttClient with a stream. */
-  socksProxy?: string
+  socksProxy?: string | undefined
   /** Only with `socksProxy`. */
-  socksTimeout?: number
+  socksTimeout?: number | undefined
   /** No effect: packets are made in WebAssembly, without that cache. */
-  writeCache?: boolean
+  writeCache?: boolean | undefined
   /** No effect: payloads are bytes. */
-  encoding?: string
+  encoding?: string | undefined
   /** No effect: bytes are sent as bytes. */
-  binary?: boolean
+  binary?: boolean | undefined
   /** No effect: bytes are sent as bytes. */
-  objectMode?: boolean
+  objectMode?: boolean | undefined
   /** No effect: what waits for the socket is bounded by the core, at 1 MiB. */
-  browserBufferSize?: number
+  browserBufferSize?: number | undefined
   /** No effect: what waits for the socket leaves as soon as there is room. */
-  browserBufferTimeout?: number
+  browserBufferTimeout?: number | undefined
   /** Of mini programs, whose protocols are refused. */
   my?: unknown
   [option: string]: any
@@ -382,20 +384,20 @@ export type ClientSubscribeCallback = (
 /** Options of `publish`. */
 export interface IClientPublishOptions {
   /** Default 0. */
-  qos?: QoS
+  qos?: QoS | undefined
   /** Default false. */
-  retain?: boolean
+  retain?: boolean | undefined
   /** No effect: the flag is set where a message is sent again, and only there. */
-  dup?: boolean
+  dup?: boolean | undefined
   /** MQTT 5. */
-  properties?: IPublishPacket['properties']
+  properties?: IPublishPacket['properties'] | undefined
   /** Called when the message is in the outgoing store, for QoS 1 and 2. */
-  cbStorePut?: () => void
+  cbStorePut?: (() => void) | undefined
 }
 
 /** Properties of `subscribe` (MQTT 5). */
 export interface IClientSubscribeProperties {
-  properties?: { subscriptionIdentifier?: number; userProperties?: UserProperties }
+  properties?: { subscriptionIdentifier?: number; userProperties?: UserProperties } | undefined
 }
 
 /** Options of `subscribe`. */
@@ -403,11 +405,11 @@ export interface IClientSubscribeOptions extends IClientSubscribeProperties {
   /** Default 0. */
   qos: QoS
   /** No Local (MQTT 5). */
-  nl?: boolean
+  nl?: boolean | undefined
   /** Retain As Published (MQTT 5). */
-  rap?: boolean
+  rap?: boolean | undefined
   /** Retain Handling (MQTT 5). */
-  rh?: number
+  rh?: number | undefined
 }
 
 /** One filter and its options. */
@@ -422,12 +424,12 @@ export interface ISubscriptionGrant extends Omit<ISubscriptionRequest, 'qos' | '
 
 /** Filters with options of their own. `resubscribe: true` sends what was subscribed already once more. */
 export type ISubscriptionMap = { [topic: string]: IClientSubscribeOptions } & {
-  resubscribe?: boolean
+  resubscribe?: boolean | undefined
 }
 
 /** Properties of `unsubscribe` (MQTT 5). */
 export interface IClientUnsubscribeProperties {
-  properties?: { userProperties?: UserProperties }
+  properties?: { userProperties?: UserProperties } | undefined
 }
 
 /** The DISCONNECT that an error tells of. */

@@ -11,61 +11,73 @@ export interface IPacket {
   /** Which packet it is. */
   cmd: string
   /** The packet identifier. */
-  messageId?: number
+  messageId?: number | undefined
   /** The remaining length, bytes. */
-  length?: number
+  length?: number | undefined
 }
 
 /** What acknowledgements may carry (MQTT 5). */
 export interface AckProperties {
-  reasonString?: string
-  userProperties?: UserProperties
+  reasonString?: string | undefined
+  userProperties?: UserProperties | undefined
+}
+
+/** What AUTH may carry besides. */
+export interface AuthProperties {
+  authenticationMethod?: string | undefined
+  authenticationData?: Buffer | undefined
 }
 
 /** AUTH. */
 export interface IAuthPacket extends IPacket {
   cmd: 'auth'
   reasonCode: number
-  properties?: AckProperties & { authenticationMethod?: string; authenticationData?: Buffer }
+  properties?: (AckProperties & AuthProperties) | undefined
 }
 
 /** CONNECT. */
 export interface IConnectPacket extends IPacket {
   cmd: 'connect'
   clientId: string
-  protocolVersion?: 3 | 4 | 5
-  protocolId?: 'MQTT' | 'MQIsdp'
-  clean?: boolean
+  protocolVersion?: 3 | 4 | 5 | undefined
+  protocolId?: 'MQTT' | 'MQIsdp' | undefined
+  clean?: boolean | undefined
   /** Seconds. */
-  keepalive?: number
-  username?: string
-  password?: Buffer
-  will?: {
-    topic: string
-    payload: Buffer | string
-    qos?: QoS
-    retain?: boolean
-    properties?: {
-      willDelayInterval?: number
-      payloadFormatIndicator?: boolean
-      messageExpiryInterval?: number
-      contentType?: string
-      responseTopic?: string
-      correlationData?: Buffer
-      userProperties?: UserProperties
-    }
-  }
-  properties?: {
-    sessionExpiryInterval?: number
-    receiveMaximum?: number
-    maximumPacketSize?: number
-    topicAliasMaximum?: number
-    requestResponseInformation?: boolean
-    requestProblemInformation?: boolean
-    userProperties?: UserProperties
-    authenticationMethod?: string
-    authenticationData?: Buffer
-  }
+  keepalive?: number | undefined
+  username?: string | undefined
+  password?: Buffer | undefined
+  will?:
+    | {
+        topic: string
+        payload: Buffer | string
+        qos?: QoS | undefined
+        retain?: boolean | undefined
+        properties?:
+          | {
+              willDelayInterval?: number | undefined
+              payloadFormatIndicator?: boolean | undefined
+              messageExpiryInterval?: number | undefined
+              contentType?: string | undefined
+              responseTopic?: string | undefined
+              correlationData?: Buffer | undefined
+              userProperties?: UserProperties | undefined
+            }
+          | undefined
+      }
+    | undefined
+  properties?:
+    | {
+        sessionExpiryInterval?: number | undefined
+        receiveMaximum?: number | undefined
+        maximumPacketSize?: number | undefined
+        topicAliasMaximum?: number | undefined
+        requestResponseInformation?: boolean | undefined
+        requestProblemInformation?: boolean | undefined
+        userProperties?: UserProperties | undefined
+        authenticationMethod?: string | undefined
+        authenticationData?: Buffer | undefined
+      }
+    | undefined
 }
 
 /** PUBLISH. */
@@ -76,114 +88,120 @@ export interface IPublishPacket extends IPacket {
   retain: boolean
   topic: string
   payload: string | Buffer
-  properties?: {
-    payloadFormatIndicator?: boolean
-    messageExpiryInterval?: number
-    topicAlias?: number
-    responseTopic?: string
-    correlationData?: Buffer
-    userProperties?: UserProperties
-    subscriptionIdentifier?: number | number[]
-    contentType?: string
-  }
+  properties?:
+    | {
+        payloadFormatIndicator?: boolean | undefined
+        messageExpiryInterval?: number | undefined
+        topicAlias?: number | undefined
+        responseTopic?: string | undefined
+        correlationData?: Buffer | undefined
+        userProperties?: UserProperties | undefined
+        subscriptionIdentifier?: number | number[] | undefined
+        contentType?: string | undefined
+      }
+    | undefined
 }
 
 /** CONNACK: `reasonCode` on MQTT 5, `returnCode` on 3.1.1. */
 export interface IConnackPacket extends IPacket {
   cmd: 'connack'
-  returnCode?: number
-  reasonCode?: number
+  returnCode?: number | undefined
+  reasonCode?: number | undefined
   sessionPresent: boolean
-  properties?: {
-    sessionExpiryInterval?: number
-    receiveMaximum?: number
-    maximumQoS?: number
-    retainAvailable?: boolean
-    maximumPacketSize?: number
-    assignedClientIdentifier?: string
-    topicAliasMaximum?: number
-    reasonString?: string
-    userProperties?: UserProperties
-    wildcardSubscriptionAvailable?: boolean
-    subscriptionIdentifiersAvailable?: boolean
-    sharedSubscriptionAvailable?: boolean
-    serverKeepAlive?: number
-    responseInformation?: string
-    serverReference?: string
-    authenticationMethod?: string
-    authenticationData?: Buffer
-  }
+  properties?:
+    | {
+        sessionExpiryInterval?: number | undefined
+        receiveMaximum?: number | undefined
+        maximumQoS?: number | undefined
+        retainAvailable?: boolean | undefined
+        maximumPacketSize?: number | undefined
+        assignedClientIdentifier?: string | undefined
+        topicAliasMaximum?: number | undefined
+        reasonString?: string | undefined
+        userProperties?: UserProperties | undefined
+        wildcardSubscriptionAvailable?: boolean | undefined
+        subscriptionIdentifiersAvailable?: boolean | undefined
+        sharedSubscriptionAvailable?: boolean | undefined
+        serverKeepAlive?: number | undefined
+        responseInformation?: string | undefined
+        serverReference?: string | undefined
+        authenticationMethod?: string | undefined
+        authenticationData?: Buffer | undefined
+      }
+    | undefined
 }
 
 /** One filter of a SUBSCRIBE. */
 export interface ISubscription {
   topic: string
   qos: QoS
-  nl?: boolean
-  rap?: boolean
-  rh?: number
+  nl?: boolean | undefined
+  rap?: boolean | undefined
+  rh?: number | undefined
 }
 
 /** SUBSCRIBE. */
 export interface ISubscribePacket extends IPacket {
   cmd: 'subscribe'
   subscriptions: ISubscription[]
-  properties?: {
-    reasonString?: string
-    subscriptionIdentifier?: number
-    userProperties?: UserProperties
-  }
+  properties?:
+    | {
+        reasonString?: string | undefined
+        subscriptionIdentifier?: number | undefined
+        userProperties?: UserProperties | undefined
+      }
+    | undefined
 }
 
 /** SUBACK. */
 export interface ISubackPacket extends IPacket {
   cmd: 'suback'
-  reasonCode?: number
-  properties?: AckProperties
+  reasonCode?: number | undefined
+  properties?: AckProperties | undefined
   granted: number[]
 }
 
 /** UNSUBSCRIBE. */
 export interface IUnsubscribePacket extends IPacket {
   cmd: 'unsubscribe'
-  properties?: AckProperties
+  properties?: AckProperties | undefined
   unsubscriptions: string[]
 }
 
 /** UNSUBACK. */
 export interface IUnsubackPacket extends IPacket {
   cmd: 'unsuback'
-  reasonCode?: number
-  properties?: AckProperties
+  reasonCode?: number | undefined
+  properties?: AckProperties | undefined
   granted: number[]
 }
 
 /** PUBACK. */
 export interface IPubackPacket extends IPacket {
   cmd: 'puback'
-  reasonCode?: number
-  properties?: AckProperties
+  reasonCode?: number | undefined
+  properties?: AckProperties | undefined
 }
 
 /** PUBCOMP. */
 export interface IPubcompPacket extends IPacket {
   cmd: 'pubcomp'
-  reasonCode?: number
-  properties?: AckProperties
+  reasonCode?: number | undefined
+  properties?: AckProperties | undefined
 }
 
 /** PUBREL. */
 export interface IPubrelPacket extends IPacket {
   cmd: 'pubrel'
-  reasonCode?: number
-  properties?: AckProperties
+  reasonCode?: number | undefined
+  properties?: AckProperties | undefined
 }
 
 /** PUBREC. */
 export interface IPubrecPacket extends IPacket {
   cmd: 'pubrec'
-  reasonCode?: number
-  properties?: AckProperties
+  reasonCode?: number | undefined
+  properties?: AckProperties | undefined
 }
 
 /** PINGREQ. */
@@ -199,8 +217,10 @@ export interface IPingrespPacket extends IPacket {
 /** DISCONNECT. */
 export interface IDisconnectPacket extends IPacket {
   cmd: 'disconnect'
-  reasonCode?: number
-  properties?: AckProperties & { sessionExpiryInterval?: number; serverReference?: string }
+  reasonCode?: number | undefined
+  properties?:
+    | (AckProperties & { sessionExpiryInterval?: number; serverReference?: string })
+    | undefined
 }
 
 /** Any packet. */

@@ -4,7 +4,7 @@ import { readable } from './readable.js'
 /** Options of the Store in memory. */
 export interface IStoreOptions {
   /** Whether `close` forgets the packets. Default true. */
-  clean?: boolean
+  clean?: boolean | undefined
 }
 
 /** Called when a Store has done something, with what it found where that was asked for. */

@@ -29,44 +29,44 @@ export interface ConnectionLost extends MQTTError {
 /** Options of `connect`. */
 export interface ConnectionOptions {
   /** Seconds until the attempt has failed. Default 30. */
-  timeout?: number
-  userName?: string
-  password?: string
+  timeout?: number | undefined
+  userName?: string | undefined
+  password?: string | undefined
   /** Published by the server when the connection breaks. */
-  willMessage?: Message
+  willMessage?: Message | undefined
   /** Seconds. Default 60. */
-  keepAliveInterval?: number
+  keepAliveInterval?: number | undefined
   /** Default true. */
-  cleanSession?: boolean
+  cleanSession?: boolean | undefined
   /** Default false. */
-  useSSL?: boolean
+  useSSL?: boolean | undefined
   /** Handed to the callbacks. */
   invocationContext?: any
   onSuccess?(success: OnSuccess): void
   onFailure?(failure: OnFailure): void
   /** Tried one after the other: host names, with as many `ports`, or URIs. */
-  hosts?: string[]
-  ports?: number[]
+  hosts?: string[] | undefined
+  ports?: number[] | undefined
   /** Connect again when the connection is lost. Default false. */
-  reconnect?: boolean
+  reconnect?: boolean | undefined
   /** 4, which is MQTT 3.1.1. 3 (MQTT 3.1) is refused. */
-  mqttVersion?: 3 | 4
+  mqttVersion?: 3 | 4 | undefined
   /** Set by Paho; no effect. */
-  mqttVersionExplicit?: boolean
+  mqttVersionExplicit?: boolean | undefined
   /** Set by Paho; no effect: use `hosts`. */
-  uris?: string[]
+  uris?: string[] | undefined
 }
 
 /** Options of `subscribe`. */
 export interface SubscribeOptions {
   /** Default 0. */
-  qos?: 0 | 1 | 2
+  qos?: 0 | 1 | 2 | undefined
   /** Handed to the callbacks. */
   invocationContext?: any
   onSuccess?(success: OnSubscribeSuccess): void
   onFailure?(failure: OnFailure): void
   /** Seconds until `onFailure` is called. Needs one. */
-  timeout?: number
+  timeout?: number | undefined
 }
 
 /** Options of `unsubscribe`. */
@@ -76,7 +76,7 @@ export interface UnsubscribeOptions {
   onSuccess?(success: OnSuccess): void
   onFailure?(failure: OnFailure): void
   /** Seconds until `onFailure` is called. Needs one. */
-  timeout?: number
+  timeout?: number | undefined
 }
 
 const CALL = {

@@ -9,13 +9,13 @@ interface Stored {
   type: number
   messageIdentifier: number
   version: number
-  sequence?: number
+  sequence?: number | undefined
   payloadMessage: {
     payloadHex: string
     qos: QoS
     destinationName: string
-    duplicate?: boolean
-    retained?: boolean
+    duplicate?: boolean | undefined
+    retained?: boolean | undefined
   }
 }
 
