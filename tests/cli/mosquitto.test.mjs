@@ -131,13 +131,17 @@ test('a session that is kept: mosquitto_sub -c -i keeper -q 1', async () => {
 })
 
 test('stored messages: --retained-only, --remove-retained', async () => {
+  const outputs = []
   for (const isOurs of [false, true]) {
     await shell('mosquitto_pub -r -t stored/a -m 1; mosquitto_pub -r -t stored/b -m 2', false)
+    // The clearing messages come back, too.
     const { output } = await shell("mosquitto_sub -t 'stored/#' -v --remove-retained -W 1", isOurs)
-    assert.equal(output, 'stored/a 1\nstored/b 2\n')
+    outputs.push(output)
     const after = await shell("mosquitto_sub -t 'stored/#' -v --retained-only -W 1", isOurs)
     assert.deepEqual([after.code, after.output], [27, ''])
   }
+  assert.match(outputs[0], /^stored\/a 1\nstored\/b 2\n/)
+  assert.equal(outputs[1], outputs[0])
 })
 
 test('JSON has the fields of mosquitto_sub', async () => {
@@ -147,7 +151,7 @@ test('JSON has the fields of mosquitto_sub', async () => {
     await sleep(600)
     await shell(`mosquitto_pub -t json -m '{"a":"é"}'`, false)
     const { tst, ...rest } = JSON.parse((await running).output)
-    assert.match(tst, /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}[+-]\d{4}$/)
+    assert.match(tst, /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z?[+-]\d{4}$/)
     parsed.push(rest)
   }
   assert.deepEqual(parsed[1], parsed[0])

@@ -41,7 +41,8 @@ export function targetOf(given: Given): Target {
     throw new UsageError('-P needs -u on MQTT 3.1.1')
   const isKept = given.values['disable-clean-session'] === true
   const clientId = clientIdOf(given, version)
-  if (isKept && clientId === undefined) throw new UsageError('-c needs -i')
+  if (isKept && given.values.id === undefined && given.values['id-prefix'] === undefined)
+    throw new UsageError('-c needs -i')
   const expiry = expiryOf(textOf(given, 'session-expiry-interval'))
   const willTopic = textOf(given, 'will-topic')
   if (willTopic === undefined && /"will-/.test(JSON.stringify(given.values)))

@@ -11,8 +11,12 @@ export function printerOf(given: Given): (message: Message, packetId: number | u
   const format = textOf(given, 'format') ?? (isJson ? '%j' : isVerbose ? '%t %p' : '%p')
   const make: Formatter = formatter(format, given.values.pretty === true)
   const end = given.values['no-newline'] === true ? '' : '\n'
+  // As mosquitto_sub -v.
+  const makeEmpty = formatter('%t (null)')
+  const isPlainVerbose = isVerbose && !isJson && textOf(given, 'format') === undefined
   return (message, packetId) => {
-    process.stdout.write(make({ message, packetId, time: new Date() }))
+    const isEmpty = isPlainVerbose && message.payload.length === 0
+    process.stdout.write((isEmpty ? makeEmpty : make)({ message, packetId, time: new Date() }))
     if (end !== '') process.stdout.write(end)
   }
 }
@@ -49,10 +53,11 @@ export async function sub(given: Given): Promise<number> {
         unsubscribes,
         target.version === 5 ? target.properties.unsubscribe : {},
       )
-    const timer =
-      seconds === undefined
-        ? undefined
-        : setTimeout(() => done.resolve(EXIT.timeout), seconds * 1000)
+    const onTimeout = (): void => {
+      if (given.values.quiet !== true) console.error('Timed out')
+      done.resolve(EXIT.timeout)
+    }
+    const timer = seconds === undefined ? undefined : setTimeout(onTimeout, seconds * 1000)
     const { grants = [] } =
       topics.length > 0 ? await client.subscribe(topics, subscribeOptions(given, qos, target)) : {}
     for (const { filter, granted, reasonCode } of grants)
