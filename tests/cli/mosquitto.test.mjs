@@ -2,6 +2,7 @@
 // this one, and both must do the same.
 import assert from 'node:assert/strict'
 import { spawn } from 'node:child_process'
+import { once } from 'node:events'
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -44,16 +45,34 @@ function shell(line, isOurs) {
 
 /** What a subscriber sees of a line that publishes. */
 async function published(line, isOurs) {
-  const format = '%t|%p|%q|%r|%C|%P|%E|%R'
-  const watching = shell(
-    `mosquitto_sub -V 5 -q 2 --retain-as-published -t '#' -F '${format}' -W 2`,
-    false,
-  )
-  await sleep(400)
+  const format = '%t|%p|%q|%r|%C|%P|%R'
+  const options = [
+    '-p',
+    broker.tcpPort,
+    '-V',
+    '5',
+    '-q',
+    '2',
+    '--retain-as-published',
+    '-F',
+    format,
+  ]
+  const watcher = spawn('mosquitto_sub', [...options, '-t', '#', '-d'])
+  let output = ''
+  const seen = async (text) => {
+    while (!output.includes(text)) await once(watcher.stdout, 'data')
+  }
+  watcher.stdout.on('data', (data) => (output += data))
+  await seen('Subscribed')
   const { code } = await shell(line, isOurs)
-  const { output } = await watching
+  await shell('mosquitto_pub -q 2 -t end -m end', false)
+  await seen('end|end')
+  watcher.kill()
   await shell(`mosquitto_sub -t '#' --remove-retained -W 1`, false)
-  return { code, output }
+  const lines = output
+    .split('\n')
+    .filter((each) => /^[^|]*\|/.test(each) || !/^(Client|Subscribed)/.test(each))
+  return { code, output: lines.join('\n') }
 }
 
 const PUBLISH = [
