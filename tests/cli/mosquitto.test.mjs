@@ -57,7 +57,8 @@ async function published(line, isOurs) {
     '-F',
     format,
   ]
-  const watcher = spawn('mosquitto_sub', [...options, '-t', '#', '-d'])
+  // Its output is buffered where it is no terminal.
+  const watcher = spawn('stdbuf', ['-oL', 'mosquitto_sub', ...options, '-t', '#', '-d'])
   let output = ''
   const seen = async (text) => {
     while (!output.includes(text)) await once(watcher.stdout, 'data')
