@@ -180,6 +180,30 @@ test('bench measures, and compares with a raw WebSocket', async (t) => {
   assert.match(output, /^raw WebSocket +[\d,]+ messages\/s/m)
 })
 
+test('the broker for tests serves pub and sub', async (t) => {
+  const port = 10_000 + (process.pid % 20_000)
+  const { child, done } = start(['broker', '-p', port, '--tcp', port + 1])
+  t.after(() => child.kill('SIGKILL'))
+  await once(child.stdout, 'data')
+  const line = start(['sub', '-p', port + 1, '-t', 'a/+', '-v', '-C', 1, '-W', 20])
+  const { code } = await run([
+    'pub',
+    '-L',
+    `ws://127.0.0.1:${port}/`,
+    '-t',
+    'a/b',
+    '-m',
+    'x',
+    '-r',
+    '-q',
+    1,
+  ])
+  assert.equal(code, 0)
+  assert.deepEqual(await line.done, { code: 0, output: 'a/b x\n', errors: '' })
+  child.kill('SIGINT')
+  assert.equal((await done).code, 0)
+})
+
 test('completion scripts are ones that the shell can read', async () => {
   for (const shell of ['bash', 'zsh', 'fish']) {
     const { code, output } = await run(['completion', shell])

@@ -70,9 +70,7 @@ async function published(line, isOurs) {
   await seen('end|end')
   watcher.kill()
   await shell(`mosquitto_sub -t '#' --remove-retained -W 1`, false)
-  const lines = output
-    .split('\n')
-    .filter((each) => /^[^|]*\|/.test(each) || !/^(Client|Subscribed)/.test(each))
+  const lines = output.split('\n').filter((each) => !/^(Client|Subscribed|end\|)/.test(each))
   return { code, output: lines.join('\n') }
 }
 
