@@ -12,7 +12,7 @@ import { startServer } from '../mqttjs/server.mjs'
 const cli = fileURLToPath(new URL('../../pkg/cli.cjs', import.meta.url))
 
 /** Starts the program. `done` resolves with its exit code and what it wrote. */
-function start(args, { input } = {}) {
+function start(args, { input } = { input: undefined }) {
   const child = spawn(process.execPath, [cli, ...args.map(String)])
   let output = ''
   let errors = ''
@@ -34,11 +34,12 @@ test('help is for people: every command and option has a line', async () => {
     assert.equal(help.code, 0)
     assert.match(help.output, /--help/)
   }
-  assert.doesNotMatch(output, /\x1b/)
+  assert.ok(!output.includes('\u001b'))
 })
 
 test('mistakes are told in a line, exit code 2', async () => {
-  for (const [args, message] of [
+  /** @type {[string[], RegExp][]} */
+  const mistakes = [
     [['nothing'], /no command nothing/],
     [['pub', '-t', 'a'], /give one of -m, -f, -n, -s or -l/],
     [['pub', '-m', 'a'], /-t is needed/],
@@ -51,7 +52,8 @@ test('mistakes are told in a line, exit code 2', async () => {
     [['sub', '-t', 'a', '-F', '%y'], /-F has no %y/],
     [['sub', '-t', 'a', '--proxy', 'x'], /--proxy is not supported: there is no SOCKS client/],
     [['sub', '-t', 'a', '-D', 'connect', 'no', 'x'], /-D connect has no no/],
-  ]) {
+  ]
+  for (const [args, message] of mistakes) {
     const { code, errors } = await run(args)
     assert.equal(code, 2, `${args}: ${errors}`)
     assert.match(errors, message)

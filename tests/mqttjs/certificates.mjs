@@ -36,5 +36,6 @@ export async function tlsServer(t, onSocket) {
   server.listen(0, '127.0.0.1')
   await once(server, 'listening')
   t.after(() => server.close())
-  return { port: server.address().port, ca: cert, key, cert, seen }
+  const { port } = /** @type {import('node:net').AddressInfo} */ (server.address())
+  return { port, ca: cert, key, cert, seen }
 }

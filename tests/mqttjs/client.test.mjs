@@ -102,7 +102,9 @@ test('what a listener throws is an uncaught exception, and the client goes on', 
   await client.subscribeAsync('a', { qos: 1 })
   const listeners = process.listeners('uncaughtException')
   process.removeAllListeners('uncaughtException')
-  t.after(() => listeners.forEach((each) => process.on('uncaughtException', each)))
+  t.after(() => {
+    for (const each of listeners) process.on('uncaughtException', each)
+  })
   const caught = once(process, 'uncaughtException')
   client.once('message', () => {
     throw new Error('mine')

@@ -210,12 +210,13 @@ honours('forceNativeWebSocket', async (t) => {
   const server = await startServer(t, {}, { ws: true })
   let made = 0
   const before = globalThis.WebSocket
-  globalThis.WebSocket = class extends WebSocket {
-    constructor(...args) {
-      super(...args)
+  const Counted = class extends WebSocket {
+    constructor(url, protocols) {
+      super(url, protocols)
       made++
     }
   }
+  Object.assign(globalThis, { WebSocket: Counted })
   t.after(() => (globalThis.WebSocket = before))
   const client = await connected(t, server.url, { forceNativeWebSocket: true })
   await client.publishAsync('a', 'b', { qos: 1 })

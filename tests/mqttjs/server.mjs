@@ -30,6 +30,9 @@ class Server {
   connections = []
   /** Of WebSocket servers: the requests that were upgraded. */
   requests = []
+  listener = undefined
+  port = 0
+  url = ''
   #waiting = []
 
   constructor(answers) {
@@ -67,6 +70,8 @@ class Server {
 }
 
 class Connection {
+  /** The subprotocol of a WebSocket. */
+  protocol = undefined
   packets = []
   version = 4
 

@@ -33,6 +33,7 @@ function stubStorage(t) {
     getItem: (key) => items.get(key) ?? null,
     setItem: (key, value) => items.set(key, String(value)),
     removeItem: (key) => items.delete(key),
+    clear: () => items.clear(),
   }
   t.after(() => delete globalThis.localStorage)
   return items
@@ -276,7 +277,9 @@ test('a callback that throws does not disturb the client', async (t) => {
   // The test runner listens too.
   const listeners = process.listeners('uncaughtException')
   for (const each of listeners.slice(0, -1)) process.off('uncaughtException', each)
-  t.after(() => listeners.slice(0, -1).forEach((each) => process.on('uncaughtException', each)))
+  t.after(() => {
+    for (const each of listeners.slice(0, -1)) process.on('uncaughtException', each)
+  })
   client.onMessageArrived = () => {
     throw new Error('mine')
   }

@@ -9,6 +9,7 @@ import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join, resolve } from 'node:path'
 import { fileURLToPath } from 'node:url'
+import { stripVTControlCharacters } from 'node:util'
 import { startMosquitto } from '../brokers/mosquitto.mjs'
 
 const SPECS = [
@@ -36,7 +37,7 @@ try {
     const [summary = 'no result'] = /^\d+ tests?, .*$/m.exec(output) ?? []
     console.log(`${spec}: ${summary}`)
     for (const [, name, message] of output.matchAll(/^ {2}\d+\) (.*)\n {3}Message:\n {5}(.*)$/gm))
-      console.log(`  ${name}\n      ${message.replace(/\u001b\[\d+m/g, '')}`)
+      console.log(`  ${name}\n      ${stripVTControlCharacters(message)}`)
   }
 } finally {
   for (const work of cleanups) await work()

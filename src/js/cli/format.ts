@@ -31,16 +31,16 @@ type Part = (shown: Shown) => Uint8Array
 export function formatter(format: string, isPretty = false): Formatter {
   const parts: Part[] = []
   const pattern = /%([0-]*)(\d*)(?:\.(\d+))?(.)|@(.)|\\(.)|[^%@\\]+|[%@\\]$/gsu
-  for (const [whole, flags, width, most, letter, time, escape] of format.matchAll(pattern)) {
+  for (const [whole, flags, width, most, letter, time, escaped] of format.matchAll(pattern)) {
     if (letter !== undefined) {
       const field = fieldOf(letter, isPretty, whole)
       const pad = padding(flags!, Number(width || 0), most === undefined ? undefined : Number(most))
       parts.push((shown) => pad(field(shown)))
     } else if (time !== undefined) {
       parts.push(({ time: at }) => encoder.encode(strftime(time, at)))
-    } else if (escape !== undefined) {
-      const text = ESCAPES[escape]
-      if (text === undefined) throw new UsageError(`-F has no escape \\${escape}`)
+    } else if (escaped !== undefined) {
+      const text = ESCAPES[escaped]
+      if (text === undefined) throw new UsageError(`-F has no escape \\${escaped}`)
       parts.push(() => encoder.encode(text))
     } else {
       const bytes = encoder.encode(whole)

@@ -67,12 +67,12 @@ export function applyProperties(given: readonly GivenProperty[]): Properties {
       throw new UsageError(`-D ${packet} has no ${name}: it has ${names}`)
     }
     const key = name.replace(/-(.)/g, (_, letter: string) => letter.toUpperCase())
-    properties[key] = valueOf(kind, values[0]!, name)
+    properties[key] = readValue(kind, values[0]!, name)
   }
   return all
 }
 
-function valueOf(kind: Kind, text: string, name: string): unknown {
+function readValue(kind: Kind, text: string, name: string): unknown {
   if (kind === 'text') return text
   if (kind === 'bytes') return new TextEncoder().encode(text)
   const number = Number(text)

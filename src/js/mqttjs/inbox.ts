@@ -99,7 +99,10 @@ export class Inbox {
       answer(host.canRefuse ? UNSPECIFIED_ERROR : 0)
     }
     const { decide } = host
-    if (decide === undefined || packet.qos === 0) return this.#handle(packet, 0, answer, refuse)
+    if (decide === undefined || packet.qos === 0) {
+      this.#handle(packet, 0, answer, refuse)
+      return
+    }
     decide(packet.topic, packet.payload as Buffer, packet, (error, code = 0) => {
       if (isAnswered) return
       if (error && typeof error !== 'number') return refuse(error)

@@ -103,7 +103,7 @@ export class Subscriptions {
   /** After a connection without a session: what an earlier client of the core had. */
   restore(core: Client): void {
     const { options, hold } = this.#host
-    if (!options.resubscribe) return this.#topics.clear()
+    if (!options.resubscribe) this.#topics.clear()
     for (const [topic, { properties, ...own }] of this.#topics) {
       if (this.#inCore.has(topic)) continue
       this.#inCore.add(topic)
@@ -181,7 +181,10 @@ export class Subscriptions {
       if (granted[at]! >= 0x80) this.forget([request.topic])
     }
     const code = granted.find((each) => each >= 0x80)
-    if (code === undefined) return answer(null, suback)
+    if (code === undefined) {
+      answer(null, suback)
+      return
+    }
     const text = `Subscribe error: ${ReasonCodes[code]}`
     const failure = new ErrorWithSubackPacket(text, suback, { cause: cause ?? undefined })
     answer(Object.assign(failure, { code }), suback)

@@ -485,7 +485,7 @@ export class Client {
   /** What was not acknowledged on earlier connections, also of earlier pages, goes again; with a clean session it is forgotten. */
   #restore(core: Core, isClean: boolean): void {
     this.#sent.clear()
-    if (isClean) return this.#storage.clear()
+    if (isClean) this.#storage.clear()
     for (const kept of this.#storage.sent()) {
       this.#sequence = Math.max(this.#sequence, kept.sequence)
       this.#publish(core, kept)

@@ -81,7 +81,6 @@ export function validate(options: object, types: Record<string, string>): void {
       throw new Error(
         `Unknown property, ${name}. Valid properties are: ${Object.keys(types).join(' ')}`,
       )
-    // biome-ignore lint/suspicious/useValidTypeof: the type comes from a table.
     if (value !== undefined && typeof value !== type) fail('invalidType', typeof value, name)
   }
 }

@@ -1,4 +1,5 @@
 // Gives the shim wherever MQTT.js' tests import its sources. What the package has no counterpart of stays MQTT.js' own.
+/** @type {any} */
 const Module = require('node:module')
 const { join } = require('node:path')
 

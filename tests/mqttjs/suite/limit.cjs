@@ -1,6 +1,7 @@
 // Gives each test that names no limit of its own one, so that a test that waits for ever does not keep the others, notes which test has
 // begun, and leaves out those that would end the whole run: SUITE_SKIP is their names, one a line.
 const { appendFileSync } = require('node:fs')
+/** @type {any} */
 const Module = require('node:module')
 const test = require('node:test')
 
@@ -11,11 +12,13 @@ function watched(name, run) {
   const note = () => appendFileSync(process.env.SUITE_PROGRESS, `${name}\n`)
   // The number of parameters tells node:test whether there is a callback.
   return run.length > 1
-    ? function (t, done) {
+    ? /** @this {unknown} */
+      function (t, done) {
         note()
         return run.call(this, t, done)
       }
-    : function (t) {
+    : /** @this {unknown} */
+      function (t) {
         note()
         return run.call(this, t)
       }

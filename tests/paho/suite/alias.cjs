@@ -1,4 +1,5 @@
 // Gives the shim where Paho's tests load Paho.
+/** @type {any} */
 const Module = require('node:module')
 const { join } = require('node:path')
 
