@@ -16,6 +16,7 @@ import { dirname, join } from 'node:path'
 import { deflateRawSync } from 'node:zlib'
 import { writeRecords } from './records.mjs'
 import { setup } from './setup.mjs'
+import { buildShims, buildStandIn, shimExports, shimTypes } from './shims.mjs'
 import { measure, table } from './size.mjs'
 import { bold, capture, isMain, main, root, run, toolsBin } from './tools.mjs'
 
@@ -54,7 +55,7 @@ const bin = (name) => join(root, 'node_modules', '.bin', name)
 export async function build() {
   await setup()
   writeRecords()
-  const own = ['scripts/build.mjs', 'package-lock.json']
+  const own = ['scripts/build.mjs', 'scripts/shims.mjs', 'package-lock.json']
   const sources = [...own, 'Cargo.toml', 'Cargo.lock', ...files('src', '.rs')]
   await step(
     'Compiling the core to WebAssembly',
@@ -328,6 +329,7 @@ async function buildPackage(texts) {
     join(pkg, 'testing-node.js'),
     "import testing from './testing.cjs'\nexport const { TestBroker } = testing\n",
   )
+  await buildShims(bundle, pkg)
   // node.js passes on what node.cjs exports, so that import and require share one module instance. It imports detour.cjs instead of node.cjs,
   // because Node looks for the exports of an imported CommonJS file with a lexer in JavaScript, which takes 20 ms for node.cjs. The lexer does
   // not follow a require() of this form.
@@ -359,10 +361,8 @@ async function buildPackage(texts) {
     testing: 'testing',
     'testing-node': 'testing-node',
   }
-  dropUnreachable(
-    types,
-    Object.values(entries).map((source) => `${source}.d.ts`),
-  )
+  const declared = Object.values(entries).map((source) => `${source}.d.ts`)
+  dropUnreachable(types, [...declared, ...shimTypes])
   // A page or a script may import a file by its path. Then TypeScript looks for a declaration beside it.
   for (const [name, source] of Object.entries(entries))
     writeFileSync(join(pkg, `${name}.d.ts`), `export * from './types/${source}.js'\n`)
@@ -372,6 +372,7 @@ async function buildPackage(texts) {
 
   for (const name of texts) copyFileSync(join(root, name), join(pkg, name))
   writeJson('package.json', manifest())
+  buildStandIn(manifest())
   writeJson('size.json', measure())
 }
 
@@ -433,9 +434,11 @@ function manifest() {
         },
         default: { types: './types/testing.d.ts', default: './testing.js' },
       },
+      ...shimExports,
       './wasmqtt.wasm': './wasmqtt.wasm',
       './package.json': './package.json',
     },
+    bin: { wasmqtt: './cli.cjs' },
     main: './node.cjs',
     module: './index.js',
     browser: './index.js',

@@ -83,6 +83,12 @@ const STEPS = [
   { name: 'size', command: 'npm run size -- --check' },
   { name: 'API in Node', command: 'node --test tests/js/*.test.*js', tests: 'node' },
   {
+    name: 'other APIs and the command line',
+    command: 'node --test tests/mqttjs/*.test.mjs tests/paho/*.test.mjs tests/cli/*.test.mjs',
+    tests: 'node',
+    needs: BROKER,
+  },
+  {
     name: 'packaging',
     command: 'node --test tests/packaging/*.test.mjs',
     tests: 'node',

@@ -1,0 +1,219 @@
+// What the command line has beyond mosquitto's: exit codes, requests, standard input, help.
+import assert from 'node:assert/strict'
+import { spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { test } from 'node:test'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { fileURLToPath } from 'node:url'
+import { startMosquitto } from '../brokers/mosquitto.mjs'
+import { tlsServer } from '../mqttjs/certificates.mjs'
+import { startServer } from '../mqttjs/server.mjs'
+
+const cli = fileURLToPath(new URL('../../pkg/cli.cjs', import.meta.url))
+
+/** Starts the program. `done` resolves with its exit code and what it wrote. */
+function start(args, { input } = { input: undefined }) {
+  const child = spawn(process.execPath, [cli, ...args.map(String)])
+  let output = ''
+  let errors = ''
+  child.stdout.on('data', (data) => (output += data))
+  child.stderr.on('data', (data) => (errors += data))
+  child.stdin.end(input)
+  const done = once(child, 'close').then(([code]) => ({ code, output, errors }))
+  return { child, done }
+}
+
+const run = (args, options) => start(args, options).done
+
+test('help is for people: every command and option has a line', async () => {
+  const { code, output } = await run(['--help'])
+  assert.equal(code, 0)
+  for (const command of ['pub', 'sub', 'request', 'respond', 'bench', 'broker', 'completion']) {
+    assert.match(output, new RegExp(`^ {2}${command} `, 'm'))
+    const help = await run([command, '--help'])
+    assert.equal(help.code, 0)
+    assert.match(help.output, /--help/)
+  }
+  assert.ok(!output.includes('\u001b'))
+})
+
+test('mistakes are told in a line, exit code 2', async () => {
+  /** @type {[string[], RegExp][]} */
+  const mistakes = [
+    [['nothing'], /no command nothing/],
+    [['pub', '-t', 'a'], /give one of -m, -f, -n, -s or -l/],
+    [['pub', '-m', 'a'], /-t is needed/],
+    [['pub', '-t', 'a', '-m', 'x', '-q', '3'], /--qos must be 0, 1 or 2/],
+    [['pub', '-t', 'a', '-m', 'x', '-V', '31'], /-V must be 5 or 311/],
+    [['sub'], /-t is needed/],
+    [['sub', '-t'], /-t needs a value/],
+    [['sub', '-t', 'a', '--wrong'], /Unknown option '--wrong'/],
+    [['sub', '-t', 'a', '-c'], /-c needs -i/],
+    [['sub', '-t', 'a', '-F', '%y'], /-F has no %y/],
+    [['sub', '-t', 'a', '--proxy', 'x'], /--proxy is not supported: there is no SOCKS client/],
+    [['sub', '-t', 'a', '-D', 'connect', 'no', 'x'], /-D connect has no no/],
+  ]
+  for (const [args, message] of mistakes) {
+    const { code, errors } = await run(args)
+    assert.equal(code, 2, `${args}: ${errors}`)
+    assert.match(errors, message)
+    assert.equal(errors.trim().split('\n').length, 1, errors)
+  }
+})
+
+test('exit codes tell scripts why', async (t) => {
+  assert.equal((await run(['pub', '-p', 1, '-t', 'a', '-m', 'x'])).code, 14)
+  const answer = (code) => ({
+    connect: (connection) =>
+      connection.send({
+        cmd: 'connack',
+        returnCode: code,
+        reasonCode: code,
+        sessionPresent: false,
+      }),
+  })
+  const three = await startServer(t, answer(5))
+  assert.equal((await run(['pub', '-p', three.port, '-t', 'a', '-m', 'x'])).code, 5)
+  const five = await startServer(t, answer(0x87))
+  assert.equal((await run(['pub', '-V', 5, '-p', five.port, '-t', 'a', '-m', 'x'])).code, 0x87)
+})
+
+test('Ctrl-C ends in order: a DISCONNECT, exit code 130', async (t) => {
+  const server = await startServer(t)
+  const { child, done } = start(['sub', '-p', server.port, '-t', 'a'])
+  await server.packet('subscribe')
+  child.kill('SIGINT')
+  assert.equal((await done).code, 130)
+  assert.equal(server.packets('disconnect').length, 1)
+})
+
+test('request and respond', async (t) => {
+  const { tcpPort } = await startMosquitto(t)
+  const { child, done } = start(['respond', '-p', tcpPort, '-t', 'upper', '--exec', 'tr a-z A-Z'])
+  await sleep(800)
+  for (const qos of [0, 1, 2]) {
+    const args = [
+      'request',
+      '-V',
+      5,
+      '-p',
+      tcpPort,
+      '-t',
+      'upper',
+      '-q',
+      qos,
+      '-m',
+      'shout',
+      '-W',
+      5,
+    ]
+    const { code, output, errors } = await run(args)
+    assert.deepEqual([code, output, errors], [0, 'SHOUT\n', ''])
+  }
+  child.kill('SIGTERM')
+  assert.equal((await done).code, 130)
+  const nobody = await run([
+    'request',
+    '-V',
+    5,
+    '-p',
+    tcpPort,
+    '-t',
+    'nobody',
+    '-m',
+    'x',
+    '-W',
+    0.2,
+  ])
+  assert.equal(nobody.code, 27)
+})
+
+test('many lines of standard input, text and NDJSON, in order', async (t) => {
+  const server = await startServer(t)
+  const lines = Array.from({ length: 5_000 }, (_, at) => `line ${at}`)
+  const text = await run(['pub', '-p', server.port, '-t', 'in', '-l', '-q', 1], {
+    input: lines.join('\n'),
+  })
+  assert.equal(text.code, 0, text.errors)
+  assert.deepEqual(
+    server.packets('publish').map(({ payload }) => payload.toString()),
+    lines,
+  )
+  const objects = [
+    { topic: 'a', payload: 'text', qos: 1 },
+    { payload: { json: true }, retain: true },
+  ]
+  const input = objects.map((each) => JSON.stringify(each)).join('\n')
+  await run(['pub', '-p', server.port, '-t', 'default', '--ndjson', '-q', 1], { input })
+  const [one, other] = server.packets('publish').slice(5_000)
+  assert.deepEqual([one.topic, one.payload.toString()], ['a', 'text'])
+  assert.deepEqual([other.topic, other.payload.toString()], ['default', '{"json":true}'])
+  assert.equal(other.retain, true)
+})
+
+test('WebSocket and TLS', async (t) => {
+  const { wsPort } = await startMosquitto(t)
+  const url = `ws://127.0.0.1:${wsPort}/mqtt`
+  assert.equal((await run(['pub', '-L', url, '-t', 'a', '-m', 'x', '-q', 1])).code, 0)
+  assert.equal((await run(['pub', '--ws', '-p', wsPort, '-t', 'a', '-m', 'x'])).code, 0)
+  const server = await startServer(t)
+  const { port, ca, key, cert } = await tlsServer(t, (socket) => server.accept(socket))
+  const { mkdtemp, rm, writeFile } = await import('node:fs/promises')
+  const folder = await mkdtemp('/tmp/wasmqtt-')
+  t.after(() => rm(folder, { recursive: true }))
+  await writeFile(`${folder}/ca.crt`, ca)
+  await writeFile(`${folder}/key`, key)
+  await writeFile(`${folder}/cert`, cert)
+  const args = ['pub', '-h', 'localhost', '-p', port, '-t', 'a', '-m', 'x', '-q', 1]
+  assert.equal((await run([...args, '--cafile', `${folder}/ca.crt`])).code, 0)
+  assert.equal((await run([...args, '--capath', folder, '--tls-version', 'tlsv1.2'])).code, 0)
+  const own = ['--cert', `${folder}/cert`, '--key', `${folder}/key`]
+  assert.equal((await run([...args, ...own, '--cafile', `${folder}/ca.crt`])).code, 0)
+  const untrusted = await run([...args, '--tls-use-os-certs'])
+  assert.equal(untrusted.code, 14)
+  assert.match(untrusted.errors, /self-signed/)
+})
+
+test('bench measures, and compares with a raw WebSocket', async (t) => {
+  const { tcpPort } = await startMosquitto(t)
+  const { code, output, errors } = await run(['bench', '-p', tcpPort, '--messages', 2_000, '-q', 1])
+  assert.equal(code, 0, errors)
+  assert.match(output, /^there and back +[\d,]+ messages\/s$/m)
+  assert.match(output, /^raw WebSocket +[\d,]+ messages\/s/m)
+})
+
+test('the broker for tests serves pub and sub', async (t) => {
+  const port = 10_000 + (process.pid % 20_000)
+  const { child, done } = start(['broker', '-p', port, '--tcp', port + 1])
+  t.after(() => child.kill('SIGKILL'))
+  await once(child.stdout, 'data')
+  const line = start(['sub', '-p', port + 1, '-t', 'a/+', '-v', '-C', 1, '-W', 20])
+  const { code } = await run([
+    'pub',
+    '-L',
+    `ws://127.0.0.1:${port}/`,
+    '-t',
+    'a/b',
+    '-m',
+    'x',
+    '-r',
+    '-q',
+    1,
+  ])
+  assert.equal(code, 0)
+  assert.deepEqual(await line.done, { code: 0, output: 'a/b x\n', errors: '' })
+  child.kill('SIGINT')
+  assert.equal((await done).code, 0)
+})
+
+test('completion scripts are ones that the shell can read', async () => {
+  for (const shell of ['bash', 'zsh', 'fish']) {
+    const { code, output } = await run(['completion', shell])
+    assert.equal(code, 0)
+    assert.match(output, /retain-as-published/)
+  }
+  const { output } = await run(['completion', 'bash'])
+  const bash = spawn('bash', ['-n'])
+  bash.stdin.end(output)
+  assert.equal((await once(bash, 'close'))[0], 0)
+})
