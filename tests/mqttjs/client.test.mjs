@@ -190,6 +190,22 @@ test('after end(), reconnect() begins again, subscriptions included', async (t) 
   await client.publishAsync('a', 'b', { qos: 1 })
 })
 
+test('a server that breaks the protocol is one error, and the client connects again', async (t) => {
+  let isFirst = true
+  const server = await startServer(t, {
+    connect: (connection) => {
+      connection.stream.write(Buffer.from([0x20, 2, 0, isFirst ? 135 : 0]))
+      isFirst = false
+    },
+  })
+  const client = mqtt.connect(server.url, { reconnectPeriod: 10 })
+  t.after(() => client.endAsync(true))
+  const codes = []
+  client.on('error', ({ code }) => codes.push(code))
+  await new Promise((resolve) => client.once('connect', resolve))
+  assert.deepEqual(codes, [130])
+})
+
 test('a refused filter is an error that says which answer came', async (t) => {
   const server = await startServer(t, {
     subscribe: (connection, { messageId }) =>

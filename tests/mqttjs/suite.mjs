@@ -45,7 +45,8 @@ for (const name of names) {
   do {
     const { results, last } = await runFile(name, ended)
     tests = results
-    if (last === undefined || results.some(({ test, skipped }) => test === last && !skipped)) break
+    const isCut = results.some(({ why }) => /before its parent|cancelled/.test(why))
+    if (!isCut || last === undefined || ended.includes(last)) break
     ended.push(last)
   } while (ended.length < 20)
   report(

@@ -253,7 +253,9 @@ export class MqttClient extends EventEmitter<MqttClientEvents> {
       failed: (error) => {
         // What a listener or callback throws is the application's: as with any EventEmitter, it is an uncaught exception.
         if (error.code === 'HANDLER_FAILED') uncaught(error.cause)
-        else this.#tell('error', connectionError(error) ?? error)
+        // The connection ends with it, and that is told.
+        else if (error.code !== 'PROTOCOL_ERROR')
+          this.#tell('error', connectionError(error) ?? error)
       },
       renewed: (link, trace) => {
         this.log('connect :: the client identifier has changed')
