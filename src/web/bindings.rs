@@ -22,12 +22,6 @@ use crate::session::{Accepted, Error, FRAME, Handle, Instant, Sequence, Session,
 
 type Thrown<T> = Result<T, JsValue>;
 
-#[wasm_bindgen]
-extern "C" {
-    #[wasm_bindgen(js_namespace = console, js_name = error)]
-    fn console_error(text: &str);
-}
-
 /// What is wrong where a number from our own JavaScript is.
 const OURS: &str = "our own JavaScript sees to it";
 
@@ -47,7 +41,7 @@ struct Desk {
 /// Runs when the instance is made: a panic says where it was before it traps.
 #[wasm_bindgen(start)]
 fn start() {
-    std::panic::set_hook(Box::new(|panic| console_error(&panic.to_string())));
+    console_error_panic_hook::set_once();
 }
 
 /// One client.
