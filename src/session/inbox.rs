@@ -116,11 +116,11 @@ impl Inbox {
             }
         };
         let slot = match self.slots.find(topic, &self.identifiers, epoch)? {
-            Found::Known(slot) if !publish.retain => slot,
-            Found::Known(slot) | Found::Fresh(slot) => {
+            Found::Fresh(slot) if !publish.retain => {
                 announce(slot, &publish, &mut self.slots, subscriptions, out);
                 slot
             }
+            Found::Known(slot) | Found::Fresh(slot) => slot,
         };
         let admitted = self.admit(&publish, up, own)?;
         if out.events.tapped {
@@ -135,6 +135,9 @@ impl Inbox {
                 return Ok(());
             }
         };
+        if publish.retain {
+            announce(slot, &publish, &mut self.slots, subscriptions, out);
+        }
         out.stats.messages_received += 1;
         out.events.push(Event::Message(message(slot, sequence, len, at, &publish, &hints)));
         Ok(())

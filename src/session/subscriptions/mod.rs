@@ -256,10 +256,7 @@ impl Subscriptions {
     /// what waits.
     pub(super) fn cut(&mut self, parts: Vec<Part>) {
         // The value that a Subscription got with the copy of another may have changed unheard.
-        self.filters.routes_changed();
-        for own in self.subscriptions.iter_mut().flatten().filter(|own| own.answered.is_none()) {
-            own.asked = self.filters.epoch();
-        }
+        self.need_stored(false);
         self.requests.repeat(parts);
     }
 
@@ -297,7 +294,7 @@ impl Subscriptions {
 
     /// Asks once more for those of the filters that are wanted and not asked for anyway.
     fn restore(&mut self, kind: Kind, mut ids: Vec<FilterId>) {
-        self.need_stored(&ids);
+        self.need_stored(true);
         ids.retain(|&id| self.filters[id].wanted.is_some() && self.filters[id].requests == 0);
         if !ids.is_empty() {
             self.ask(None, kind, &ids);
@@ -306,13 +303,13 @@ impl Subscriptions {
         }
     }
 
-    /// All Subscriptions of these filters need the stored messages that come from here on.
-    fn need_stored(&mut self, ids: &[FilterId]) {
+    /// Stored messages that come from here on are needed: by those Subscriptions whose SUBSCRIBE is
+    /// not answered, or by all.
+    fn need_stored(&mut self, all: bool) {
         self.filters.routes_changed();
         let now = self.filters.epoch();
-        for &id in ids {
-            for &handle in self.filters[id].members() {
-                let own = self.subscriptions[handle.index()].as_mut().expect(IN_FORCE);
+        for own in self.subscriptions.iter_mut().flatten() {
+            if all || own.answered.is_none() {
                 own.asked = now;
                 own.answered = own.answered.map(|_| now);
             }
@@ -399,7 +396,7 @@ impl Subscriptions {
             (true, Status::Granted(_)) => {}
             // An UNSUBSCRIBE that was sent again has undone it.
             (true, Status::Absent) => {
-                self.need_stored(&[id]);
+                self.need_stored(true);
                 self.ask(None, Kind::Confirm, &[id]);
             }
             (true, Status::Refused | Status::Uncertain) => return false,
