@@ -87,6 +87,9 @@ pub struct Offer {
 /// What the session said a slot of its topic table stands for: the topic, the Subscriptions, their identifiers.
 pub type Slot = (Rc<str>, Rc<[Handle]>, Rc<[u32]>);
 
+/// Who got a stored message, its topic and its identifiers.
+pub type GotStored = (Handle, Rc<str>, Rc<[u32]>);
+
 #[derive(Default)]
 pub struct App {
     pub sent: Vec<Sent>,
@@ -104,7 +107,7 @@ pub struct App {
     /// Who got a message of which topic.
     pub got: BTreeSet<(Handle, Rc<str>)>,
     /// Who got a stored message of which topic with which identifiers, and on which connection last.
-    pub got_stored: BTreeMap<(Handle, Rc<str>, Rc<[u32]>), u64>,
+    pub got_stored: BTreeMap<GotStored, u64>,
     /// Copies that were delivered last, by topic and QoS.
     pub last_delivered: BTreeMap<(usize, QoS), usize>,
 }

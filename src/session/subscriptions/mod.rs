@@ -182,35 +182,39 @@ impl Subscriptions {
     /// other. It needs none if a message of the topic came since its SUBSCRIBE was answered, because
     /// the stored message would have come before that [MQTT5 4.6].
     pub(super) fn narrow(&self, routes: &mut Vec<Handle>, publish: &Publish<'_>, seen: &mut Seen) {
-        let is_stored = |&handle: &Handle| {
-            let mut filters = self.subscription(handle).filters.iter();
-            !filters.any(|&id| self.filters[id].options().retain_as_published)
-        };
         let before = seen.stored.replace(self.epoch());
         // Who got what is sent again is not known.
-        if routes.len() < 2 || publish.dup || !routes.iter().all(is_stored) {
+        let mut is_for_all = publish.dup || routes.len() < 2;
+        let mut last = None;
+        for &handle in &*routes {
+            let own = self.subscription(handle);
+            // Nothing keeps back stored messages of QoS 0. They come before the answer to a later
+            // SUBSCRIBE.
+            if publish.qos == QoS::AtMostOnce {
+                last = last.max(own.answered.and(Some(own.asked)));
+            }
+            for &id in &own.filters {
+                is_for_all |= self.filters[id].options().retain_as_published;
+            }
+        }
+        if is_for_all {
             return;
         }
-        // Nothing keeps back stored messages of QoS 0. They come before the answer to a later
-        // SUBSCRIBE.
-        let all = routes.iter().map(|&handle| self.subscription(handle));
-        let last = all.filter(|own| own.answered.is_some()).map(|own| own.asked).max();
-        let last = last.filter(|_| publish.qos == QoS::AtMostOnce);
         let mut needed = Vec::new();
-        let mut calls = Vec::new();
+        let mut asked = None;
+        let mut requests = 0;
         for &handle in &*routes {
             let own = self.subscription(handle);
             let got = before >= Some(own.asked);
             let missed = own.answered.is_some_and(|at| seen.live >= Some(at) || last > Some(at));
             if !got && !missed {
                 needed.push(handle);
-                if !calls.contains(&own.asked) {
-                    calls.push(own.asked);
-                }
+                // One request restores several Subscriptions.
+                requests += usize::from(asked.replace(own.asked) != Some(own.asked));
             }
         }
         if !needed.is_empty() {
-            seen.spare += calls.len() - 1;
+            seen.spare += requests - 1;
         } else if seen.spare > 0 {
             seen.spare -= 1;
         } else {
