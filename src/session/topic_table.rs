@@ -17,6 +17,11 @@ impl Epoch {
     pub(super) fn next(self) -> Self {
         Self(self.0.saturating_add(1))
     }
+
+    /// Returns a number that counts up with the epochs; 0 is before all of them.
+    pub(super) fn number(epoch: Option<Self>) -> u32 {
+        epoch.map_or(0, |epoch| epoch.0.get())
+    }
 }
 
 impl Default for Epoch {

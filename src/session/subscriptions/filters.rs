@@ -261,6 +261,7 @@ impl Filters {
     }
 
     /// Begins another epoch.
+    #[inline(never)]
     pub(super) fn routes_changed(&mut self) {
         self.epoch = self.epoch.next();
     }

@@ -181,47 +181,50 @@ impl Subscriptions {
     /// copies may be late. So a Subscription needs the first stored message of a topic, and no
     /// other. It needs none if a message of the topic came since its SUBSCRIBE was answered, because
     /// the stored message would have come before that [MQTT5 4.6].
+    #[inline(never)]
     pub(super) fn narrow(&self, routes: &mut Vec<Handle>, publish: &Publish<'_>, seen: &mut Seen) {
-        let before = seen.stored.replace(self.epoch());
+        let live = Epoch::number(seen.live);
+        let stored = Epoch::number(seen.stored.replace(self.epoch()));
         // Who got what is sent again is not known.
         let mut is_for_all = publish.dup || routes.len() < 2;
-        let mut last = None;
+        let mut last = 0;
         for &handle in &*routes {
             let own = self.subscription(handle);
             // Nothing keeps back stored messages of QoS 0. They come before the answer to a later
             // SUBSCRIBE.
-            if publish.qos == QoS::AtMostOnce {
-                last = last.max(own.answered.and(Some(own.asked)));
+            if publish.qos == QoS::AtMostOnce && own.answered.is_some() {
+                last = last.max(Epoch::number(Some(own.asked)));
             }
             for &id in &own.filters {
-                is_for_all |= self.filters[id].options().retain_as_published;
+                let wanted = self.filters[id].wanted.as_ref();
+                is_for_all |= wanted.is_some_and(|wanted| wanted.options.retain_as_published);
             }
         }
         if is_for_all {
             return;
         }
         let mut needed = Vec::new();
-        let mut asked = None;
+        let mut before = 0;
         let mut requests = 0;
         for &handle in &*routes {
             let own = self.subscription(handle);
-            let got = before >= Some(own.asked);
-            let missed = own.answered.is_some_and(|at| seen.live >= Some(at) || last > Some(at));
-            if !got && !missed {
+            let asked = Epoch::number(Some(own.asked));
+            let answered = Epoch::number(own.answered);
+            let missed = answered > 0 && (live >= answered || last > answered);
+            if asked > stored && !missed {
                 needed.push(handle);
                 // One request restores several Subscriptions.
-                requests += usize::from(asked.replace(own.asked) != Some(own.asked));
+                requests += usize::from(asked != before);
+                before = asked;
             }
         }
-        if !needed.is_empty() {
-            seen.spare += requests - 1;
-        } else if seen.spare > 0 {
-            seen.spare -= 1;
-        } else {
+        if needed.is_empty() && seen.spare == 0 {
             // Nobody has asked: the server passes the flag on with every message, or it has lost
             // the subscription.
             return;
         }
+        // A copy for each request, and this is one of them.
+        seen.spare = seen.spare + requests - 1;
         *routes = needed;
     }
 
@@ -309,6 +312,7 @@ impl Subscriptions {
 
     /// Stored messages that come from here on are needed: by those Subscriptions whose SUBSCRIBE is
     /// not answered, or by all.
+    #[inline(never)]
     fn need_stored(&mut self, all: bool) {
         self.filters.routes_changed();
         let now = self.filters.epoch();
