@@ -185,9 +185,10 @@ export class Client implements AsyncDisposable {
    * Subscribes, and resolves when the server has answered, if it granted at least one filter. The handler is in force from the call on. It gets
    * every message that matches this subscription, once, in order of arrival, also where filters of other Subscriptions overlap or are the same.
    * Without a handler messages come by the event 'message'; `messages()` iterates over them. A filter of several Subscriptions is one
-   * subscription on the server, at the highest QoS asked for, which is gone with the last of them. If a filter is refused when it is restored,
-   * the Subscription is no longer active, and 'error' carries a SubscribeError. A function in second or third place is the handler; a callback
-   * is only the fourth. MQTT 5.0, section 3.8.
+   * subscription on the server, at the highest QoS asked for, which is gone with the last of them. Stored messages that come for a later
+   * `subscribe()` to a filter go to that Subscription only, unless a Subscription of the filter asked for `retainAsPublished`. If a filter is
+   * refused when it is restored, the Subscription is no longer active, and 'error' carries a SubscribeError. A function in second or third
+   * place is the handler; a callback is only the fourth. MQTT 5.0, section 3.8.
    *
    * @throws InvalidArgumentError, SubscribeError if no filter was granted, NotSupportedError, ClosedError
    * @example

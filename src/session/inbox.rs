@@ -104,7 +104,8 @@ impl Inbox {
         if hints.subscription_ids > 0 {
             self.identifiers.extend(publish.properties.subscription_ids().map(SubscriptionId::get));
         }
-        let epoch = subscriptions.epoch();
+        // The retain flag marks a stored message, unless a Subscription asked for retainAsPublished.
+        let epoch = if publish.retain { None } else { Some(subscriptions.epoch()) };
         let aliased;
         let topic = match hints.topic_alias {
             None => publish.topic,
@@ -115,11 +116,11 @@ impl Inbox {
             }
         };
         let slot = match self.slots.find(topic, &self.identifiers, epoch)? {
-            Found::Known(slot) => slot,
-            Found::Fresh(slot) => {
-                announce(slot, &self.slots, subscriptions, out);
+            Found::Fresh(slot) if !publish.retain => {
+                announce(slot, &publish, &mut self.slots, subscriptions, out);
                 slot
             }
+            Found::Known(slot) | Found::Fresh(slot) => slot,
         };
         let admitted = self.admit(&publish, up, own)?;
         if out.events.tapped {
@@ -134,6 +135,9 @@ impl Inbox {
                 return Ok(());
             }
         };
+        if publish.retain {
+            announce(slot, &publish, &mut self.slots, subscriptions, out);
+        }
         out.stats.messages_received += 1;
         out.events.push(Event::Message(message(slot, sequence, len, at, &publish, &hints)));
         Ok(())
@@ -267,10 +271,20 @@ fn message(
 /// Says what a slot stands for from here on.
 #[cold]
 #[inline(never)]
-fn announce(slot: u32, slots: &Slots, subscriptions: &mut Subscriptions, out: &mut Outlet) {
+fn announce(
+    slot: u32,
+    publish: &Publish<'_>,
+    slots: &mut Slots,
+    subscriptions: &Subscriptions,
+    out: &mut Outlet,
+) {
     let topic: Rc<str> = slots.topic(slot).clone();
     let identifiers = slots.identifiers(slot).clone();
-    let routes = subscriptions.routes(&topic, &identifiers);
+    let mut routes = subscriptions.routes(&topic, &identifiers);
+    if publish.retain {
+        subscriptions.narrow(&mut routes, publish, slots.seen_mut(slot));
+    }
+    let routes = routes.into();
     out.events.push(Event::Slot { slot, topic, routes, identifiers });
 }
 

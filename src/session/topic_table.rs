@@ -2,19 +2,55 @@
 //! the subscription identifiers that came with it, so that topic and routes are worked out once and a message costs one
 //! hash; for outgoing ones the number is the topic alias.
 
+use std::num::NonZeroU32;
 use std::rc::Rc;
 
 use crate::codec::{DecodeError, check_topic};
 
 const EMPTY: u16 = u16::MAX;
 
+/// Counts the changes of the Subscriptions.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub(super) struct Epoch(NonZeroU32);
+
+impl Epoch {
+    pub(super) fn next(self) -> Self {
+        Self(self.0.saturating_add(1))
+    }
+
+    /// Returns a number that counts up with the epochs; 0 is before all of them.
+    pub(super) fn number(epoch: Option<Self>) -> u32 {
+        epoch.map_or(0, |epoch| epoch.0.get())
+    }
+}
+
+impl Default for Epoch {
+    fn default() -> Self {
+        Self(NonZeroU32::MIN)
+    }
+}
+
+/// Which messages have come for a slot. From this follows who still needs a stored message.
+#[derive(Clone, Copy, Default, Hash, Debug)]
+pub(super) struct Seen {
+    /// The last epoch in which a message came that was not stored.
+    pub live: Option<Epoch>,
+    /// The last epoch in which a stored message came.
+    pub stored: Option<Epoch>,
+    /// How many copies of the stored message are to come that nobody needs: an earlier copy went to
+    /// several Subscriptions, and each of their SUBSCRIBEs is answered with one.
+    pub spare: usize,
+}
+
 #[derive(Clone, Hash, Debug)]
 struct Slot {
     hash: u32,
     /// Used since the clock hand passed.
     used: bool,
-    /// Of the routes when they were worked out; another epoch means: again.
-    epoch: u32,
+    /// The epoch of the routes that the caller knows. Another one means that they are worked out
+    /// again. `None`: the caller knows routes that are good for one stored message only.
+    epoch: Option<Epoch>,
+    seen: Seen,
     topic: Rc<str>,
     identifiers: Rc<[u32]>,
 }
@@ -71,12 +107,14 @@ impl Slots {
         Self { short: Topics::new(LONG as usize), long: Topics::new(1) }
     }
 
+    /// Finds or makes the slot of a message. `epoch` is `None` for a stored message, which gets
+    /// routes of its own.
     #[inline]
     pub(super) fn find(
         &mut self,
         topic: &[u8],
         identifiers: &[u32],
-        epoch: u32,
+        epoch: Option<Epoch>,
     ) -> Result<Found, DecodeError> {
         if topic.len() + size_of_val(identifiers) < LENGTH {
             return self.short.find(topic, identifiers, epoch);
@@ -90,7 +128,7 @@ impl Slots {
         &mut self,
         topic: &[u8],
         identifiers: &[u32],
-        epoch: u32,
+        epoch: Option<Epoch>,
     ) -> Result<Found, DecodeError> {
         Ok(match self.long.find_hashed(topic, identifiers, epoch)? {
             Found::Known(_) => Found::Known(LONG),
@@ -104,6 +142,13 @@ impl Slots {
 
     pub(super) fn identifiers(&self, slot: u32) -> &Rc<[u32]> {
         &self.slot(slot).identifiers
+    }
+
+    pub(super) fn seen_mut(&mut self, slot: u32) -> &mut Seen {
+        match slot {
+            LONG => &mut self.long.slots[0].seen,
+            _ => &mut self.short.slots[slot as usize].seen,
+        }
     }
 
     fn slot(&self, slot: u32) -> &Slot {
@@ -141,7 +186,7 @@ impl Topics {
         &mut self,
         topic: &[u8],
         identifiers: &[u32],
-        epoch: u32,
+        epoch: Option<Epoch>,
     ) -> Result<Found, DecodeError> {
         if let Some(slot) = self.slots.get(self.last)
             && slot.epoch == epoch
@@ -156,7 +201,7 @@ impl Topics {
         &mut self,
         topic: &[u8],
         identifiers: &[u32],
-        epoch: u32,
+        epoch: Option<Epoch>,
     ) -> Result<Found, DecodeError> {
         let hash = hash(topic, identifiers);
         if let Some(number) = self.lookup(hash, topic, identifiers) {
@@ -167,11 +212,18 @@ impl Topics {
                 return Ok(Found::Known(number as u32));
             }
             slot.epoch = epoch;
+            slot.seen.live = epoch.or(slot.seen.live);
             return Ok(Found::Fresh(number as u32));
         }
         let text = check_topic(topic)?;
-        let slot =
-            Slot { hash, used: true, epoch, topic: text.into(), identifiers: identifiers.into() };
+        let slot = Slot {
+            hash,
+            used: true,
+            epoch,
+            seen: Seen { live: epoch, ..Seen::default() },
+            topic: text.into(),
+            identifiers: identifiers.into(),
+        };
         let number = self.place(slot);
         self.last = number;
         Ok(Found::Fresh(number as u32))

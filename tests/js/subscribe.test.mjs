@@ -203,6 +203,32 @@ test('overlapping Subscriptions each get every message once', async (t) => {
   assert.deepEqual(got.sort(), ['all 1', 'all 2', 'one 1', 'same 1'])
 })
 
+for (const together of [false, true]) {
+  test(`20 subscribers of a filter get what is stored once each${together ? ', all at once' : ''}`, async (t) => {
+    const { client, peer } = await connected(t)
+    const calls = Array.from({ length: 20 }, () => 0)
+    const messages = record(client, 'message')
+    const answer = async () => {
+      const { properties } = await peer.grant()
+      peer.send({ type: 'publish', topic: 'a/b', payload: '1', retain: true, properties })
+    }
+    const pending = []
+    for (const subscriber of calls.keys()) {
+      pending.push(client.subscribe('a/+', () => void calls[subscriber]++))
+      if (together) continue
+      await answer()
+      await until(() => messages.length === subscriber + 1)
+    }
+    if (together) for (const _ of calls) await answer()
+    await Promise.all(pending)
+    await until(() => messages.length === 20)
+    assert.deepEqual(new Set(calls), new Set([1]))
+    peer.send({ type: 'publish', topic: 'a/b', payload: '2' })
+    await until(() => messages.length === 21)
+    assert.deepEqual(new Set(calls), new Set([2]))
+  })
+}
+
 test('a handler that throws or rejects is reported, and the message acknowledged', async (t) => {
   const { client, peer } = await connected(t)
   const errors = record(client, 'error')

@@ -585,6 +585,180 @@ fn routes_follow_every_change() {
     }
 }
 
+// ---------------------------------------------------------------------------------------------- stored messages
+
+fn told_to(topic: &str, handles: &[Token]) -> String {
+    let handles: Vec<_> = handles.iter().map(|handle| handle.to_string()).collect();
+    format!("message q0 retain {topic} 'x' to {}", handles.join(","))
+}
+
+/// Both versions, with identifiers where there are some.
+fn with_and_without_identifiers() -> Vec<(Pair, &'static str)> {
+    let [five, four] = plain("");
+    vec![(five, ""), (four, ""), (up("clean=false"), " SubscriptionIdentifier=1")]
+}
+
+fn stored(pair: &mut Pair, topic: &str, identifier: &str) {
+    pair.plays(&format!("PUBLISH q0 retain {topic} 'x'{identifier}"));
+}
+
+/// A server may answer before or after it sends what is stored.
+#[test]
+fn a_stored_message_goes_to_the_subscription_that_asked_last() {
+    for is_answer_first in [true, false] {
+        for (mut pair, identifier) in with_and_without_identifiers() {
+            for number in 1..=20 {
+                let handle = pair.subscribe("a/+");
+                pair.clear();
+                if is_answer_first {
+                    pair.plays(&format!("SUBACK #{number} 0"));
+                    pair.clear();
+                }
+                for topic in ["a/1", "a/2"] {
+                    stored(&mut pair, topic, identifier);
+                    pair.tells([&told_to(topic, &[handle])]);
+                }
+                if !is_answer_first {
+                    pair.plays(&format!("SUBACK #{number} 0"));
+                    pair.clear();
+                }
+            }
+        }
+    }
+}
+
+/// Whatever the order of copies and answers.
+#[test]
+fn of_stored_messages_for_calls_under_way_each_subscription_gets_one() {
+    for answers in [0, 1, 3] {
+        for (mut pair, identifier) in with_and_without_identifiers() {
+            let handles: Vec<_> = (0..3).map(|_| pair.subscribe("a/+")).collect();
+            for number in 1..=answers {
+                pair.plays(&format!("SUBACK #{number} 0"));
+            }
+            pair.clear();
+            stored(&mut pair, "a/1", identifier);
+            pair.tells([&told_to("a/1", &handles)]);
+            for _ in 0..2 {
+                stored(&mut pair, "a/1", identifier);
+                pair.tells(["message q0 retain a/1 'x'"]);
+            }
+            pair.plays(&format!("PUBLISH q0 a/1 'x'{identifier}"));
+            pair.tells([&told_to("a/1", &handles).replace(" retain ", " ")]);
+        }
+    }
+}
+
+/// The server has more of them than it may have in flight.
+#[test]
+fn a_stored_message_that_is_late_is_not_lost() {
+    for (mut pair, identifier) in with_and_without_identifiers() {
+        let one = pair.subscribe("a/+:q1");
+        pair.plays(&format!("SUBACK #1 1; PUBLISH q1 #1 retain a/1 'x'{identifier}"));
+        let two = pair.subscribe("a/+:q1");
+        pair.plays("SUBACK #2 1");
+        pair.clear();
+        let mut to = Vec::new();
+        for (number, topic) in ["a/2", "a/1", "a/2"].into_iter().enumerate() {
+            pair.plays(&format!("PUBLISH q1 #{} retain {topic} 'x'{identifier}", number + 2));
+            to.extend(pair.tell());
+        }
+        assert_eq!(
+            to,
+            [
+                format!("message q1 retain a/2 'x' to {one},{two}"),
+                format!("message q1 retain a/1 'x' to {two}"),
+                "message q1 retain a/2 'x'".to_owned()
+            ]
+        );
+    }
+}
+
+#[test]
+fn what_was_stored_after_a_subscribe_is_not_for_its_subscription() {
+    for qos in ["q0", "q1 #9"] {
+        for (mut pair, identifier) in with_and_without_identifiers() {
+            let one = pair.subscribe("a");
+            pair.plays(&format!("SUBACK #1 1; PUBLISH q0 a 'x'{identifier}"));
+            let two = pair.subscribe("a");
+            pair.plays("SUBACK #2 1");
+            pair.clear();
+            pair.plays(&format!("PUBLISH {qos} retain a 'x'{identifier}"));
+            let told = pair.tell();
+            assert!(told[0].ends_with(&format!("to {two}")), "{told:?} {one}");
+        }
+    }
+}
+
+/// A message that is not stored comes between, and says nothing of what is stored.
+#[test]
+fn a_message_before_the_answer_is_no_stored_message() {
+    for (mut pair, identifier) in with_and_without_identifiers() {
+        pair.subscribe("a");
+        pair.plays("SUBACK #1 0");
+        let two = pair.subscribe("a");
+        pair.plays(&format!("PUBLISH q0 a 'x'{identifier}; SUBACK #2 0"));
+        pair.clear();
+        stored(&mut pair, "a", identifier);
+        pair.tells([&told_to("a", &[two])]);
+    }
+}
+
+#[test]
+fn a_filter_that_is_restored_brings_everybody_what_is_stored() {
+    for (mut pair, identifier) in with_and_without_identifiers() {
+        let one = pair.subscribe("a");
+        let two = pair.subscribe("a");
+        pair.plays("SUBACK #1 0; SUBACK #2 0");
+        stored(&mut pair, "a", identifier);
+        stored(&mut pair, "a", identifier);
+        pair.reconnected(if identifier.is_empty() { PLAIN } else { "CONNACK" });
+        let id = crate::identifier(&pair.sent()[0]);
+        let identifier = if identifier.is_empty() { "" } else { " SubscriptionIdentifier=2" };
+        pair.clear();
+        pair.plays(&format!("SUBACK #{id} 0"));
+        stored(&mut pair, "a", identifier);
+        pair.tells([&told_to("a", &[one, two])]);
+        let three = pair.subscribe("a");
+        pair.clear();
+        pair.plays(&format!("SUBACK #{} 0", id + 1));
+        pair.clear();
+        stored(&mut pair, "a", identifier);
+        pair.tells([&told_to("a", &[three])]);
+    }
+}
+
+/// The flag says nothing where it is passed on.
+#[test]
+fn messages_with_the_retain_flag_go_to_everybody_where_one_asked_for_the_flag() {
+    let mut pair = accepted("", PLAIN);
+    let one = pair.subscribe("a:rap");
+    let two = pair.subscribe("a");
+    pair.plays("SUBACK #1 0; SUBACK #2 0");
+    pair.clear();
+    for _ in 0..3 {
+        stored(&mut pair, "a", "");
+        pair.tells([&told_to("a", &[one, two])]);
+    }
+}
+
+/// A server that passes the flag on though nobody asked for that.
+#[test]
+fn messages_with_the_retain_flag_that_nobody_asked_for_go_to_everybody() {
+    let mut pair = accepted("", PLAIN);
+    let one = pair.subscribe("a");
+    pair.plays("SUBACK #1 0");
+    stored(&mut pair, "a", "");
+    let two = pair.subscribe("a");
+    pair.plays("SUBACK #2 0");
+    stored(&mut pair, "a", "");
+    pair.clear();
+    for _ in 0..3 {
+        stored(&mut pair, "a", "");
+        pair.tells([&told_to("a", &[one, two])]);
+    }
+}
+
 // ---------------------------------------------------------------------------------------------- several to one filter
 
 #[test]

@@ -63,6 +63,8 @@ pub enum Request {
 pub struct Subscription {
     /// Those in force, with the QoS asked for.
     pub filters: Vec<(&'static str, QoS)>,
+    /// It had more filters.
+    pub has_left: bool,
     pub active: bool,
     /// Its identifier was the application's choice.
     pub manual: bool,
@@ -85,6 +87,9 @@ pub struct Offer {
 /// What the session said a slot of its topic table stands for: the topic, the Subscriptions, their identifiers.
 pub type Slot = (Rc<str>, Rc<[Handle]>, Rc<[u32]>);
 
+/// Who got a stored message, its topic and its identifiers.
+pub type GotStored = (Handle, Rc<str>, Rc<[u32]>);
+
 #[derive(Default)]
 pub struct App {
     pub sent: Vec<Sent>,
@@ -99,6 +104,10 @@ pub struct App {
     pub held: Vec<(Sequence, usize)>,
     pub holds: bool,
     pub slots: BTreeMap<u32, Slot>,
+    /// Who got a message of which topic.
+    pub got: BTreeSet<(Handle, Rc<str>)>,
+    /// Who got a stored message of which topic with which identifiers, and on which connection last.
+    pub got_stored: BTreeMap<GotStored, u64>,
     /// Copies that were delivered last, by topic and QoS.
     pub last_delivered: BTreeMap<(usize, QoS), usize>,
 }
@@ -159,7 +168,9 @@ impl App {
         self.version += 1;
         for (handle, subscription) in self.subscriptions.iter_mut().enumerate() {
             if handles.contains(&handle) {
+                let count = subscription.filters.len();
                 subscription.filters.retain(|(filter, _)| !filters.contains(filter));
+                subscription.has_left |= subscription.filters.len() < count;
             }
         }
     }

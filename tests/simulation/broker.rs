@@ -32,6 +32,8 @@ pub struct Broker {
     pub unidentified: bool,
     /// All that was ever to go to the client.
     pub copies: Vec<Copy>,
+    /// By topic, what is stored: QoS, size, and whether it has properties.
+    stored: BTreeMap<usize, (QoS, u16, bool)>,
     /// By topic and QoS, the last message of the client that was taken.
     last_taken: BTreeMap<(usize, QoS), usize>,
 }
@@ -92,11 +94,11 @@ struct Item {
 
 /// A message for the client: one of those that an offer made.
 pub struct Copy {
-    pub offer: usize,
+    /// None: it was stored, and answers a SUBSCRIBE.
+    pub offer: Option<usize>,
     pub topic: usize,
     pub qos: QoS,
     pub size: u16,
-    pub retain: bool,
     pub properties: bool,
     pub identifiers: Vec<u32>,
     pub state: CopyState,
@@ -241,6 +243,9 @@ impl Broker {
         retain: bool,
         properties: bool,
     ) -> bool {
+        if retain {
+            self.stored.insert(topic, (qos, size, properties));
+        }
         let Some(session) = &mut self.session else { return false };
         let up = self.link.as_ref().is_some_and(|link| link.connected && !link.over);
         let matching: Vec<Grant> = session
@@ -265,11 +270,10 @@ impl Broker {
                 continue;
             }
             self.copies.push(Copy {
-                offer,
+                offer: Some(offer),
                 topic,
                 qos,
                 size,
-                retain,
                 properties,
                 identifiers: group.iter().filter_map(|grant| grant.identifier).collect(),
                 state: CopyState::Open,
@@ -284,6 +288,30 @@ impl Broker {
         }
         self.send(false);
         all
+    }
+
+    /// What is stored for a filter that was just granted.
+    fn send_stored(&mut self, filter: &str, grant: &Grant) {
+        let session = self.session.as_mut().expect("a connection without a session");
+        for (&topic, &(qos, size, properties)) in &self.stored {
+            if !matches(filter, TOPICS[topic]) {
+                continue;
+            }
+            let item = Item { copy: self.copies.len(), id: None, released: false };
+            session.outbox.push_back(item);
+            self.copies.push(Copy {
+                offer: None,
+                topic,
+                qos: qos.min(grant.qos),
+                size,
+                properties,
+                identifiers: grant.identifier.into_iter().collect(),
+                state: CopyState::Open,
+                deliveries: 0,
+                refused: false,
+            });
+        }
+        self.send(false);
     }
 
     /// Sends what waits, as far as the client lets it; `again`: first what an earlier connection left.
@@ -404,6 +432,7 @@ impl Broker {
             }
             Packet::Subscribe(subscribe) => {
                 let identifier = subscribe.properties.u32(Property::SubscriptionIdentifier);
+                let mut stored = Vec::new();
                 let codes: Vec<u8> = subscribe
                     .filters
                     .enumerate()
@@ -419,18 +448,35 @@ impl Broker {
                         let grant = Grant { asked: options.qos, qos, identifier };
                         let session =
                             self.session.as_mut().expect("a connection without a session");
-                        session
-                            .subscriptions
-                            .insert(known.expect("a filter that was asked for"), grant);
+                        let known = *known.expect("a filter that was asked for");
+                        let is_new = session.subscriptions.insert(known, grant.clone()).is_none();
+                        let is_sent = match options.retain_handling {
+                            0 => true,
+                            1 => is_new,
+                            _ => false,
+                        };
+                        if is_sent && !known.starts_with("$share") {
+                            stored.push((known, grant));
+                        }
                         qos as u8
                     })
                     .collect();
                 self.refused_filters = 0;
-                link.reply(&Packet::SubAck(SubAck {
+                let is_answer_first = !self.config.low_identifiers;
+                let answer = Packet::SubAck(SubAck {
                     id: subscribe.id,
                     codes: &codes,
                     properties: Properties::EMPTY,
-                }));
+                });
+                if is_answer_first {
+                    link.reply(&answer);
+                }
+                for (filter, grant) in stored {
+                    self.send_stored(filter, &grant);
+                }
+                if !is_answer_first && let Some(link) = &mut self.link {
+                    link.reply(&answer);
+                }
             }
             Packet::Unsubscribe(unsubscribe) => {
                 let session = self.session.as_mut().expect("a connection without a session");
@@ -735,7 +781,7 @@ impl Link {
         let publish = Publish {
             dup,
             qos: copy.qos,
-            retain: copy.retain,
+            retain: copy.offer.is_none(),
             topic: topic.as_bytes(),
             id,
             properties: properties.borrow(),

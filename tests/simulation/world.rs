@@ -7,7 +7,7 @@ use std::rc::Rc;
 
 use wasmqtt::codec::{
     PacketSet, Properties, Property, QoS, ReasonCode, SubscribeOptions, SubscriptionId, Value,
-    Version,
+    Version, matches,
 };
 use wasmqtt::driver::{Driver, Host, NotSent, Opened, Unreadable};
 use wasmqtt::options::{Draft, Overflow};
@@ -1035,6 +1035,7 @@ impl Scene {
             }
             self.app.subscriptions.push(Subscription {
                 filters: once,
+                has_left: false,
                 active: true,
                 manual: identifier.is_some(),
             });
@@ -1113,7 +1114,7 @@ impl Scene {
         self.app.offers[offer].settled &= all;
         trace::line(self.now, || {
             let copies =
-                self.broker.copies.iter().enumerate().filter(|(_, copy)| copy.offer == offer);
+                self.broker.copies.iter().enumerate().filter(|(_, copy)| copy.offer == Some(offer));
             format!(
                 "offer {offer}: copies {:?}",
                 copies.map(|(at, copy)| (at, copy.qos)).collect::<Vec<_>>()
@@ -1324,7 +1325,7 @@ impl Scene {
         assert_eq!(content, payload(at, copy.size), "the payload of copy {at}");
         assert_eq!(
             (message.qos, message.retain),
-            (copy.qos, copy.retain),
+            (copy.qos, copy.offer.is_none()),
             "the flags of copy {at}"
         );
         let properties =
@@ -1354,7 +1355,41 @@ impl Scene {
             let interested = self.app.interested(TOPICS[copy.topic]);
             let mut routes = routes.to_vec();
             routes.retain(|route| !self.stale.contains(route));
-            if identifiers.is_empty() {
+            if copy.offer.is_none() {
+                // A message that is stored comes to everybody who needs it, and to nobody twice
+                // where somebody else does.
+                let needs = |handle: &&Handle| !self.app.got.contains(&(**handle, topic.clone()));
+                let asks = |handle: &Handle| {
+                    self.app.pending.values().any(|request| *request == Request::Subscribe(*handle))
+                };
+                // Which of several filters brings a Subscription its messages may change.
+                let has_one = |handle: &Handle| {
+                    let subscription = &self.app.subscriptions[handle.0 as usize];
+                    let filters = subscription.filters.iter();
+                    !subscription.has_left
+                        && filters.filter(|(filter, _)| matches(filter, topic)).count() == 1
+                };
+                let is_new = interested.iter().all(has_one) && routes.iter().any(|h| needs(&h));
+                for handle in interested.iter().filter(needs) {
+                    // Those who asked long ago need none of QoS 0.
+                    assert!(
+                        routes.contains(handle)
+                            || !identifiers.is_empty()
+                            || copy.qos == QoS::AtMostOnce && !asks(handle),
+                        "stored copy {at} is lost for {handle}"
+                    );
+                }
+                for handle in &routes {
+                    assert!(interested.contains(handle), "{routes:?} {interested:?}");
+                    let key = (*handle, topic.clone(), identifiers.clone());
+                    assert!(
+                        !is_new
+                            || message.dup
+                            || self.app.got_stored.get(&key) != Some(&self.tally.connections),
+                        "stored copy {at} goes to {handle} again"
+                    );
+                }
+            } else if identifiers.is_empty() {
                 assert_eq!(*routes, *interested, "the routes of copy {at}");
             } else {
                 assert!(
@@ -1363,11 +1398,20 @@ impl Scene {
                 );
             }
         }
-        let offer = &mut self.app.offers[copy.offer];
-        offer.disturbed |= offer.version != self.app.version;
-        offer.moved |= offer.connection != self.tally.connections;
         for &route in routes.iter() {
-            *offer.got.entry(route).or_default() += 1;
+            self.app.got.insert((route, topic.clone()));
+            if copy.offer.is_none() {
+                let key = (route, topic.clone(), identifiers.clone());
+                self.app.got_stored.insert(key, self.tally.connections);
+            }
+        }
+        if let Some(offer) = copy.offer {
+            let offer = &mut self.app.offers[offer];
+            offer.disturbed |= offer.version != self.app.version;
+            offer.moved |= offer.connection != self.tally.connections;
+            for &route in routes.iter() {
+                *offer.got.entry(route).or_default() += 1;
+            }
         }
         if let Some(sequence) = message.sequence.filter(|_| self.app.holds) {
             session.hold(sequence);
@@ -1505,7 +1549,7 @@ impl Scene {
             .filter(|(_, offer)| offer.settled && !offer.disturbed)
         {
             let copies: Vec<_> =
-                self.broker.copies.iter().filter(|copy| copy.offer == at).collect();
+                self.broker.copies.iter().filter(|copy| copy.offer == Some(at)).collect();
             if copies.iter().any(|copy| copy.deliveries == 0) {
                 continue;
             }

@@ -55,7 +55,7 @@ impl OutgoingAliases {
                 return Naming::Topic;
             }
         }
-        match topics.find(topic.as_bytes(), &[], 0) {
+        match topics.find(topic.as_bytes(), &[], None) {
             Ok(Found::Known(slot)) => Naming::Alias(slot as u16 + 1),
             Ok(Found::Fresh(slot)) => Naming::Both(slot as u16 + 1),
             Err(_) => Naming::Topic,

@@ -1,13 +1,13 @@
 //! All filters that are known: the changes to them, and which of them match a topic.
 
 use std::ops::Index;
-use std::rc::Rc;
 
 use super::filter::{Answer, Filter, FilterId, PathId, Status, Wanted};
 use super::identifiers::{self, Identifier};
 use super::slab::Slab;
 use crate::codec::{PropertiesBuf, SubscribeOptions, SubscriptionId, TopicFilter, Trie};
 use crate::session::event::Handle;
+use crate::session::topic_table::Epoch;
 
 /// All filters that are known.
 ///
@@ -26,7 +26,7 @@ pub(super) struct Filters {
     last_identifier: Option<SubscriptionId>,
     /// The session began with this client, so all identifiers that the server knows come from here.
     own_session: bool,
-    epoch: u32,
+    epoch: Epoch,
 }
 
 impl Index<FilterId> for Filters {
@@ -39,7 +39,7 @@ impl Index<FilterId> for Filters {
 
 impl Filters {
     /// Changes whenever [`Filters::routes`] may return something else than before.
-    pub(super) fn epoch(&self) -> u32 {
+    pub(super) fn epoch(&self) -> Epoch {
         self.epoch
     }
 
@@ -207,7 +207,7 @@ impl Filters {
         topic: &str,
         identifiers: &[u32],
         filters_of: impl Fn(Handle) -> &'a [FilterId],
-    ) -> Rc<[Handle]> {
+    ) -> Vec<Handle> {
         let matching = self.matching(topic);
         let is_known =
             |value: u32| matching.iter().any(|&id| self.filters[id].has_identifier(value));
@@ -238,7 +238,7 @@ impl Filters {
                 }
             }
         }
-        routes.into()
+        routes
     }
 
     /// The filters that match a topic.
@@ -260,8 +260,10 @@ impl Filters {
             && !self.filters.iter().any(|(_, filter)| filter.has_identifier(value))
     }
 
-    fn routes_changed(&mut self) {
-        self.epoch = self.epoch.wrapping_add(1);
+    /// Begins another epoch.
+    #[inline(never)]
+    pub(super) fn routes_changed(&mut self) {
+        self.epoch = self.epoch.next();
     }
 }
 

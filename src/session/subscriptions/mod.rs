@@ -24,8 +24,9 @@ use self::request::{Kind, Outcome, Request, RequestId};
 use self::requests::Requests;
 use super::error::{Error, ErrorCode};
 use super::event::{Event, Events, Handle, ServerInfo, Token};
+use super::topic_table::{Epoch, Seen};
 use crate::codec::{
-    PacketId, PropertiesBuf, SubscribeOptions, SubscriptionId, TopicFilter, Version,
+    PacketId, PropertiesBuf, Publish, QoS, SubscribeOptions, SubscriptionId, TopicFilter, Version,
 };
 
 pub(super) use self::request::Part;
@@ -49,11 +50,15 @@ struct Subscription {
     filters: Vec<FilterId>,
     /// The request that asks for it, until it is completed.
     request: Option<RequestId>,
+    /// The epoch since which stored messages are to come for it.
+    asked: Epoch,
+    /// The epoch in which the server's answer came.
+    answered: Option<Epoch>,
 }
 
 impl Subscriptions {
     /// Changes whenever [`Subscriptions::routes`] may return something else than before.
-    pub(super) fn epoch(&self) -> u32 {
+    pub(super) fn epoch(&self) -> Epoch {
         self.filters.epoch()
     }
 
@@ -92,7 +97,12 @@ impl Subscriptions {
         if self.subscriptions.len() <= at {
             self.subscriptions.resize(at + 1, None);
         }
-        let subscription = Subscription { filters: ids, request: Some(request) };
+        let subscription = Subscription {
+            filters: ids,
+            request: Some(request),
+            asked: self.filters.epoch(),
+            answered: None,
+        };
         let before = self.subscriptions[at].replace(subscription);
         assert!(before.is_none(), "the handle is in use");
         self.count += 1;
@@ -159,9 +169,63 @@ impl Subscriptions {
     }
 
     /// Returns which Subscriptions a message goes to. See [`Filters::routes`].
-    pub(super) fn routes(&self, topic: &str, identifiers: &[u32]) -> Rc<[Handle]> {
+    pub(super) fn routes(&self, topic: &str, identifiers: &[u32]) -> Vec<Handle> {
         let filters_of = |handle| &*self.subscription(handle).filters;
         self.filters.routes(topic, identifiers, filters_of)
+    }
+
+    /// Leaves of the routes of a message with the retain flag those that need it, where it is a
+    /// stored message: one with which the server answers a SUBSCRIBE [MQTT5 3.3.1.3].
+    ///
+    /// The server answers each SUBSCRIBE with a copy and does not say which one a copy is for, and
+    /// copies may be late. So a Subscription needs the first stored message of a topic, and no
+    /// other. It needs none if a message of the topic came since its SUBSCRIBE was answered, because
+    /// the stored message would have come before that [MQTT5 4.6].
+    #[inline(never)]
+    pub(super) fn narrow(&self, routes: &mut Vec<Handle>, publish: &Publish<'_>, seen: &mut Seen) {
+        let live = Epoch::number(seen.live);
+        let stored = Epoch::number(seen.stored.replace(self.epoch()));
+        // Who got what is sent again is not known.
+        let mut is_for_all = publish.dup || routes.len() < 2;
+        let mut last = 0;
+        for &handle in &*routes {
+            let own = self.subscription(handle);
+            // Nothing keeps back stored messages of QoS 0. They come before the answer to a later
+            // SUBSCRIBE.
+            if publish.qos == QoS::AtMostOnce && own.answered.is_some() {
+                last = last.max(Epoch::number(Some(own.asked)));
+            }
+            for &id in &own.filters {
+                let wanted = self.filters[id].wanted.as_ref();
+                is_for_all |= wanted.is_some_and(|wanted| wanted.options.retain_as_published);
+            }
+        }
+        if is_for_all {
+            return;
+        }
+        let mut needed = Vec::new();
+        let mut before = 0;
+        let mut requests = 0;
+        for &handle in &*routes {
+            let own = self.subscription(handle);
+            let asked = Epoch::number(Some(own.asked));
+            let answered = Epoch::number(own.answered);
+            let missed = answered > 0 && (live >= answered || last > answered);
+            if asked > stored && !missed {
+                needed.push(handle);
+                // One request restores several Subscriptions.
+                requests += usize::from(asked != before);
+                before = asked;
+            }
+        }
+        if needed.is_empty() && seen.spare == 0 {
+            // Nobody has asked: the server passes the flag on with every message, or it has lost
+            // the subscription.
+            return;
+        }
+        // A copy for each request, and this is one of them.
+        seen.spare = seen.spare + requests - 1;
+        *routes = needed;
     }
 
     /// Encodes the next waiting part into `out` under packet identifier `id`. Returns whether it is
@@ -198,6 +262,8 @@ impl Subscriptions {
     /// The connection is gone. Parts that it left unanswered are sent again on the next one, before
     /// what waits.
     pub(super) fn cut(&mut self, parts: Vec<Part>) {
+        // The value that a Subscription got with the copy of another may have changed unheard.
+        self.need_stored(false);
         self.requests.repeat(parts);
     }
 
@@ -235,11 +301,26 @@ impl Subscriptions {
 
     /// Asks once more for those of the filters that are wanted and not asked for anyway.
     fn restore(&mut self, kind: Kind, mut ids: Vec<FilterId>) {
+        self.need_stored(true);
         ids.retain(|&id| self.filters[id].wanted.is_some() && self.filters[id].requests == 0);
         if !ids.is_empty() {
             self.ask(None, kind, &ids);
             // What the application has asked since may be to leave one of them.
             self.requests.move_last_to_front();
+        }
+    }
+
+    /// Stored messages that come from here on are needed: by those Subscriptions whose SUBSCRIBE is
+    /// not answered, or by all.
+    #[inline(never)]
+    fn need_stored(&mut self, all: bool) {
+        self.filters.routes_changed();
+        let now = self.filters.epoch();
+        for own in self.subscriptions.iter_mut().flatten() {
+            if all || own.answered.is_none() {
+                own.asked = now;
+                own.answered = own.answered.map(|_| now);
+            }
         }
     }
 
@@ -283,7 +364,11 @@ impl Subscriptions {
     /// Takes the refused filters of a request out of its Subscription. Returns true if it has ended
     /// with that.
     fn remove_refused(&mut self, handle: Handle, request: &Request, outcome: &Outcome) -> bool {
-        self.subscription_mut(handle).request = None;
+        self.filters.routes_changed();
+        let answered = Some(self.filters.epoch());
+        let subscription = self.subscription_mut(handle);
+        subscription.request = None;
+        subscription.answered = answered;
         let mut refused = request.items.iter().zip(&outcome.codes);
         refused.any(|(item, code)| code.code.is_error() && self.remove_member(item.filter, handle))
     }
@@ -318,7 +403,10 @@ impl Subscriptions {
         match (filter.wanted.is_some(), filter.status) {
             (true, Status::Granted(_)) => {}
             // An UNSUBSCRIBE that was sent again has undone it.
-            (true, Status::Absent) => _ = self.ask(None, Kind::Confirm, &[id]),
+            (true, Status::Absent) => {
+                self.need_stored(true);
+                self.ask(None, Kind::Confirm, &[id]);
+            }
             (true, Status::Refused | Status::Uncertain) => return false,
             (false, Status::Granted(_) | Status::Uncertain) => {
                 self.ask_to_unsubscribe(None, &[id], true, PropertiesBuf::default());
