@@ -1,5 +1,5 @@
 import type { Emitter } from './emitter.js'
-import { type AnyMqttError, keepName, unsupported } from './errors.js'
+import { keepName, unsupported } from './errors.js'
 import { Life } from './life.js'
 import type { Message } from './message.js'
 import {
@@ -275,7 +275,7 @@ export class Client implements AsyncDisposable {
         callback: Callback<Subscription>,
       ) => void this.#subscribe(filters, options, undefined, callback, sink),
       isConnected: () => this.connected,
-      report: (error: AnyMqttError) => this.#life.emitter.emit('error', error),
+      emitter: this.#life.emitter,
     }
     return new MessageStream(source, filter, options)
   }
@@ -313,7 +313,7 @@ export class Client implements AsyncDisposable {
   /** Publishes a request and waits for the response. Not there yet: it rejects with NotSupportedError. */
   request(topic: string, payload?: Payload, options?: PublishOptions): Promise<Message>
   request(): Promise<Message> {
-    return Promise.reject(unsupported('request()'))
+    return this.#life.pending.refuse(unsupported('request()'), undefined)!
   }
 
   /** Answers requests on a filter. Not there yet: it rejects with NotSupportedError. */
@@ -323,7 +323,7 @@ export class Client implements AsyncDisposable {
     options?: SubscribeOptions,
   ): Promise<Subscription>
   respond(): Promise<Subscription> {
-    return Promise.reject(unsupported('respond()'))
+    return this.#life.pending.refuse(unsupported('respond()'), undefined)!
   }
 
   /**

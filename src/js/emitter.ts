@@ -1,4 +1,4 @@
-import { mqttError } from './errors.js'
+import { type AnyMqttError, mqttError } from './errors.js'
 import type { ClientEvents } from './types/events.js'
 
 type Listener = ((...args: any[]) => unknown) & { once?: Listener }
@@ -9,6 +9,7 @@ const MESSAGE = listenerOf('message')
 
 /** Emits a client's events, among them what the application's own functions throw. */
 export class Emitter {
+  #reported: AnyMqttError | undefined
   readonly #listeners: { [E in Name]?: readonly Listener[] | undefined } = {}
 
   /** The listeners of an event; undefined while there are none. */
@@ -42,6 +43,12 @@ export class Emitter {
     if (listeners !== undefined)
       for (const listener of listeners) this.run(listenerOf(event), listener, ...args)
     else if (event === 'error') console.error(args[0])
+  }
+
+  /** Emits 'error' for a call whose failure nobody has observed, once where several calls fail of the same error. */
+  report(error: AnyMqttError): void {
+    if (error !== this.#reported) this.emit('error', error)
+    this.#reported = error
   }
 
   /** Emits 'message', which comes often. */

@@ -11,6 +11,7 @@ import { Emitter } from './emitter.js'
 import { type AnyMqttError, mqttError } from './errors.js'
 import { readCall, readConnect, readEnd } from './options.js'
 import { Pending, type Withdraw } from './pending.js'
+import { soon } from './platform.js'
 import { Routes } from './subscription.js'
 import type { CallOptions } from './types/basics.js'
 import type { Callback, EndOptions } from './types/calls.js'
@@ -62,7 +63,7 @@ export class Life implements Owner {
       const token = this.pending.next
       if (this.state === 'connected') {
         const promise = this.pending.take(undefined)
-        queueMicrotask(() => this.pending.resolve(token, this.info))
+        soon(() => this.pending.resolve(token, this.info))
         return promise
       }
       core.connect()
@@ -86,7 +87,7 @@ export class Life implements Owner {
       const token = this.pending.next
       const { core } = this.handle
       if (core === undefined) {
-        queueMicrotask(() => this.pending.resolve(token, undefined))
+        soon(() => this.pending.resolve(token, undefined))
       } else {
         if (this.#ending.length === 0) {
           this.outgoing.properties(core, draft)
@@ -201,6 +202,8 @@ export class Life implements Owner {
         pending.resolve(event.token, event.result)
         break
       case 'failed': {
+        // 'close' follows, and says why.
+        if (event.error.code === 'CLOSED') break
         const error = this.#attempt.error(event.error)
         routes.end(routes.answered(event.token), error)
         pending.reject(event.token, error)
@@ -240,13 +243,15 @@ export class Life implements Owner {
     this.emitter.emit('close', error)
     this.routes.endAll(error)
     for (const token of this.#ending.splice(0)) this.pending.resolve(token, undefined)
-    this.pending.rejectAll(error ?? closedError())
+    const ended = this.handle.ended()
+    for (const token of this.#connecting.splice(0)) this.pending.reject(token, error ?? ended)
+    this.pending.rejectAll(ended)
   }
 
   /** The instance trapped. This is called under whatever ran into it, so the rest happens later. */
   #evicted(error: AnyMqttError): void {
     this.#leave()
-    queueMicrotask(() => {
+    soon(() => {
       this.#attempt.abandon()
       this.#setState('closed')
       this.#close(error)

@@ -2,7 +2,7 @@
 // once, and with sockets of TCP and TLS for mqtt:, mqtts: and unix: URLs.
 import { STATUS_CODES } from 'node:http'
 import type { ClientOptions, WebSocket } from 'ws'
-import { platform } from './platform.js'
+import { platform, soon } from './platform.js'
 import { explain, explainStatus, type TransportError } from './transports/failure.js'
 import { isTcp, openTcp } from './transports/tcp.js'
 import { tlsOptions } from './transports/tls.js'
@@ -72,7 +72,7 @@ function adapted(socket: WebSocket, url: URL): WebSocketLike {
       onmessage?.({ data: isBinary ? data : String(data) })
       return
     }
-    if (length === 0) queueMicrotask(flush)
+    if (length === 0) soon(flush)
     pieces.push(data)
     length += data.length
     if (length >= ENOUGH) flush()

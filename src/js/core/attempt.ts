@@ -3,7 +3,7 @@ import { type Address, addresses } from '../address.js'
 import type { Emitter } from '../emitter.js'
 import { type AnyMqttError, type ErrorFields, mqttError, withTransportCause } from '../errors.js'
 import { checkCredential, checkHeaders, type Settings } from '../options.js'
-import { platform } from '../platform.js'
+import { platform, soon } from '../platform.js'
 import type { UserProperties } from '../types/basics.js'
 import type {
   AttemptContext,
@@ -123,7 +123,7 @@ export class Attempt {
     try {
       return Boolean(shouldRetry(this.error(error), attempt))
     } catch (cause) {
-      queueMicrotask(() => this.#emitter.failed('reconnect.shouldRetry threw', cause))
+      soon(() => this.#emitter.failed('reconnect.shouldRetry threw', cause))
       return undefined
     }
   }
@@ -168,7 +168,7 @@ export class Attempt {
     const controller = this.#controller
     this.#controller = undefined
     // In a microtask: its listeners are the application's, and the core is on the stack.
-    queueMicrotask(() => controller?.abort())
+    soon(() => controller?.abort())
   }
 }
 

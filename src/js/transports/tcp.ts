@@ -1,8 +1,10 @@
 // mqtt:, mqtts: and unix: URLs in Node, Deno and Bun: a socket of node:net or node:tls in a WebSocket's clothes.
+
 import { connect as connectTcp, isIP, type NetConnectOpts, type Socket } from 'node:net'
 import { connect as connectTls } from 'node:tls'
 import { domainToASCII } from 'node:url'
 import { invalid } from '../errors.js'
+import { soon } from '../platform.js'
 import type { TransportContext, WebSocketLike } from '../types/connecting.js'
 import { explain, TransportError } from './failure.js'
 import { tlsOptions } from './tls.js'
@@ -135,7 +137,7 @@ class TcpSocket implements WebSocketLike {
     if (!this.#corked) {
       this.#corked = true
       this.#socket.cork()
-      queueMicrotask(this.#uncork)
+      soon(this.#uncork)
     }
     this.#socket.write(Buffer.from(data))
   }
