@@ -293,7 +293,9 @@ async function buildPackage(texts) {
       entryPoints: [join(root, 'src', 'js', entry)],
       outfile: join(pkg, outfile),
       bundle: true,
-      minify: true,
+      // Node prints the source line of an error that nobody caught.
+      minify: options.platform !== 'node',
+      sourcemap: options.platform !== 'node' && 'linked',
       target: 'es2022',
       legalComments: 'none',
       define: {
@@ -443,7 +445,7 @@ function manifest() {
     module: './index.js',
     browser: './index.js',
     types: './types/index.d.ts',
-    files: ['*.js', '*.cjs', '*.d.ts', '*.wasm', 'types', 'types-cjs', 'CHANGELOG.md'],
+    files: ['*.js', '*.js.map', '*.cjs', '*.d.ts', '*.wasm', 'types', 'types-cjs', 'CHANGELOG.md'],
     dependencies: caret({ ws: devDependencies.ws }),
     optionalDependencies: caret(optionalDependencies),
   }

@@ -1,5 +1,6 @@
-import { mqttError } from './errors.js'
+import { type AnyMqttError, mqttError } from './errors.js'
 import type { ClientEvents } from './types/events.js'
+import { oneOf } from './validate.js'
 
 type Listener = ((...args: any[]) => unknown) & { once?: Listener }
 type Name = keyof ClientEvents
@@ -7,8 +8,23 @@ type Name = keyof ClientEvents
 const listenerOf = (event: Name) => `the listener of '${event}' threw`
 const MESSAGE = listenerOf('message')
 
+const EVENTS = [
+  'connect',
+  'disconnect',
+  'reconnecting',
+  'message',
+  'error',
+  'close',
+  'state',
+  'packet',
+] as const
+
+/** The name of an event. Throws where there is no such event. */
+export const eventName = (event: Name): Name => oneOf(event, 'event', EVENTS)
+
 /** Emits a client's events, among them what the application's own functions throw. */
 export class Emitter {
+  #reported: AnyMqttError | undefined
   readonly #listeners: { [E in Name]?: readonly Listener[] | undefined } = {}
 
   /** The listeners of an event; undefined while there are none. */
@@ -42,6 +58,12 @@ export class Emitter {
     if (listeners !== undefined)
       for (const listener of listeners) this.run(listenerOf(event), listener, ...args)
     else if (event === 'error') console.error(args[0])
+  }
+
+  /** Emits 'error' for a call whose failure nobody has observed, once where several calls fail of the same error. */
+  report(error: AnyMqttError): void {
+    if (error !== this.#reported) this.emit('error', error)
+    this.#reported = error
   }
 
   /** Emits 'message', which comes often. */

@@ -1,6 +1,6 @@
 import type { Emitter } from './emitter.js'
-import { type AnyMqttError, mqttError } from './errors.js'
-import { LONGEST_TIMEOUT } from './platform.js'
+import { type AnyMqttError, keepName, MqttError, mqttError } from './errors.js'
+import { LONGEST_TIMEOUT, soon, task } from './platform.js'
 import type { CallOptions } from './types/basics.js'
 import type { Callback } from './types/calls.js'
 import { checkSignal } from './validate.js'
@@ -27,6 +27,64 @@ const capture = (onResolve: Resolve, onReject: Reject) => {
 }
 
 /**
+ * A promise of a client. When nobody has observed its rejection by the next task, the rejection becomes an 'error' event and not an unhandled
+ * rejection, which ends a Node process. The same holds for what `then()` and `finally()` derive from it. A mistake of the caller stays an ordinary
+ * rejection.
+ */
+export class CallPromise<T> extends Promise<T> {
+  #observed = false
+  #emitter: Emitter | undefined
+
+  static {
+    keepName(CallPromise, 'Promise')
+  }
+
+  static override get [Symbol.species](): PromiseConstructor {
+    return Promise
+  }
+
+  /** Says who emits the 'error'. */
+  by(emitter: Emitter | undefined): this {
+    this.#emitter = emitter
+    return this
+  }
+
+  /** To be called when the promise has been rejected. */
+  rejected(error: unknown): void {
+    if (this.#observed || !(error instanceof MqttError) || error.code === 'INVALID_ARGUMENT') return
+    super.then(undefined, () => {})
+    task(() => {
+      if (!this.#observed) this.#emitter!.report(error as AnyMqttError)
+    })
+  }
+
+  // `await` comes here, too: this is no plain promise.
+  // biome-ignore lint/suspicious/noThenProperty: it is a promise.
+  override then<A = T, B = never>(
+    onFulfilled?: ((value: T) => A | PromiseLike<A>) | null,
+    onRejected?: ((reason: any) => B | PromiseLike<B>) | null,
+  ): Promise<A | B> {
+    this.#observed = true
+    const derived = super.then(onFulfilled, onRejected)
+    return typeof onRejected === 'function' ? derived : this.#follow(derived)
+  }
+
+  override finally(onFinally?: (() => void) | null): Promise<T> {
+    return this.#follow(super.finally(onFinally))
+  }
+
+  #follow<A>(derived: Promise<A>): Promise<A> {
+    const promise: CallPromise<A> = new CallPromise<A>((resolve, reject) => {
+      derived.then(resolve, (error) => {
+        reject(error)
+        promise.rejected(error)
+      })
+    })
+    return promise.by(this.#emitter)
+  }
+}
+
+/**
  * The calls that wait for an answer, each a promise or a callback. A token names a call: by its slot in the arrays, and above that by how often
  * the slot was used, so that a late answer finds nobody.
  */
@@ -36,7 +94,7 @@ export class Pending {
   readonly #emitter: Emitter
   readonly #tokens: number[] = []
   readonly #free: number[] = []
-  readonly #promises: (Promise<any> | undefined)[] = []
+  readonly #promises: (CallPromise<any> | undefined)[] = []
   /** The promise's resolve function, or the callback. */
   readonly #resolves: (Resolve | Callback<any> | undefined)[] = []
   readonly #rejects: (Reject | undefined)[] = []
@@ -59,9 +117,9 @@ export class Pending {
   /** Makes the call that `next` names. Returns its promise, unless there is a callback. */
   take(callback: Callback<any> | undefined): Promise<any> | undefined {
     const slot = this.next & SLOT
-    let promise: Promise<any> | undefined
+    let promise: CallPromise<any> | undefined
     if (callback === undefined) {
-      promise = new Promise(capture)
+      promise = new CallPromise<any>(capture).by(this.#emitter)
       this.#promises[slot] = promise
       this.#resolves[slot] = resolve
       this.#rejects[slot] = reject
@@ -118,22 +176,27 @@ export class Pending {
     const reject = this.#rejects[slot]!
     this.#release(slot)
     if (promise === undefined) {
-      queueMicrotask(() => this.answer(resolve, error))
+      soon(() => this.answer(resolve, error))
     } else {
-      // Marked as handled: what comes from outside must not become an unhandled rejection.
-      promise.catch(() => {})
       reject(error)
+      promise.rejected(error)
     }
   }
 
-  rejectAll(error: AnyMqttError): void {
-    for (const token of this.#tokens) this.reject(token, error)
+  /** Rejects all calls but these. */
+  rejectAll(error: AnyMqttError, except: readonly number[]): void {
+    for (const token of this.#tokens) if (!except.includes(token)) this.reject(token, error)
   }
 
   /** The answer to a call that was refused at once: a promise that rejects, unless there is a callback. */
   refuse(error: AnyMqttError, callback: Callback<any> | undefined): Promise<never> | undefined {
-    if (typeof callback !== 'function') return Promise.reject(error)
-    queueMicrotask(() => this.answer(callback, error))
+    if (typeof callback !== 'function') {
+      const promise = new CallPromise<never>(capture).by(this.#emitter)
+      reject(error)
+      promise.rejected(error)
+      return promise
+    }
+    soon(() => this.answer(callback, error))
     return undefined
   }
 

@@ -21,6 +21,51 @@ export const platform = {
 /** Milliseconds, about 25 days: setTimeout fires at once where it is given more. */
 export const LONGEST_TIMEOUT = 0x7fff_ffff
 
+/** A function that does `work`, once. It is called after `ms` at the latest. */
+export function atLatest(ms: number, work: () => void): () => void {
+  let over = false
+  const finish = () => {
+    clearTimeout(timer)
+    if (!over) work()
+    over = true
+  }
+  const timer = ms === Infinity ? undefined : setTimeout(finish, Math.min(ms, LONGEST_TIMEOUT))
+  return finish
+}
+
+const ready = Promise.resolve()
+
+/** Calls `work` in a microtask. Frameworks for tests replace queueMicrotask() by one that waits. */
+export function soon(work: () => void): void {
+  void ready.then(work)
+}
+
+let tasks: (() => void)[] = []
+
+/**
+ * Calls `work` in a task of its own. No timer: browsers delay those of hidden tabs, and frameworks for tests replace them by some that wait. A
+ * channel that was left open would keep a process alive.
+ */
+export function task(work: () => void): void {
+  if (tasks.push(work) > 1) return
+  const run = () => {
+    const due = tasks
+    tasks = []
+    for (const work of due) work()
+  }
+  // The DOM that some frameworks simulate has none.
+  if (typeof MessageChannel === 'undefined') {
+    setTimeout(run)
+    return
+  }
+  const { port1, port2 } = new MessageChannel()
+  port1.onmessage = () => {
+    port1.close()
+    run()
+  }
+  port2.postMessage(0)
+}
+
 /** Runtimes that lack the symbol get the one that polyfills and compilers agree on. */
 export const asyncDispose: typeof Symbol.asyncDispose =
   Symbol.asyncDispose ?? (Symbol.for('Symbol.asyncDispose') as never)

@@ -1,6 +1,8 @@
+import type { Emitter } from './emitter.js'
 import { type AnyMqttError, keepName, mqttError } from './errors.js'
 import type { Hold, Message } from './message.js'
 import { readIterate } from './options.js'
+import { CallPromise } from './pending.js'
 import { asyncDispose } from './platform.js'
 import type { Sink } from './subscription.js'
 import type * as api from './types/calls.js'
@@ -15,8 +17,8 @@ export interface Source {
   ): void
   /** Whether a server is there to answer. */
   isConnected(): boolean
-  /** Takes an error that belongs to no call of the reader. */
-  report(error: AnyMqttError): void
+  /** Emits an error that belongs to no call of the reader. */
+  readonly emitter: Emitter
 }
 
 interface Waiter {
@@ -60,12 +62,18 @@ export class MessageStream implements api.MessageStream {
   next(): Promise<IteratorResult<Message>> {
     if (!this.#started) this.#start()
     this.#acknowledge()
-    const next = new Promise<IteratorResult<Message>>((resolve, reject) => {
-      this.#waiting.push({ resolve, reject })
-      this.#serve()
-    })
-    // Marked as handled: what comes from outside must not become an unhandled rejection.
-    next.catch(() => {})
+    let waiter!: Waiter
+    const next = new CallPromise<IteratorResult<Message>>((resolve, reject) => {
+      waiter = {
+        resolve,
+        reject: (error) => {
+          reject(error)
+          next.rejected(error)
+        },
+      }
+    }).by(this.#source.emitter)
+    this.#waiting.push(waiter)
+    this.#serve()
     return next
   }
 
@@ -191,6 +199,9 @@ export class MessageStream implements api.MessageStream {
     // What goes wrong here belongs to no call of the reader.
     await this.#subscription
       ?.unsubscribe()
-      .catch((error: AnyMqttError) => error.code === 'CLOSED' || this.#source.report(error))
+      .catch(
+        (error: AnyMqttError) =>
+          error.code === 'CLOSED' || this.#source.emitter.emit('error', error),
+      )
   }
 }

@@ -1,7 +1,7 @@
 import type { AnyMqttError } from './errors.js'
 import { keepName } from './errors.js'
 import type { Hold, Message } from './message.js'
-import { asyncDispose } from './platform.js'
+import { asyncDispose, soon } from './platform.js'
 import type { CallOptions, Grant } from './types/basics.js'
 import type * as api from './types/calls.js'
 
@@ -127,7 +127,7 @@ export class Routes {
     const { handle, sink } = route
     this.#byHandle.delete(handle)
     // Records of the batch that is being delivered may still name it.
-    queueMicrotask(() => this.#freeHandles.push(handle))
+    soon(() => this.#freeHandles.push(handle))
     this.#inForce.delete(route.subscription)
     route.active = false
     route.handler = undefined

@@ -3,7 +3,7 @@ import { type Address, addresses } from '../address.js'
 import type { Emitter } from '../emitter.js'
 import { type AnyMqttError, type ErrorFields, mqttError, withTransportCause } from '../errors.js'
 import { checkCredential, checkHeaders, type Settings } from '../options.js'
-import { platform } from '../platform.js'
+import { atLatest, platform, soon, task } from '../platform.js'
 import type { UserProperties } from '../types/basics.js'
 import type {
   AttemptContext,
@@ -22,7 +22,9 @@ export class Attempt {
   /** Of a URL that is not a function. */
   readonly #addresses: Address[] | undefined
   #controller: AbortController | undefined
-  #socket: WebSocketLike | undefined
+  #socket: Transport | undefined
+  /** The socket that was there last. */
+  #last: Transport | undefined
   #headers: Record<string, string> | undefined
   /** What the application or the runtime threw at this attempt. */
   cause: unknown
@@ -86,14 +88,20 @@ export class Attempt {
     const { signal } = controller
     const context: TransportContext = { protocols, headers: this.#headers, tls, signal }
     return this.#promised(async () => {
-      const socket = await (transport ?? platform.open)(new URL(url), context)
+      const socket: Transport = await (transport ?? platform.open)(new URL(url), context)
       validate.func(socket?.send, 'transport')
       if (this.#controller !== controller) {
         close(socket, false)
         throw new Error('The attempt was given up')
       }
       socket.binaryType = transport === undefined ? platform.binaryType : 'arraybuffer'
-      this.#socket = socket
+      this.#socket = this.#last = socket
+      // What a Content-Security-Policy forbids fires no 'close' in Chromium.
+      if (!platform.native)
+        socket.addEventListener?.('error', () => {
+          if (socket.readyState === CLOSED)
+            task(() => socket.onclose?.({ code: 1006, error: forbidden() } as object))
+        })
       return socket
     })
   }
@@ -123,7 +131,7 @@ export class Attempt {
     try {
       return Boolean(shouldRetry(this.error(error), attempt))
     } catch (cause) {
-      queueMicrotask(() => this.#emitter.failed('reconnect.shouldRetry threw', cause))
+      soon(() => this.#emitter.failed('reconnect.shouldRetry threw', cause))
       return undefined
     }
   }
@@ -134,6 +142,28 @@ export class Attempt {
     this.#socket = undefined
     this.#giveUp()
     if (socket !== undefined) close(socket, force)
+  }
+
+  /** Calls `done` when the transport has written everything or is gone, and after `patience` ms at the latest. */
+  whenWritten(done: () => void, patience: number): void {
+    const socket = this.#last
+    if (socket === undefined || patience === 0) {
+      done()
+      return
+    }
+    if (socket.whenWritten !== undefined) {
+      socket.whenWritten(atLatest(patience, done))
+      return
+    }
+    const deadline = performance.now() + patience
+    // Browsers tell nobody when the buffer is empty.
+    const look = () => {
+      let full = false
+      tolerate(() => (full = socket.bufferedAmount > 0 && socket.readyState < CLOSED))
+      if (full && performance.now() < deadline) setTimeout(look, POLL)
+      else done()
+    }
+    look()
   }
 
   /** Closes the socket without hearing of it any more: its handlers belong to an instance that trapped. */
@@ -168,11 +198,30 @@ export class Attempt {
     const controller = this.#controller
     this.#controller = undefined
     // In a microtask: its listeners are the application's, and the core is on the stack.
-    queueMicrotask(() => controller?.abort())
+    soon(() => controller?.abort())
   }
 }
 
-function close(socket: WebSocketLike & { terminate?(): void }, force: boolean): void {
+/** Milliseconds between two looks at the buffer of a transport. */
+const POLL = 4
+/** The `readyState` of a socket that is closed. */
+const CLOSED = 3
+
+/** Explains the ConnectError, as a TransportError of transports/failure.ts does. */
+const forbidden = () =>
+  Object.assign(
+    new Error('the page may not connect to it: a Content-Security-Policy lacks it in connect-src'),
+    { fields: { what: undefined, retryable: false } },
+  )
+
+/** A socket, with what Node's have on top. */
+type Transport = WebSocketLike & {
+  addEventListener?(type: string, listener: () => void): void
+  terminate?(): void
+  whenWritten?(done: () => void): void
+}
+
+function close(socket: Transport, force: boolean): void {
   // Node's sockets report that they were closed while opening, and end the process where nobody listens.
   tolerate(() => (socket.onerror = () => {}))
   tolerate(() => (force && socket.terminate !== undefined ? socket.terminate() : socket.close()))

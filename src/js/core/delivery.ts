@@ -1,5 +1,6 @@
 import type { Core, CoreEvent } from '#glue'
 import { type Emitter, isThenable } from '../emitter.js'
+import { mqttError } from '../errors.js'
 import { type Acknowledger, arm, copyOf, Hold, type Message } from '../message.js'
 import type { Pending } from '../pending.js'
 import type { Route } from '../subscription.js'
@@ -22,6 +23,13 @@ export class Delivery implements RecordTaker, Acknowledger {
   readonly #pending: Pending
   readonly #turn: Turn
   readonly #owner: Owner
+  /** Set when the client ends: messages are left to the server, which keeps them for the session. */
+  stopped = false
+  /** Handlers whose promises have not settled. */
+  working = 0
+  #idle: (() => void)[] = []
+  /** Whether it was told that a message found nobody. */
+  #told = false
 
   constructor(handle: CoreHandle, emitter: Emitter, pending: Pending, turn: Turn, owner: Owner) {
     this.#handle = handle
@@ -40,15 +48,34 @@ export class Delivery implements RecordTaker, Acknowledger {
   }
 
   message(core: Core, slot: Slot, message: Message, sequence: number): void {
+    if (this.stopped) {
+      if (sequence > 0) core.hold(sequence)
+      return
+    }
     const { direct } = slot
     if (direct !== undefined) this.#call(direct, message)
     else this.#deliver(core, slot.routes, message, sequence)
     const listeners = this.#emitter.get('message')
     if (listeners !== undefined) this.#emitter.each(listeners, message)
+    else if (sequence > 0 && !this.#told) this.#tell(slot, message)
   }
 
   done(token: number, reasonCode: number): void {
     this.#pending.resolve(token, reasonCode === 0 ? SUCCESS : { reasonCode })
+  }
+
+  /** Reports, once, a message that finds neither handler nor listener, and is acknowledged all the same. */
+  #tell({ routes }: Slot, { topic }: Message): void {
+    if (routes.some(({ handler, sink }) => handler ?? sink)) return
+    this.#told = true
+    const what = `a message to '${topic}' found no handler and no listener of 'message'`
+    this.#emitter.emit('error', mqttError({ code: 'HANDLER_FAILED', what, topic }))
+  }
+
+  /** Calls `done` when no handler is at work. */
+  whenIdle(done: () => void): void {
+    if (this.working > 0) this.#idle.push(done)
+    else done()
   }
 
   event(event: CoreEvent): void {
@@ -111,11 +138,16 @@ export class Delivery implements RecordTaker, Acknowledger {
     message: Message,
     done?: (failed: boolean) => void,
   ): void {
+    this.working++
+    const settled = (failed: boolean) => {
+      done?.(failed)
+      if (--this.working === 0) for (const call of this.#idle.splice(0)) call()
+    }
     returned.then(
-      () => done?.(false),
+      () => settled(false),
       (cause) => {
         this.#failed(route, message, cause)
-        done?.(true)
+        settled(true)
       },
     )
   }

@@ -1,6 +1,8 @@
 // The one wasm instance of the page or process: made at first use, thrown away when it traps.
+
 import * as glue from '#glue'
 import { type AnyMqttError, mistake, mqttError, unsupported } from '../errors.js'
+import { soon } from '../platform.js'
 
 /** A client of the instance. */
 export interface Tenant {
@@ -69,7 +71,7 @@ export function makeCore(tenant: Tenant, host: glue.CoreHost, options: glue.Leav
 /** Frees the core in a microtask: it may be on the stack. It is left alone if its instance has trapped until then. */
 export function freeLater(core: glue.Core): void {
   const born = traps
-  queueMicrotask(() => {
+  soon(() => {
     if (born !== traps) return
     try {
       core.free()

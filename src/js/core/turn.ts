@@ -1,4 +1,5 @@
 import type { Pending } from '../pending.js'
+import { soon } from '../platform.js'
 import type { PublishResult } from '../types/basics.js'
 import type { Callback } from '../types/calls.js'
 import type { CoreHandle } from './handle.js'
@@ -32,7 +33,7 @@ export class Turn {
   wake(): void {
     if (this.#waking) return
     this.#waking = true
-    queueMicrotask(this.#onWake)
+    soon(this.#onWake)
   }
 
   /** Flushes at once, so that the state has changed when the call returns. */

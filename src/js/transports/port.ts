@@ -1,3 +1,4 @@
+import { soon } from '../platform.js'
 import type { WebSocketLike } from '../types/connecting.js'
 
 /** The part of a MessagePort that `fromMessagePort()` needs: those of browsers and of Node's `worker_threads` have it. */
@@ -55,7 +56,7 @@ class PortSocket implements WebSocketLike {
   set onopen(listener: WebSocketLike['onopen']) {
     this.#onopen = listener
     if (listener === null || this.readyState !== 0) return
-    queueMicrotask(() => {
+    soon(() => {
       if (this.readyState !== 0) return
       this.readyState = OPEN
       this.#onopen?.({})
