@@ -31,7 +31,7 @@ use std::rc::Rc;
 
 use crate::codec::{
     DecodeError, PacketSet, PacketType, Properties, Publish, QoS, ReasonCode, Step,
-    SubscribeOptions, TopicFilter, Version, check_topic,
+    SubscribeOptions, TopicFilter, Version, check_no_control_character, check_topic,
 };
 use crate::options::{Draft, InvalidArgument, Options, Will};
 use attempts::Attempts;
@@ -435,7 +435,8 @@ impl Session {
 
     /// A number for a topic to publish to, good until [`Session::forget_topics`].
     pub fn topic(&mut self, text: &str) -> Result<u32, InvalidArgument> {
-        match check_topic(text.as_bytes()) {
+        let checked = check_topic(text.as_bytes());
+        match checked.and_then(|topic| check_no_control_character(topic).map(|()| topic)) {
             Ok(topic) => Ok(self.outbox.number_topic(topic)),
             Err(error) => Err(InvalidArgument::new("topic", error.what())),
         }
@@ -774,7 +775,8 @@ impl Session {
 }
 
 fn parse_filter(text: &Rc<str>) -> Result<TopicFilter, Box<Error>> {
-    TopicFilter::new(text.clone()).map_err(|error| {
+    let checked = check_no_control_character(text).and_then(|()| TopicFilter::new(text.clone()));
+    checked.map_err(|error| {
         let invalid = Box::<Error>::from(InvalidArgument::new("filter", error.what()));
         invalid.with_topic(text)
     })

@@ -700,6 +700,24 @@ fn a_bad_topic_is_refused() {
 }
 
 #[test]
+fn a_topic_with_a_control_character_is_refused() {
+    for mut pair in both("") {
+        for control in ('\u{1}'..='\u{1F}').chain('\u{7F}'..='\u{9F}') {
+            let topic = format!("a{control}b");
+            let error =
+                pair.try_publish_bytes(&topic, b"", QoS::AtMostOnce, false, "").unwrap_err();
+            assert_eq!(
+                (error.code, error.argument.as_deref()),
+                (ErrorCode::InvalidArgument, Some("topic"))
+            );
+            assert!(error.what.starts_with("must not contain control characters"));
+            pair.quiet();
+        }
+        pair.try_publish_bytes("a b~\u{A0}", b"", QoS::AtMostOnce, false, "").unwrap();
+    }
+}
+
+#[test]
 fn a_topic_number_is_good_until_topics_are_forgotten() {
     let pair = up("");
     let topic = pair.session().topic("a").unwrap();

@@ -1,6 +1,6 @@
 //! Subscriptions: asking, routing, restoring, leaving.
 
-use wasmqtt::codec::{ReasonCode, SubscribeOptions};
+use wasmqtt::codec::{ReasonCode, SubscribeOptions, Version};
 use wasmqtt::options::Draft;
 use wasmqtt::session::{ErrorCode, Handle, State, Token};
 
@@ -1213,6 +1213,29 @@ fn the_end_fails_what_was_asked() {
             && told.contains(&format!("failed {two} CLOSED")),
         "{told:?}"
     );
+}
+
+#[test]
+fn a_filter_with_a_control_character_is_refused() {
+    for mut pair in both("") {
+        for control in ('\u{1}'..='\u{1F}').chain('\u{7F}'..='\u{9F}') {
+            let filter: std::rc::Rc<str> = format!("a/{control}/#").into();
+            let session = &mut *pair.session();
+            let subscribed = session.subscribe(
+                None,
+                Handle(0),
+                &[(filter.clone(), SubscribeOptions::decode(Version::V5, 0).unwrap())],
+                Draft::default(),
+            );
+            let unsubscribed = session.unsubscribe(None, &[filter], Draft::default());
+            for result in [subscribed, unsubscribed] {
+                let error = result.unwrap_err();
+                assert_eq!(error.argument.as_deref(), Some("filter"));
+                assert!(error.what.starts_with("must not contain control characters"));
+            }
+        }
+        pair.quiet();
+    }
 }
 
 // ---------------------------------------------------------------------------------------------- what ends the connection
