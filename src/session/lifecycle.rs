@@ -583,9 +583,10 @@ fn server_info(
     }
 }
 
-/// A client identifier for 3.1.1, which has none that servers assign.
+/// A client identifier for 3.1.1, which has none that servers assign: 23 letters and digits, which
+/// every server must take [MQTT3-3.1.3-5].
 fn random_client_id(random: &mut Random) -> Rc<str> {
-    let mut id = String::from("wasmqtt-");
+    let mut id = String::from("wasmqtt");
     let mut bits = random.next();
     for _ in 0..16 {
         id.push(char::from(b"0123456789abcdef"[(bits & 15) as usize]));
