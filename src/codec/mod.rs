@@ -25,7 +25,8 @@ pub use subscribe::{
     encode_unsubscribe,
 };
 pub use topic::{
-    TopicError, TopicFilter, TopicName, check_filter, check_topic, matches, overlaps, shared,
+    TopicError, TopicFilter, TopicName, check_filter, check_no_control_character, check_topic,
+    matches, overlaps, shared,
 };
 pub use trie::Trie;
 pub use wire::varint_size;

@@ -13,6 +13,8 @@ pub enum TopicError {
     TooLong,
     /// The text is not UTF-8, or it contains U+0000.
     NotText,
+    /// A text of the application contains a control character (1.5.4).
+    ControlCharacter,
     /// A topic name contains `+` or `#`.
     Wildcard,
     /// A topic filter has a wildcard that is not a whole level, or a `#` that is not the last level.
@@ -28,6 +30,9 @@ impl TopicError {
             Self::Empty => "must not be empty",
             Self::TooLong => "must have at most 65535 bytes in UTF-8",
             Self::NotText => "must be UTF-8 without U+0000",
+            Self::ControlCharacter => {
+                "must not contain control characters (U+0001 to U+001F, U+007F to U+009F)"
+            }
             Self::Wildcard => "must not contain the wildcards + and #",
             Self::WildcardPlace => "must have + and # only as whole levels, and # only as the last",
             Self::ShareName => "must have a share name and a filter after $share/",
@@ -195,6 +200,17 @@ pub fn check_topic(topic: &[u8]) -> Result<&str, TopicError> {
     let text = wire::text(topic).map_err(|_| TopicError::NotText)?;
     check_length(text)?;
     if contains_wildcard(topic) { Err(TopicError::Wildcard) } else { Ok(text) }
+}
+
+/// Checks that a text has no control characters, which a server may answer by closing the connection
+/// (1.5.4).
+///
+/// # Errors
+///
+/// There is one.
+pub fn check_no_control_character(text: &str) -> Result<(), TopicError> {
+    let is_control = |c: char| matches!(c, '\u{1}'..='\u{1F}' | '\u{7F}'..='\u{9F}');
+    if text.chars().any(is_control) { Err(TopicError::ControlCharacter) } else { Ok(()) }
 }
 
 /// Checks a text that should be a topic filter, as [`TopicFilter::new`] does, without keeping it.

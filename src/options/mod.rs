@@ -4,7 +4,7 @@
 mod properties;
 mod value;
 
-use crate::codec::{PacketSet, PropertiesBuf, QoS};
+use crate::codec::{PacketSet, PropertiesBuf, QoS, TopicError, check_no_control_character};
 pub use properties::{Draft, DraftKind};
 pub use value::Value;
 use value::{Checked, TOPIC};
@@ -347,7 +347,11 @@ impl Will {
             return Ok(());
         }
         match name {
-            "topic" => self.topic = value.topic()?.to_owned(),
+            "topic" => {
+                let topic = value.topic()?;
+                check_no_control_character(topic).map_err(TopicError::what)?;
+                self.topic = topic.to_owned();
+            }
             "payload" => self.payload = value.bytes()?.to_owned(),
             "qos" => self.qos = value.qos()?,
             "retain" => self.retain = value.flag()?,
@@ -394,6 +398,16 @@ mod tests {
             options.set(path, value.clone()).unwrap();
         }
         options
+    }
+
+    #[test]
+    fn the_topic_of_a_will_has_no_control_characters() {
+        for control in ('\u{1}'..='\u{1F}').chain('\u{7F}'..='\u{9F}') {
+            let topic = text(&format!("a{control}"));
+            let error = Options::new().set("will.topic", topic).unwrap_err();
+            assert_eq!(error.argument, "will.topic");
+            assert!(error.message.starts_with("must not contain control characters"));
+        }
     }
 
     /// Each value is refused with words that go on where the path ends, and changes nothing.

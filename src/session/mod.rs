@@ -32,7 +32,7 @@ use std::rc::Rc;
 
 use crate::codec::{
     DecodeError, PacketSet, PacketType, Properties, Publish, QoS, ReasonCode, Step,
-    SubscribeOptions, TopicFilter, Version, check_topic,
+    SubscribeOptions, TopicFilter, Version, check_no_control_character, check_topic,
 };
 use crate::options::{Draft, InvalidArgument, Options, Will};
 use attempts::Attempts;
@@ -48,6 +48,7 @@ use inbox::Inbox;
 pub use input::{Consumed, Input, Then};
 pub use outbox::Accepted;
 use outbox::Outbox;
+use outbox::blame::Loss;
 use outlet::Outlet;
 pub use output::FRAME;
 use output::Pressure;
@@ -139,6 +140,7 @@ impl Session {
             _ => return Consumed { used: input.bytes.len() + input.beyond, then: Then::More },
         }
         let then = self.process_input(now, input, &mut at);
+        self.outbox.answered(&self.subscriptions);
         self.send_requests();
         self.send_waiting(now);
         self.out.stats.bytes_received += at as u64;
@@ -317,7 +319,7 @@ impl Session {
             // The server may have accepted: it shall not publish the will.
             self.write_disconnect(ReasonCode::SUCCESS, &Draft::default().properties, None);
         }
-        self.leave_connection(now, Stage::Idle);
+        self.leave_connection(now, Stage::Idle, Loss::Innocent);
         self.out.commands.push_back(Command::Close { force: false });
         self.out.events.enter(State::Idle);
     }
@@ -327,7 +329,7 @@ impl Session {
         match self.stage.state() {
             State::Idle | State::Waiting => self.connect(),
             State::Connecting | State::Connected if !matches!(self.stage, Stage::Judging(_)) => {
-                let was_up = self.leave_connection(now, Stage::Resolving);
+                let was_up = self.leave_connection(now, Stage::Resolving, Loss::Innocent);
                 self.out.commands.push_back(Command::Close { force: false });
                 if let Some(was_up) = was_up {
                     self.out.events.enter(State::Connecting);
@@ -392,7 +394,8 @@ impl Session {
 
     /// A number for a topic to publish to, good until [`Session::forget_topics`].
     pub fn topic(&mut self, text: &str) -> Result<u32, InvalidArgument> {
-        match check_topic(text.as_bytes()) {
+        let checked = check_topic(text.as_bytes());
+        match checked.and_then(|topic| check_no_control_character(topic).map(|()| topic)) {
             Ok(topic) => Ok(self.outbox.number_topic(topic)),
             Err(error) => Err(InvalidArgument::new("topic", error.what())),
         }
@@ -731,7 +734,8 @@ impl Session {
 }
 
 fn parse_filter(text: &Rc<str>) -> Result<TopicFilter, Box<Error>> {
-    TopicFilter::new(text.clone()).map_err(|error| {
+    let checked = check_no_control_character(text).and_then(|()| TopicFilter::new(text.clone()));
+    checked.map_err(|error| {
         let invalid = Box::<Error>::from(InvalidArgument::new("filter", error.what()));
         invalid.with_topic(text)
     })

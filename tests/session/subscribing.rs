@@ -1,11 +1,11 @@
 //! Subscriptions: asking, routing, restoring, leaving.
 
-use wasmqtt::codec::{ReasonCode, SubscribeOptions};
+use wasmqtt::codec::{ReasonCode, SubscribeOptions, Version};
 use wasmqtt::options::Draft;
 use wasmqtt::session::{ErrorCode, Handle, State, Token};
 
 use crate::support::{Arrival, Pair, token};
-use crate::{accepted, bare, both, identifier, refused, up};
+use crate::{accepted, bare, both, identifier, kept, refused, up};
 
 /// One whose server takes no subscription identifiers: there the packets are the same in both versions.
 fn plain(text: &str) -> [Pair; 2] {
@@ -1387,4 +1387,173 @@ fn the_end_fails_what_was_asked() {
             && told.contains(&format!("failed {two} CLOSED")),
         "{told:?}"
     );
+}
+
+#[test]
+fn a_filter_with_a_control_character_is_refused() {
+    for mut pair in both("") {
+        for control in ('\u{1}'..='\u{1F}').chain('\u{7F}'..='\u{9F}') {
+            let filter: std::rc::Rc<str> = format!("a/{control}/#").into();
+            let session = &mut *pair.session();
+            let subscribed = session.subscribe(
+                None,
+                Handle(0),
+                &[(filter.clone(), SubscribeOptions::decode(Version::V5, 0).unwrap())],
+                Draft::default(),
+            );
+            let unsubscribed = session.unsubscribe(None, &[filter], Draft::default());
+            for result in [subscribed, unsubscribed] {
+                let error = result.unwrap_err();
+                assert_eq!(error.argument.as_deref(), Some("filter"));
+                assert!(error.what.starts_with("must not contain control characters"));
+            }
+        }
+        pair.quiet();
+    }
+}
+
+// ---------------------------------------------------------------------------------------------- what ends the connection
+
+/// The server hangs up on `forbidden`, whatever else is asked.
+#[test]
+fn a_subscribe_that_ends_three_connections_is_given_up_and_others_go_on() {
+    for mut pair in kept() {
+        pair.subscribe("good");
+        pair.plays("SUBACK #1 0");
+        let forbidden = pair.subscribe("forbidden");
+        pair.clear();
+        for attempt in 1..=3 {
+            // The server goes on with everything else.
+            pair.cut();
+            let told = pair.tell();
+            let failed = format!("failed {forbidden} SUBSCRIBE_REFUSED");
+            assert_eq!(told.contains(&failed), attempt == 3, "{attempt}: {told:?}");
+            pair.retried("CONNACK present");
+            if attempt < 3 {
+                assert!(pair.sent()[0].contains("forbidden"));
+            }
+        }
+        // The server may have it from one of the attempts.
+        let sent = pair.sent();
+        assert!(matches!(&sent[..], [only] if only.starts_with("UNSUBSCRIBE #")), "{sent:?}");
+        pair.plays(&format!("UNSUBACK #{} 0", identifier(&sent[0])));
+        pair.clear();
+        pair.reconnected("CONNACK");
+        assert!(
+            pair.sent()[0].contains("good") && !pair.sent().iter().any(|p| p.contains("forbidden"))
+        );
+    }
+}
+
+/// The server allows eight filters in one SUBSCRIBE, and hangs up at more.
+#[test]
+fn a_subscribe_that_restores_too_much_is_halved() {
+    for mut pair in kept() {
+        for number in 0..25 {
+            pair.subscribe(&format!("f{number}"));
+            let packet = pair.sent().remove(0);
+            pair.plays(&format!("SUBACK #{} 0", identifier(&packet)));
+        }
+        pair.clear();
+        pair.reconnected("CONNACK SubscriptionIdentifierAvailable=0");
+        let mut restored = Vec::new();
+        for connection in 1.. {
+            assert!(connection < 10, "{restored:?}");
+            while let Some(packet) = pair.sent().pop() {
+                let filters: Vec<_> =
+                    packet.split(' ').filter(|word| word.starts_with('f')).collect();
+                if filters.len() > 8 {
+                    break;
+                }
+                restored.extend(filters.iter().map(|filter| filter.to_string()));
+                let codes = " 0".repeat(filters.len());
+                pair.plays(&format!("SUBACK #{}{codes}", identifier(&packet)));
+            }
+            if restored.len() == 25 {
+                break;
+            }
+            pair.clear();
+            pair.cut();
+            let told = pair.tell();
+            assert!(!told.iter().any(|line| line.starts_with("error")), "{told:?}");
+            pair.retried("CONNACK present SubscriptionIdentifierAvailable=0");
+        }
+        restored.sort();
+        restored.dedup();
+        assert_eq!(restored.len(), 25);
+    }
+}
+
+#[test]
+fn of_a_subscribe_that_is_halved_only_the_filter_at_fault_is_refused() {
+    let mut pair = up("clean=false clientId=me");
+    let token = pair.subscribe("a b forbidden d");
+    let mut refused = None;
+    for _ in 0..10 {
+        while let Some(packet) = pair.sent().pop() {
+            if packet.starts_with("UNSUBSCRIBE") {
+                pair.plays(&format!("UNSUBACK #{} 0", identifier(&packet)));
+                continue;
+            }
+            if packet.contains("forbidden") {
+                break;
+            }
+            let count = packet.matches(":q0").count();
+            pair.plays(&format!("SUBACK #{}{}", identifier(&packet), " 0".repeat(count)));
+        }
+        if let Some(line) = pair.tell().into_iter().find(|line| line.starts_with("subscribed")) {
+            refused = Some(line);
+            break;
+        }
+        pair.clear();
+        pair.cut();
+        if let Some(line) = pair.tell().into_iter().find(|line| line.starts_with("subscribed")) {
+            refused = Some(line);
+            break;
+        }
+        pair.retried("CONNACK present");
+    }
+    let expected = format!("subscribed {token} a:0x00 b:0x00 forbidden:0x80 d:0x00");
+    assert_eq!(refused, Some(expected));
+}
+
+#[test]
+fn a_subscribe_that_a_disconnect_judges_fails_at_once() {
+    let mut pair = up("clean=false clientId=me");
+    let token = pair.subscribe("forbidden");
+    pair.clear();
+    pair.plays("DISCONNECT 0x8F");
+    let told = pair.tell();
+    let failed = format!("failed {token} SUBSCRIBE_REFUSED 0x8f");
+    assert!(told.contains(&failed), "{told:?}");
+    assert!(!told.iter().any(|line| line == "state closed"));
+}
+
+#[test]
+fn an_unsubscribe_that_ends_three_connections_is_given_up() {
+    for mut pair in kept() {
+        let token = pair.unsubscribe("forbidden");
+        for _ in 0..2 {
+            pair.reconnected("CONNACK present");
+        }
+        pair.clear();
+        pair.cut();
+        let told = pair.tell();
+        let failed = format!("failed {token} UNSUBSCRIBE_REFUSED");
+        assert!(told.contains(&failed), "{told:?}");
+        pair.retried("CONNACK present");
+        pair.sends([]);
+    }
+}
+
+#[test]
+fn a_subscribe_that_was_withdrawn_is_not_sent_again() {
+    for mut pair in kept() {
+        let token = pair.subscribe("a");
+        pair.cancel(token);
+        pair.clear();
+        pair.reconnected("CONNACK present");
+        let sent = pair.sent();
+        assert!(!sent.iter().any(|packet| packet.starts_with("SUBSCRIBE")), "{sent:?}");
+    }
 }

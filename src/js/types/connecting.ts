@@ -51,7 +51,7 @@ export interface ConnectOptions {
   protocolVersion?: 5 | 4 | 'auto' | undefined
   /**
    * The name under which the server keeps the session. The default is empty on MQTT 5, where the id that the server assigns is kept for
-   * reconnects, and 'wasmqtt-' with 16 random hexadecimal digits on 3.1.1. MQTT 5.0, section 3.1.3.1.
+   * reconnects, and 'wasmqtt' with 16 random hexadecimal digits on 3.1.1. MQTT 5.0, section 3.1.3.1.
    */
   clientId?: string | undefined
   /** The user name. It is that of the URL by default. MQTT 5.0, section 3.1.3.5. */

@@ -23,12 +23,43 @@ pub(super) enum Entry {
         token: Option<Token>,
         order: u64,
         live: bool,
+        /// Connections that ended while it was unanswered, in a row.
+        deaths: u8,
     },
     Subscribe(Part),
     Unsubscribe(Part),
 }
 
 impl Entry {
+    /// Connections that ended while it was unanswered, in a row.
+    pub(crate) fn deaths(&self) -> u8 {
+        match self {
+            Entry::Publish { message, .. } => message.deaths,
+            Entry::Release { deaths, .. } => *deaths,
+            Entry::Subscribe(part) | Entry::Unsubscribe(part) => part.deaths(),
+            Entry::Free => 0,
+        }
+    }
+
+    /// Sets how many connections have ended.
+    pub(crate) fn set_deaths(&mut self, count: u8) {
+        match self {
+            Entry::Publish { message, .. } => message.deaths = count,
+            Entry::Release { deaths, .. } => *deaths = count,
+            Entry::Subscribe(part) | Entry::Unsubscribe(part) => part.set_deaths(count),
+            Entry::Free => {}
+        }
+    }
+
+    /// Whether it was sent on the connection that is up.
+    pub(crate) fn is_live(&self) -> bool {
+        match self {
+            Entry::Publish { live, .. } | Entry::Release { live, .. } => *live,
+            Entry::Subscribe(_) | Entry::Unsubscribe(_) => true,
+            Entry::Free => false,
+        }
+    }
+
     fn order(&self) -> u64 {
         match self {
             Entry::Publish { message, .. } => message.order,
@@ -56,11 +87,18 @@ pub(super) struct PacketIds {
     entries: Vec<Entry>,
     cursor: usize,
     used: usize,
+    /// By identifier: which packet on this connection it was. 0: none.
+    sent: Vec<u32>,
+    /// How many packets were sent on this connection.
+    count: u32,
+    /// The last packet on this connection that was answered.
+    answered: u32,
 }
 
 impl Default for PacketIds {
     fn default() -> Self {
-        Self { entries: vec![Entry::Free], cursor: 0, used: 0 }
+        let (entries, sent) = (vec![Entry::Free], vec![0]);
+        Self { entries, cursor: 0, used: 0, sent, count: 0, answered: 0 }
     }
 }
 
@@ -81,6 +119,7 @@ impl PacketIds {
         if self.used * 2 >= room && room < Self::ALL {
             room = (room * 2).clamp(Self::FEW, Self::ALL);
             self.entries.resize_with(room + 1, || Entry::Free);
+            self.sent.resize(room + 1, 0);
         }
         if self.used == room {
             return None;
@@ -97,6 +136,31 @@ impl PacketIds {
     pub(super) fn put(&mut self, id: PacketId, entry: Entry) {
         self.entries[usize::from(id.get())] = entry;
         self.used += 1;
+    }
+
+    /// The packet of a taken identifier was sent on this connection.
+    #[inline]
+    pub(super) fn mark_sent(&mut self, id: PacketId) {
+        self.count += 1;
+        self.sent[usize::from(id.get())] = self.count;
+    }
+
+    /// The server has answered the packet of a taken identifier.
+    #[inline]
+    pub(super) fn mark_answered(&mut self, id: PacketId) {
+        let sent = &mut self.sent[usize::from(id.get())];
+        self.answered = self.answered.max(std::mem::take(sent));
+    }
+
+    /// Whether the server has answered a packet that was sent after that of a taken identifier.
+    pub(super) fn is_behind(&self, id: PacketId) -> bool {
+        self.sent[usize::from(id.get())] < self.answered
+    }
+
+    /// The connection is gone.
+    pub(super) fn forget_sent(&mut self) {
+        self.sent.fill(0);
+        (self.count, self.answered) = (0, 0);
     }
 
     /// Whether all are in use.
@@ -120,6 +184,13 @@ impl PacketIds {
             self.used -= 1;
         }
         entry
+    }
+
+    /// The identifiers in use, in no order that matters.
+    pub(crate) fn in_use(&self) -> impl Iterator<Item = (PacketId, &Entry)> {
+        let entries = self.entries.iter().enumerate();
+        let in_use = entries.filter(|(_, entry)| !matches!(entry, Entry::Free));
+        in_use.filter_map(|(id, entry)| Some((PacketId::new(id as u16)?, entry)))
     }
 
     /// All entries, the free ones too.
