@@ -320,16 +320,21 @@ async function buildPackage(texts) {
   await bundle('stores/node.ts', 'stores-node.js', { format: 'esm', platform: 'node' })
   await bundle('stores/node.ts', 'stores-node.cjs', { format: 'cjs', platform: 'node' })
   await bundle('testing.ts', 'testing.js', { format: 'esm', plugins: [apart('./index.js')] })
-  await bundle('testing-node.ts', 'testing.cjs', {
+  await bundle('testing-node.ts', 'testing-node.cjs', {
     format: 'cjs',
     platform: 'node',
     plugins: [apart('./node.cjs')],
   })
   writeFileSync(
     join(pkg, 'testing-node.js'),
-    "import testing from './testing.cjs'\nexport const { TestBroker } = testing\n",
+    "import testing from './testing-node.cjs'\nexport const { TestBroker } = testing\n",
   )
   await buildShims(bundle, pkg)
+  // Jest calls require() where it plays a browser, and its jsdom has no TextEncoder.
+  const required = { format: 'cjs', inject: [join(root, 'src', 'js', 'text-codec.ts')] }
+  await bundle('index.ts', 'index.cjs', required)
+  await bundle('stores/index.ts', 'stores.cjs', required)
+  await bundle('testing.ts', 'testing.cjs', { ...required, plugins: [apart('./index.cjs')] })
   // node.js passes on what node.cjs exports, so that import and require share one module instance. It imports detour.cjs instead of node.cjs,
   // because Node looks for the exports of an imported CommonJS file with a lexer in JavaScript, which takes 20 ms for node.cjs. The lexer does
   // not follow a require() of this form.
@@ -417,7 +422,7 @@ function manifest() {
           require: { types: './types-cjs/node.d.ts', default: './node.cjs' },
           default: { types: './types/node.d.ts', default: './node.js' },
         },
-        default: { types: './types/index.d.ts', default: './index.js' },
+        ...page('index', 'index'),
       },
       './slim': { types: './types/slim.d.ts', default: './slim.js' },
       './stores': {
@@ -425,14 +430,14 @@ function manifest() {
           require: { types: './types-cjs/stores/node.d.ts', default: './stores-node.cjs' },
           default: { types: './types/stores/node.d.ts', default: './stores-node.js' },
         },
-        default: { types: './types/stores/index.d.ts', default: './stores.js' },
+        ...page('stores/index', 'stores'),
       },
       './testing': {
         node: {
-          require: { types: './types-cjs/testing-node.d.ts', default: './testing.cjs' },
+          require: { types: './types-cjs/testing-node.d.ts', default: './testing-node.cjs' },
           default: { types: './types/testing-node.d.ts', default: './testing-node.js' },
         },
-        default: { types: './types/testing.d.ts', default: './testing.js' },
+        ...page('testing', 'testing'),
       },
       ...shimExports,
       './wasmqtt.wasm': './wasmqtt.wasm',
@@ -448,6 +453,16 @@ function manifest() {
     optionalDependencies: caret(optionalDependencies),
   }
 }
+
+/**
+ * What everything but Node loads. Bundlers take `module` for both import and require(), so that a page never has two copies; `require` is
+ * left for Jest, which runs no ES modules by default.
+ */
+const page = (types, file) => ({
+  module: { types: `./types/${types}.d.ts`, default: `./${file}.js` },
+  require: { types: `./types-cjs/${types}.d.ts`, default: `./${file}.cjs` },
+  default: { types: `./types/${types}.d.ts`, default: `./${file}.js` },
+})
 
 const writeJson = (name, value) =>
   writeFileSync(join(pkg, name), `${JSON.stringify(value, null, 2)}\n`)
