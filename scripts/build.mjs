@@ -313,16 +313,18 @@ async function buildPackage(texts) {
         ...(options.plugins ?? []),
       ],
     })
+  const own = (...names) => ({ inject: names.map((name) => join(root, 'src', 'js', `${name}.ts`)) })
   await bundle('index.ts', 'index.js', { format: 'esm' })
   await bundle('slim.ts', 'slim.js', { format: 'esm' })
   await bundle('stores/index.ts', 'stores.js', { format: 'esm' })
-  await bundle('node.ts', 'node.cjs', { format: 'cjs', platform: 'node' })
+  await bundle('node.ts', 'node.cjs', { format: 'cjs', platform: 'node', ...own('microtask') })
   await bundle('stores/node.ts', 'stores-node.js', { format: 'esm', platform: 'node' })
   await bundle('stores/node.ts', 'stores-node.cjs', { format: 'cjs', platform: 'node' })
   await bundle('testing.ts', 'testing.js', { format: 'esm', plugins: [apart('./index.js')] })
   await bundle('testing-node.ts', 'testing-node.cjs', {
     format: 'cjs',
     platform: 'node',
+    ...own('microtask'),
     plugins: [apart('./node.cjs')],
   })
   writeFileSync(
@@ -330,8 +332,8 @@ async function buildPackage(texts) {
     "import testing from './testing-node.cjs'\nexport const { TestBroker } = testing\n",
   )
   await buildShims(bundle, pkg)
-  // Jest calls require() where it plays a browser, and its jsdom has no TextEncoder.
-  const required = { format: 'cjs', inject: [join(root, 'src', 'js', 'text-codec.ts')] }
+  // For Jest with jsdom, which has no TextEncoder.
+  const required = { format: 'cjs', ...own('microtask', 'text-codec') }
   await bundle('index.ts', 'index.cjs', required)
   await bundle('stores/index.ts', 'stores.cjs', required)
   await bundle('testing.ts', 'testing.cjs', { ...required, plugins: [apart('./index.cjs')] })
@@ -418,26 +420,29 @@ function manifest() {
     sideEffects: false,
     exports: {
       '.': {
+        browser: page('index', 'index'),
         node: {
           require: { types: './types-cjs/node.d.ts', default: './node.cjs' },
           default: { types: './types/node.d.ts', default: './node.js' },
         },
-        ...page('index', 'index'),
+        default: { types: './types/index.d.ts', default: './index.js' },
       },
       './slim': { types: './types/slim.d.ts', default: './slim.js' },
       './stores': {
+        browser: page('stores/index', 'stores'),
         node: {
           require: { types: './types-cjs/stores/node.d.ts', default: './stores-node.cjs' },
           default: { types: './types/stores/node.d.ts', default: './stores-node.js' },
         },
-        ...page('stores/index', 'stores'),
+        default: { types: './types/stores/index.d.ts', default: './stores.js' },
       },
       './testing': {
+        browser: page('testing', 'testing'),
         node: {
           require: { types: './types-cjs/testing-node.d.ts', default: './testing-node.cjs' },
           default: { types: './types/testing-node.d.ts', default: './testing-node.js' },
         },
-        ...page('testing', 'testing'),
+        default: { types: './types/testing.d.ts', default: './testing.js' },
       },
       ...shimExports,
       './wasmqtt.wasm': './wasmqtt.wasm',
@@ -455,8 +460,8 @@ function manifest() {
 }
 
 /**
- * What everything but Node loads. Bundlers take `module` for both import and require(), so that a page never has two copies; `require` is
- * left for Jest, which runs no ES modules by default.
+ * What a page loads. Bundlers take `module` for both import and require(), so that a page never has two copies. `require` is left for Jest
+ * with jsdom, which sets the condition `node` as well, so that this has to come first.
  */
 const page = (types, file) => ({
   module: { types: `./types/${types}.d.ts`, default: `./${file}.js` },
