@@ -315,23 +315,30 @@ async function buildPackage(texts) {
         ...(options.plugins ?? []),
       ],
     })
+  const own = (...names) => ({ inject: names.map((name) => join(root, 'src', 'js', `${name}.ts`)) })
   await bundle('index.ts', 'index.js', { format: 'esm' })
   await bundle('slim.ts', 'slim.js', { format: 'esm' })
   await bundle('stores/index.ts', 'stores.js', { format: 'esm' })
-  await bundle('node.ts', 'node.cjs', { format: 'cjs', platform: 'node' })
+  await bundle('node.ts', 'node.cjs', { format: 'cjs', platform: 'node', ...own('microtask') })
   await bundle('stores/node.ts', 'stores-node.js', { format: 'esm', platform: 'node' })
   await bundle('stores/node.ts', 'stores-node.cjs', { format: 'cjs', platform: 'node' })
   await bundle('testing.ts', 'testing.js', { format: 'esm', plugins: [apart('./index.js')] })
-  await bundle('testing-node.ts', 'testing.cjs', {
+  await bundle('testing-node.ts', 'testing-node.cjs', {
     format: 'cjs',
     platform: 'node',
+    ...own('microtask'),
     plugins: [apart('./node.cjs')],
   })
   writeFileSync(
     join(pkg, 'testing-node.js'),
-    "import testing from './testing.cjs'\nexport const { TestBroker } = testing\n",
+    "import testing from './testing-node.cjs'\nexport const { TestBroker } = testing\n",
   )
   await buildShims(bundle, pkg)
+  // For Jest with jsdom, which has no TextEncoder.
+  const required = { format: 'cjs', ...own('microtask', 'text-codec') }
+  await bundle('index.ts', 'index.cjs', required)
+  await bundle('stores/index.ts', 'stores.cjs', required)
+  await bundle('testing.ts', 'testing.cjs', { ...required, plugins: [apart('./index.cjs')] })
   // node.js passes on what node.cjs exports, so that import and require share one module instance. It imports detour.cjs instead of node.cjs,
   // because Node looks for the exports of an imported CommonJS file with a lexer in JavaScript, which takes 20 ms for node.cjs. The lexer does
   // not follow a require() of this form.
@@ -415,6 +422,7 @@ function manifest() {
     sideEffects: false,
     exports: {
       '.': {
+        browser: page('index', 'index'),
         node: {
           require: { types: './types-cjs/node.d.ts', default: './node.cjs' },
           default: { types: './types/node.d.ts', default: './node.js' },
@@ -423,6 +431,7 @@ function manifest() {
       },
       './slim': { types: './types/slim.d.ts', default: './slim.js' },
       './stores': {
+        browser: page('stores/index', 'stores'),
         node: {
           require: { types: './types-cjs/stores/node.d.ts', default: './stores-node.cjs' },
           default: { types: './types/stores/node.d.ts', default: './stores-node.js' },
@@ -430,8 +439,9 @@ function manifest() {
         default: { types: './types/stores/index.d.ts', default: './stores.js' },
       },
       './testing': {
+        browser: page('testing', 'testing'),
         node: {
-          require: { types: './types-cjs/testing-node.d.ts', default: './testing.cjs' },
+          require: { types: './types-cjs/testing-node.d.ts', default: './testing-node.cjs' },
           default: { types: './types/testing-node.d.ts', default: './testing-node.js' },
         },
         default: { types: './types/testing.d.ts', default: './testing.js' },
@@ -450,6 +460,16 @@ function manifest() {
     optionalDependencies: caret(optionalDependencies),
   }
 }
+
+/**
+ * What a page loads. Bundlers take `module` for both import and require(), so that a page never has two copies. `require` is left for Jest
+ * with jsdom, which sets the condition `node` as well, so that this has to come first.
+ */
+const page = (types, file) => ({
+  module: { types: `./types/${types}.d.ts`, default: `./${file}.js` },
+  require: { types: `./types-cjs/${types}.d.ts`, default: `./${file}.cjs` },
+  default: { types: `./types/${types}.d.ts`, default: `./${file}.js` },
+})
 
 const writeJson = (name, value) =>
   writeFileSync(join(pkg, name), `${JSON.stringify(value, null, 2)}\n`)

@@ -441,7 +441,7 @@ test('brokers do not mix, and a broker that is disposed of is gone', async () =>
 })
 
 test('it is the same module for require() and import, and keeps no process alive', async () => {
-  const required = createRequire(import.meta.url)('../../pkg/testing.cjs')
+  const required = createRequire(import.meta.url)('../../pkg/testing-node.cjs')
   strictEqual(required.TestBroker, TestBroker)
   const url = new URL('../../pkg/', import.meta.url)
   const script = `

@@ -19,9 +19,10 @@ export function pick<T extends object>(given: T, argument: string, names: readon
   return given
 }
 
+/** A Uint8Array of the realm of this module: in jsdom those of a TextEncoder are of another one, and the core would not know them. */
 export function bytes(payload: Payload | null | undefined): Uint8Array {
   if (payload === undefined || payload === null) return new Uint8Array()
-  if (typeof payload === 'string') return encoder.encode(payload)
+  if (typeof payload === 'string') return new Uint8Array(encoder.encode(payload))
   if (payload instanceof ArrayBuffer) return new Uint8Array(payload)
   if (ArrayBuffer.isView(payload))
     return new Uint8Array(payload.buffer, payload.byteOffset, payload.byteLength)

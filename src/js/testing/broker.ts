@@ -150,7 +150,7 @@ export class TestBroker implements AsyncDisposable {
       retain = false,
       properties,
     } = pick(options, 'options', ['qos', 'retain', 'properties', 'signal', 'timeout'])
-    const { userProperties, ...others } = pick(properties ?? {}, 'properties', [
+    const { userProperties, correlationData, ...others } = pick(properties ?? {}, 'properties', [
       'payloadFormatIndicator',
       'messageExpiryInterval',
       'contentType',
@@ -160,7 +160,11 @@ export class TestBroker implements AsyncDisposable {
     ])
     const message = {
       ...{ topic, payload: bytes(payload), qos, retain },
-      properties: { ...others, userProperties: pairs(userProperties) },
+      properties: {
+        ...others,
+        correlationData: correlationData && bytes(correlationData),
+        userProperties: pairs(userProperties),
+      },
     }
     this.#do((now) => this.#core.publish(now, message))
   }
