@@ -4,7 +4,7 @@ import { once } from 'node:events'
 import { createRequire } from 'node:module'
 import { test } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
-import mqtt, { MqttClient, connect } from '../../pkg/mqttjs.node.js'
+import mqtt, { connect, MqttClient } from '../../pkg/mqttjs.node.js'
 import { startServer } from './server.mjs'
 
 async function connected(t, url, options) {

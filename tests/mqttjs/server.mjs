@@ -1,8 +1,8 @@
 // A server that answers as brokers do, unless a test says otherwise, and remembers the packets that came. Its codec is mqtt-packet's.
 import { once } from 'node:events'
-import { createServer } from 'node:net'
 import { createRequire } from 'node:module'
-import { WebSocketServer, createWebSocketStream } from 'ws'
+import { createServer } from 'node:net'
+import { createWebSocketStream, WebSocketServer } from 'ws'
 
 const { generate, parser } = createRequire(import.meta.url)('mqtt-packet')
 

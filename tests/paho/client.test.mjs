@@ -5,7 +5,7 @@ import { test } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { runInNewContext } from 'node:vm'
 import { WebSocket } from 'ws'
-import Paho, { Client, MQTT, Message } from '../../pkg/paho.node.js'
+import Paho, { Client, Message, MQTT } from '../../pkg/paho.node.js'
 import { startServer } from '../mqttjs/server.mjs'
 
 /** A client, and functions that wait for its callbacks. It goes with the test. */

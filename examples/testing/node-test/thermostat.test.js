@@ -10,7 +10,10 @@ async function start(t) {
   t.after(() => broker[Symbol.asyncDispose]())
   const options = { transport: broker.transport, reconnect: { minDelay: 1, maxDelay: 1 } }
   const heating = await connect('ws://broker', options)
-  const thermostat = await startThermostat('ws://broker', 20, { ...options, clientId: 'thermostat' })
+  const thermostat = await startThermostat('ws://broker', 20, {
+    ...options,
+    clientId: 'thermostat',
+  })
   t.after(() => Promise.all([heating.end(), thermostat.end()]))
   const states = heating.messages('heating', { qos: 1 })[Symbol.asyncIterator]()
   return { broker, thermostat, next: async () => (await states.next()).value.text() }

@@ -1,4 +1,4 @@
-import { type Given, UsageError, numberOf } from './options.js'
+import { type Given, numberOf, UsageError } from './options.js'
 import { EXIT } from './run.js'
 
 /** What this command needs of `wasmqtt/testing`. */

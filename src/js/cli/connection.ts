@@ -1,15 +1,15 @@
 // From options to a connected client.
-import { readFileSync, readdirSync } from 'node:fs'
+import { readdirSync, readFileSync } from 'node:fs'
 import { createConnection, isIP } from 'node:net'
 import { join } from 'node:path'
 import {
-  type ConnectionOptions as TlsOptions,
   connect as connectTls,
   rootCertificates,
+  type ConnectionOptions as TlsOptions,
 } from 'node:tls'
 import { Client, type ConnectOptions, type WebSocketLike } from '../api.js'
 import { DuplexLink, Trace } from '../mqttjs/links.js'
-import { type Given, UsageError, listOf, numberOf, textOf } from './options.js'
+import { type Given, listOf, numberOf, textOf, UsageError } from './options.js'
 import { applyProperties, type Properties } from './properties.js'
 
 /** Where to connect, and how. */

@@ -3,7 +3,7 @@ import { createInterface } from 'node:readline'
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { Client, Payload, PublishOptions } from '../api.js'
 import { makeConnection, qosOf, targetOf } from './connection.js'
-import { type Given, UsageError, listOf, numberOf, textOf } from './options.js'
+import { type Given, listOf, numberOf, textOf, UsageError } from './options.js'
 import { stopped, withConnection } from './run.js'
 
 /** Messages of standard input that wait for their acknowledgement, at most. */

@@ -2,9 +2,9 @@ import { spawn } from 'node:child_process'
 import { randomUUID } from 'node:crypto'
 import type { Message } from '../api.js'
 import { makeConnection, qosOf, targetOf } from './connection.js'
-import { type Given, UsageError, listOf, numberOf, textOf } from './options.js'
+import { type Given, listOf, numberOf, textOf, UsageError } from './options.js'
 import { payloadOf } from './pub.js'
-import { EXIT, deferred, stopped, withConnection } from './run.js'
+import { deferred, EXIT, stopped, withConnection } from './run.js'
 import { printerOf } from './sub.js'
 
 const NO_RESPONSE = 30

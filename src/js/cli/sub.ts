@@ -1,8 +1,8 @@
 import { type Message, matches } from '../api.js'
 import { type Connection, makeConnection, qosOf, targetOf } from './connection.js'
 import { type Formatter, formatter } from './format.js'
-import { type Given, UsageError, listOf, numberOf, textOf } from './options.js'
-import { EXIT, deferred, stopped, withConnection } from './run.js'
+import { type Given, listOf, numberOf, textOf, UsageError } from './options.js'
+import { deferred, EXIT, stopped, withConnection } from './run.js'
 
 /** How messages are printed. */
 export function printerOf(given: Given): (message: Message, packetId: number | undefined) => void {

@@ -13,8 +13,6 @@ import type { Records } from './records.js'
 import type { Turn } from './turn.js'
 
 const NONE = new Uint8Array()
-/** As it is when the package is loaded: a task of its own is no matter of time, so the fake timers of a test do not hold it back. */
-const task = setTimeout
 
 /** What Rust calls, by the same names as there. */
 export class Host implements CoreHost {

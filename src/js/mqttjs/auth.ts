@@ -1,7 +1,7 @@
 import type { Authenticator } from '../api.js'
 import type { IClientOptions } from './options.js'
 import { recordOf } from './options.js'
-import { type IAuthPacket, type Packet, asBuffer } from './packets.js'
+import { asBuffer, type IAuthPacket, type Packet } from './packets.js'
 
 /** MQTT.js' `handleAuth`. */
 export type HandleAuth = (

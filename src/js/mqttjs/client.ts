@@ -1,18 +1,18 @@
 import { type Client, type ConnectInfo, type Message, type MqttError, version } from '../api.js'
 import { authenticatorOf } from './auth.js'
 import { EventEmitter } from './emitter.js'
+import { callError, connectionError, ErrorWithReasonCode, notice, refused } from './errors.js'
 import { type MqttClientEvents, uncaught } from './events.js'
-import { ErrorWithReasonCode, callError, connectionError, notice, refused } from './errors.js'
+import { Inbox, type InboxHost } from './inbox.js'
 import { Line, type LineHost, type Loss, openLink } from './line.js'
 import {
-  DuplexLink,
   type DuplexLike,
+  DuplexLink,
   type Link,
   LinkSocket,
   type LinkStream,
   type Trace,
 } from './links.js'
-import { Inbox, type InboxHost } from './inbox.js'
 import { DefaultMessageIdProvider, type IMessageIdProvider } from './message-ids.js'
 import {
   type Answer,
@@ -23,7 +23,10 @@ import {
 } from './operations.js'
 import {
   type ClientSubscribeCallback,
+  checkOptions,
   type DoneCallback,
+  defaults,
+  disconnectPacket,
   type IClientOptions,
   type IClientPublishOptions,
   type IClientSubscribeOptions,
@@ -32,19 +35,16 @@ import {
   type ISubscriptionGrant,
   type ISubscriptionMap,
   type PacketCallback,
-  checkOptions,
-  defaults,
-  disconnectPacket,
   publishOptions,
   publishProperties,
 } from './options.js'
 import {
+  asBuffer,
   type IAuthPacket,
   type IConnackPacket,
   type IDisconnectPacket,
   type IPublishPacket,
   type Packet,
-  asBuffer,
 } from './packets.js'
 import { type IStore, Store } from './store.js'
 import { Subscriptions, type SubscriptionsHost } from './subscriptions.js'

@@ -4,9 +4,9 @@ export {
   MqttClient as Client,
   type StreamBuilder,
 } from './client.js'
-export type { MqttClientEvents } from './events.js'
 export { connect, connectAsync } from './connect.js'
 export { ErrorWithReasonCode, ErrorWithSubackPacket, ReasonCodes } from './errors.js'
+export type { MqttClientEvents } from './events.js'
 export {
   DefaultMessageIdProvider,
   type IMessageIdProvider,

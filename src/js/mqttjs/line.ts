@@ -8,7 +8,7 @@ import {
   type WebSocketLike,
 } from '../api.js'
 import { type Link, Trace } from './links.js'
-import { type IClientOptions, coreOptions, coreWill, isIPv6 } from './options.js'
+import { coreOptions, coreWill, type IClientOptions, isIPv6 } from './options.js'
 import type { IConnackPacket, Packet } from './packets.js'
 
 /** What a Line tells its client, and needs of it. */

@@ -1,7 +1,7 @@
 // Sockets for the core: whatever MQTT.js' users bring, in the shape of a WebSocket, with what comes and goes shown to a trace.
 import type { WebSocketLike } from '../api.js'
 import { EventEmitter } from './emitter.js'
-import { type Packet, PacketReader, decodePacket } from './packets.js'
+import { decodePacket, type Packet, PacketReader } from './packets.js'
 
 const CONNACK = 2
 const PUBLISH = 3

@@ -13,6 +13,8 @@ import type {
 import { notice } from './errors.js'
 import type { IMessageIdProvider } from './message-ids.js'
 import {
+  addUserProperty,
+  asBuffer,
   type IAuthPacket,
   type IConnectPacket,
   type IDisconnectPacket,
@@ -21,8 +23,6 @@ import {
   type Packet,
   type QoS,
   type UserProperties,
-  addUserProperty,
-  asBuffer,
 } from './packets.js'
 import type { IStore } from './store.js'
 

@@ -1,16 +1,16 @@
 // What the application has subscribed to.
 import type { Client, Message, Subscription } from '../api.js'
-import { ErrorWithSubackPacket, ReasonCodes, callError } from './errors.js'
+import { callError, ErrorWithSubackPacket, ReasonCodes } from './errors.js'
 import type { Answer } from './operations.js'
 import {
   type ClientSubscribeCallback,
+  filterOptions,
   type IClientOptions,
   type IClientSubscribeOptions,
   type IClientSubscribeProperties,
   type ISubscriptionGrant,
   type ISubscriptionMap,
   type ISubscriptionRequest,
-  filterOptions,
 } from './options.js'
 import type { ISubackPacket, Packet, QoS } from './packets.js'
 

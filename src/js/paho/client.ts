@@ -4,11 +4,11 @@ import { Message } from './message.js'
 import {
   type ConnectionLost,
   type ConnectionOptions,
-  type SubscribeOptions,
-  type UnsubscribeOptions,
   checkCall,
   checkConnect,
   parseUri,
+  type SubscribeOptions,
+  type UnsubscribeOptions,
   uriOf,
 } from './options.js'
 import { type Kept, MessageStorage } from './storage.js'

@@ -1,4 +1,4 @@
-import { type MQTTError, fail, validate } from './errors.js'
+import { fail, type MQTTError, validate } from './errors.js'
 import { Message } from './message.js'
 
 /** What `onSuccess` gets. */
