@@ -483,6 +483,10 @@ impl<H: Host> Driver<H> {
             let written = {
                 let inner = &mut *self.inner();
                 let Some(frame) = inner.session.poll_transmit(inner.now) else { break };
+                if inner.closed.is_some() {
+                    // Nobody reads it, and the session does not know yet.
+                    continue;
+                }
                 self.host.write(frame)
             };
             sent = true;
