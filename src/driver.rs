@@ -158,9 +158,18 @@ struct Inner<C> {
     inbox: VecDeque<C>,
     /// Where to go on in the current chunk, and its length.
     rest: Option<(usize, usize)>,
+    /// The socket was closed while input waited for the application.
+    closed: Option<Closed>,
     gathering: Gathering,
     /// When the timer will fire.
     armed: Option<Instant>,
+}
+
+/// What the host said of a socket that is closed.
+struct Closed {
+    id: AttemptId,
+    code: Option<u16>,
+    what: Option<&'static str>,
 }
 
 /// A packet that comes in pieces is put together by the host.
@@ -181,6 +190,7 @@ impl<H: Host> Driver<H> {
             now: host.now(),
             inbox: VecDeque::new(),
             rest: None,
+            closed: None,
             gathering: Gathering::None,
             armed: None,
         };
@@ -248,8 +258,21 @@ impl<H: Host> Driver<H> {
         self.pump();
     }
 
-    /// The socket of an attempt is closed, or could not be opened.
+    /// The socket of an attempt is closed, or could not be opened. What had come before is read
+    /// first, even if it waits for the application.
     pub fn closed(&self, id: AttemptId, code: Option<u16>, what: Option<&'static str>) {
+        {
+            let inner = &mut *self.inner();
+            if inner.rest.is_some() && id == inner.session.attempt_id() {
+                inner.closed = Some(Closed { id, code, what });
+                return;
+            }
+        }
+        self.close(Closed { id, code, what });
+    }
+
+    fn close(&self, closed: Closed) {
+        let Closed { id, code, what } = closed;
         self.forget_input();
         self.inform(|session, now| session.handle_close(now, id, code, what));
         self.pump();
@@ -295,7 +318,11 @@ impl<H: Host> Driver<H> {
             }
             self.read_inbox(window);
         });
-        self.pump();
+        let closed = self.inner().closed.take();
+        match closed {
+            Some(closed) => self.close(closed),
+            None => self.pump(),
+        }
     }
 
     // --------------------------------------------------------------------------- the input
@@ -417,6 +444,7 @@ impl<H: Host> Driver<H> {
     fn forget_input(&self) {
         let inner = &mut *self.inner();
         inner.inbox.clear();
+        inner.closed = None;
         inner.gathering = Gathering::None;
         if inner.rest.take().is_some() {
             self.reading.set(false);
@@ -455,6 +483,10 @@ impl<H: Host> Driver<H> {
             let written = {
                 let inner = &mut *self.inner();
                 let Some(frame) = inner.session.poll_transmit(inner.now) else { break };
+                if inner.closed.is_some() {
+                    // Nobody reads it, and the session does not know yet.
+                    continue;
+                }
                 self.host.write(frame)
             };
             sent = true;

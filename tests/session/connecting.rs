@@ -526,6 +526,31 @@ fn an_assigned_client_id_is_kept() {
     pair.sends(["OPEN ws://a", "CONNECT 'given' 60s SessionExpiryInterval=300"]);
 }
 
+#[test]
+fn what_follows_a_connack_is_read_although_the_socket_is_closed() {
+    let mut pair = bare("");
+    pair.connect();
+    pair.clear();
+    pair.receives_and_closes("CONNACK; DISCONNECT 0x8B");
+    pair.tells([
+        "state connected",
+        "connected",
+        "state waiting",
+        "disconnected SERVER_DISCONNECTED 0x8b",
+        "attempt 1 in 1000 ms at ws://a SERVER_DISCONNECTED 0x8b",
+    ]);
+    pair.retried("CONNACK");
+    pair.clear();
+
+    let mut pair = bare("");
+    pair.connect();
+    pair.clear();
+    pair.receives_and_closes("CONNACK; PUBLISH q0 a 'x'");
+    let told = pair.tell();
+    assert!(told.contains(&"disconnected CONNECTION_LOST".into()), "{told:?}");
+    pair.retried("CONNACK");
+}
+
 /// Shows [MQTT3-3.1.3-2]
 #[test]
 fn a_client_id_of_3_1_1_is_made_once() {

@@ -280,6 +280,17 @@ impl Pair {
         self.pump();
     }
 
+    /// One chunk comes, and the server closes the socket before the application has heard of the
+    /// connection.
+    pub fn receives_and_closes(&mut self, packets: &str) {
+        let chunk = self.bytes_of(packets);
+        self.driver.received(chunk);
+        let socket = self.ends().drop_socket().expect("there is a socket");
+        self.driver.closed(socket.id, Some(1000), None);
+        self.driver.resume();
+        self.pump();
+    }
+
     /// Cut, and connected again as soon as the client tries.
     pub fn reconnected(&mut self, connack: &str) {
         self.cut();
