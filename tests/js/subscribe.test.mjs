@@ -607,6 +607,7 @@ test('handlers call the client: publish, subscribe, unsubscribe, end', async (t)
     'puback',
     'puback',
     'puback',
+    'puback',
     'publish',
     'publish',
     'publish',
