@@ -1,11 +1,10 @@
 // Node, Deno and Bun: the same with `ws` for WebSockets, also where there is a global WebSocket, which can neither send headers nor be closed at
 // once, and with sockets of TCP and TLS for mqtt:, mqtts: and unix: URLs.
 import { STATUS_CODES } from 'node:http'
-import type { Socket } from 'node:net'
 import type { ClientOptions, WebSocket } from 'ws'
 import { platform, soon } from './platform.js'
 import { explain, explainStatus, type TransportError } from './transports/failure.js'
-import { isTcp, openTcp, watchWriting, whenWritten } from './transports/tcp.js'
+import { isTcp, openTcp } from './transports/tcp.js'
 import { tlsOptions } from './transports/tls.js'
 import type { TransportContext, WebSocketLike } from './types/connecting.js'
 
@@ -97,26 +96,7 @@ function adapted(socket: WebSocket, url: URL): WebSocketLike {
       wasClean: code !== 1006,
     })
   })
-  const close = socket.close.bind(socket)
-  // Not there before the handshake, when there is nothing to write either.
-  const stream = () => (socket as unknown as { _socket: Socket | null })._socket
   return Object.defineProperties(socket, {
-    whenWritten: {
-      value: (done: () => void) => {
-        const writing = stream()
-        if (writing === null) done()
-        else whenWritten(writing, done)
-      },
-    },
-    // When `ws` has been told to close, it soon destroys the socket: what is still to be written comes first.
-    close: {
-      value: () => {
-        const writing = stream()
-        if (writing === null) return close()
-        watchWriting(writing)
-        whenWritten(writing, close)
-      },
-    },
     onmessage: { set: (listener) => (onmessage = listener) },
     onerror: { set: (listener) => (onerror = listener) },
     onclose: { set: (listener) => (onclose = listener) },
