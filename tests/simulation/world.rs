@@ -311,6 +311,8 @@ impl World {
                     self.scene().connect_by = None;
                 }
                 self.driver.closed(id, Some(1006), None);
+                // Input that waited comes first.
+                self.driver.resume();
             }
             Question::Open => {
                 if is_current {
@@ -358,6 +360,8 @@ impl World {
         };
         if let Some(socket) = socket {
             self.driver.closed(socket.id, Some(1000), None);
+            // Input that waited comes first.
+            self.driver.resume();
         }
     }
 
@@ -373,6 +377,8 @@ impl World {
         let socket = self.scene().drop_socket();
         if let Some(socket) = socket {
             self.driver.closed(socket.id, Some(1006), None);
+            // Input that waited comes first.
+            self.driver.resume();
         }
     }
 

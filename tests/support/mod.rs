@@ -277,6 +277,8 @@ impl Pair {
         let socket = self.ends().drop_socket();
         let id = socket.map_or(self.session().attempt_id(), |socket| socket.id);
         self.driver.closed(id, code, None);
+        // Input that waited comes first.
+        self.driver.resume();
         self.pump();
     }
 

@@ -224,6 +224,8 @@ impl<'a> World<'a> {
                 if let Some(socket) = socket {
                     let code = self.scene().input.pick(&[None, Some(1000), Some(1006)]);
                     self.driver.closed(socket.id, code, None);
+                    // Input that waited comes first.
+                    self.driver.resume();
                 }
             }
             25 => {
@@ -278,6 +280,8 @@ impl<'a> World<'a> {
         let socket = self.scene().drop_socket();
         if let Some(socket) = socket {
             self.driver.closed(socket.id, None, None);
+            // Input that waited comes first.
+            self.driver.resume();
         }
         for _ in 0..PATIENCE {
             self.pump();
