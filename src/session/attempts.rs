@@ -67,7 +67,7 @@ pub(super) enum Next {
 
 /// The built-in verdict on an error.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Verdict {
+enum Verdict {
     /// The client backs off, then tries again.
     Retry,
     /// No retry cures it: the client ends.
@@ -126,8 +126,6 @@ pub(super) struct Attempts {
     doubtful: bool,
     reconnect: Reconnect,
     last_error: Option<Box<Error>>,
-    /// Why the last connection that was up has ended.
-    loss: Option<Box<Error>>,
 }
 
 impl Attempts {
@@ -147,7 +145,6 @@ impl Attempts {
             doubtful: false,
             reconnect: Reconnect::default(),
             last_error: None,
-            loss: None,
         }
     }
 
@@ -208,16 +205,6 @@ impl Attempts {
         self.last_error.clone()
     }
 
-    /// Notes why a connection that was up has ended.
-    pub(super) fn set_loss(&mut self, error: Box<Error>) {
-        self.loss = Some(error);
-    }
-
-    /// Why the last connection that was up has ended.
-    pub(super) fn take_loss(&mut self) -> Option<Box<Error>> {
-        self.loss.take()
-    }
-
     /// The application asks for the first connection.
     pub(super) fn begin(&mut self) {
         self.tried = 0;
@@ -275,17 +262,17 @@ impl Attempts {
         self.doubtful = true;
     }
 
-    /// Decides what follows an error. `builtin`: what [`Attempts::judge`] says of it. `retry`: what the application says, if it has a say.
+    /// Decides what follows an error. `retry`: what the application says, if it has a say.
     /// `random`: any number, for the jitter.
     pub(super) fn next(
         &mut self,
         now: Instant,
         error: &mut Error,
-        builtin: Verdict,
         retry: Option<bool>,
         options: &Options,
         random: u32,
     ) -> Next {
+        let builtin = self.judge(error);
         let retry = retry.unwrap_or(builtin != Verdict::Final);
         error.retryable = builtin != Verdict::Final;
         self.last_error = Some(Box::new(error.clone()));
@@ -311,11 +298,9 @@ impl Attempts {
         delay.map_or(Next::GiveUp, Next::After)
     }
 
-    /// The built-in verdict. Credentials and Redirect stand for trying again. `is_packet_judged`:
-    /// the error is about one packet and not about the client.
-    pub(super) fn judge(&mut self, error: &Error, is_packet_judged: bool) -> Verdict {
+    /// The built-in verdict. Credentials and Redirect stand for trying again.
+    fn judge(&mut self, error: &Error) -> Verdict {
         match error.code {
-            _ if is_packet_judged => return Verdict::Retry,
             ErrorCode::ConnectionRefused | ErrorCode::ServerDisconnected => {}
             ErrorCode::NotSupported | ErrorCode::InvalidArgument => return Verdict::Final,
             _ => return Verdict::Retry,

@@ -112,8 +112,6 @@ pub struct Error {
     pub argument: Option<String>,
     /// How the server answered each filter.
     pub filters: Vec<FilterCode>,
-    /// The error that has led to this one.
-    pub cause: Option<Box<Error>>,
 }
 
 impl Error {
@@ -142,7 +140,6 @@ impl Error {
             size: None,
             argument: None,
             filters: Vec::new(),
-            cause: None,
         })
     }
 

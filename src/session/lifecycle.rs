@@ -9,7 +9,6 @@ use super::connection::{Ending, Handshaking, Opening, Stage, Trial, Up, WasUp};
 use super::error::{Error, ErrorCode, Phase};
 use super::event::{Challenge, Command, ConnectInfo, Event, ServerInfo, State};
 use super::outbox::Sending;
-use super::outbox::blame::{Loss, PROMPT_MS};
 use super::time::Instant;
 use super::{Random, Session};
 use crate::codec::{
@@ -170,7 +169,6 @@ impl Session {
             self.attempts.name_client(id.into());
         }
         let reconnect = self.attempts.is_established();
-        let cause = self.attempts.take_loss();
         let doubtful = self.attempts.connected(now);
         self.out.stats.connections += 1;
         self.out.events.enter(State::Connected);
@@ -184,13 +182,12 @@ impl Session {
         })));
         if !connack.session_present {
             self.inbox.session_lost();
-            self.outbox.session_lost(cause.as_deref(), &mut self.out);
+            self.outbox.session_lost(&mut self.out);
             let resubscribe = self.options.resubscribe;
             self.subscriptions.session_lost(resubscribe, &mut self.out.events);
         } else if doubtful && self.options.resubscribe {
             self.subscriptions.session_doubtful();
         }
-        self.outbox.connected(&self.subscriptions);
         self.send_requests();
         self.send_waiting(now);
     }
@@ -234,12 +231,7 @@ impl Session {
     /// The connection, or the attempt at one, has failed. `open`: the socket is still there.
     pub(super) fn fail(&mut self, now: Instant, error: Box<Error>, open: bool) {
         let closing = matches!(self.stage, Stage::Closing(..));
-        let loss = match error.code {
-            ErrorCode::ServerDisconnected => error.reason.map_or(Loss::Innocent, Loss::disconnect),
-            ErrorCode::ConnectionLost if !open => self.hung_up(now),
-            _ => Loss::Innocent,
-        };
-        let was_up = self.leave_connection(now, Stage::Resolving, loss);
+        let was_up = self.leave_connection(now, Stage::Resolving);
         if open {
             self.out.commands.push_back(Command::Close { force: false });
         }
@@ -256,31 +248,18 @@ impl Session {
         }
     }
 
-    /// What it means that the server has closed the socket without a word.
-    fn hung_up(&self, now: Instant) -> Loss {
-        let is_prompt = |up: &Up| up.keep_alive.idle_ms(now) < PROMPT_MS;
-        if self.stage.up().is_some_and(is_prompt) { Loss::HungUp } else { Loss::Innocent }
-    }
-
     /// Leaves the socket behind, and what lives with it. The result is there if the connection was
     /// up.
-    pub(super) fn leave_connection(
-        &mut self,
-        now: Instant,
-        next: Stage,
-        loss: Loss,
-    ) -> Option<WasUp> {
+    pub(super) fn leave_connection(&mut self, now: Instant, next: Stage) -> Option<WasUp> {
         self.attempts.supersede();
         self.out.withdraw_questions();
         match std::mem::replace(&mut self.stage, next) {
             Stage::Up(up) | Stage::Closing(up, _) => {
                 self.attempts.disconnected(now);
                 self.inbox.connection_lost(&up.receiving);
-                let unanswered = self.outbox.connection_lost(loss, &mut self.out);
-                let is_packet_judged = unanswered.is_blamed && unanswered.verdict.is_some();
-                self.subscriptions.cut(unanswered, &mut self.out.events);
-                let reauthentication = up.reauthentication.and_then(|it| it.token);
-                Some(WasUp { reauthentication, is_packet_judged })
+                let parts = self.outbox.connection_lost(&up.sending, &mut self.out);
+                self.subscriptions.cut(parts);
+                Some(WasUp { reauthentication: up.reauthentication.and_then(|it| it.token) })
             }
             Stage::Handshaking(handshaking) => {
                 if !handshaking.clean_start {
@@ -297,9 +276,7 @@ impl Session {
     pub(super) fn decide(&mut self, now: Instant, trial: Trial, retry: Option<bool>) {
         let Trial { mut error, was_up } = trial;
         let random = (self.random.next() >> 32) as u32;
-        let is_packet_judged = was_up.as_ref().is_some_and(|was_up| was_up.is_packet_judged);
-        let builtin = self.attempts.judge(&error, is_packet_judged);
-        match self.attempts.next(now, &mut error, builtin, retry, &self.options, random) {
+        match self.attempts.next(now, &mut error, retry, &self.options, random) {
             Next::Now => self.attempt(),
             Next::ConnectFailed => {
                 self.stage = Stage::Idle;
@@ -328,7 +305,6 @@ impl Session {
     /// Tells that a connection that was up is gone.
     pub(super) fn disconnected(&mut self, error: &Error, was_up: WasUp, will_reconnect: bool) {
         let error = Box::new(error.clone());
-        self.attempts.set_loss(error.clone());
         self.out.events.push(Event::Disconnected { error: error.clone(), will_reconnect });
         self.out.fail(was_up.reauthentication, error);
     }
@@ -342,7 +318,7 @@ impl Session {
             self.out.output.discard();
             self.out.commands.push_back(Command::Close { force: true });
         }
-        let was_up = self.leave_connection(now, Stage::Closed, Loss::Innocent);
+        let was_up = self.leave_connection(now, Stage::Closed);
         self.close(None, was_up);
     }
 
@@ -376,7 +352,7 @@ impl Session {
         if self.stage.has_connection() {
             self.out.commands.push_back(Command::Close { force: false });
         }
-        let was_up = self.leave_connection(now, Stage::Closed, Loss::Innocent);
+        let was_up = self.leave_connection(now, Stage::Closed);
         self.close(None, was_up);
     }
 

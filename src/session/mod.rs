@@ -48,7 +48,6 @@ use inbox::Inbox;
 pub use input::{Consumed, Input, Then};
 pub use outbox::Accepted;
 use outbox::Outbox;
-use outbox::blame::Loss;
 use outlet::Outlet;
 pub use output::FRAME;
 use output::Pressure;
@@ -140,7 +139,6 @@ impl Session {
             _ => return Consumed { used: input.bytes.len() + input.beyond, then: Then::More },
         }
         let then = self.process_input(now, input, &mut at);
-        self.outbox.answered(&self.subscriptions);
         self.send_requests();
         self.send_waiting(now);
         self.out.stats.bytes_received += at as u64;
@@ -319,7 +317,7 @@ impl Session {
             // The server may have accepted: it shall not publish the will.
             self.write_disconnect(ReasonCode::SUCCESS, &Draft::default().properties, None);
         }
-        self.leave_connection(now, Stage::Idle, Loss::Innocent);
+        self.leave_connection(now, Stage::Idle);
         self.out.commands.push_back(Command::Close { force: false });
         self.out.events.enter(State::Idle);
     }
@@ -329,7 +327,7 @@ impl Session {
         match self.stage.state() {
             State::Idle | State::Waiting => self.connect(),
             State::Connecting | State::Connected if !matches!(self.stage, Stage::Judging(_)) => {
-                let was_up = self.leave_connection(now, Stage::Resolving, Loss::Innocent);
+                let was_up = self.leave_connection(now, Stage::Resolving);
                 self.out.commands.push_back(Command::Close { force: false });
                 if let Some(was_up) = was_up {
                     self.out.events.enter(State::Connecting);

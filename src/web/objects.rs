@@ -59,10 +59,6 @@ impl Object {
         self.put("error", error_object(error));
     }
 
-    fn cause(&self, error: &Error) {
-        self.put("cause", error_object(error));
-    }
-
     fn properties(&self, properties: Properties<'_>) {
         for (property, value) in properties.iter() {
             let name = property.api_name();
@@ -251,9 +247,6 @@ fn error_object(error: &Error) -> Object {
     if let Some((size, limit)) = error.size {
         object.count("size", size);
         object.count("limit", limit);
-    }
-    if let Some(cause) = &error.cause {
-        object.cause(cause);
     }
     if !error.filters.is_empty() {
         object.put("grants", filters(&error.filters, true));

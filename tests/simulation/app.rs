@@ -33,8 +33,6 @@ pub struct Sent {
     pub taken: u32,
     /// The broker does not want it.
     pub refused: bool,
-    /// How many connections had been lost when it was published.
-    pub losses: u64,
 }
 
 #[derive(Clone, Copy, PartialEq, Debug)]
@@ -46,7 +44,7 @@ pub enum Fate {
     Untold,
     /// Cancelled after it was sent.
     Withdrawn,
-    /// Cancelled before it was sent.
+    /// Cancelled while it waited.
     Dropped,
     Done,
     Failed(ErrorCode),
@@ -96,10 +94,6 @@ pub type GotStored = (Handle, Rc<str>, Rc<[u32]>);
 pub struct App {
     pub sent: Vec<Sent>,
     pub pending: BTreeMap<Token, Request>,
-    /// How many connections had been lost when a request was made.
-    began: BTreeMap<Token, u64>,
-    /// Connections that were up and are lost, as far as the application knows.
-    pub losses: u64,
     last_token: u32,
     /// By handle.
     pub subscriptions: Vec<Subscription>,
@@ -126,13 +120,6 @@ impl App {
 
     pub fn expect(&mut self, token: Token, request: Request) {
         assert!(self.pending.insert(token, request).is_none(), "token {token} is used twice");
-        self.began.insert(token, self.losses);
-    }
-
-    /// Whether a request may be given up because it ends every connection. The application hears
-    /// of the third loss after that.
-    pub fn may_be_given_up(&self, token: Token) -> bool {
-        self.losses - self.began[&token] >= 2
     }
 
     pub fn complete(&mut self, token: Token) -> Request {

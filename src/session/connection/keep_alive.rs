@@ -60,11 +60,6 @@ impl KeepAlive {
         Some(since.after_ms(self.quiet_ms()).min(answer))
     }
 
-    /// For how many milliseconds nothing was handed to the transport.
-    pub(crate) fn idle_ms(&self, now: Instant) -> u64 {
-        now.since_ms(self.sent)
-    }
-
     /// Something was handed to the transport.
     pub(crate) fn sent(&mut self, now: Instant) {
         self.sent = now;

@@ -105,8 +105,6 @@ pub(super) struct Trial {
 pub(super) struct WasUp {
     /// Who waits for a re-authentication.
     pub reauthentication: Option<Token>,
-    /// The server has ended it because of a packet, which will not be sent again as it was.
-    pub is_packet_judged: bool,
 }
 
 impl Stage {

@@ -2,15 +2,12 @@
 //!
 //! A packet whose sending ends the connection three times in a row is given up. So that no other
 //! one is blamed for it, packets that two connections have died with go one at a time on the third.
-//! A packet is not to blame if the server has answered one that was sent after it.
 
 use super::packet_ids::{Entry, PacketIds};
 use crate::codec::{PacketId, ReasonCode};
 
 /// How many connections in a row one packet may end.
 const LIMIT: u8 = 3;
-/// After so many connections that have ended with it, a packet is sent alone.
-pub(crate) const SUSPECT: u8 = LIMIT - 1;
 /// So long after something was sent, in milliseconds, it is not what has ended the connection.
 pub(crate) const PROMPT_MS: u64 = 10_000;
 
@@ -49,14 +46,6 @@ impl Loss {
         }
     }
 
-    /// The reason code that judges a packet, if there is one.
-    pub(crate) fn reason(self) -> Option<ReasonCode> {
-        match self {
-            Self::Judged(reason) => Some(reason),
-            Self::Innocent | Self::HungUp => None,
-        }
-    }
-
     /// Whether the server may mean this packet.
     fn concerns(self, entry: &Entry) -> bool {
         let subscribes = matches!(entry, Entry::Subscribe(_));
@@ -89,17 +78,16 @@ pub(crate) enum Verdict {
 }
 
 /// Counts the end of a connection for what was sent on it, and judges.
-pub(super) fn judge(ids: &mut PacketIds, loss: Loss) -> Verdict {
-    let concerned = |(id, entry): &(PacketId, &Entry)| {
-        entry.is_live() && loss.concerns(entry) && !ids.is_behind(*id)
-    };
-    let suspects: Vec<PacketId> = ids.in_use().filter(concerned).map(|(id, _)| id).collect();
+pub(crate) fn judge(ids: &mut PacketIds, loss: Loss) -> Verdict {
+    let concerned = |(_, entry): &(PacketId, &Entry)| entry.is_live() && loss.concerns(entry);
+    let suspects: Vec<PacketId> =
+        ids.in_use().filter(concerned).map(|(id, _)| id).collect();
     // What the server judges needs no more than to be alone.
     let judged = matches!(loss, Loss::Judged(_));
     for &id in &suspects {
         let entry = ids.get(id);
         let deaths = entry.deaths().saturating_add(1);
-        entry.set_deaths(if judged { deaths.max(SUSPECT) } else { deaths });
+        entry.set_deaths(if judged { deaths.max(LIMIT - 1) } else { deaths });
     }
     match suspects[..] {
         [] => Verdict::Nobody,
@@ -110,5 +98,5 @@ pub(super) fn judge(ids: &mut PacketIds, loss: Loss) -> Verdict {
 
 /// Whether packets must be sent one at a time after so many connections have ended with them.
 pub(crate) fn is_suspect(deaths: u8) -> bool {
-    deaths >= SUSPECT
+    deaths >= LIMIT - 1
 }

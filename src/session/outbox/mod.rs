@@ -250,14 +250,23 @@ impl Outbox {
 
     /// The connection is gone. A packet that has ended it too often is given up.
     pub(super) fn connection_lost(&mut self, loss: Loss, out: &mut Outlet) -> Unanswered {
-        let mut unanswered = Unanswered { verdict: loss.reason(), ..Unanswered::default() };
-        let verdict = blame::judge(&mut self.ids, loss);
+        let mut unanswered = Unanswered { verdict: loss_verdict(loss), ..Unanswered::default() };
+        let verdict = match loss {
+            Loss::Innocent => Verdict::Nobody,
+            Loss::HungUp | Loss::Judged(_) => blame::judge(&mut self.ids, loss),
+        };
         unanswered.is_blamed = verdict != Verdict::Nobody;
         if let Verdict::Guilty(id) = verdict {
-            if matches!(self.ids.get(id), Entry::Publish { .. } | Entry::Release { .. }) {
-                self.give_up_guilty(id, unanswered.verdict, out);
-            } else if let Entry::Subscribe(part) | Entry::Unsubscribe(part) = self.ids.free(id) {
-                unanswered.guilty = Some(part);
+            match self.ids.get(id) {
+                Entry::Subscribe(_) | Entry::Unsubscribe(_) => {
+                    let (Entry::Subscribe(part) | Entry::Unsubscribe(part)) = self.ids.free(id)
+                    else {
+                        // The entry was looked at.
+                        unreachable!()
+                    };
+                    unanswered.guilty = Some(part);
+                }
+                _ => self.give_up_guilty(id, unanswered.verdict, out),
             }
         }
         let is_request =
@@ -267,7 +276,6 @@ impl Outbox {
                 unanswered.parts.push(part);
             }
         }
-        self.ids.forget_sent();
         self.leave_withdrawn();
         for entry in self.ids.iter_mut() {
             if let Entry::Publish { live, .. } | Entry::Release { live, .. } = entry {
@@ -383,7 +391,6 @@ impl Outbox {
                 (PacketType::Unsubscribe, Entry::Unsubscribe(part))
             };
             self.ids.put(id, entry);
-            self.ids.mark_sent(id);
             out.wrote(kind, start, Some(id), None, None);
         }
     }
@@ -404,15 +411,13 @@ impl Outbox {
     /// connection.
     #[inline]
     fn must_wait(&self, up: &Up) -> bool {
-        self.cautious
-            && (up.sending.live > 0 || self.ids.in_use().any(|(_, entry)| entry.is_live()))
+        self.cautious && (up.sending.live > 0 || self.ids.in_use().any(|(_, entry)| entry.is_live()))
     }
 
     /// Decides whether packets go one at a time on the connection that begins.
     pub(super) fn connected(&mut self, subscriptions: &Subscriptions) {
         let in_flight = self.ids.in_use().map(|(_, entry)| entry.deaths());
-        let waiting = subscriptions.most_deaths().max(self.waiting.most_deaths());
-        let most = in_flight.max().unwrap_or(0).max(waiting);
+        let most = in_flight.max().unwrap_or(0).max(subscriptions.most_deaths());
         self.cautious = blame::is_suspect(most);
     }
 
@@ -438,7 +443,6 @@ impl Outbox {
             if self.must_wait(up) || !self.send_again(id, up, out) {
                 break;
             }
-            self.ids.mark_sent(id);
             up.sending.resend.pop();
             out.output.fill();
         }
@@ -505,7 +509,6 @@ impl Outbox {
             // for a copy.
             let order = self.next_order();
             self.ids.put(id, Entry::Release { token: None, order, live: true, deaths: 0 });
-            self.ids.mark_sent(id);
             up.sending.sent(QoS::ExactlyOnce);
             let reason = ReasonCode::PACKET_IDENTIFIER_NOT_FOUND;
             out.write_ack(PacketType::PubRel, id, reason, up.server.version);
@@ -554,7 +557,6 @@ impl Outbox {
                 up.sending.sent(message.qos);
                 let topic = message.topic.clone();
                 self.ids.put(id, Entry::Publish { message, live: true });
-                self.ids.mark_sent(id);
                 out.wrote_message(start, Some(id), &topic);
             }
             Err(error) => out.fail(message.token, error.with_topic(&message.topic)),
@@ -579,7 +581,6 @@ impl Outbox {
         match self.ids.get(ack.id) {
             Entry::Publish { message, live: true } if message.qos == QoS::AtLeastOnce => {
                 let (token, topic) = (message.token, message.topic.clone());
-                self.ids.mark_answered(ack.id);
                 self.ids.free(ack.id);
                 sending.acknowledged(QoS::AtLeastOnce);
                 out.complete(token, Some(&topic), ack.reason, ack.properties);
@@ -603,7 +604,6 @@ impl Outbox {
                 let token = message.token;
                 if ack.reason.is_error() {
                     let topic = message.topic.clone();
-                    self.ids.mark_answered(ack.id);
                     self.ids.free(ack.id);
                     up.sending.acknowledged(QoS::ExactlyOnce);
                     out.complete(token, Some(&topic), ack.reason, ack.properties);
@@ -613,8 +613,6 @@ impl Outbox {
                 // [MQTT-4.6.0-4].
                 let order = self.next_order();
                 *self.ids.get(ack.id) = Entry::Release { token, order, live: true, deaths: 0 };
-                self.ids.mark_answered(ack.id);
-                self.ids.mark_sent(ack.id);
             }
             Entry::Release { live: true, .. } => {}
             Entry::Free => reply = ReasonCode::PACKET_IDENTIFIER_NOT_FOUND,
@@ -636,7 +634,6 @@ impl Outbox {
         match self.ids.get(ack.id) {
             Entry::Release { token, live: true, .. } => {
                 let token = *token;
-                self.ids.mark_answered(ack.id);
                 self.ids.free(ack.id);
                 sending.acknowledged(QoS::ExactlyOnce);
                 out.complete(token, None, ack.reason, ack.properties);
@@ -669,7 +666,6 @@ impl Outbox {
             let what = "an acknowledgement with another number of reason codes than filters";
             return Err(DecodeError::protocol(what));
         }
-        self.ids.mark_answered(id);
         match self.ids.free(id) {
             Entry::Subscribe(part) | Entry::Unsubscribe(part) => Ok(Some(part)),
             // The entry was looked at.
@@ -689,6 +685,13 @@ pub(super) struct Unanswered {
     pub is_blamed: bool,
     /// What the server says of the packet.
     pub verdict: Option<ReasonCode>,
+}
+
+fn loss_verdict(loss: Loss) -> Option<ReasonCode> {
+    match loss {
+        Loss::Judged(reason) => Some(reason),
+        Loss::Innocent | Loss::HungUp => None,
+    }
 }
 
 /// Whether one more QoS 2 message may be in flight.

@@ -87,18 +87,11 @@ pub(super) struct PacketIds {
     entries: Vec<Entry>,
     cursor: usize,
     used: usize,
-    /// By identifier: which packet on this connection it was. 0: none.
-    sent: Vec<u32>,
-    /// How many packets were sent on this connection.
-    count: u32,
-    /// The last packet on this connection that was answered.
-    answered: u32,
 }
 
 impl Default for PacketIds {
     fn default() -> Self {
-        let (entries, sent) = (vec![Entry::Free], vec![0]);
-        Self { entries, cursor: 0, used: 0, sent, count: 0, answered: 0 }
+        Self { entries: vec![Entry::Free], cursor: 0, used: 0 }
     }
 }
 
@@ -119,7 +112,6 @@ impl PacketIds {
         if self.used * 2 >= room && room < Self::ALL {
             room = (room * 2).clamp(Self::FEW, Self::ALL);
             self.entries.resize_with(room + 1, || Entry::Free);
-            self.sent.resize(room + 1, 0);
         }
         if self.used == room {
             return None;
@@ -136,31 +128,6 @@ impl PacketIds {
     pub(super) fn put(&mut self, id: PacketId, entry: Entry) {
         self.entries[usize::from(id.get())] = entry;
         self.used += 1;
-    }
-
-    /// The packet of a taken identifier was sent on this connection.
-    #[inline]
-    pub(super) fn mark_sent(&mut self, id: PacketId) {
-        self.count += 1;
-        self.sent[usize::from(id.get())] = self.count;
-    }
-
-    /// The server has answered the packet of a taken identifier.
-    #[inline]
-    pub(super) fn mark_answered(&mut self, id: PacketId) {
-        let sent = &mut self.sent[usize::from(id.get())];
-        self.answered = self.answered.max(std::mem::take(sent));
-    }
-
-    /// Whether the server has answered a packet that was sent after that of a taken identifier.
-    pub(super) fn is_behind(&self, id: PacketId) -> bool {
-        self.sent[usize::from(id.get())] < self.answered
-    }
-
-    /// The connection is gone.
-    pub(super) fn forget_sent(&mut self) {
-        self.sent.fill(0);
-        (self.count, self.answered) = (0, 0);
     }
 
     /// Whether all are in use.

@@ -104,11 +104,6 @@ impl Waiting {
         self.bytes
     }
 
-    /// The largest number of connections that a message which waits has ended.
-    pub(super) fn most_deaths(&self) -> u8 {
-        self.acknowledged.iter().map(|message| message.deaths).max().unwrap_or(0)
-    }
-
     /// When [`Waiting::expire`] must be asked.
     pub(super) fn expiry(&self) -> Option<Instant> {
         self.expiry

@@ -21,10 +21,9 @@ use std::rc::Rc;
 use self::filter::{FilterId, Status};
 use self::filters::Filters;
 use self::request::{Kind, Outcome, Request, RequestId};
-use self::requests::{Requests, Unsendable};
+use self::requests::Requests;
 use super::error::{Error, ErrorCode};
 use super::event::{Event, Events, Handle, ServerInfo, Token};
-use super::outbox::Unanswered;
 use super::topic_table::{Epoch, Seen};
 use crate::codec::{
     PacketId, PropertiesBuf, Publish, QoS, SubscribeOptions, SubscriptionId, TopicFilter, Version,
@@ -261,29 +260,11 @@ impl Subscriptions {
     }
 
     /// The connection is gone. Parts that it left unanswered are sent again on the next one, before
-    /// what waits, except for what was withdrawn and what ends every connection.
-    pub(super) fn cut(&mut self, unanswered: Unanswered, events: &mut Events) {
+    /// what waits.
+    pub(super) fn cut(&mut self, parts: Vec<Part>) {
         // The value that a Subscription got with the copy of another may have changed unheard.
         self.need_stored(false);
-        let Unanswered { parts, guilty, verdict, .. } = unanswered;
-        let is_withdrawn = |part: &Part| self.requests.is_withdrawn(part);
-        let (withdrawn, parts): (Vec<_>, Vec<_>) = parts.into_iter().partition(is_withdrawn);
         self.requests.repeat(parts);
-        for part in withdrawn {
-            let request = self.requests.leave_unanswered(part, &mut self.filters);
-            self.finish(request, None, events);
-        }
-        if let Some(part) = guilty
-            && let Some(Unsendable { request, error }) =
-                self.requests.blame(part, verdict, &mut self.filters)
-        {
-            self.finish(request, Some(error), events);
-        }
-    }
-
-    /// The largest number of connections that a waiting request has ended.
-    pub(super) fn most_deaths(&self) -> u8 {
-        self.requests.most_deaths()
     }
 
     /// The server has begun a new session. What was granted is asked for again, or else its

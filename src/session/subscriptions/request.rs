@@ -112,8 +112,6 @@ pub(crate) struct Part {
     pub(super) sending: Option<Sending>,
     /// It was sent on an earlier connection, in this session.
     pub(super) repeated: bool,
-    /// Connections that ended while it was unanswered, in a row.
-    pub(super) deaths: u8,
 }
 
 impl Part {
@@ -127,21 +125,12 @@ impl Part {
         self.sending.map_or(0, Sending::get)
     }
 
-    /// Connections that ended while it was unanswered, in a row.
-    pub(crate) fn deaths(&self) -> u8 {
-        self.deaths
-    }
-
-    /// Sets how many connections have ended.
-    pub(crate) fn set_deaths(&mut self, count: u8) {
-        self.deaths = count;
-    }
-
     /// Moves those of its items that are picked to a part of their own. Returns `None` if none is.
     pub(super) fn split(&mut self, picked: &dyn Fn(u32) -> bool) -> Option<Self> {
         let items: Vec<_> = self.items.extract_if(.., |item| picked(*item)).collect();
+        let Self { request, ref properties, sending, repeated, .. } = *self;
         let is_some = !items.is_empty();
-        is_some.then(|| Self { items, properties: self.properties.clone(), ..*self })
+        is_some.then(|| Self { request, items, properties: properties.clone(), sending, repeated })
     }
 
     /// Moves the second half of its items to a part of their own. Returns `None` if there is one
@@ -217,11 +206,7 @@ impl Outcome {
     pub(super) fn error(&self, code: ErrorCode, what: &'static str) -> Box<Error> {
         let mut error = self.unsendable.clone().unwrap_or_else(|| Error::new(code, what));
         let refused = self.codes.iter().find(|code| code.code.is_error());
-        // Where the server has hung up, it gave no reason.
-        let hung_up = self.unsendable.as_ref().is_some_and(|error| error.code == code);
-        if !hung_up {
-            error.reason = error.reason.or(refused.map(|code| code.code));
-        }
+        error.reason = error.reason.or(refused.map(|code| code.code));
         error.filters = self.codes.clone();
         error
     }

@@ -14,7 +14,6 @@ use crate::codec::{
 };
 use crate::session::error::{Error, ErrorCode};
 use crate::session::event::{ServerInfo, Token, keep};
-use crate::session::outbox::blame;
 
 /// The bytes of a SUBSCRIBE that restores subscriptions, where the server allows more.
 const RESTORE_BYTES: u32 = 32 * 1024;
@@ -72,8 +71,7 @@ impl Requests {
         }
         let items = (0..request.items.len() as u32).collect();
         let id = self.requests.insert(request);
-        let part =
-            Part { request: id, items, properties, sending: None, repeated: false, deaths: 0 };
+        let part = Part { request: id, items, properties, sending: None, repeated: false };
         self.waiting.push_back(part);
         id
     }
@@ -274,59 +272,6 @@ impl Requests {
         part.sending = self.last_sending;
         self.requests[part.request].committed = true;
         part
-    }
-
-    /// The largest number of connections that a waiting part has ended.
-    pub(super) fn most_deaths(&self) -> u8 {
-        self.waiting.iter().map(Part::deaths).max().unwrap_or(0)
-    }
-
-    /// The part has ended the connection too often. Where it has several filters, its halves are
-    /// sent next, one after the other, because only one of the filters may be at fault. Otherwise it
-    /// is answered in the place of the server. `verdict`: the reason code that the server gave.
-    pub(super) fn blame(
-        &mut self,
-        mut part: Part,
-        verdict: Option<ReasonCode>,
-        filters: &mut Filters,
-    ) -> Option<Unsendable> {
-        part.repeated = true;
-        if let Some(rest) = part.halve() {
-            for mut half in [rest, part] {
-                half.deaths = blame::SUSPECT;
-                self.waiting.push_front(half);
-            }
-            return None;
-        }
-        let subscribes = self.requests[part.request].kind != Kind::Unsubscribe;
-        let code =
-            if subscribes { ErrorCode::SubscribeRefused } else { ErrorCode::UnsubscribeRefused };
-        let what = match verdict {
-            Some(_) => "the server ended the connection because of this request",
-            None => "sending this request has ended the connection three times in a row",
-        };
-        let mut error = Error::new(code, what);
-        error.reason = verdict;
-        for &item in &part.items {
-            let code = verdict.unwrap_or(ReasonCode::UNSPECIFIED_ERROR);
-            self.answer(&part, item, code, filters);
-        }
-        Some(Unsendable { request: part.request, error })
-    }
-
-    /// Whether a part was withdrawn: nobody waits for it, and its Subscription has ended.
-    pub(super) fn is_withdrawn(&self, part: &Part) -> bool {
-        let request = &self.requests[part.request];
-        matches!(request.kind, Kind::SubscribeEnded(_)) && request.token.is_none()
-    }
-
-    /// Answers a part that is not sent again. The server may or may not have got it.
-    pub(super) fn leave_unanswered(&mut self, mut part: Part, filters: &mut Filters) -> RequestId {
-        part.repeated = true;
-        for &item in &part.items {
-            self.answer(&part, item, ReasonCode::UNSPECIFIED_ERROR, filters);
-        }
-        part.request
     }
 
     /// The connection is gone. Parts that were sent on it and not answered are sent again on the
