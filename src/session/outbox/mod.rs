@@ -2,7 +2,6 @@
 //! flight by packet identifier, and what is sent again after a loss. SUBSCRIBE and UNSUBSCRIBE
 //! share the packet identifiers.
 
-pub(crate) mod blame;
 mod packet_ids;
 mod waiting;
 
@@ -20,13 +19,11 @@ use crate::codec::{
     Version, encode_ack,
 };
 use crate::options::{Draft, InvalidArgument, Queue};
-use blame::{Loss, Verdict};
 use packet_ids::{Entry, PacketIds};
-use waiting::{Line, Outgoing, Quota, Waiting};
+use waiting::{Line, Outgoing, Waiting};
 
-/// On 3.1.1, where a server cannot announce a Receive Maximum, at most so many QoS 2 messages are
-/// in flight: Mosquitto ends the connection at more.
-const EXACTLY_ONCE_IN_FLIGHT: u32 = 20;
+/// How many connections in a row one message may end before the application is told.
+const POISON: u8 = 5;
 
 /// What became of a publish that was not refused.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -46,8 +43,6 @@ pub(super) struct Outbox {
     order: u64,
     /// Topics the application publishes to, by the number it was given.
     topics: Vec<Rc<str>>,
-    /// One packet at a time is sent, because one of them may end the connection.
-    cautious: bool,
 }
 
 /// What is under way on one connection.
@@ -56,10 +51,10 @@ pub(super) struct Sending {
     /// Our side of the send quota of [MQTT5 4.9]: QoS 1 and 2 messages that were sent on this
     /// connection and are not completed.
     live: u32,
-    /// Those of QoS 2 among them.
-    exactly_once: u32,
     /// What an earlier connection left unacknowledged and is to be sent again: the last one first.
     resend: Vec<PacketId>,
+    /// An acknowledgement has come.
+    progressed: bool,
     /// The server acknowledged a packet identifier that is not in use. Reported once per
     /// connection.
     reported: bool,
@@ -71,14 +66,9 @@ impl Sending {
         Self { resend, ..Self::default() }
     }
 
-    fn sent(&mut self, qos: QoS) {
-        self.live += 1;
-        self.exactly_once += u32::from(qos == QoS::ExactlyOnce);
-    }
-
-    fn acknowledged(&mut self, qos: QoS) {
+    fn acknowledged(&mut self) {
         self.live -= 1;
-        self.exactly_once -= u32::from(qos == QoS::ExactlyOnce);
+        self.progressed = true;
     }
 
     /// An acknowledgement of nothing harms nothing, so the connection stays.
@@ -149,8 +139,8 @@ impl Outbox {
             properties: draft.properties,
             alias: draft.topic_alias,
             expiry: draft.message_expiry.map(|seconds| (now, seconds)),
-            deaths: 0,
-            withdrawn: false,
+            sent: false,
+            cuts: 0,
         });
         if let Some(up) = &up {
             check_message(&message, &up.server)?;
@@ -162,7 +152,7 @@ impl Outbox {
         if let Some(up) = up
             && !out.output.is_full()
             && self.waiting.is_empty(qos)
-            && self.quota(up).allows(qos)
+            && (qos == QoS::AtMostOnce || self.has_quota(up))
         {
             self.send_message(now, message, up, out);
             return Ok(Accepted::Pending);
@@ -195,15 +185,11 @@ impl Outbox {
         self.waiting.cancel(token)
     }
 
-    /// Nobody waits for a message any more that is in flight. It still completes, and is not sent
-    /// again.
-    pub(crate) fn cancel_in_flight(&mut self, token: Token) {
+    /// Nobody waits for a message any more that is in flight.
+    pub(super) fn cancel_in_flight(&mut self, token: Token) {
         for entry in self.ids.iter_mut() {
             if let Some(other) = entry.token().filter(|other| **other == Some(token)) {
                 *other = None;
-                if let Entry::Publish { message, .. } = entry {
-                    message.withdrawn = true;
-                }
             }
         }
     }
@@ -222,14 +208,13 @@ impl Outbox {
     }
 
     /// The server has no session. QoS 1 is published anew; a QoS 2 message that was sent could
-    /// arrive twice, so it fails. `cause`: why the last connection has ended.
-    pub(super) fn session_lost(&mut self, cause: Option<&Error>, out: &mut Outlet) {
+    /// arrive twice, so it fails.
+    pub(super) fn session_lost(&mut self, out: &mut Outlet) {
         let mut again = Line::new();
         let is_message =
             |entry: &Entry| matches!(entry, Entry::Publish { .. } | Entry::Release { .. });
         for entry in self.ids.drain(is_message) {
             let mut error = Error::new(ErrorCode::SessionLost, "the server lost the session");
-            error.cause = cause.map(|cause| Box::new(cause.clone()));
             match entry {
                 Entry::Publish { message, .. } if message.qos == QoS::AtLeastOnce => {
                     again.push_back(message);
@@ -248,85 +233,38 @@ impl Outbox {
         self.waiting.push_front(again);
     }
 
-    /// The connection is gone. A packet that has ended it too often is given up.
-    pub(super) fn connection_lost(&mut self, loss: Loss, out: &mut Outlet) -> Unanswered {
-        let mut unanswered = Unanswered { verdict: loss_verdict(loss), ..Unanswered::default() };
-        let verdict = match loss {
-            Loss::Innocent => Verdict::Nobody,
-            Loss::HungUp | Loss::Judged(_) => blame::judge(&mut self.ids, loss),
-        };
-        unanswered.is_blamed = verdict != Verdict::Nobody;
-        if let Verdict::Guilty(id) = verdict {
-            match self.ids.get(id) {
-                Entry::Subscribe(_) | Entry::Unsubscribe(_) => {
-                    let (Entry::Subscribe(part) | Entry::Unsubscribe(part)) = self.ids.free(id)
-                    else {
-                        // The entry was looked at.
-                        unreachable!()
-                    };
-                    unanswered.guilty = Some(part);
-                }
-                _ => self.give_up_guilty(id, unanswered.verdict, out),
-            }
-        }
+    /// The connection is gone. The result are the requests that were not answered.
+    pub(super) fn connection_lost(&mut self, sending: &Sending, out: &mut Outlet) -> Vec<Part> {
         let is_request =
             |entry: &Entry| matches!(entry, Entry::Subscribe(_) | Entry::Unsubscribe(_));
+        let mut parts = Vec::new();
         for entry in self.ids.drain(is_request) {
             if let Entry::Subscribe(part) | Entry::Unsubscribe(part) = entry {
-                unanswered.parts.push(part);
+                parts.push(part);
             }
         }
-        self.leave_withdrawn();
+        let mut first: Option<&mut Outgoing> = None;
         for entry in self.ids.iter_mut() {
-            if let Entry::Publish { live, .. } | Entry::Release { live, .. } = entry {
-                *live = false;
+            match entry {
+                Entry::Publish { message, live } if *live => {
+                    *live = false;
+                    if first.as_ref().is_none_or(|first| message.order < first.order) {
+                        first = Some(message);
+                    }
+                }
+                Entry::Release { live, .. } => *live = false,
+                _ => {}
             }
         }
-        unanswered
-    }
-
-    /// Fails a message that has ended three connections.
-    fn give_up_guilty(&mut self, id: PacketId, reason: Option<ReasonCode>, out: &mut Outlet) {
-        let what = match reason {
-            None => "sending this message has ended the connection three times in a row",
-            Some(_) => "the server ended the connection because of this message",
-        };
-        let mut error = Error::new(ErrorCode::PublishRefused, what);
-        error.reason = reason;
-        let token = match self.ids.get(id) {
-            Entry::Publish { message, .. } => {
-                error.topic = Some(message.topic.clone());
-                message.token.take()
+        if let Some(message) = first.filter(|_| !sending.progressed) {
+            message.cuts += 1;
+            if message.cuts == POISON {
+                message.cuts = 0;
+                let what = "sending this message has ended the connection five times in a row";
+                out.report(Error::new(ErrorCode::ConnectionLost, what).with_topic(&message.topic));
             }
-            Entry::Release { token, .. } => token.take(),
-            // Only messages come here.
-            _ => unreachable!(),
-        };
-        match token {
-            Some(token) => out.fail(Some(token), error),
-            None => out.report(error),
         }
-        self.forget_sent(id);
-    }
-
-    /// Nobody wants a message any more that was sent. The server may have one of QoS 2: until it
-    /// forgets the identifier, another message would pass for a copy.
-    fn forget_sent(&mut self, id: PacketId) {
-        let order = self.next_order();
-        if let Entry::Publish { message, .. } = self.ids.free(id)
-            && message.qos == QoS::ExactlyOnce
-        {
-            self.ids.put(id, Entry::Release { token: None, order, live: false, deaths: 0 });
-        }
-    }
-
-    /// Messages that were withdrawn are not sent again.
-    fn leave_withdrawn(&mut self) {
-        let is_withdrawn =
-            |entry: &Entry| matches!(entry, Entry::Publish { message, .. } if message.withdrawn);
-        for id in self.ids.in_order(is_withdrawn) {
-            self.forget_sent(id);
-        }
+        parts
     }
 
     /// Fails the messages that have expired.
@@ -380,7 +318,7 @@ impl Outbox {
         up: &Up,
         out: &mut Outlet,
     ) {
-        while !subscriptions.nothing_waits() && !self.must_wait(up) {
+        while !subscriptions.nothing_waits() {
             let Some(id) = self.ids.vacant() else { return };
             let start = out.output.bytes.len();
             let sent = subscriptions.send(id, &up.server, &mut out.output.bytes, &mut out.events);
@@ -395,38 +333,12 @@ impl Outbox {
         }
     }
 
-    /// Which messages may be under way beside those that are [MQTT-3.3.4-7].
+    /// Whether one more QoS 1 or 2 message may be under way [MQTT-3.3.4-7].
     #[inline]
-    fn quota(&self, up: &Up) -> Quota {
-        let sending = &up.sending;
-        let at_least_once = sending.live < u32::from(up.server.receive_maximum)
-            && sending.resend.is_empty()
+    fn has_quota(&self, up: &Up) -> bool {
+        up.sending.live < u32::from(up.server.receive_maximum)
+            && up.sending.resend.is_empty()
             && !self.ids.is_full()
-            && !self.must_wait(up);
-        let exactly_once = at_least_once && may_send_exactly_once(up);
-        Quota { at_least_once, exactly_once }
-    }
-
-    /// Whether a packet must wait for the answer to another one, because one of them may end the
-    /// connection.
-    #[inline]
-    fn must_wait(&self, up: &Up) -> bool {
-        self.cautious && (up.sending.live > 0 || self.ids.in_use().any(|(_, entry)| entry.is_live()))
-    }
-
-    /// Decides whether packets go one at a time on the connection that begins.
-    pub(super) fn connected(&mut self, subscriptions: &Subscriptions) {
-        let in_flight = self.ids.in_use().map(|(_, entry)| entry.deaths());
-        let most = in_flight.max().unwrap_or(0).max(subscriptions.most_deaths());
-        self.cautious = blame::is_suspect(most);
-    }
-
-    /// An answer has come. Packets go together again once no suspect is left.
-    #[inline]
-    pub(super) fn answered(&mut self, subscriptions: &Subscriptions) {
-        if self.cautious {
-            self.connected(subscriptions);
-        }
     }
 
     /// Whether [`Outbox::send_waiting`] may find something to do.
@@ -440,14 +352,14 @@ impl Outbox {
     pub(super) fn send_waiting(&mut self, now: Instant, up: &mut Up, out: &mut Outlet) {
         while !out.output.is_full() {
             let Some(&id) = up.sending.resend.last() else { break };
-            if self.must_wait(up) || !self.send_again(id, up, out) {
+            if !self.send_again(id, up, out) {
                 break;
             }
             up.sending.resend.pop();
             out.output.fill();
         }
         while !out.output.is_full() {
-            let quota = self.quota(up);
+            let quota = self.has_quota(up);
             let Some(message) = self.waiting.pop(quota) else { break };
             match check_message(&message, &up.server) {
                 Ok(()) => self.send_message(now, message, up, out),
@@ -461,22 +373,16 @@ impl Outbox {
     fn send_again(&mut self, id: PacketId, up: &mut Up, out: &mut Outlet) -> bool {
         let version = up.server.version;
         let full = up.sending.live >= u32::from(up.server.receive_maximum);
-        let may_send_exactly_once = may_send_exactly_once(up);
         let start = out.output.bytes.len();
         match self.ids.get(id) {
             Entry::Release { live, .. } => {
                 *live = true;
-                up.sending.sent(QoS::ExactlyOnce);
+                up.sending.live += 1;
                 let buffer = &mut out.output.bytes;
                 encode_ack(PacketType::PubRel, id, ReasonCode::SUCCESS, version, buffer);
                 out.wrote(PacketType::PubRel, start, Some(id), None, None);
             }
             Entry::Publish { .. } if full => return false,
-            Entry::Publish { message, .. }
-                if message.qos == QoS::ExactlyOnce && !may_send_exactly_once =>
-            {
-                return false;
-            }
             Entry::Publish { message, live } => {
                 if let Err(error) = check_message(message, &up.server) {
                     self.give_up(id, error, up, out);
@@ -486,7 +392,7 @@ impl Outbox {
                 publish.encode_header(version, None, message.payload.len(), &mut out.output.bytes);
                 out.output.bytes.extend_from_slice(&message.payload);
                 *live = true;
-                up.sending.sent(message.qos);
+                up.sending.live += 1;
                 out.wrote_message(start, Some(id), &message.topic);
             }
             Entry::Free | Entry::Subscribe(_) | Entry::Unsubscribe(_) => {
@@ -508,8 +414,8 @@ impl Outbox {
             // The server may have it: until it forgets the identifier, another message would pass
             // for a copy.
             let order = self.next_order();
-            self.ids.put(id, Entry::Release { token: None, order, live: true, deaths: 0 });
-            up.sending.sent(QoS::ExactlyOnce);
+            self.ids.put(id, Entry::Release { token: None, order, live: true });
+            up.sending.live += 1;
             let reason = ReasonCode::PACKET_IDENTIFIER_NOT_FOUND;
             out.write_ack(PacketType::PubRel, id, reason, up.server.version);
         }
@@ -549,12 +455,13 @@ impl Outbox {
             }
             return;
         }
-        let id = self.ids.vacant().expect("the quota has seen to it");
+        let id = self.ids.vacant().expect("has_quota() has seen to it");
         let publish = message.packet(Some(id), false);
         let buffer = &mut out.output.bytes;
         match up.write_publish(publish, &message.topic, &message.payload, alias, buffer) {
             Ok(()) => {
-                up.sending.sent(message.qos);
+                up.sending.live += 1;
+                message.sent = true;
                 let topic = message.topic.clone();
                 self.ids.put(id, Entry::Publish { message, live: true });
                 out.wrote_message(start, Some(id), &topic);
@@ -582,7 +489,7 @@ impl Outbox {
             Entry::Publish { message, live: true } if message.qos == QoS::AtLeastOnce => {
                 let (token, topic) = (message.token, message.topic.clone());
                 self.ids.free(ack.id);
-                sending.acknowledged(QoS::AtLeastOnce);
+                sending.acknowledged();
                 out.complete(token, Some(&topic), ack.reason, ack.properties);
                 Ok(())
             }
@@ -605,14 +512,15 @@ impl Outbox {
                 if ack.reason.is_error() {
                     let topic = message.topic.clone();
                     self.ids.free(ack.id);
-                    up.sending.acknowledged(QoS::ExactlyOnce);
+                    up.sending.acknowledged();
                     out.complete(token, Some(&topic), ack.reason, ack.properties);
                     return Ok(());
                 }
                 // From here on the PUBREL is what is sent again, in the order of the PUBRECs
                 // [MQTT-4.6.0-4].
                 let order = self.next_order();
-                *self.ids.get(ack.id) = Entry::Release { token, order, live: true, deaths: 0 };
+                *self.ids.get(ack.id) = Entry::Release { token, order, live: true };
+                up.sending.progressed = true;
             }
             Entry::Release { live: true, .. } => {}
             Entry::Free => reply = ReasonCode::PACKET_IDENTIFIER_NOT_FOUND,
@@ -635,7 +543,7 @@ impl Outbox {
             Entry::Release { token, live: true, .. } => {
                 let token = *token;
                 self.ids.free(ack.id);
-                sending.acknowledged(QoS::ExactlyOnce);
+                sending.acknowledged();
                 out.complete(token, None, ack.reason, ack.properties);
                 Ok(())
             }
@@ -672,31 +580,6 @@ impl Outbox {
             _ => unreachable!(),
         }
     }
-}
-
-/// What a connection leaves unanswered.
-#[derive(Default)]
-pub(super) struct Unanswered {
-    /// Requests to be sent again.
-    pub parts: Vec<Part>,
-    /// The request that has ended the connection too often.
-    pub guilty: Option<Part>,
-    /// Some packet that was sent is suspected.
-    pub is_blamed: bool,
-    /// What the server says of the packet.
-    pub verdict: Option<ReasonCode>,
-}
-
-fn loss_verdict(loss: Loss) -> Option<ReasonCode> {
-    match loss {
-        Loss::Judged(reason) => Some(reason),
-        Loss::Innocent | Loss::HungUp => None,
-    }
-}
-
-/// Whether one more QoS 2 message may be in flight.
-fn may_send_exactly_once(up: &Up) -> bool {
-    up.server.version == Version::V5 || up.sending.exactly_once < EXACTLY_ONCE_IN_FLIGHT
 }
 
 impl Up {

@@ -23,43 +23,12 @@ pub(super) enum Entry {
         token: Option<Token>,
         order: u64,
         live: bool,
-        /// Connections that ended while it was unanswered, in a row.
-        deaths: u8,
     },
     Subscribe(Part),
     Unsubscribe(Part),
 }
 
 impl Entry {
-    /// Connections that ended while it was unanswered, in a row.
-    pub(crate) fn deaths(&self) -> u8 {
-        match self {
-            Entry::Publish { message, .. } => message.deaths,
-            Entry::Release { deaths, .. } => *deaths,
-            Entry::Subscribe(part) | Entry::Unsubscribe(part) => part.deaths(),
-            Entry::Free => 0,
-        }
-    }
-
-    /// Sets how many connections have ended.
-    pub(crate) fn set_deaths(&mut self, count: u8) {
-        match self {
-            Entry::Publish { message, .. } => message.deaths = count,
-            Entry::Release { deaths, .. } => *deaths = count,
-            Entry::Subscribe(part) | Entry::Unsubscribe(part) => part.set_deaths(count),
-            Entry::Free => {}
-        }
-    }
-
-    /// Whether it was sent on the connection that is up.
-    pub(crate) fn is_live(&self) -> bool {
-        match self {
-            Entry::Publish { live, .. } | Entry::Release { live, .. } => *live,
-            Entry::Subscribe(_) | Entry::Unsubscribe(_) => true,
-            Entry::Free => false,
-        }
-    }
-
     fn order(&self) -> u64 {
         match self {
             Entry::Publish { message, .. } => message.order,
@@ -151,13 +120,6 @@ impl PacketIds {
             self.used -= 1;
         }
         entry
-    }
-
-    /// The identifiers in use, in no order that matters.
-    pub(crate) fn in_use(&self) -> impl Iterator<Item = (PacketId, &Entry)> {
-        let entries = self.entries.iter().enumerate();
-        let in_use = entries.filter(|(_, entry)| !matches!(entry, Entry::Free));
-        in_use.filter_map(|(id, entry)| Some((PacketId::new(id as u16)?, entry)))
     }
 
     /// All entries, the free ones too.

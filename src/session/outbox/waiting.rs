@@ -25,10 +25,11 @@ pub(super) struct Outgoing {
     /// When it was handed over, and how many seconds it may wait. `None` once it has been sent
     /// [MQTT-4.3.3-7].
     pub expiry: Option<(Instant, u32)>,
-    /// Connections that ended while it was unacknowledged, in a row. See [`super::blame`].
-    pub deaths: u8,
-    /// Nobody waits for it any more: it is not sent again.
-    pub withdrawn: bool,
+    /// It has had a packet identifier. If it waits again, that was in a session that was lost.
+    pub sent: bool,
+    /// How many consecutive connections died while this message was the oldest unacknowledged
+    /// one.
+    pub cuts: u8,
 }
 
 impl Outgoing {
@@ -52,29 +53,6 @@ impl Outgoing {
 
     fn expires(&self) -> Option<Instant> {
         self.expiry.map(|(since, seconds)| since.after_ms(u64::from(seconds) * 1000))
-    }
-}
-
-/// Which messages may be sent now.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Quota {
-    /// Those of QoS 1.
-    pub at_least_once: bool,
-    /// Those of QoS 2.
-    pub exactly_once: bool,
-}
-
-impl Quota {
-    /// All of them.
-    pub(crate) const ALL: Self = Self { at_least_once: true, exactly_once: true };
-
-    /// Whether a message of this QoS may be sent.
-    pub(crate) fn allows(self, qos: QoS) -> bool {
-        match qos {
-            QoS::AtMostOnce => true,
-            QoS::AtLeastOnce => self.at_least_once,
-            QoS::ExactlyOnce => self.exactly_once,
-        }
     }
 }
 
@@ -143,7 +121,7 @@ impl Waiting {
         while full(self.len(), self.bytes) {
             let gone = match limits.overflow {
                 Overflow::Reject | Overflow::DropNewest => None,
-                Overflow::DropOldest => self.pop(Quota::ALL),
+                Overflow::DropOldest => self.pop(true),
                 Overflow::LatestPerTopic => self.remove(&|other| other.topic == message.topic),
             };
             match gone {
@@ -180,8 +158,8 @@ impl Waiting {
     }
 
     /// The next message: the oldest, or the oldest of QoS 0 where the quota is used up.
-    pub(super) fn pop(&mut self, quota: Quota) -> Option<Box<Outgoing>> {
-        let acknowledged = self.acknowledged.front().filter(|message| quota.allows(message.qos));
+    pub(super) fn pop(&mut self, quota: bool) -> Option<Box<Outgoing>> {
+        let acknowledged = self.acknowledged.front().filter(|_| quota);
         let message = match (self.at_most_once.front(), acknowledged) {
             (Some(a), Some(b)) if b.order < a.order => self.acknowledged.pop_front(),
             (None, Some(_)) => self.acknowledged.pop_front(),
@@ -202,8 +180,14 @@ impl Waiting {
         None
     }
 
-    /// Drops the message of a request that nobody waits for. False: it is not here.
+    /// Drops the message of a request that nobody waits for, unless it was sent before. False: it
+    /// is not here.
     pub(super) fn cancel(&mut self, token: Token) -> bool {
+        let is_sent = |message: &&mut Box<Outgoing>| message.token == Some(token) && message.sent;
+        if let Some(message) = self.acknowledged.iter_mut().find(is_sent) {
+            message.token = None;
+            return true;
+        }
         self.remove(&|message| message.token == Some(token)).is_some()
     }
 
