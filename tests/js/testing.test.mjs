@@ -6,6 +6,7 @@ import { once } from 'node:events'
 import { createRequire } from 'node:module'
 import net from 'node:net'
 import { test } from 'node:test'
+import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'
 import mqtt from 'mqtt'
 import { WebSocket } from 'ws'
@@ -441,7 +442,9 @@ test('brokers do not mix, and a broker that is disposed of is gone', async () =>
 })
 
 test('it is the same module for require() and import, and keeps no process alive', async () => {
-  const required = createRequire(import.meta.url)('../../pkg/testing-node.cjs')
+  const required = createRequire(import.meta.url)(
+    fileURLToPath(new URL('../../pkg/testing-node.cjs', import.meta.url)),
+  )
   strictEqual(required.TestBroker, TestBroker)
   const url = new URL('../../pkg/', import.meta.url)
   const script = `

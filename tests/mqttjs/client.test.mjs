@@ -4,6 +4,7 @@ import { once } from 'node:events'
 import { createRequire } from 'node:module'
 import { test } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
+import { fileURLToPath } from 'node:url'
 import mqtt, { connect, MqttClient } from '../../pkg/mqttjs.node.js'
 import { startServer } from './server.mjs'
 
@@ -15,7 +16,9 @@ async function connected(t, url, options) {
 }
 
 test('import and require give the same library', () => {
-  const required = createRequire(import.meta.url)('../../pkg/mqttjs.cjs')
+  const required = createRequire(import.meta.url)(
+    fileURLToPath(new URL('../../pkg/mqttjs.cjs', import.meta.url)),
+  )
   assert.equal(required.MqttClient, MqttClient)
   assert.equal(required.default.connect, connect)
   assert.equal(mqtt.connect, connect)
