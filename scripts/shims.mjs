@@ -55,6 +55,11 @@ function passOn(pkg, name) {
     join(pkg, `${name}.node.js`),
     `import all from './${name}.cjs'\nexport const { ${list.join(', ')} } = all\nexport default all.default\n`,
   )
+  const types = `./types/${name}/index.js`
+  writeFileSync(
+    join(pkg, `${name}.node.d.ts`),
+    `export * from '${types}'\nexport { default } from '${types}'\n`,
+  )
 }
 
 /** Leaves the main entry out of a bundle, and takes the files for Node where there are such. */

@@ -123,6 +123,7 @@ story(
     const client = await join(t, broker.url, { protocolVersion, ...anna })
     const closed = next(client, 'close')
 
+    // @ts-expect-error: Mosquitto only
     await writeFile(`${broker.dir}/passwords`, passwordFile({ somebody: 'else' }))
     await broker.restart()
 

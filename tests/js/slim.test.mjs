@@ -3,6 +3,7 @@ import assert from 'node:assert/strict'
 import { readFileSync } from 'node:fs'
 import { createRequire } from 'node:module'
 import { test } from 'node:test'
+import { fileURLToPath } from 'node:url'
 import * as browser from '../../pkg/index.js'
 import * as node from '../../pkg/node.js'
 import * as slim from '../../pkg/slim.js'
@@ -38,7 +39,11 @@ test('every entry exports the same', () => {
     .sort()
   assert.deepEqual(Object.keys(browser).sort(), names)
   assert.deepEqual(Object.keys(slim).sort(), [...names, 'init'].sort())
-  assert.equal(createRequire(import.meta.url)('../../pkg/node.cjs').Client, node.Client)
+  assert.equal(
+    createRequire(import.meta.url)(fileURLToPath(new URL('../../pkg/node.cjs', import.meta.url)))
+      .Client,
+    node.Client,
+  )
 })
 
 test('where there is no WebSocket, or one without headers and TLS options, that is said', async (t) => {

@@ -1,3 +1,4 @@
+// @ts-nocheck: mistakes that the types refuse are tested here.
 // 'wasmqtt/testing' through the package: the test broker, its faults, its clock, and its ports.
 
 import { deepStrictEqual, equal, ok, rejects, strictEqual, throws } from 'node:assert/strict'

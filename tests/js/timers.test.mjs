@@ -7,6 +7,7 @@ const APIS = ['setTimeout', 'setInterval', 'setImmediate', 'Date']
 
 test('with fake timers connect, subscribe, publish and end need no tick', async (t) => {
   const broker = await startBroker(t)
+  // @ts-expect-error: a list of names
   t.mock.timers.enable({ apis: APIS })
   const client = makeClient(t, broker.url, { keepalive: 0 })
   const connecting = client.connect()
@@ -35,6 +36,7 @@ test('with queueMicrotask faked too, as Jest does', async (t) => {
 
 test("messages of a resumed session come in a new task after 'connect'", async (t) => {
   const broker = await startBroker(t)
+  // @ts-expect-error: a list of names
   t.mock.timers.enable({ apis: APIS })
   const client = makeClient(t, broker.url, { keepalive: 0, clientId: 'me', clean: false })
   const connecting = client.connect()

@@ -142,6 +142,7 @@ test("the caller's mistakes and errors of its own stay unhandled rejections", as
       client.on('error', () => {})
       ${line}`)
     assert.equal(code, 1, String(line))
+    // @ts-expect-error: a text or a pattern
     assert.match(stderr, said)
   }
 })

@@ -1,3 +1,4 @@
+// @ts-nocheck: mistakes that the types refuse are tested here.
 // What must hold whatever the network, the server and the application do, and what MQTT.js' users rely on.
 import assert from 'node:assert/strict'
 import { once } from 'node:events'

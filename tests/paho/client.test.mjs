@@ -1,3 +1,4 @@
+// @ts-nocheck: mistakes that the types refuse are tested here.
 // What users of Paho rely on, against a scripted server. Paho's own tests: suite.mjs.
 import assert from 'node:assert/strict'
 import { readFileSync } from 'node:fs'
