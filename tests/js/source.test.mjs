@@ -54,9 +54,11 @@ test('no file of src/js imports itself by way of others', () => {
   for (const name of files) visit(name, [])
 })
 
-test('no file of src/js has more than 450 lines', () => {
+test('no file of src/js has more than 450 lines, and none of the shims more than 800', () => {
   for (const name of files) {
     const lines = readFileSync(join(folder, name), 'utf8').split('\n').length - 1
-    assert.ok(lines < 450, `${name}: ${lines}`)
+    // A shim repeats the one class of another library, with all its methods.
+    const limit = /^(mqttjs|paho)\b/.test(name) ? 800 : 450
+    assert.ok(lines < limit, `${name}: ${lines}`)
   }
 })
