@@ -201,7 +201,7 @@ test('a refusal is said where the person looks', async (t) => {
   await page.fill('#connection [name=willTopic]', '')
   await page.click('#connect')
   await page.waitForSelector('.mistake:has-text("A will needs a topic.")')
-  assert.equal(await page.evaluate(() => document.activeElement.getAttribute('name')), 'willTopic')
+  await page.waitForSelector('#connection [name=willTopic]:focus')
   // What the connection is has not changed by that.
   assert.equal(await page.getAttribute('#state', 'data-state'), 'connected')
 })
