@@ -7,8 +7,8 @@
 mod app;
 mod broker;
 mod case;
-#[path = "../support/gathered.rs"]
-mod gathered;
+#[path = "../support/chunks.rs"]
+mod chunks;
 mod memory;
 mod trace;
 mod wire;

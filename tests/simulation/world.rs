@@ -19,7 +19,7 @@ use wasmqtt::session::{
 use crate::app::{self, App, FILTERS, Fate, Offer, Request, Sent, Subscription, TOPICS};
 use crate::broker::{Broker, CopyState, garbage};
 use crate::case::{Action, Case, Config, Verb};
-use crate::gathered::Gathered;
+use crate::chunks::Chunks;
 use crate::memory;
 use crate::trace::{self, number, payload};
 use crate::wire::Wire;
@@ -61,13 +61,12 @@ struct Scene {
     /// Likewise Subscriptions that were left.
     left: Vec<Handle>,
     /// The chunk that the client reads, and how much of it was used.
-    chunk: Rc<[u8]>,
+    chunks: Chunks,
     used: usize,
     /// Bytes the client has used since it was made.
     received: u64,
     /// Bytes the client looks at at once.
     window: usize,
-    gathered: Gathered,
     /// What is left of a chunk behind a CONNACK waits.
     waits: bool,
     /// When the timer was set to fire.
@@ -164,11 +163,10 @@ impl World {
             stale: Vec::new(),
             withdrawn: Vec::new(),
             left: Vec::new(),
-            chunk: Rc::new([]),
+            chunks: Chunks::default(),
             used: 0,
             received: 0,
             window: usize::MAX,
-            gathered: Gathered::default(),
             waits: false,
             armed: None,
             topics: [None; TOPICS.len()],
@@ -572,28 +570,32 @@ impl Host for Stage {
     }
 
     fn read(&self, chunk: &Rc<[u8]>, window: &mut [u8]) -> Result<usize, Unreadable> {
-        Ok(self.0.borrow_mut().show(chunk.clone(), window))
+        let scene = &mut *self.0.borrow_mut();
+        scene.used = 0;
+        Ok(scene.chunks.read(chunk.clone(), window))
     }
 
     fn copy(&self, offset: usize, window: &mut [u8]) {
-        window.copy_from_slice(&self.0.borrow().chunk[offset..][..window.len()]);
+        self.0.borrow().chunks.copy(offset, window);
     }
 
     fn keep(&self, offset: usize, missing: usize) {
-        let scene = &mut *self.0.borrow_mut();
-        scene.gathered = Gathered::begin(&scene.chunk[offset..], missing);
+        self.0.borrow_mut().chunks.keep(offset, missing);
     }
 
     fn gather(&self, chunk: &Rc<[u8]>, window: &mut [u8]) -> Result<Option<usize>, Unreadable> {
         let scene = &mut *self.0.borrow_mut();
-        let packet = scene.gathered.add(chunk)?;
-        Ok(packet.map(|packet| scene.show(packet.into(), window)))
+        let total = scene.chunks.gather(chunk, window)?;
+        if total.is_some() {
+            scene.used = 0;
+        }
+        Ok(total)
     }
 
     fn rest(&self, window: &mut [u8]) -> usize {
         let scene = &mut *self.0.borrow_mut();
-        let rest = scene.gathered.rest();
-        scene.show(rest.into(), window)
+        scene.used = 0;
+        scene.chunks.rest(window)
     }
 
     fn collect(&self, session: &mut Session) -> bool {
@@ -671,21 +673,11 @@ impl Host for Stage {
 impl Scene {
     // ---------------------------------------------------------------------------- the host's part
 
-    /// Makes bytes the current chunk.
-    fn show(&mut self, chunk: Rc<[u8]>, window: &mut [u8]) -> usize {
-        if let Some(window) = window.get_mut(..chunk.len()) {
-            window.copy_from_slice(&chunk);
-        }
-        self.used = 0;
-        self.chunk = chunk;
-        self.chunk.len()
-    }
-
     /// Takes the session's events, and notes what the client has read of the current chunk.
     fn collect_events(&mut self, session: &mut Session) -> bool {
         let received = session.stats().bytes_received;
         let used = (received - std::mem::replace(&mut self.received, received)) as usize;
-        let chunk = self.chunk.clone();
+        let chunk = self.chunks.current().clone();
         self.wire.received(self.now, &chunk[self.used..][..used]);
         self.used += used;
         self.before = Before {
@@ -1318,7 +1310,7 @@ impl Scene {
     }
 
     fn message(&mut self, session: &mut Session, message: &Message, version: u32) {
-        let chunk = self.chunk.clone();
+        let chunk = self.chunks.current().clone();
         let bytes = if message.assembled { session.assembled() } else { &chunk };
         let part = |span: wasmqtt::session::Span| {
             &bytes[span.start as usize..(span.start + span.len) as usize]

@@ -7,7 +7,7 @@
 // Each test binary uses a part of it.
 #![allow(dead_code)]
 
-pub mod gathered;
+pub mod chunks;
 pub mod notation;
 pub mod telling;
 
@@ -16,7 +16,7 @@ use std::collections::{HashMap, VecDeque};
 use std::fmt::Write;
 use std::rc::Rc;
 
-use gathered::Gathered;
+use chunks::Chunks;
 use notation::{unquoted, words};
 use telling::{show_error, show_told};
 use wasmqtt::codec::*;
@@ -93,8 +93,7 @@ pub struct Ends {
     prompt: VecDeque<Question>,
     socket: Option<Socket>,
     slots: HashMap<u32, Slot>,
-    chunk: Vec<u8>,
-    gathered: Gathered,
+    chunks: Chunks,
     /// Input waits until the application has heard of the connection.
     waits: bool,
     armed: Option<Instant>,
@@ -167,8 +166,7 @@ impl Pair {
             prompt: VecDeque::new(),
             socket: None,
             slots: HashMap::new(),
-            chunk: Vec::new(),
-            gathered: Gathered::default(),
+            chunks: Chunks::default(),
             waits: false,
             armed: None,
         };
@@ -662,28 +660,23 @@ impl Host for Stage {
     }
 
     fn read(&self, chunk: &Vec<u8>, window: &mut [u8]) -> Result<usize, Unreadable> {
-        Ok(self.0.borrow_mut().show(chunk.clone(), window))
+        Ok(self.0.borrow_mut().chunks.read(chunk.as_slice().into(), window))
     }
 
     fn copy(&self, offset: usize, window: &mut [u8]) {
-        window.copy_from_slice(&self.0.borrow().chunk[offset..][..window.len()]);
+        self.0.borrow().chunks.copy(offset, window);
     }
 
     fn keep(&self, offset: usize, missing: usize) {
-        let ends = &mut *self.0.borrow_mut();
-        ends.gathered = Gathered::begin(&ends.chunk[offset..], missing);
+        self.0.borrow_mut().chunks.keep(offset, missing);
     }
 
     fn gather(&self, chunk: &Vec<u8>, window: &mut [u8]) -> Result<Option<usize>, Unreadable> {
-        let ends = &mut *self.0.borrow_mut();
-        let packet = ends.gathered.add(chunk)?;
-        Ok(packet.map(|packet| ends.show(packet, window)))
+        self.0.borrow_mut().chunks.gather(chunk, window)
     }
 
     fn rest(&self, window: &mut [u8]) -> usize {
-        let ends = &mut *self.0.borrow_mut();
-        let rest = ends.gathered.rest();
-        ends.show(rest, window)
+        self.0.borrow_mut().chunks.rest(window)
     }
 
     fn collect(&self, session: &mut Session) -> bool {
@@ -769,15 +762,6 @@ impl Host for Stage {
 }
 
 impl Ends {
-    /// Makes bytes the current chunk.
-    fn show(&mut self, chunk: Vec<u8>, window: &mut [u8]) -> usize {
-        if let Some(window) = window.get_mut(..chunk.len()) {
-            window.copy_from_slice(&chunk);
-        }
-        self.chunk = chunk;
-        self.chunk.len()
-    }
-
     fn drop_socket(&mut self) -> Option<Socket> {
         self.waits = false;
         self.socket.take()
@@ -822,7 +806,7 @@ impl Ends {
     }
 
     fn message(&mut self, message: Message, session: &mut Session) -> Delivered {
-        let bytes = if message.assembled { session.assembled() } else { &self.chunk };
+        let bytes = if message.assembled { session.assembled() } else { self.chunks.current() };
         let span = |span: Span| &bytes[span.start as usize..][..span.len as usize];
         let (topic, routes, identifiers) = self.slots[&message.slot].clone();
         let delivered = Delivered {

@@ -6,8 +6,8 @@ pub mod broker;
 pub mod decoder;
 // The stories of the session have it too, in the test binaries that hold both.
 #[allow(clippy::duplicate_mod)]
-#[path = "../../support/gathered.rs"]
-mod gathered;
+#[path = "../../support/chunks.rs"]
+mod chunks;
 mod input;
 pub mod memory;
 pub mod options;

@@ -14,7 +14,7 @@ use wasmqtt::session::{
     Server, Session, State, Token,
 };
 
-use super::gathered::Gathered;
+use super::chunks::Chunks;
 use super::input::Input;
 use super::memory;
 
@@ -80,9 +80,8 @@ struct Scene<'a> {
     socket: Option<Socket>,
     batch: Vec<Event>,
     /// The chunk that is being read, and how much of it is looked at at once.
-    chunk: Vec<u8>,
+    chunks: Chunks,
     window: usize,
-    gathered: Gathered,
     /// A chunk waits until the application has heard of the connection.
     waits: bool,
     /// In the transport's buffer.
@@ -177,9 +176,8 @@ impl<'a> World<'a> {
             authenticating: None,
             socket: None,
             batch: Vec::new(),
-            chunk: Vec::new(),
+            chunks: Chunks::default(),
             window: usize::MAX,
-            gathered: Gathered::default(),
             waits: false,
             buffered: 0,
             taken: Taken::new(),
@@ -451,28 +449,23 @@ impl Host for Stage<'_> {
     }
 
     fn read(&self, chunk: &Vec<u8>, window: &mut [u8]) -> Result<usize, Unreadable> {
-        Ok(self.0.borrow_mut().show(chunk.clone(), window))
+        Ok(self.0.borrow_mut().chunks.read(chunk.as_slice().into(), window))
     }
 
     fn copy(&self, offset: usize, window: &mut [u8]) {
-        window.copy_from_slice(&self.0.borrow().chunk[offset..][..window.len()]);
+        self.0.borrow().chunks.copy(offset, window);
     }
 
     fn keep(&self, offset: usize, missing: usize) {
-        let scene = &mut *self.0.borrow_mut();
-        scene.gathered = Gathered::begin(&scene.chunk[offset..], missing);
+        self.0.borrow_mut().chunks.keep(offset, missing);
     }
 
     fn gather(&self, chunk: &Vec<u8>, window: &mut [u8]) -> Result<Option<usize>, Unreadable> {
-        let scene = &mut *self.0.borrow_mut();
-        let packet = scene.gathered.add(chunk)?;
-        Ok(packet.map(|packet| scene.show(packet, window)))
+        self.0.borrow_mut().chunks.gather(chunk, window)
     }
 
     fn rest(&self, window: &mut [u8]) -> usize {
-        let scene = &mut *self.0.borrow_mut();
-        let rest = scene.gathered.rest();
-        scene.show(rest, window)
+        self.0.borrow_mut().chunks.rest(window)
     }
 
     fn collect(&self, session: &mut Session) -> bool {
@@ -552,15 +545,6 @@ impl Host for Stage<'_> {
 }
 
 impl Scene<'_> {
-    /// Makes bytes the current chunk.
-    fn show(&mut self, chunk: Vec<u8>, window: &mut [u8]) -> usize {
-        if let Some(window) = window.get_mut(..chunk.len()) {
-            window.copy_from_slice(&chunk);
-        }
-        self.chunk = chunk;
-        self.chunk.len()
-    }
-
     fn drop_socket(&mut self) -> Option<Socket> {
         self.waits = false;
         self.socket.take()
@@ -779,7 +763,7 @@ impl Scene<'_> {
                     let bytes = if message.assembled {
                         session.assembled().len()
                     } else {
-                        self.chunk.len()
+                        self.chunks.current().len()
                     };
                     for span in [message.payload, message.properties] {
                         assert!((span.start + span.len) as usize <= bytes);
