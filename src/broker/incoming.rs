@@ -6,7 +6,7 @@ use super::connection::Up;
 use super::log::{About, Direction};
 use super::message::{Copy, Message};
 use super::router::Subscription;
-use super::session::Acknowledged;
+use super::session::{Acknowledged, Session};
 use super::{Broker, ConnectionId, SessionId, Violation};
 use crate::codec::{
     Ack, Packet, PacketId, PacketType, Properties, Property, Publish, QoS, ReasonCode, SubAck,
@@ -55,10 +55,10 @@ impl Broker {
                 let topic = topic.unwrap_or_default();
                 self.on_publish(now, id, session, topic, &publish)?;
             }
-            Packet::PubAck(ack) => self.on_puback(now, id, session, &ack)?,
+            Packet::PubAck(ack) => self.on_last_ack(now, id, session, &ack, Session::puback)?,
             Packet::PubRec(ack) => self.on_pubrec(now, id, session, &ack)?,
             Packet::PubRel(ack) => self.on_pubrel(now, id, session, &ack),
-            Packet::PubComp(ack) => self.on_pubcomp(now, id, session, &ack)?,
+            Packet::PubComp(ack) => self.on_last_ack(now, id, session, &ack, Session::pubcomp)?,
             Packet::Subscribe(subscribe) => self.on_subscribe(now, id, session, &subscribe),
             Packet::Unsubscribe(unsubscribe) => self.on_unsubscribe(now, id, session, &unsubscribe),
             Packet::PingReq => self.send(now, id, &Packet::PingResp),
@@ -176,15 +176,17 @@ impl Broker {
 
     // ------------------------------------------------------------------------------------ acknowledgements
 
-    fn on_puback(
+    /// PUBACK or PUBCOMP, which end an exchange.
+    fn on_last_ack(
         &mut self,
         now: Instant,
         id: ConnectionId,
         session: SessionId,
         ack: &Ack<'_>,
+        settle: fn(&mut Session, PacketId) -> Acknowledged,
     ) -> Result<(), Violation> {
         let Some(session) = self.sessions.get_mut(&session) else { return Ok(()) };
-        let acknowledged = session.puback(ack.id);
+        let acknowledged = settle(session, ack.id);
         self.check(now, id, acknowledged)
     }
 
@@ -219,18 +221,6 @@ impl Broker {
             ReasonCode::PACKET_IDENTIFIER_NOT_FOUND
         };
         self.acknowledge(now, id, PacketType::PubComp, ack.id, reason);
-    }
-
-    fn on_pubcomp(
-        &mut self,
-        now: Instant,
-        id: ConnectionId,
-        session: SessionId,
-        ack: &Ack<'_>,
-    ) -> Result<(), Violation> {
-        let Some(session) = self.sessions.get_mut(&session) else { return Ok(()) };
-        let acknowledged = session.pubcomp(ack.id);
-        self.check(now, id, acknowledged)
     }
 
     /// An identifier that is not in use is left alone: the session may have been lost meanwhile.
