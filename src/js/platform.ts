@@ -22,6 +22,8 @@ export const platform = {
 export const LONGEST_TIMEOUT = 0x7fff_ffff
 
 const ready = Promise.resolve()
+/** As it is when the package is loaded: frameworks for tests replace the global. */
+const timer = setTimeout
 
 /** Calls `work` in a microtask. Frameworks for tests replace queueMicrotask() by one that waits. */
 export function soon(work: () => void): void {
@@ -43,7 +45,7 @@ export function task(work: () => void): void {
   }
   // The DOM that some frameworks simulate has none.
   if (typeof MessageChannel === 'undefined') {
-    setTimeout(run)
+    timer(run)
     return
   }
   const { port1, port2 } = new MessageChannel()

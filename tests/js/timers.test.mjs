@@ -1,6 +1,8 @@
 // What needs no time uses no timer, and what needs time follows mocked timers.
 import assert from 'node:assert/strict'
+import { execFile } from 'node:child_process'
 import { test } from 'node:test'
+import { promisify } from 'node:util'
 import { connected, event, makeClient, startBroker } from './scripted-broker.mjs'
 
 const APIS = ['setTimeout', 'setInterval', 'setImmediate', 'Date']
@@ -32,6 +34,26 @@ test('with queueMicrotask faked too, as Jest does', async (t) => {
   const { id } = await peer.expect('publish')
   peer.send({ type: 'puback', id })
   await publishing
+})
+
+test('also where the runtime has no MessageChannel, as in a simulated DOM', async (t) => {
+  const broker = await startBroker(t)
+  const script = `
+    delete globalThis.MessageChannel
+    const { connect } = await import('${new URL('../../pkg/node.js', import.meta.url)}')
+    globalThis.setTimeout = () => 0
+    const client = await connect('${broker.url}', { protocolVersion: 5, keepalive: 0 })
+    await client.publish('a', 'b', { qos: 1 })
+    console.log('published')
+    process.exit()`
+  const ended = promisify(execFile)(process.execPath, ['--input-type=module', '-e', script], {
+    timeout: 10_000,
+  })
+  const peer = await broker.accept()
+  await peer.welcome()
+  const { id } = await peer.expect('publish')
+  peer.send({ type: 'puback', id })
+  assert.equal((await ended).stdout, 'published\n')
 })
 
 test("messages of a resumed session come in a new task after 'connect'", async (t) => {
