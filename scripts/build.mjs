@@ -319,7 +319,7 @@ async function buildPackage(texts) {
   await bundle('index.ts', 'index.js', { format: 'esm' })
   await bundle('slim.ts', 'slim.js', { format: 'esm' })
   await bundle('stores/index.ts', 'stores.js', { format: 'esm' })
-  await bundle('node.ts', 'node.cjs', { format: 'cjs', platform: 'node', ...own('microtask') })
+  await bundle('node.ts', 'node.cjs', { format: 'cjs', platform: 'node' })
   await bundle('stores/node.ts', 'stores-node.js', { format: 'esm', platform: 'node' })
   await bundle('stores/node.ts', 'stores-node.cjs', { format: 'cjs', platform: 'node' })
   await bundle('testing.ts', 'testing.js', { format: 'esm', plugins: [apart('./index.js')] })
@@ -335,10 +335,14 @@ async function buildPackage(texts) {
   )
   await buildShims(bundle, pkg)
   // For Jest with jsdom, which has no TextEncoder.
-  const required = { format: 'cjs', ...own('microtask', 'text-codec') }
+  const required = { format: 'cjs', ...own('text-codec') }
   await bundle('index.ts', 'index.cjs', required)
   await bundle('stores/index.ts', 'stores.cjs', required)
-  await bundle('testing.ts', 'testing.cjs', { ...required, plugins: [apart('./index.cjs')] })
+  await bundle('testing.ts', 'testing.cjs', {
+    format: 'cjs',
+    ...own('microtask', 'text-codec'),
+    plugins: [apart('./index.cjs')],
+  })
   // node.js passes on what node.cjs exports, so that import and require share one module instance. It imports detour.cjs instead of node.cjs,
   // because Node looks for the exports of an imported CommonJS file with a lexer in JavaScript, which takes 20 ms for node.cjs. The lexer does
   // not follow a require() of this form.
