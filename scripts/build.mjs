@@ -203,6 +203,23 @@ const inlined = (write) => ({
     void onLoad({ filter: /\.wasm$/ }, ({ path }) => ({ contents: write(readFileSync(path)) })),
 })
 
+/** A plugin that leaves the import of a name to the runtime, or to the user's bundler, which find it under another name. */
+const passed = (name, path) => ({
+  name: 'passed',
+  setup: ({ onResolve }) =>
+    void onResolve({ filter: new RegExp(`^${name}$`) }, () => ({ path, external: true })),
+})
+
+/** A plugin that makes `ws` use src/js/transports/mask.ts, which tries the package bufferutil first, in the place of that package. */
+const masked = {
+  name: 'masked',
+  setup: ({ onResolve }) =>
+    void onResolve({ filter: /^bufferutil$/ }, ({ importer }) =>
+      importer.endsWith('mask.ts') ? { path: 'bufferutil', external: true } : { path: mask },
+    ),
+}
+const mask = join(root, 'src', 'js', 'transports', 'mask.ts')
+
 /** A plugin that leaves the client out of a bundle, so that there is only one, whoever imports it. */
 const apart = (path) => ({
   name: 'apart',
@@ -301,7 +318,6 @@ async function buildPackage(texts) {
       define: {
         __VERSION__: JSON.stringify(createRequire(import.meta.url)('../package.json').version),
       },
-      external: ['ws'],
       alias: {
         '#glue': join(bindgen, 'wasmqtt.js'),
         '#wasm': join(bindgen, 'wasmqtt_bg.wasm'),
@@ -313,13 +329,34 @@ async function buildPackage(texts) {
       plugins: [
         inlined(options.platform === 'node' ? asDeflated : asCharacters),
         ...(options.plugins ?? []),
+        passed('ws', './ws.cjs'),
       ],
     })
   const own = (...names) => ({ inject: names.map((name) => join(root, 'src', 'js', `${name}.ts`)) })
   await bundle('index.ts', 'index.js', { format: 'esm' })
   await bundle('slim.ts', 'slim.js', { format: 'esm' })
   await bundle('stores/index.ts', 'stores.js', { format: 'esm' })
+  // How an import of a module is written: in Cloudflare Workers, and by Vercel's convention.
+  for (const [file, path] of [
+    ['workerd.js', './wasmqtt.wasm'],
+    ['edge.js', './wasmqtt.wasm?module'],
+  ])
+    await bundle('edge.ts', file, {
+      format: 'esm',
+      ...own('finalization'),
+      plugins: [passed('#module', path)],
+    })
+  await bundle('index.ts', 'wasmqtt.script.js', { format: 'iife', globalName: 'wasmqtt' })
+  await bundle('', 'ws.cjs', {
+    entryPoints: [createRequire(import.meta.url).resolve('ws')],
+    format: 'cjs',
+    platform: 'node',
+    define: { 'process.env.WS_NO_BUFFER_UTIL': 'undefined' },
+    external: ['utf-8-validate', 'node:*'],
+    plugins: [masked],
+  })
   await bundle('node.ts', 'node.cjs', { format: 'cjs', platform: 'node' })
+  await bundle('slim-node.ts', 'slim-node.cjs', { format: 'cjs', platform: 'node' })
   await bundle('stores/node.ts', 'stores-node.js', { format: 'esm', platform: 'node' })
   await bundle('stores/node.ts', 'stores-node.cjs', { format: 'cjs', platform: 'node' })
   await bundle('testing.ts', 'testing.js', { format: 'esm', plugins: [apart('./index.js')] })
@@ -337,12 +374,18 @@ async function buildPackage(texts) {
   // For Jest with jsdom, which has no TextEncoder.
   const required = { format: 'cjs', ...own('text-codec') }
   await bundle('index.ts', 'index.cjs', required)
+  await bundle('slim.ts', 'slim.cjs', required)
   await bundle('stores/index.ts', 'stores.cjs', required)
   await bundle('testing.ts', 'testing.cjs', {
     format: 'cjs',
     ...own('microtask', 'text-codec'),
     plugins: [apart('./index.cjs')],
   })
+  const slim = Object.keys(createRequire(import.meta.url)(join(pkg, 'slim-node.cjs')))
+  writeFileSync(
+    join(pkg, 'slim-node.js'),
+    `import slim from './slim-node.cjs'\nexport const { ${slim.join(', ')} } = slim\n`,
+  )
   // node.js passes on what node.cjs exports, so that import and require share one module instance. It imports detour.cjs instead of node.cjs,
   // because Node looks for the exports of an imported CommonJS file with a lexer in JavaScript, which takes 20 ms for node.cjs. The lexer does
   // not follow a require() of this form.
@@ -368,7 +411,10 @@ async function buildPackage(texts) {
   const entries = {
     index: 'index',
     slim: 'slim',
+    'slim-node': 'slim-node',
     node: 'node',
+    workerd: 'index',
+    edge: 'index',
     stores: 'stores/index',
     'stores-node': 'stores/node',
     testing: 'testing',
@@ -415,17 +461,18 @@ function manifest() {
     keywords,
     type,
     engines,
-    devDependencies,
-    optionalDependencies,
+    peerDependencies,
+    peerDependenciesMeta,
   } = own
-  const caret = (versions) =>
-    Object.fromEntries(Object.entries(versions).map(([name, exact]) => [name, `^${exact}`]))
   return {
     ...{ name, version, description, license, author, homepage, repository, bugs },
     ...{ keywords, type, engines },
     sideEffects: false,
     exports: {
       '.': {
+        // These refuse to compile bytes.
+        workerd: { types: './types/index.d.ts', default: './workerd.js' },
+        'edge-light': { types: './types/index.d.ts', default: './edge.js' },
         browser: page('index', 'index'),
         node: {
           require: { types: './types-cjs/node.d.ts', default: './node.cjs' },
@@ -433,7 +480,14 @@ function manifest() {
         },
         default: { types: './types/index.d.ts', default: './index.js' },
       },
-      './slim': { types: './types/slim.d.ts', default: './slim.js' },
+      './slim': {
+        browser: page('slim', 'slim'),
+        node: {
+          require: { types: './types-cjs/slim-node.d.ts', default: './slim-node.cjs' },
+          default: { types: './types/slim-node.d.ts', default: './slim-node.js' },
+        },
+        default: { types: './types/slim.d.ts', default: './slim.js' },
+      },
       './stores': {
         browser: page('stores/index', 'stores'),
         node: {
@@ -458,10 +512,12 @@ function manifest() {
     main: './node.cjs',
     module: './index.js',
     browser: './index.js',
+    // A classic script, with the global `wasmqtt`.
+    unpkg: './wasmqtt.script.js',
+    jsdelivr: './wasmqtt.script.js',
     types: './types/index.d.ts',
     files: ['*.js', '*.js.map', '*.cjs', '*.d.ts', '*.wasm', 'types', 'types-cjs', 'CHANGELOG.md'],
-    dependencies: caret({ ws: devDependencies.ws }),
-    optionalDependencies: caret(optionalDependencies),
+    ...{ peerDependencies, peerDependenciesMeta },
   }
 }
 

@@ -4,18 +4,24 @@ import type { TransportContext, WebSocketLike } from './types/connecting.js'
 /** What differs between runtimes. The entry for Node puts its own in place. */
 export const platform = {
   /** Makes the socket for a ws: or wss: URL. */
-  open(url: URL, { protocols }: TransportContext): WebSocketLike {
-    if (typeof WebSocket === 'undefined')
-      throw unsupported('there is no WebSocket here: give a `transport`')
-    return new WebSocket(url, protocols)
-  },
-  binaryType: 'arraybuffer',
+  open: openGlobalWebSocket as (url: URL, context: TransportContext) => WebSocketLike,
+  /** Fetches the module that `init` was given the URL of. */
+  fetch: (source: string | URL): Promise<Response> => fetch(source),
   /**
    * Whether `open` also makes sockets for a URL that is neither ws: nor wss:. Throws an InvalidArgumentError where such a URL lacks something.
    */
   speaks: (_url: URL): boolean => false,
   /** Whether `open` can send headers and set TLS options. */
   native: false,
+}
+
+/** Makes a socket with the WebSocket of the runtime. */
+export function openGlobalWebSocket(url: URL, { protocols }: TransportContext): WebSocketLike {
+  if (typeof WebSocket === 'undefined')
+    throw unsupported('there is no WebSocket here: give a `transport`')
+  const socket = new WebSocket(url, protocols)
+  socket.binaryType = 'arraybuffer'
+  return socket
 }
 
 /** Milliseconds, about 25 days: setTimeout fires at once where it is given more. */

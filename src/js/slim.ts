@@ -1,6 +1,7 @@
 // The same with the WebAssembly apart: `init` says where it is.
 import { provide } from './core/instance.js'
 import { invalid, mqttError } from './errors.js'
+import { platform } from './platform.js'
 import { view } from './validate.js'
 
 export * from './api.js'
@@ -32,7 +33,7 @@ async function compile(source: ModuleSource): Promise<WebAssembly.Module> {
   const bytes = view(source)
   if (bytes !== undefined) return WebAssembly.compile(bytes as BufferSource)
   const isUrl = typeof source === 'string' || source instanceof URL
-  const response = await (isUrl ? fetch(source) : (source as Promise<Response>))
+  const response = await (isUrl ? platform.fetch(source) : (source as Promise<Response>))
   if (typeof response?.arrayBuffer !== 'function')
     throw invalid('source', 'must be a URL, bytes, a WebAssembly.Module or a Response')
   if (!response.ok) {

@@ -92,7 +92,7 @@ export class Attempt {
         close(socket, false)
         throw new Error('The attempt was given up')
       }
-      socket.binaryType = transport === undefined ? platform.binaryType : 'arraybuffer'
+      if (transport !== undefined) socket.binaryType = 'arraybuffer'
       this.#socket = socket
       return socket
     })

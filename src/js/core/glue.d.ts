@@ -1,8 +1,14 @@
-// The boundary to the core: what wasm-bindgen makes of src/web, typed by hand. The build resolves `#glue` and `#wasm`.
+// The boundary to the core: what wasm-bindgen makes of src/web, typed by hand. The build resolves `#glue`, `#wasm` and `#module`.
 
 declare module '#wasm' {
   /** The module's bytes. */
   export default function wasm(): Uint8Array<ArrayBuffer>
+}
+
+declare module '#module' {
+  /** The module, compiled by the runtime or its bundler. */
+  const module: WebAssembly.Module
+  export default module
 }
 
 declare module '#glue' {
