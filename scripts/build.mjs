@@ -14,6 +14,7 @@ import { createRequire } from 'node:module'
 import { homedir } from 'node:os'
 import { dirname, join } from 'node:path'
 import { deflateRawSync } from 'node:zlib'
+import { notices } from './notices.mjs'
 import { writeRecords } from './records.mjs'
 import { setup } from './setup.mjs'
 import { buildShims, buildStandIn, shimExports, shimTypes } from './shims.mjs'
@@ -55,7 +56,7 @@ const bin = (name) => join(root, 'node_modules', '.bin', name)
 export async function build() {
   await setup()
   writeRecords()
-  const own = ['scripts/build.mjs', 'scripts/shims.mjs', 'package-lock.json']
+  const own = ['scripts/build.mjs', 'scripts/notices.mjs', 'scripts/shims.mjs', 'package-lock.json']
   const sources = [...own, 'Cargo.toml', 'Cargo.lock', ...files('src', '.rs')]
   await step(
     'Compiling the core to WebAssembly',
@@ -411,14 +412,14 @@ async function buildPackage(texts) {
   const entries = {
     index: 'index',
     slim: 'slim',
-    'slim-node': 'slim-node',
-    node: 'node',
+    'slim-node': 'slim',
+    node: 'index',
     workerd: 'index',
     edge: 'index',
     stores: 'stores/index',
     'stores-node': 'stores/node',
     testing: 'testing',
-    'testing-node': 'testing-node',
+    'testing-node': 'testing',
   }
   const declared = Object.values(entries).map((source) => `${source}.d.ts`)
   dropUnreachable(types, [...declared, ...shimTypes])
@@ -429,6 +430,7 @@ async function buildPackage(texts) {
   cpSync(types, join(pkg, 'types-cjs'), { recursive: true })
   writeJson('types-cjs/package.json', { type: 'commonjs' })
 
+  writeFileSync(join(pkg, 'NOTICES.txt'), notices())
   for (const name of texts) copyFileSync(join(root, name), join(pkg, name))
   writeJson('package.json', manifest())
   buildStandIn(manifest())
@@ -475,16 +477,16 @@ function manifest() {
         'edge-light': { types: './types/index.d.ts', default: './edge.js' },
         browser: page('index', 'index'),
         node: {
-          require: { types: './types-cjs/node.d.ts', default: './node.cjs' },
-          default: { types: './types/node.d.ts', default: './node.js' },
+          require: { types: './types-cjs/index.d.ts', default: './node.cjs' },
+          default: { types: './types/index.d.ts', default: './node.js' },
         },
         default: { types: './types/index.d.ts', default: './index.js' },
       },
       './slim': {
         browser: page('slim', 'slim'),
         node: {
-          require: { types: './types-cjs/slim-node.d.ts', default: './slim-node.cjs' },
-          default: { types: './types/slim-node.d.ts', default: './slim-node.js' },
+          require: { types: './types-cjs/slim.d.ts', default: './slim-node.cjs' },
+          default: { types: './types/slim.d.ts', default: './slim-node.js' },
         },
         default: { types: './types/slim.d.ts', default: './slim.js' },
       },
@@ -499,8 +501,8 @@ function manifest() {
       './testing': {
         browser: page('testing', 'testing'),
         node: {
-          require: { types: './types-cjs/testing-node.d.ts', default: './testing-node.cjs' },
-          default: { types: './types/testing-node.d.ts', default: './testing-node.js' },
+          require: { types: './types-cjs/testing.d.ts', default: './testing-node.cjs' },
+          default: { types: './types/testing.d.ts', default: './testing-node.js' },
         },
         default: { types: './types/testing.d.ts', default: './testing.js' },
       },
@@ -516,7 +518,17 @@ function manifest() {
     unpkg: './wasmqtt.script.js',
     jsdelivr: './wasmqtt.script.js',
     types: './types/index.d.ts',
-    files: ['*.js', '*.js.map', '*.cjs', '*.d.ts', '*.wasm', 'types', 'types-cjs', 'CHANGELOG.md'],
+    files: [
+      '*.js',
+      '*.js.map',
+      '*.cjs',
+      '*.d.ts',
+      '*.wasm',
+      'types',
+      'types-cjs',
+      'CHANGELOG.md',
+      'NOTICES.txt',
+    ],
     ...{ peerDependencies, peerDependenciesMeta },
   }
 }

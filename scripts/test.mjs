@@ -95,6 +95,12 @@ const STEPS = [
     needs: [...BROWSER, ...BROKER],
   },
   {
+    name: 'runtimes',
+    command: 'node --test tests/runtimes/*.test.mjs',
+    tests: 'node',
+    needs: ['chromium'],
+  },
+  {
     name: 'brokers',
     command: 'node --test tests/brokers/*.test.mjs',
     tests: 'node',

@@ -321,7 +321,8 @@ test('the package contains no paths of the machine that built it', async (t) => 
 })
 
 const SCRIPTS = [
-  ...['index.js', 'slim.js', 'node.js', 'node.cjs'],
+  ...['index.js', 'slim.js', 'node.js', 'node.cjs', 'slim-node.cjs', 'ws.cjs'],
+  ...['workerd.js', 'edge.js', 'wasmqtt.script.js'],
   ...['stores.js', 'stores-node.js', 'stores-node.cjs'],
 ]
 
@@ -345,9 +346,13 @@ test('the manifest points to files that exist', async (t) => {
     manifest.module,
     manifest.browser,
     manifest.types,
+    manifest.unpkg,
+    manifest.jsdelivr,
   ])
     await readFile(join(folder, target))
-  assert.deepEqual(Object.keys(manifest.dependencies), ['ws'])
+  assert.equal(manifest.dependencies, undefined)
+  assert.equal(manifest.optionalDependencies, undefined)
   assert.equal(manifest.private, undefined)
-  for (const name of ['README.md', 'LICENSE', 'CHANGELOG.md']) await readFile(join(folder, name))
+  for (const name of ['README.md', 'LICENSE', 'CHANGELOG.md', 'NOTICES.txt'])
+    await readFile(join(folder, name))
 })

@@ -2,7 +2,7 @@
 import { execFile } from 'node:child_process'
 import { once } from 'node:events'
 import { rmSync } from 'node:fs'
-import { mkdir, mkdtemp, readFile, rm, symlink, writeFile } from 'node:fs/promises'
+import { mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
 import { createServer } from 'node:http'
 import { tmpdir } from 'node:os'
 import { dirname, extname, join } from 'node:path'
@@ -36,8 +36,6 @@ export async function makeProject(t, files = {}) {
     '-C',
     join(modules, 'wasmqtt'),
   ])
-  for (const dependency of ['ws', 'bufferutil'])
-    await symlink(join(root, 'node_modules', dependency), join(modules, dependency))
   const project = new Project(folder)
   await project.write({ 'package.json': '{ "private": true }', ...files })
   return project

@@ -1,7 +1,13 @@
 // Stands in for the package bufferutil when `ws` masks what it sends (RFC 6455, section 5.3): that package if it is installed, otherwise a loop that
 // takes a word at a time. Newer Node does it natively, and then `ws` uses neither.
 
-type Mask = (source: Uint8Array, key: Uint8Array, output: Uint8Array, offset: number, length: number) => void
+type Mask = (
+  source: Uint8Array,
+  key: Uint8Array,
+  output: Uint8Array,
+  offset: number,
+  length: number,
+) => void
 
 /** Writes `length` masked bytes of `source` into `output` at `offset`. */
 const maskWords: Mask = (source, key, output, offset, length) => {
