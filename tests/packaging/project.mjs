@@ -23,9 +23,9 @@ async function pack() {
   return join(folder, JSON.parse(stdout)[0].filename)
 }
 
-/** Makes a project. `files` maps names to contents. The folder is removed after the test. */
-export async function makeProject(t, files = {}) {
-  const folder = await mkdtemp(join(tmpdir(), 'wasmqtt-project-'))
+/** Makes a project in the folder `parent`. `files` maps names to contents. The project is removed after the test. */
+export async function makeProject(t, files = {}, parent = tmpdir()) {
+  const folder = await mkdtemp(join(parent, 'wasmqtt-project-'))
   t.after(() => rm(folder, { recursive: true, force: true }))
   const modules = join(folder, 'node_modules')
   await mkdir(join(modules, 'wasmqtt'), { recursive: true })

@@ -95,8 +95,8 @@ const extension = (url, report) => ({
     text.then((extension) => fetch(${JSON.stringify(report)}, { method: 'POST', body: JSON.stringify({ extension }) }))`,
 })
 
-/** Serves the project, and resolves `result` with what is posted. */
-async function serve(project) {
+/** Serves a folder of the project, and resolves `result` with what is posted. */
+export async function serve(project, folder = '.', headers = {}) {
   const { promise: result, resolve } = Promise.withResolvers?.() ?? withResolvers()
   const server = createServer(async (request, response) => {
     const { pathname } = new URL(request.url ?? '', 'http://localhost')
@@ -109,9 +109,9 @@ async function serve(project) {
     }
     const name = pathname === '/' ? '/index.html' : pathname
     try {
-      const content = await readFile(join(project.folder, name))
+      const content = await readFile(join(project.folder, folder, name))
       const type = TYPES[extname(name)] ?? 'application/octet-stream'
-      response.writeHead(200, { 'content-type': type, 'content-security-policy': POLICY })
+      response.writeHead(200, { 'content-type': type, ...headers })
       response.end(content)
     } catch {
       response.writeHead(404).end()
@@ -166,6 +166,10 @@ const CHROMIUM = [
   ...['--disable-background-networking', '--disable-component-update', '--disable-sync'],
 ]
 
+/** Opens the page in Chromium, and resolves with what it reports. */
+export const inChromium = ({ url, result }) =>
+  reported('chromium', (profile) => [...CHROMIUM, `--user-data-dir=${profile}`, url], result)
+
 /**
  * @param {string} name
  * @param {string} command
@@ -179,7 +183,7 @@ const browser = (name, command, args, without = []) => ({
   command,
   async run(project, urls) {
     await project.write(files(urls.ws))
-    const server = await serve(project)
+    const server = await serve(project, '.', { 'content-security-policy': POLICY })
     try {
       const { agent, ...forms } = await reported(
         command,

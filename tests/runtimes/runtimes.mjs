@@ -8,6 +8,7 @@ import { pathToFileURL } from 'node:url'
 import { promisify } from 'node:util'
 import { build } from 'esbuild'
 import { browsers } from './browsers.mjs'
+import { bun } from './bundlers.mjs'
 import { STORY } from './story.mjs'
 
 const execute = promisify(execFile)
@@ -20,7 +21,7 @@ const { platform, arch } = process
  * @property {string} how what one does to run a program in it
  * @property {Record<string, string>} [packages] what npm installs for it
  * @property {string} [command] a command of the system that it needs
- * @property {(project: any, urls: Urls, tools: Tools) => Promise<string>} run returns its version; throws if the story does not come to its end
+ * @property {(project: any, urls: Urls, tools: Tools) => Promise<string | { version: string, size: string }>} run returns its version; throws if the story does not come to its end
  */
 /** @typedef {(name: string) => string} Tools the folder of an installed package */
 
@@ -76,7 +77,6 @@ const story :Workerd.Worker = (
 );`
 
 const workerdPackage = `@cloudflare/workerd-${platform}-${arch === 'x64' ? '64' : arch}`
-const bunPackage = `@oven/bun-${platform}-${arch === 'arm64' ? 'aarch64' : arch}`
 const denoPackage = `@deno/${platform}-${arch}-glibc`
 
 /** Bundles the story as Wrangler does: with esbuild, and with the module as a part of its own. */
@@ -173,9 +173,9 @@ export const runtimes = [
   {
     name: 'Bun',
     how: '`bun main.mjs`, `bun main.cjs`',
-    packages: { [bunPackage]: 'latest' },
+    packages: { [bun]: 'latest' },
     async run(project, urls, tools) {
-      const command = join(tools(bunPackage), 'bin', 'bun')
+      const command = join(tools(bun), 'bin', 'bun')
       for (const name of ['main.mjs', 'main.cjs'])
         await program(project, command, [name], [urls.ws, urls.mqtt])
       return versionOf(command)

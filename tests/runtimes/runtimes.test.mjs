@@ -1,5 +1,5 @@
-// Runs the story in every runtime. Those that are commands of the system are skipped where they are missing; npm installs the others, into
-// target/runtimes. With WASMQTT_TABLE=path it writes the table of what it saw.
+// Runs the story in every runtime and through every bundler. Those that are commands of the system are skipped where they are missing; npm
+// installs the others, into target/runtimes. With WASMQTT_TABLES=path it writes the tables of what it saw.
 import { execFile } from 'node:child_process'
 import { mkdirSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
@@ -8,42 +8,46 @@ import { promisify } from 'node:util'
 import { findCommand, root } from '../../scripts/tools.mjs'
 import { startEmbedded } from '../brokers/embedded.mjs'
 import { makeProject } from '../packaging/project.mjs'
+import { bundlers } from './bundlers.mjs'
 import { programs, runtimes } from './runtimes.mjs'
 
 const execute = promisify(execFile)
 const folder = join(root, 'target', 'runtimes')
 const tools = (name) => join(folder, 'node_modules', name)
-const rows = []
+const tables = {
+  runtimes: ['| runtime | version | how |', '|---|---|---|'],
+  bundlers: ['| bundler | version | how | bytes: minified / gzip / brotli |', '|---|---|---|--:|'],
+}
 
 before(async () => {
-  const dependencies = Object.assign({}, ...runtimes.map(({ packages }) => packages))
-  const manifest = JSON.stringify({ private: true, dependencies })
-  const path = join(folder, 'package.json')
+  const all = [...runtimes, ...bundlers].map(({ packages }) => packages)
   mkdirSync(folder, { recursive: true })
-  writeFileSync(path, manifest)
-  await execute(
-    'npm',
-    ['install', '--ignore-scripts', '--no-audit', '--no-fund', '--no-package-lock'],
-    {
-      cwd: folder,
-    },
-  )
+  const manifest = { private: true, type: 'module', dependencies: Object.assign({}, ...all) }
+  writeFileSync(join(folder, 'package.json'), JSON.stringify(manifest))
+  const options = ['--ignore-scripts', '--no-audit', '--no-fund', '--no-package-lock']
+  await execute('npm', ['install', ...options], { cwd: folder })
 })
 
-for (const { name, how, command, run } of runtimes)
-  test(name, {
-    timeout: 180_000,
-    skip: command !== undefined && !findCommand(command),
-  }, async (t) => {
-    const broker = await startEmbedded(t)
-    const project = await makeProject(t, programs)
-    const urls = { ws: broker.url, mqtt: `mqtt://127.0.0.1:${broker.tcpPort}` }
-    const version = await run(project, urls, tools)
-    rows.push(`| ${name} | ${version} | ${how} |`)
-  })
+for (const [kind, list] of Object.entries({ runtimes, bundlers }))
+  for (const { name, how, command, run } of list) {
+    const skip = command !== undefined && !findCommand(command)
+    test(name, { timeout: 180_000, skip }, async (t) => {
+      const broker = await startEmbedded(t)
+      const project = await makeProject(t, programs, folder)
+      const urls = { ws: broker.url, mqtt: `mqtt://127.0.0.1:${broker.tcpPort}` }
+      const seen = await run(project, urls, tools)
+      const { version, size } = typeof seen === 'string' ? { version: seen } : seen
+      tables[kind].push(`| ${[name, version, how, size].filter(Boolean).join(' | ')} |`)
+    })
+  }
 
 after(() => {
-  const { WASMQTT_TABLE: path } = process.env
-  if (path !== undefined)
-    writeFileSync(path, ['| runtime | version | how |', '|---|---|---|', ...rows, ''].join('\n'))
+  const { WASMQTT_TABLES: path } = process.env
+  if (path === undefined) return
+  const intro =
+    '# Where it works\n\n`npm run runtimes` wrote these tables: it runs the same story (connect, subscribe, publish at QoS 2, hear the message, end) with the packed package.'
+  writeFileSync(
+    path,
+    `${[intro, ...Object.values(tables).map((rows) => rows.join('\n'))].join('\n\n')}\n`,
+  )
 })
