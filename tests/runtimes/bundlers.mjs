@@ -175,6 +175,115 @@ const all = [
     files: (url) => ({ 'main.js': main(url), 'out/index.html': BUNDLED }),
     build: [[bun, 'build', 'main.js', '--minify', '--outfile=out/bundle.js']],
   },
+  {
+    name: 'Next.js',
+    how: 'a client component, which the server renders as well (Turbopack)',
+    packages: { next: 'latest', react: 'latest', 'react-dom': 'latest' },
+    files: (url) => ({
+      'next.config.mjs':
+        "export default { output: 'export', turbopack: { root: process.cwd() + '/../../..' } }",
+      'app/layout.jsx':
+        'export default ({ children }) => <html lang="en"><body>{children}</body></html>',
+      'app/page.jsx': `'use client'
+        import { useEffect } from 'react'
+        import * as wasmqtt from 'wasmqtt'
+        ${STORY}
+        export default function Page() {
+          useEffect(() => { ${report(`story(wasmqtt, '${url}')`)} }, [])
+          return <p>{wasmqtt.matches('a/+', 'a/b') ? 'rendered' : ''}</p>
+        }`,
+    }),
+    build: [['next', 'build']],
+  },
+  {
+    name: 'SvelteKit',
+    how: 'a page, which the server renders as well',
+    packages: {
+      '@sveltejs/kit': 'latest',
+      '@sveltejs/adapter-static': 'latest',
+      '@sveltejs/vite-plugin-svelte': 'latest',
+      svelte: 'latest',
+      vite: 'latest',
+    },
+    files: (url) => ({
+      'vite.config.mjs': `import adapter from '@sveltejs/adapter-static'
+        import { sveltekit } from '@sveltejs/kit/vite'
+        export default { plugins: [sveltekit({ adapter: adapter({ pages: 'out', assets: 'out' }) })] }`,
+      'src/app.html':
+        '<!doctype html><meta charset="utf-8">%sveltekit.head%<body>%sveltekit.body%</body>',
+      'src/routes/+layout.js': 'export const prerender = true',
+      'src/routes/+page.svelte': `<script>
+        import { onMount } from 'svelte'
+        import * as wasmqtt from 'wasmqtt'
+        ${STORY}
+        onMount(() => { ${report(`story(wasmqtt, '${url}')`)} })
+        </script>
+        <p>{wasmqtt.matches('a/+', 'a/b') ? 'rendered' : ''}</p>`,
+    }),
+    build: [['vite', 'build']],
+  },
+  {
+    name: 'Angular',
+    how: '`ng build`',
+    packages: {
+      '@angular/cli': 'latest',
+      '@angular/build': 'latest',
+      '@angular/compiler': '22.2.0',
+      '@angular/compiler-cli': '22.2.0',
+      '@angular/core': 'latest',
+      '@angular/common': 'latest',
+      '@angular/platform-browser': 'latest',
+      rxjs: 'latest',
+      tslib: 'latest',
+      typescript: '~6.0.0',
+    },
+    files: (url) => ({
+      'angular.json': JSON.stringify({
+        version: 1,
+        projects: {
+          app: {
+            projectType: 'application',
+            root: '',
+            sourceRoot: 'src',
+            architect: {
+              build: {
+                builder: '@angular/build:application',
+                options: {
+                  outputPath: { base: 'out', browser: '' },
+                  index: 'src/index.html',
+                  browser: 'src/main.ts',
+                  tsConfig: 'tsconfig.json',
+                },
+              },
+            },
+          },
+        },
+        cli: { analytics: false, cache: { enabled: false } },
+      }),
+      'tsconfig.json': JSON.stringify({
+        compilerOptions: {
+          strict: true,
+          target: 'ES2022',
+          module: 'preserve',
+          moduleResolution: 'bundler',
+          lib: ['ES2022', 'DOM', 'ESNext.Disposable'],
+          types: [],
+        },
+        files: ['src/main.ts'],
+      }),
+      'src/index.html': '<!doctype html><meta charset="utf-8"><base href="/"><app-root></app-root>',
+      'src/main.ts': `import { Component, provideZonelessChangeDetection } from '@angular/core'
+        import { bootstrapApplication } from '@angular/platform-browser'
+        import * as wasmqtt from 'wasmqtt'
+        ${STORY.replace('{ connect }, url', '{ connect }: typeof wasmqtt, url: string').replace('let tell', 'let tell!: (text: string) => void').replace('new Promise(', 'new Promise<string>(')}
+        @Component({ selector: 'app-root', template: '' })
+        class App {
+          constructor() { ${report(`story(wasmqtt, '${url}')`)} }
+        }
+        bootstrapApplication(App, { providers: [provideZonelessChangeDetection()] })`,
+    }),
+    build: [['@angular/cli', 'build']],
+  },
 ]
 
 /** The program of a package, as a command and its first arguments. */
@@ -182,7 +291,8 @@ async function programOf(tools, name) {
   if (name === bun) return [join(tools(name), 'bin', 'bun')]
   const { bin } = JSON.parse(await readFile(join(tools(name), 'package.json'), 'utf8'))
   const path = typeof bin === 'string' ? bin : Object.values(bin)[0]
-  return [process.execPath, join(tools(name), path)]
+  // Some want a newer Node than this one may be.
+  return [join(tools('node-24'), 'bin', 'node'), join(tools(name), path)]
 }
 
 /** Bytes of the scripts and modules in a folder: as they are, with gzip and with brotli. */
