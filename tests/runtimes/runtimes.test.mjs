@@ -3,7 +3,7 @@
 import { execFile } from 'node:child_process'
 import { mkdirSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { after, before, test } from 'node:test'
+import { after, test } from 'node:test'
 import { promisify } from 'node:util'
 import { findCommand, root } from '../../scripts/tools.mjs'
 import { startEmbedded } from '../brokers/embedded.mjs'
@@ -19,14 +19,12 @@ const tables = {
   bundlers: ['| bundler | version | how | bytes: minified / gzip / brotli |', '|---|---|---|--:|'],
 }
 
-before(async () => {
-  const all = [...runtimes, ...bundlers].map(({ packages }) => packages)
-  mkdirSync(folder, { recursive: true })
-  const manifest = { private: true, type: 'module', dependencies: Object.assign({}, ...all) }
-  writeFileSync(join(folder, 'package.json'), JSON.stringify(manifest))
-  const options = ['--ignore-scripts', '--no-audit', '--no-fund', '--no-package-lock']
-  await execute('npm', ['install', ...options], { cwd: folder })
-})
+const all = [...runtimes, ...bundlers].map(({ packages }) => packages)
+mkdirSync(folder, { recursive: true })
+const manifest = { private: true, type: 'module', dependencies: Object.assign({}, ...all) }
+writeFileSync(join(folder, 'package.json'), JSON.stringify(manifest))
+const options = ['--ignore-scripts', '--no-audit', '--no-fund', '--no-package-lock']
+await execute('npm', ['install', ...options], { cwd: folder })
 
 for (const [kind, list] of Object.entries({ runtimes, bundlers }))
   for (const { name, how, command, run } of list) {
