@@ -166,7 +166,7 @@ const all = [
     how: '`parcel build`',
     packages: { parcel: 'latest' },
     files: app,
-    build: [['parcel', 'build', 'index.html', '--dist-dir', 'out', '--public-url', './']],
+    build: [['parcel', 'build', 'index.html', '--dist-dir', 'out', '--public-url', './', '--no-cache']],
   },
   {
     name: 'Bun, bundler',
