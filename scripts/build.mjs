@@ -288,7 +288,13 @@ function withoutPaths() {
   const folders = existsSync(registry)
     ? readdirSync(registry).map((name) => join(registry, name, '/'))
     : []
-  return [root, ...folders].map((folder) => `--remap-path-prefix=${folder}=`)
+  // Where the sources of the standard library are installed, the compiler would name them by their path on this machine.
+  const hash = /commit-hash: (\w+)/.exec(capture('rustc', ['-vV']))[1]
+  const library = join(capture('rustc', ['--print=sysroot']).trim(), 'lib/rustlib/src/rust')
+  return [
+    ...[root, ...folders].map((folder) => `--remap-path-prefix=${folder}=`),
+    `--remap-path-prefix=${library}=/rustc/${hash}`,
+  ]
 }
 
 /** Returns the bytes of each function of the module, and of its data. */
