@@ -15,6 +15,7 @@ import { homedir } from 'node:os'
 import { dirname, join } from 'node:path'
 import { deflateRawSync } from 'node:zlib'
 import { notices } from './notices.mjs'
+import { asUnpacked } from './pack.mjs'
 import { writeRecords } from './records.mjs'
 import { setup } from './setup.mjs'
 import { buildShims, buildStandIn, shimExports, shimTypes } from './shims.mjs'
@@ -56,7 +57,10 @@ const bin = (name) => join(root, 'node_modules', '.bin', name)
 export async function build() {
   await setup()
   writeRecords()
-  const own = ['scripts/build.mjs', 'scripts/notices.mjs', 'scripts/shims.mjs', 'package-lock.json']
+  const own = [
+    ...['build', 'notices', 'pack', 'shims'].map((name) => `scripts/${name}.mjs`),
+    'package-lock.json',
+  ]
   const sources = [...own, 'Cargo.toml', 'Cargo.lock', ...files('src', '.rs')]
   await step(
     'Compiling the core to WebAssembly',
@@ -229,48 +233,6 @@ const apart = (path) => ({
 })
 
 /**
- * Writes the module for the web, where the size of the download matters most. A frequent byte becomes one printable character (the same one, if
- * the byte is printable), a rare byte becomes two. Unlike base64, this keeps bytes whole, so that it compresses as well as the `.wasm`. It is ASCII,
- * which engines read faster, and which bundlers and pages of any encoding leave unchanged.
- */
-function asCharacters(wasm) {
-  const SPACE = 0x20
-  // `|`, `}` and `~` start a pair. The second character is one of the 57 from `#` to `[`, among which are no quote and no backslash.
-  const PAIR = 0x7c
-  const SECOND = 0x23
-  const SECONDS = 57
-  const counts = new Uint32Array(256)
-  for (const byte of wasm) counts[byte]++
-  const characters = Array.from({ length: PAIR - SPACE }, (_, at) => SPACE + at).filter(
-    (code) => !'"\\'.includes(String.fromCharCode(code)),
-  )
-  const bytes = [...counts.keys()].sort((a, b) => counts[b] - counts[a]).slice(0, characters.length)
-  const strangers = bytes.filter((byte) => !characters.includes(byte)).sort((a, b) => a - b)
-  const frequent = new Array(PAIR - SPACE).fill(bytes[0])
-  for (const code of characters)
-    frequent[code - SPACE] = bytes.includes(code) ? code : strangers.shift()
-  const rare = [...counts.keys()].filter((byte) => !bytes.includes(byte))
-  const texts = []
-  for (const code of characters) texts[frequent[code - SPACE]] = String.fromCharCode(code)
-  for (const [at, byte] of rare.entries())
-    texts[byte] = String.fromCharCode(PAIR + Math.floor(at / SECONDS), SECOND + (at % SECONDS))
-  const text = Array.from(wasm, (byte) => texts[byte]).join('')
-  return `const text = ${JSON.stringify(text)}
-    const frequent = ${JSON.stringify(frequent)}
-    export default () => {
-      const rare = [...Array(256).keys()].filter((byte) => !frequent.includes(byte))
-      // This decodes in place, because the output is never longer than the input so far.
-      const bytes = new TextEncoder().encode(text)
-      let to = 0
-      for (let from = 0; from < bytes.length; to++) {
-        const code = bytes[from++]
-        bytes[to] = code < ${PAIR} ? frequent[code - ${SPACE}] : rare[(code - ${PAIR}) * ${SECONDS} + bytes[from++] - ${SECOND}]
-      }
-      return bytes.subarray(0, to)
-    }`
-}
-
-/**
  * Writes the module for Node, where the time and the memory to start matter most. Node decodes base64 faster than a loop would. The module is
  * compressed, because Node assembles a file in a text that it doubles as it reads, and the allocator keeps up to twice the largest block that
  * was ever freed of whatever is freed later. With plain base64, that was a megabyte that V8's optimiser had freed.
@@ -334,7 +296,7 @@ async function buildPackage(texts) {
       charset: 'utf8',
       ...options,
       plugins: [
-        inlined(options.platform === 'node' ? asDeflated : asCharacters),
+        inlined(options.platform === 'node' ? asDeflated : asUnpacked),
         ...(options.plugins ?? []),
         passed('ws', './ws.cjs'),
       ],
