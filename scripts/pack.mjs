@@ -7,8 +7,11 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 
 /** What the bytes that follow an opcode are. Each has a stream of its own. */
-const STREAMS = ['opcodes', 'locals', 'offsets', 'calls', 'depths', 'i32', 'i64', 'others']
-const [OPCODES, LOCALS, OFFSETS, CALLS, DEPTHS, I32, I64, OTHERS] = STREAMS.keys()
+const STREAMS = ['opcodes', 'others', 'depths', 'calls', 'i64', 'i32', 'offsets', 'locals']
+const [OPCODES, OTHERS, DEPTHS, CALLS, I64, I32, OFFSETS, LOCALS] = STREAMS.keys()
+
+/** The number of the first symbol. Symbols from here on share their characters with other frequent bytes. */
+const FIRST_SYMBOL = 80
 
 /** Counts of LEB128 numbers that stand for something else. */
 const BR_TABLE = 14
@@ -47,14 +50,17 @@ function operands(opcode, second) {
       return [F64, OTHERS]
     case opcode === 0xfc && second >= 8: // memory.init to table.fill
       return [{ 9: 1, 11: 1, 13: 1, 15: 1, 16: 1, 17: 1 }[second] ?? 2, OTHERS]
-    case opcode === 0xfc:
-    case opcode <= 0xc4 && opcode !== 0x43 && (opcode < 0x05 || opcode > 0x0a || opcode === 0x05):
-    case opcode === 0xd1:
+    case opcode === 0xfc: // a conversion that saturates
+    case opcode >= 0x45 && opcode <= 0xc4: // arithmetic
+    case BARE.includes(opcode):
       return [0, OTHERS]
     default:
       throw new Error(`The packer does not know the opcode 0x${opcode.toString(16)}`)
   }
 }
+
+/** unreachable, nop, else, end, return, drop, select, ref.is_null. */
+const BARE = [0x00, 0x01, 0x05, END, 0x0f, 0x1a, 0x1b, 0xd1]
 
 /** Loads and stores. The alignment that follows them is taken as a part of the opcode. */
 const isAccess = (opcode) => opcode >= 0x28 && opcode <= 0x3e
@@ -73,12 +79,16 @@ function takeApart(wasm) {
       if (byte < 0x80) return value >>> 0
     }
   }
+  /** Moves numbers to a stream, with the high bits first: the first byte of a long number is one of few then. Returns the last number. */
   const move = (stream, count) => {
+    let value
     for (; count > 0; count--) {
       const start = at
-      number()
-      streams[stream].push(...wasm.subarray(start, at))
+      value = number()
+      for (let from = at - 1; from >= start; from--)
+        streams[stream].push(from > start ? wasm[from] | 0x80 : wasm[from] & 0x7f)
     }
+    return value
   }
   while (wasm[at] !== 10) {
     at++
@@ -104,9 +114,7 @@ function takeApart(wasm) {
       streams[OPCODES].push(symbols.get(symbol))
       const [numbers, stream] = operands(opcode, second)
       if (numbers === BR_TABLE) {
-        const start = at
-        const targets = number()
-        streams[OTHERS].push(...wasm.subarray(start, at))
+        const targets = move(OTHERS, 1)
         move(DEPTHS, targets + 1)
       } else if (numbers === F64) {
         streams[OTHERS].push(...wasm.subarray(at, at + 8))
@@ -116,7 +124,7 @@ function takeApart(wasm) {
   }
   const tail = wasm.subarray(sectionEnd)
   const sorted = [...symbols.values()].sort((a, b) => b.uses - a.uses)
-  streams[OPCODES] = streams[OPCODES].map((symbol) => sorted.indexOf(symbol))
+  streams[OPCODES] = streams[OPCODES].map((symbol) => FIRST_SYMBOL + sorted.indexOf(symbol))
   return { head, tail, count, streams, symbols: sorted }
 }
 
@@ -197,7 +205,17 @@ export function pack(wasm) {
       count,
     }),
   )
-  return { text, unpacker }
+  const packed = { text, unpacker }
+  if (!unpack(packed).equals(wasm)) throw new Error('The unpacker does not make the same module')
+  return packed
+}
+
+/** Returns the module of a text. Throws what WebAssembly throws, if the text was damaged. */
+export function unpack({ text, unpacker }) {
+  const { m, u } = new WebAssembly.Instance(new WebAssembly.Module(unpacker)).exports
+  const bytes = Buffer.from(m.buffer)
+  bytes.write(text)
+  return bytes.subarray(text.length, u())
 }
 
 /** Writes the module for the web: a JavaScript module that exports a function, which returns the bytes. */
@@ -251,23 +269,28 @@ const unpackerSource = (it) => `
       (i32.add (local.tee $from (i32.load (local.get $stream))) (i32.const 1)))
     (i32.load8_u (local.get $from)))
 
-  ;; Copies the next LEB128 number of a stream. Returns the number, as if it were unsigned.
-  (func $number (param $stream i32) (result i32)
+  ;; Copies the next number of a stream, with the low bits first. $more is set in every byte but the last. Returns the number, with the bits
+  ;; before it in $high, as if it were unsigned.
+  (func $number (param $stream i32) (param $more i32) (param $high i32) (result i32)
     (local $byte i32)
-    (call $emit (local.tee $byte (call $next (local.get $stream))))
-    (if (result i32) (i32.gt_u (local.get $byte) (i32.const 127))
+    (local.set $high
+      (i32.or
+        (i32.shl (local.get $high) (i32.const 7))
+        (i32.and (local.tee $byte (call $next (local.get $stream))) (i32.const 127))))
+    (if (i32.gt_u (local.get $byte) (i32.const 127))
       (then
-        (i32.add
-          (i32.and (local.get $byte) (i32.const 127))
-          (i32.shl (call $number (local.get $stream)) (i32.const 7))))
-      (else (local.get $byte))))
+        (local.set $high
+          (call $number (local.get $stream) (i32.const 128) (local.get $high)))))
+    (call $emit
+      (i32.or (i32.and (local.get $byte) (i32.const 127)) (local.get $more)))
+    (local.get $high))
 
   ;; Copies as many numbers of a stream.
   (func $numbers (param $count i32) (param $stream i32)
     (loop $more
       (if (local.get $count)
         (then
-          (drop (call $number (local.get $stream)))
+          (drop (call $number (local.get $stream) (i32.const 0) (i32.const 0)))
           (local.set $count (i32.sub (local.get $count) (i32.const 1)))
           (br $more)))))
 
@@ -305,12 +328,12 @@ const unpackerSource = (it) => `
       (local.set $start (global.get $out))
       (global.set $out (i32.add (local.get $start) (i32.const 3)))
       (call $numbers
-        (i32.shl (call $number (i32.const ${POINTERS + 4 * OTHERS})) (i32.const 1))
+        (i32.shl (call $number (i32.const ${POINTERS + 4 * OTHERS}) (i32.const 0) (i32.const 0)) (i32.const 1))
         (i32.const ${POINTERS + 4 * OTHERS}))
       (local.set $depth (i32.const 1))
       (loop $instruction
         (local.set $symbol (call $next (i32.const ${POINTERS + 4 * OPCODES})))
-        (call $emit (local.tee $byte (i32.load8_u offset=${SYMBOLS} (local.get $symbol))))
+        (call $emit (local.tee $byte (i32.load8_u offset=${SYMBOLS - FIRST_SYMBOL} (local.get $symbol))))
         (local.set $depth
           (i32.sub
             (i32.add
@@ -319,13 +342,13 @@ const unpackerSource = (it) => `
                 (i32.sub (local.get $byte) (i32.const ${BLOCK}))
                 (i32.const ${IF - BLOCK + 1})))
             (i32.eq (local.get $byte) (i32.const ${END}))))
-        (if (i32.ne (local.tee $byte (i32.load8_u offset=${it.seconds} (local.get $symbol))) (i32.const 255))
+        (if (i32.ne (local.tee $byte (i32.load8_u offset=${it.seconds - FIRST_SYMBOL} (local.get $symbol))) (i32.const 255))
           (then (call $emit (local.get $byte))))
         (local.set $stream
           (i32.add
             (i32.shl
               (i32.and
-                (local.tee $kind (i32.load8_u offset=${it.kinds} (local.get $symbol)))
+                (local.tee $kind (i32.load8_u offset=${it.kinds - FIRST_SYMBOL} (local.get $symbol)))
                 (i32.const 15))
               (i32.const 2))
             (i32.const ${POINTERS})))
@@ -338,7 +361,7 @@ const unpackerSource = (it) => `
               (br_if $more (local.tee $kind (i32.sub (local.get $kind) (i32.const 1)))))))
         (if (i32.eq (local.get $kind) (i32.const ${BR_TABLE}))
           (then
-            (local.set $kind (i32.add (call $number (local.get $stream)) (i32.const 1)))
+            (local.set $kind (i32.add (call $number (local.get $stream) (i32.const 0) (i32.const 0)) (i32.const 1)))
             (local.set $stream (i32.const ${POINTERS + 4 * DEPTHS}))))
         (call $numbers (local.get $kind) (local.get $stream))
         (br_if $instruction (local.get $depth)))
