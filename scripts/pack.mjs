@@ -1,6 +1,6 @@
 // Packs the module for the web, where the size of the download matters most. Compressors find more in a module whose instructions are taken
 // apart: all opcodes, then all numbers of locals, then all offsets, and so on. A small module of its own, the unpacker, puts them together again
-// before the first use. It takes 2 ms, less than a loop in JavaScript that nothing has optimised yet.
+// before the first use. It takes 2 ms, less than a loop in JavaScript that no compiler has optimised yet.
 import { spawnSync } from 'node:child_process'
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
