@@ -15,6 +15,7 @@ import { homedir } from 'node:os'
 import { dirname, join } from 'node:path'
 import { deflateRawSync } from 'node:zlib'
 import { notices } from './notices.mjs'
+import { asUnpacked } from './pack.mjs'
 import { writeRecords } from './records.mjs'
 import { setup } from './setup.mjs'
 import { buildShims, buildStandIn, shimExports, shimTypes } from './shims.mjs'
@@ -56,7 +57,10 @@ const bin = (name) => join(root, 'node_modules', '.bin', name)
 export async function build() {
   await setup()
   writeRecords()
-  const own = ['scripts/build.mjs', 'scripts/notices.mjs', 'scripts/shims.mjs', 'package-lock.json']
+  const own = [
+    ...['build', 'notices', 'pack', 'shims'].map((name) => `scripts/${name}.mjs`),
+    'package-lock.json',
+  ]
   const sources = [...own, 'Cargo.toml', 'Cargo.lock', ...files('src', '.rs')]
   await step(
     'Compiling the core to WebAssembly',
@@ -151,6 +155,23 @@ const CASES = [
   // Every runtime that has the rest has these.
   [/if \(!\('encodeInto' in cachedTextEncoder\)\) \{[\s\S]*?\n\}\n/, ''],
   [/\(typeof FinalizationRegistry === 'undefined'\)\s+\? .*\n\s+: /g, ''],
+  // The glue's caller checks that both are strings, so that neither can fail.
+  [
+    / {4}let ptr0, len0, ptr1, len1;\n {4}try \{([\s\S]*?)\n {4}\} catch \(e\) \{[\s\S]*?\n {4}\}\n/,
+    (_, body) => body.replaceAll(/(ptr|len)([01]) =/g, 'const $1$2 ='),
+  ],
+  [/ {4}if \(realloc === undefined\) \{[\s\S]*?\n {4}\}\n/, ''],
+  // Memory that has grown has another buffer.
+  [/cachedDataViewMemory0\.buffer\.detached === true \|\| \((.*?) && (.*?)\)\) \{/, '$2) {'],
+  [
+    'cachedUint8ArrayMemory0 === null || cachedUint8ArrayMemory0.byteLength === 0',
+    '!cachedUint8ArrayMemory0?.byteLength',
+  ],
+  // Cores are freed by name.
+  [/if \(Symbol\.dispose\).*\n/, ''],
+  // What the minifier does not see through.
+  [/let ret;\n *ret = /g, 'const ret = '],
+  [/ [/*] 1\b(?=[,;) +])/g, ''],
   // initSync() is only called with an object.
   [
     / {4}if \(module !== undefined\) \{\n {8}if \(Object[\s\S]*?\n {4}\}\n/,
@@ -161,7 +182,7 @@ const CASES = [
 /** The glue without those cases, which are 1 % of the compressed JavaScript. */
 function withoutCases(glue) {
   for (const [pattern, replacement] of CASES) {
-    if (glue.search(pattern) < 0) throw new Error(`The glue does not have ${pattern}`)
+    if (glue.replace(pattern, '') === glue) throw new Error(`The glue does not have ${pattern}`)
     glue = glue.replace(pattern, replacement)
   }
   return glue
@@ -229,48 +250,6 @@ const apart = (path) => ({
 })
 
 /**
- * Writes the module for the web, where the size of the download matters most. A frequent byte becomes one printable character (the same one, if
- * the byte is printable), a rare byte becomes two. Unlike base64, this keeps bytes whole, so that it compresses as well as the `.wasm`. It is ASCII,
- * which engines read faster, and which bundlers and pages of any encoding leave unchanged.
- */
-function asCharacters(wasm) {
-  const SPACE = 0x20
-  // `|`, `}` and `~` start a pair. The second character is one of the 57 from `#` to `[`, among which are no quote and no backslash.
-  const PAIR = 0x7c
-  const SECOND = 0x23
-  const SECONDS = 57
-  const counts = new Uint32Array(256)
-  for (const byte of wasm) counts[byte]++
-  const characters = Array.from({ length: PAIR - SPACE }, (_, at) => SPACE + at).filter(
-    (code) => !'"\\'.includes(String.fromCharCode(code)),
-  )
-  const bytes = [...counts.keys()].sort((a, b) => counts[b] - counts[a]).slice(0, characters.length)
-  const strangers = bytes.filter((byte) => !characters.includes(byte)).sort((a, b) => a - b)
-  const frequent = new Array(PAIR - SPACE).fill(bytes[0])
-  for (const code of characters)
-    frequent[code - SPACE] = bytes.includes(code) ? code : strangers.shift()
-  const rare = [...counts.keys()].filter((byte) => !bytes.includes(byte))
-  const texts = []
-  for (const code of characters) texts[frequent[code - SPACE]] = String.fromCharCode(code)
-  for (const [at, byte] of rare.entries())
-    texts[byte] = String.fromCharCode(PAIR + Math.floor(at / SECONDS), SECOND + (at % SECONDS))
-  const text = Array.from(wasm, (byte) => texts[byte]).join('')
-  return `const text = ${JSON.stringify(text)}
-    const frequent = ${JSON.stringify(frequent)}
-    export default () => {
-      const rare = [...Array(256).keys()].filter((byte) => !frequent.includes(byte))
-      // This decodes in place, because the output is never longer than the input so far.
-      const bytes = new TextEncoder().encode(text)
-      let to = 0
-      for (let from = 0; from < bytes.length; to++) {
-        const code = bytes[from++]
-        bytes[to] = code < ${PAIR} ? frequent[code - ${SPACE}] : rare[(code - ${PAIR}) * ${SECONDS} + bytes[from++] - ${SECOND}]
-      }
-      return bytes.subarray(0, to)
-    }`
-}
-
-/**
  * Writes the module for Node, where the time and the memory to start matter most. Node decodes base64 faster than a loop would. The module is
  * compressed, because Node assembles a file in a text that it doubles as it reads, and the allocator keeps up to twice the largest block that
  * was ever freed of whatever is freed later. With plain base64, that was a megabyte that V8's optimiser had freed.
@@ -288,7 +267,13 @@ function withoutPaths() {
   const folders = existsSync(registry)
     ? readdirSync(registry).map((name) => join(registry, name, '/'))
     : []
-  return [root, ...folders].map((folder) => `--remap-path-prefix=${folder}=`)
+  // Where the sources of the standard library are installed, the compiler would name them by their path on this machine.
+  const hash = /commit-hash: (\w+)/.exec(capture('rustc', ['-vV']))[1]
+  const library = join(capture('rustc', ['--print=sysroot']).trim(), 'lib/rustlib/src/rust')
+  return [
+    ...[root, ...folders].map((folder) => `--remap-path-prefix=${folder}=`),
+    `--remap-path-prefix=${library}=/rustc/${hash}`,
+  ]
 }
 
 /** Returns the bytes of each function of the module, and of its data. */
@@ -328,7 +313,7 @@ async function buildPackage(texts) {
       charset: 'utf8',
       ...options,
       plugins: [
-        inlined(options.platform === 'node' ? asDeflated : asCharacters),
+        inlined(options.platform === 'node' ? asDeflated : asUnpacked),
         ...(options.plugins ?? []),
         passed('ws', './ws.cjs'),
       ],

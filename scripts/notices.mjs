@@ -7,7 +7,7 @@ import { capture, root } from './tools.mjs'
 const BUNDLED = ['ws', 'idb']
 /** Where packages keep the licence that we use them under; most crates can be used under MIT or Apache-2.0. */
 const FILES = ['LICENSE-MIT', 'LICENSE', 'LICENSE.md', 'LICENSE-MIT.txt', 'LICENSE.txt']
-const STANDARD_LIBRARY = `Copyright (c) The Rust Project Contributors, and of dlmalloc-rs in it Copyright (c) Alex Crichton.
+const STANDARD_LIBRARY = `Copyright (c) The Rust Project Contributors.
 Used under the MIT License: https://github.com/rust-lang/rust/blob/master/LICENSE-MIT`
 
 /** Returns the text of the notice file, each licence once. */
