@@ -319,7 +319,8 @@ enum Stage {
 }
 
 impl Owed {
-    #[inline]
+    // Its parts go straight to their place when this is a call, and over the stack when it is not.
+    #[inline(never)]
     fn push(&mut self, id: PacketId, qos: QoS, stage: Stage) -> Sequence {
         let sequence = self.next();
         self.queue.push_back(Acknowledgement { id, qos, stage });
