@@ -8,6 +8,7 @@ use std::rc::Rc;
 
 use js_sys::{Array, Date, Uint8Array};
 use wasm_bindgen::prelude::*;
+use web_sys::MessageEvent;
 
 use super::host::CoreHost;
 use super::link::{Link, strings};
@@ -47,7 +48,7 @@ fn start() {
 /// One client.
 #[wasm_bindgen]
 pub struct Core {
-    link: Rc<Link>,
+    link: Link,
     desk: RefCell<Desk>,
     /// Pages of the memory when it was looked at last.
     pages: Cell<usize>,
@@ -134,6 +135,21 @@ impl Core {
     /// Goes on with input that waited for the application.
     pub fn resume(&self) {
         self.link.driver().resume();
+    }
+
+    /// The socket is open.
+    pub fn opened(&self) {
+        self.link.opened();
+    }
+
+    /// A chunk came from the socket.
+    pub fn message(&self, event: MessageEvent) {
+        self.link.driver().received(event);
+    }
+
+    /// The socket is closed, with this code if one is known.
+    pub fn closed(&self, code: Option<u16>) {
+        self.link.closed(code);
     }
 
     /// What came of a promise that [`CoreHost`] was told to follow.

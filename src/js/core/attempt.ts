@@ -179,7 +179,7 @@ function close(socket: WebSocketLike & { terminate?(): void }, force: boolean): 
 }
 
 /** Does something to a socket of the application, which may throw: there is nothing left that could be done about it. */
-function tolerate(work: () => void): void {
+export function tolerate(work: () => void): void {
   try {
     work()
   } catch {}
