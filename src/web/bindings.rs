@@ -34,9 +34,12 @@ const PAGE: usize = 65_536;
 struct Desk {
     /// Properties of the next call, by name.
     draft: Vec<(String, Value)>,
-    /// The payload of the next publish.
-    payload: Vec<u8>,
     refusal: Option<Box<Error>>,
+}
+
+thread_local! {
+    /// The payload of the next publish, of whichever client.
+    static PAYLOAD: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
 }
 
 /// Runs when the instance is made: a panic says where it was before it traps.
@@ -175,14 +178,16 @@ impl Core {
 
     /// Room for the payload of the next publish; 0: there is none.
     pub fn buffer(&self, len: usize) -> *mut u8 {
-        let payload = &mut self.desk.borrow_mut().payload;
+        let mut payload = PAYLOAD.take();
         if payload.len() < len {
             if payload.try_reserve_exact(len - payload.len()).is_err() {
                 return std::ptr::null_mut();
             }
             payload.resize(len, 0);
         }
-        payload.as_mut_ptr()
+        let at = payload.as_mut_ptr();
+        PAYLOAD.set(payload);
+        at
     }
 
     /// `flags`: QoS, 4 for retain, 8 for properties. 0: in the send buffer, 1: the token will complete, -1: see
@@ -198,22 +203,21 @@ impl Core {
         };
         let qos = QoS::from_bits((flags & 3) as u8).expect(OURS);
         let (accepted, full) = {
-            let desk = &mut *self.desk.borrow_mut();
             let driver = self.link.driver();
             let time = if draft.is_some() { self.now() } else { driver.last_time() };
             let mut session = self.link.session();
-            let payload = desk.payload.get(..len).expect(OURS);
+            let payload = PAYLOAD.take();
             let accepted = session.publish(
                 time,
                 topic,
-                payload,
+                payload.get(..len).expect(OURS),
                 qos,
                 flags & 4 != 0,
                 draft,
                 Token::new(token),
             );
-            if len > LARGE {
-                desk.payload = Vec::new();
+            if len <= LARGE {
+                PAYLOAD.set(payload);
             }
             (accepted, session.pending_output() >= FRAME)
         };
