@@ -4,7 +4,8 @@
  *
  *   npm run bench:fleet -- [--clients wasmqtt,mqttjs,floor] [--counts 1000,5000] [--rounds N]
  */
-import { fork } from 'node:child_process'
+import { fork, spawnSync } from 'node:child_process'
+import { existsSync } from 'node:fs'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { parseArgs } from 'node:util'
@@ -16,6 +17,10 @@ const { values: options } = parseArgs({
     rounds: { type: 'string', default: '3' },
   },
 })
+const here = import.meta.dirname
+if (!existsSync(join(here, 'node_modules')))
+  spawnSync('npm', ['ci'], { cwd: here, stdio: 'inherit', shell: process.platform === 'win32' })
+
 /** Milliseconds. */
 const OUTAGE = 300
 const WINDOW = 100
@@ -30,10 +35,10 @@ const message = (child, key) =>
   })
 
 async function measure(client, count) {
-  const broker = fork(join(import.meta.dirname, 'fleet-broker.mjs'))
+  const broker = fork(join(here, 'fleet-broker.mjs'))
   const { port } = await message(broker, 'port')
   const child = fork(
-    join(import.meta.dirname, 'fleet-client.mjs'),
+    join(here, 'fleet-client.mjs'),
     [client, `ws://127.0.0.1:${port}/mqtt`, String(count)],
     { execArgv: ['--expose-gc'] },
   )
