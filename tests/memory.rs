@@ -99,3 +99,27 @@ fn a_held_message_again_and_again() {
     pair.receives(&message("a", 1, 0..0));
     pair.sends(["DISCONNECT 0x93", "CLOSE"]);
 }
+
+#[test]
+fn an_idle_client_gives_back_what_a_burst_took() {
+    const KIB: isize = 1024;
+    let mut pair = Pair::connected("keepalive=60");
+    pair.receives(&message("a", 0, 0..0));
+    pair.clear();
+    let topic = pair.session().topic("a").unwrap();
+    let burst = message("a", 0, 0..0).repeat(4_000);
+    let counted = allocated(|| {
+        for _ in 0..100 {
+            pair.session()
+                .publish(pair.now(), topic, &[0; 500], QoS::AtMostOnce, false, None, None)
+                .unwrap();
+        }
+        while pair.session().poll_transmit(pair.now()).is_some() {}
+        pair.session().handle_input(pair.now(), burst[..].into());
+        while pair.session().poll_event().is_some() {}
+    });
+    assert!(counted.live > 100 * KIB, "{} bytes", counted.live);
+    let later = pair.now().after_ms(61_000);
+    let given = allocated(|| pair.session().handle_timeout(later));
+    assert!(counted.live + given.live < KIB, "{} bytes of {}", -given.live, counted.live);
+}

@@ -39,7 +39,13 @@ const HOST: &str = r#"
           }
         }
       },
-      guard: (call) => call,
+      listen(socket) {
+        socket.onopen = () => this.core.opened();
+        socket.onmessage = (event) => this.core.message(event);
+        socket.onclose = ({ code }) => this.core.closed(code);
+        socket.onerror = () => {};
+      },
+      ignore(socket) { socket.onopen = socket.onmessage = socket.onclose = null },
       now: () => performance.now(),
       timer(ms) { this.timers.push(ms) },
       later() { this.waits = true },
@@ -89,7 +95,7 @@ impl World {
         let host = new_host();
         let core = Rc::new(new_core(host.clone(), options).unwrap());
         // What the host calls of the core.
-        let [a, b, c] = [core.clone(), core.clone(), core.clone()];
+        let [a, b, c, d, e, f] = std::array::from_fn(|_| core.clone());
         let calls = Object::new();
         let put =
             |name: &str, function: JsValue| Reflect::set(&calls, &name.into(), &function).unwrap();
@@ -102,6 +108,11 @@ impl World {
             c.settle(generation, asked, fulfilled, value)
         };
         put("settle", Closure::<dyn Fn(u32, u32, bool, JsValue)>::new(settle).into_js_value());
+        put("opened", Closure::<dyn Fn()>::new(move || d.opened()).into_js_value());
+        let message = move |event: JsValue| e.message(event.unchecked_into());
+        put("message", Closure::<dyn Fn(JsValue)>::new(message).into_js_value());
+        let closed = move |code| f.closed(code);
+        put("closed", Closure::<dyn Fn(Option<u16>)>::new(closed).into_js_value());
         Reflect::set(&host, &"core".into(), &calls).unwrap();
         Self { core, host }
     }

@@ -173,9 +173,12 @@ export class Life implements Owner {
         break
       }
       case 'disconnect':
-        emitter.emit('disconnect', this.#attempt.error(event.error), event.willReconnect)
+        // Errors take long to make, and thousands of clients may lose their server at once.
+        if (emitter.get('disconnect') !== undefined)
+          emitter.emit('disconnect', this.#attempt.error(event.error), event.willReconnect)
         break
       case 'reconnecting': {
+        if (emitter.get('reconnecting') === undefined) break
         const { attempt, delay, url } = event
         const error = this.#attempt.error(event.error)
         emitter.emit('reconnecting', { attempt, delay, error, url })

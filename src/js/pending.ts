@@ -37,10 +37,15 @@ export class CallPromise<T> extends Promise<T> {
 
   static {
     keepName(CallPromise, 'Promise')
-  }
-
-  static override get [Symbol.species](): PromiseConstructor {
-    return Promise
+    // Whoever takes the promise asks for its constructor first: `await`, Promise.all() and the like, and then(). The answer makes it as good as
+    // a plain promise to them, so that they take it as it is. A subclass would cost each a promise and two turns of the microtask queue more.
+    Object.defineProperty(CallPromise.prototype, 'constructor', {
+      get(this: object) {
+        // The prototype may be asked, too.
+        if (#observed in this) this.#observed = true
+        return Promise
+      },
+    })
   }
 
   /** Says who emits the 'error'. */
@@ -53,18 +58,17 @@ export class CallPromise<T> extends Promise<T> {
   rejected(error: unknown): void {
     if (this.#observed || !(error instanceof MqttError) || error.code === 'INVALID_ARGUMENT') return
     super.then(undefined, () => {})
+    this.#observed = false
     task(() => {
       if (!this.#observed) this.#emitter!.report(error as AnyMqttError)
     })
   }
 
-  // `await` comes here, too: this is no plain promise.
   // biome-ignore lint/suspicious/noThenProperty: it is a promise.
   override then<A = T, B = never>(
     onFulfilled?: ((value: T) => A | PromiseLike<A>) | null,
     onRejected?: ((reason: any) => B | PromiseLike<B>) | null,
   ): Promise<A | B> {
-    this.#observed = true
     const derived = super.then(onFulfilled, onRejected)
     return typeof onRejected === 'function' ? derived : this.#follow(derived)
   }

@@ -1,7 +1,7 @@
 // What differs in Node, Deno and Bun: `ws` for WebSockets, because a global WebSocket can neither set TLS options nor be closed at once, and sockets
 // of TCP and TLS for mqtt:, mqtts: and unix: URLs.
 import { readFile } from 'node:fs/promises'
-import { STATUS_CODES } from 'node:http'
+import { type IncomingMessage, STATUS_CODES } from 'node:http'
 import type { ClientOptions, WebSocket } from 'ws'
 import { openGlobalWebSocket, platform, soon } from './platform.js'
 import { explain, explainStatus, type TransportError } from './transports/failure.js'
@@ -25,22 +25,23 @@ Object.assign(platform, {
   },
 } satisfies typeof platform)
 
+/** Loaded when the first WebSocket is opened, because it costs time. */
+let NodeSocket: ReturnType<typeof socketClass> | undefined
+
 function openWebSocket(url: URL, context: TransportContext): WebSocketLike {
   const { protocols, headers, tls } = context
   // Deno's own needs no permission but that of the network.
   if ('Deno' in globalThis && headers === undefined && tls === undefined)
     return openGlobalWebSocket(url, context)
-  // Loaded when the first WebSocket is opened, because it costs time.
-  const { WebSocket } = require('ws') as typeof import('ws')
+  NodeSocket ??= socketClass()
   try {
-    const options: ClientOptions & { closeTimeout: number } = {
+    return new NodeSocket(url, protocols, {
       ...(tlsOptions(tls) as object),
       headers,
       perMessageDeflate: false,
       maxPayload: MAX_PAYLOAD,
       closeTimeout: CLOSE_TIMEOUT,
-    }
-    return adapted(new WebSocket(url, protocols, options), url)
+    })
   } catch (thrown) {
     throw explain(thrown, url)
   }
@@ -51,62 +52,91 @@ const LONG = 4 * 1024
 /** Bytes that are handed over at once, at most about. */
 const ENOUGH = 32 * 1024
 
+/** A WebSocket of `ws`, without the handlers that it makes of listeners, and without the Event objects that it makes for them. */
+type Bare = new (
+  url: URL,
+  protocols: string[],
+  options: ClientOptions & { closeTimeout: number },
+) => Omit<WebSocket, 'onopen' | 'onmessage' | 'onclose' | 'onerror'>
+
 /**
- * The socket as the client wants it. It hands over what one read of the network brought as one message: brokers send a WebSocket message for each
- * packet, and each costs the same whatever is in it. And its errors say what happened and what to do.
+ * The class of sockets as the client wants them. They hand over what one read of the network brought as one message: brokers send a WebSocket message
+ * for each packet, and each costs the same whatever is in it. And their errors say what happened and what to do. A class, with listeners that are no
+ * closures, so that thousands of sockets stay small.
  */
-function adapted(socket: WebSocket, url: URL): WebSocketLike {
-  let onmessage: WebSocketLike['onmessage'] = null
-  let onerror: WebSocketLike['onerror'] = null
-  let onclose: WebSocketLike['onclose'] = null
-  let pieces: Buffer[] = []
-  let length = 0
-  let isOpen = false
-  // A view of the bytes as they came: 'arraybuffer' copies them.
-  socket.binaryType = 'nodebuffer'
-  let failure: TransportError | undefined
-  const flush = (): void => {
-    if (length === 0) return
-    const data = pieces.length === 1 ? pieces[0] : Buffer.concat(pieces, length)
-    pieces = []
-    length = 0
-    onmessage?.({ data })
-  }
-  socket.on('open', () => (isOpen = true))
-  // Without the Event object that `ws` makes for each message.
-  socket.on('message', (data: Buffer, isBinary) => {
-    if (!isBinary || data.length >= LONG) {
-      flush()
-      onmessage?.({ data: isBinary ? data : String(data) })
-      return
+function socketClass() {
+  const { WebSocket } = require('ws') as { WebSocket: unknown }
+  return class NodeSocket extends (WebSocket as Bare) {
+    onopen: WebSocketLike['onopen'] = null
+    onmessage: WebSocketLike['onmessage'] = null
+    onclose: WebSocketLike['onclose'] = null
+    onerror: WebSocketLike['onerror'] = null
+    #pieces: Buffer[] = []
+    #length = 0
+    #isOpen = false
+    #failure: TransportError | undefined
+
+    constructor(...its: ConstructorParameters<Bare>) {
+      super(...its)
+      // A view of the bytes as they came: 'arraybuffer' copies them.
+      this.binaryType = 'nodebuffer'
+      this.on('open', this.#opened)
+      this.on('message', this.#came)
+      this.on('unexpected-response', this.#refused)
+      this.on('error', this.#failed)
+      this.on('close', this.#closed)
     }
-    if (length === 0) soon(flush)
-    pieces.push(data)
-    length += data.length
-    if (length >= ENOUGH) flush()
-  })
-  socket.on('unexpected-response', (_request, { statusCode = 0, headers }) => {
-    failure = explainStatus(statusCode, STATUS_CODES[statusCode], url, headers.location)
-    socket.terminate()
-  })
-  // Also for errors that come when the client has let go of the socket: an error event without a listener ends the process.
-  socket.on('error', (error) => {
-    failure ??= explain(error, url, isOpen ? 'open' : 'opening')
-    onerror?.({ type: 'error', error: failure, message: failure.message })
-  })
-  socket.on('close', (code, reason) => {
-    flush()
-    const said = String(reason)
-    onclose?.({
-      type: 'close',
-      code,
-      reason: said || (failure?.message ?? ''),
-      wasClean: code !== 1006,
-    })
-  })
-  return Object.defineProperties(socket, {
-    onmessage: { set: (listener) => (onmessage = listener) },
-    onerror: { set: (listener) => (onerror = listener) },
-    onclose: { set: (listener) => (onclose = listener) },
-  }) as unknown as WebSocketLike
+
+    #flush(): void {
+      if (this.#length === 0) return
+      const pieces = this.#pieces
+      const data = pieces.length === 1 ? pieces[0] : Buffer.concat(pieces, this.#length)
+      this.#pieces = []
+      this.#length = 0
+      this.onmessage?.({ data })
+    }
+
+    #opened(): void {
+      this.#isOpen = true
+      this.onopen?.({ type: 'open' })
+    }
+
+    #came(data: Buffer, isBinary: boolean): void {
+      if (!isBinary || data.length >= LONG) {
+        this.#flush()
+        this.onmessage?.({ data: isBinary ? data : String(data) })
+        return
+      }
+      if (this.#length === 0) soon(() => this.#flush())
+      this.#pieces.push(data)
+      this.#length += data.length
+      if (this.#length >= ENOUGH) this.#flush()
+    }
+
+    #refused(_request: unknown, { statusCode = 0, headers }: IncomingMessage): void {
+      const url = new URL(this.url)
+      this.#failure = explainStatus(statusCode, STATUS_CODES[statusCode], url, headers.location)
+      this.terminate()
+    }
+
+    /** Listens also when the client has let go of the socket: an error event without a listener ends the process. */
+    #failed(error: Error): void {
+      const stage = this.#isOpen ? 'open' : 'opening'
+      const failure = (this.#failure ??= explain(error, new URL(this.url), stage))
+      this.onerror?.({ type: 'error', error: failure, message: failure.message })
+    }
+
+    #closed(code: number, reason: Buffer): void {
+      this.#flush()
+      const said = String(reason)
+      this.onclose?.({
+        type: 'close',
+        code,
+        reason: said || (this.#failure?.message ?? ''),
+        wasClean: code !== 1006,
+      })
+    }
+  } as new (
+    ...its: ConstructorParameters<Bare>
+  ) => WebSocketLike
 }

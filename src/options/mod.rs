@@ -81,8 +81,9 @@ pub struct Backoff {
     max: Option<u32>,
     /// The factor by which the delay grows with each attempt, in thousandths. The default is 2,000.
     pub factor: u32,
-    /// The share of the delay that is random, in thousandths. The default is 500.
-    pub jitter: u32,
+    /// The share of the delay that is random, in thousandths. By default all of the first delay in a row is random, so
+    /// that a fleet does not come back at once, and half of the others.
+    pub jitter: Option<u32>,
     /// How many attempts may fail one after the other; `None` is no limit, which is the default.
     pub max_attempts: Option<u32>,
     /// Whether to try again if the first connection of the client fails, too. The default is false.
@@ -185,7 +186,7 @@ const LEAVES: &[Leaf] = leaves! { options, value:
     "reconnect.minDelay" => options.backoff().min = Some(value.milliseconds()?);
     "reconnect.maxDelay" => options.backoff().max = Some(value.milliseconds()?);
     "reconnect.factor" => options.backoff().factor = value.thousandths(1.0, f64::MAX, "must be a number, 1 or more")?;
-    "reconnect.jitter" => options.backoff().jitter = value.thousandths(0.0, 1.0, "must be a number from 0 to 1")?;
+    "reconnect.jitter" => options.backoff().jitter = Some(value.thousandths(0.0, 1.0, "must be a number from 0 to 1")?);
     "reconnect.maxAttempts" => options.backoff().max_attempts = value.count_or_unlimited()?;
     "reconnect.initial" => options.backoff().initial = value.flag()?;
     "queue.maxMessages" => options.queue.max_messages = value.count()?;
@@ -300,7 +301,7 @@ impl Default for Backoff {
             min: None,
             max: None,
             factor: 2_000,
-            jitter: 500,
+            jitter: None,
             max_attempts: None,
             initial: false,
         }
@@ -450,7 +451,7 @@ mod tests {
         assert!(options.properties.user_properties.is_empty());
         let backoff = options.reconnect.as_ref().unwrap();
         assert_eq!(backoff.delays(), (1_000, 30_000));
-        assert_eq!((backoff.factor, backoff.jitter), (2_000, 500));
+        assert_eq!((backoff.factor, backoff.jitter), (2_000, None));
         assert_eq!((backoff.max_attempts, backoff.initial), (None, false));
         assert_eq!(options.queue.max_messages, 10_000);
         assert_eq!(options.queue.max_bytes, 64 * 1024 * 1024);
@@ -659,7 +660,7 @@ mod tests {
         .reconnect
         .unwrap();
         assert_eq!(backoff.delays(), (0, 100));
-        assert_eq!((backoff.factor, backoff.jitter), (1_500, 250));
+        assert_eq!((backoff.factor, backoff.jitter), (1_500, Some(250)));
         assert_eq!((backoff.max_attempts, backoff.initial), (Some(3), true));
 
         let endless = options(&[("reconnect.maxAttempts", Number(f64::INFINITY))]);

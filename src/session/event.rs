@@ -208,6 +208,13 @@ impl Events {
         self.queue.pop_front()
     }
 
+    /// Gives back its memory, unless something waits to be told.
+    pub(super) fn rest(&mut self) {
+        if self.queue.is_empty() {
+            self.queue = VecDeque::new();
+        }
+    }
+
     /// Tells the state, if it is another than the application knows.
     pub(super) fn enter(&mut self, state: State) {
         if self.state != state {

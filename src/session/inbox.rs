@@ -8,7 +8,7 @@ use super::connection::Up;
 use super::connection::aliases::IncomingAliases;
 use super::event::{Event, Message, Sequence, Span};
 use super::outlet::Outlet;
-use super::subscriptions::Subscriptions;
+use super::subscriptions::{Stored, Subscriptions};
 use super::topic_table::{Found, Slots};
 use crate::codec::{
     Ack, DecodeError, PacketId, PacketType, Publish, PublishHints, QoS, ReasonCode, SubscriptionId,
@@ -117,7 +117,7 @@ impl Inbox {
         };
         let slot = match self.slots.find(topic, &self.identifiers, epoch)? {
             Found::Fresh(slot) if !publish.retain => {
-                announce(slot, &publish, &mut self.slots, subscriptions, out);
+                announce(slot, None, &mut self.slots, subscriptions, out);
                 slot
             }
             Found::Known(slot) | Found::Fresh(slot) => slot,
@@ -136,7 +136,8 @@ impl Inbox {
             }
         };
         if publish.retain {
-            announce(slot, &publish, &mut self.slots, subscriptions, out);
+            let stored = Stored { dup: publish.dup, qos: publish.qos };
+            announce(slot, Some(stored), &mut self.slots, subscriptions, out);
         }
         out.stats.messages_received += 1;
         out.events.push(Event::Message(message(slot, sequence, len, at, &publish, &hints)));
@@ -268,12 +269,14 @@ fn message(
     }
 }
 
-/// Says what a slot stands for from here on.
+/// Says what a slot stands for from here on. `stored`: or only for this message, which has the
+/// retain flag.
+// It gets no reference to the PUBLISH, which would force every PUBLISH into memory.
 #[cold]
 #[inline(never)]
 fn announce(
     slot: u32,
-    publish: &Publish<'_>,
+    stored: Option<Stored>,
     slots: &mut Slots,
     subscriptions: &Subscriptions,
     out: &mut Outlet,
@@ -281,8 +284,8 @@ fn announce(
     let topic: Rc<str> = slots.topic(slot).clone();
     let identifiers = slots.identifiers(slot).clone();
     let mut routes = subscriptions.routes(&topic, &identifiers);
-    if publish.retain {
-        subscriptions.narrow(&mut routes, publish, slots.seen_mut(slot));
+    if let Some(stored) = stored {
+        subscriptions.narrow(&mut routes, stored, slots.seen_mut(slot));
     }
     let routes = routes.into();
     out.events.push(Event::Slot { slot, topic, routes, identifiers });
@@ -316,7 +319,8 @@ enum Stage {
 }
 
 impl Owed {
-    #[inline]
+    // Its parts go straight to their place when this is a call, and over the stack when it is not.
+    #[inline(never)]
     fn push(&mut self, id: PacketId, qos: QoS, stage: Stage) -> Sequence {
         let sequence = self.next();
         self.queue.push_back(Acknowledgement { id, qos, stage });

@@ -228,6 +228,9 @@ impl Session {
             Stage::Up(up) | Stage::Closing(up, _) => match up.keep_alive.beat(now) {
                 Beat::Rest => {}
                 Beat::Ping => {
+                    // Nothing was sent for a while: a time to give back what a burst took.
+                    self.out.rest();
+                    self.inbox.assembled = Vec::new();
                     let start = self.out.output.bytes.len();
                     self.out.output.bytes.extend_from_slice(&[PacketType::PingReq.first_byte(), 0]);
                     self.out.wrote(PacketType::PingReq, start, None, None, None);

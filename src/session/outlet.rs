@@ -21,6 +21,12 @@ pub(super) struct Outlet {
 }
 
 impl Outlet {
+    /// Gives back the memory of what has left.
+    pub(super) fn rest(&mut self) {
+        self.output.rest();
+        self.events.rest();
+    }
+
     /// A packet was written from `start` on.
     #[inline]
     pub(super) fn wrote(

@@ -85,6 +85,14 @@ impl Output {
         self.last_cut = 0;
     }
 
+    /// Gives back its memory, unless something waits to be handed over.
+    pub(super) fn rest(&mut self) {
+        if self.pending() == 0 {
+            self.discard();
+            self.bytes = Vec::new();
+        }
+    }
+
     /// Whether publishes wait for the transport.
     #[inline]
     pub(super) fn is_full(&self) -> bool {

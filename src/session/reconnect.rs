@@ -75,7 +75,8 @@ impl Reconnect {
         if !mem::take(&mut self.stay) {
             self.server += 1;
         }
-        let share = u64::from(self.delay) * u64::from(backoff.jitter) / 1_000;
+        let jitter = backoff.jitter.unwrap_or(if self.attempt == 1 { 1_000 } else { 500 });
+        let share = u64::from(self.delay) * u64::from(jitter) / 1_000;
         let cut = (share * u64::from(random)) >> 32;
         Some(u64::from(self.delay) - cut)
     }
@@ -157,11 +158,11 @@ mod tests {
     }
 
     #[test]
-    fn half_of_a_delay_is_random_and_does_not_add_up() {
+    fn all_of_the_first_delay_and_half_of_the_others_are_random_and_do_not_add_up() {
         let mut reconnect = Reconnect::default();
         let delays: Vec<_> =
             (0..3).map(|_| reconnect.retry(0, &backoff(&[]), SHORTEST).unwrap()).collect();
-        assert_eq!(delays, [501, 1_001, 2_001]);
+        assert_eq!(delays, [1, 1_001, 2_001]);
         assert_eq!(reconnect.retry(0, &backoff(&[]), 1 << 31), Some(6_000));
     }
 
@@ -208,10 +209,10 @@ mod tests {
         assert_eq!(reconnect.retry(8 * SECOND, &backoff(&[]), LONGEST), Some(2_000));
         assert_eq!(reconnect.attempt(), 2);
         lives(&mut reconnect, 10 * SECOND, 2 * SECOND + 1);
-        assert_eq!(reconnect.retry(13 * SECOND, &backoff(&[]), SHORTEST), Some(501));
+        assert_eq!(reconnect.retry(13 * SECOND, &backoff(&[]), SHORTEST), Some(1));
         assert_eq!(reconnect.attempt(), 1);
         // What jitter took off the delay is not taken off this bar.
-        lives(&mut reconnect, 13 * SECOND + 501_000, 900_000);
+        lives(&mut reconnect, 13 * SECOND + 1_000, 900_000);
         assert_eq!(reconnect.retry(15 * SECOND, &backoff(&[]), LONGEST), Some(2_000));
     }
 

@@ -8,6 +8,7 @@ use std::rc::Rc;
 
 use js_sys::{Array, Date, Uint8Array};
 use wasm_bindgen::prelude::*;
+use web_sys::MessageEvent;
 
 use super::host::CoreHost;
 use super::link::{Link, strings};
@@ -33,9 +34,12 @@ const PAGE: usize = 65_536;
 struct Desk {
     /// Properties of the next call, by name.
     draft: Vec<(String, Value)>,
-    /// The payload of the next publish.
-    payload: Vec<u8>,
     refusal: Option<Box<Error>>,
+}
+
+thread_local! {
+    /// The payload of the next publish, of whichever client.
+    static PAYLOAD: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
 }
 
 /// Runs when the instance is made: a panic says where it was before it traps.
@@ -47,7 +51,7 @@ fn start() {
 /// One client.
 #[wasm_bindgen]
 pub struct Core {
-    link: Rc<Link>,
+    link: Link,
     desk: RefCell<Desk>,
     /// Pages of the memory when it was looked at last.
     pages: Cell<usize>,
@@ -136,6 +140,21 @@ impl Core {
         self.link.driver().resume();
     }
 
+    /// The socket is open.
+    pub fn opened(&self) {
+        self.link.opened();
+    }
+
+    /// A chunk came from the socket.
+    pub fn message(&self, event: MessageEvent) {
+        self.link.driver().received(event);
+    }
+
+    /// The socket is closed, with this code if one is known.
+    pub fn closed(&self, code: Option<u16>) {
+        self.link.closed(code);
+    }
+
     /// What came of a promise that [`CoreHost`] was told to follow.
     pub fn settle(&self, attempt: u32, asked: u32, fulfilled: bool, value: JsValue) {
         self.link.settle(attempt, asked, fulfilled.then_some(value));
@@ -159,14 +178,16 @@ impl Core {
 
     /// Room for the payload of the next publish; 0: there is none.
     pub fn buffer(&self, len: usize) -> *mut u8 {
-        let payload = &mut self.desk.borrow_mut().payload;
+        let mut payload = PAYLOAD.take();
         if payload.len() < len {
             if payload.try_reserve_exact(len - payload.len()).is_err() {
                 return std::ptr::null_mut();
             }
             payload.resize(len, 0);
         }
-        payload.as_mut_ptr()
+        let at = payload.as_mut_ptr();
+        PAYLOAD.set(payload);
+        at
     }
 
     /// `flags`: QoS, 4 for retain, 8 for properties. 0: in the send buffer, 1: the token will complete, -1: see
@@ -182,22 +203,21 @@ impl Core {
         };
         let qos = QoS::from_bits((flags & 3) as u8).expect(OURS);
         let (accepted, full) = {
-            let desk = &mut *self.desk.borrow_mut();
             let driver = self.link.driver();
             let time = if draft.is_some() { self.now() } else { driver.last_time() };
             let mut session = self.link.session();
-            let payload = desk.payload.get(..len).expect(OURS);
+            let payload = PAYLOAD.take();
             let accepted = session.publish(
                 time,
                 topic,
-                payload,
+                payload.get(..len).expect(OURS),
                 qos,
                 flags & 4 != 0,
                 draft,
                 Token::new(token),
             );
-            if len > LARGE {
-                desk.payload = Vec::new();
+            if len <= LARGE {
+                PAYLOAD.set(payload);
             }
             (accepted, session.pending_output() >= FRAME)
         };

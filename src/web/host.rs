@@ -1,9 +1,9 @@
 //! What JavaScript does for the core: `interface CoreHost` in `src/js/core/glue.d.ts`, with the same
 //! names in the same order.
 
-use js_sys::{Array, Function, Promise};
+use js_sys::{Array, Promise};
 use wasm_bindgen::prelude::*;
-use web_sys::MessageEvent;
+use web_sys::{MessageEvent, WebSocket};
 
 use crate::session::Instant;
 
@@ -33,9 +33,6 @@ extern "C" {
     /// Takes over `words` words of records, see [`super::records`].
     #[wasm_bindgen(method)]
     pub(super) fn batch(this: &CoreHost, ptr: *const u32, words: usize);
-    /// Returns the same function, safe against traps.
-    #[wasm_bindgen(method)]
-    pub(super) fn guard(this: &CoreHost, function: &Function) -> Function;
     /// The milliseconds of `performance.now()`.
     #[wasm_bindgen(method)]
     fn now(this: &CoreHost) -> f64;
@@ -57,6 +54,12 @@ extern "C" {
     /// Makes a socket, or a promise of one.
     #[wasm_bindgen(method)]
     pub(super) fn open(this: &CoreHost, url: &str) -> JsValue;
+    /// Hears of a socket from here on: [`super::Core::message`] and the like are called.
+    #[wasm_bindgen(method)]
+    pub(super) fn listen(this: &CoreHost, socket: &WebSocket);
+    /// Hears of a socket no more.
+    #[wasm_bindgen(method)]
+    pub(super) fn ignore(this: &CoreHost, socket: &WebSocket);
     /// The subprotocols that were offered.
     #[wasm_bindgen(method, getter)]
     pub(super) fn protocols(this: &CoreHost) -> Array;

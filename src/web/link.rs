@@ -1,12 +1,12 @@
 //! One client's session tied to a socket and a timer: the [`Driver`]'s host on the web platform.
 //! JavaScript is only ever called while nothing is borrowed, so it may call back.
 
-use std::cell::{Cell, OnceCell, RefCell, RefMut};
-use std::rc::{Rc, Weak};
+use std::cell::{Cell, RefCell, RefMut};
+use std::rc::Rc;
 
-use js_sys::{Array, Function, Promise, Reflect, Uint8Array};
+use js_sys::{Array, Promise, Reflect, Uint8Array};
 use wasm_bindgen::prelude::*;
-use web_sys::{CloseEvent, MessageEvent, WebSocket};
+use web_sys::{MessageEvent, WebSocket};
 
 use super::host::{Buffer, CoreHost};
 use super::objects;
@@ -31,7 +31,6 @@ pub(super) struct Link {
 /// The host of the session: JavaScript, and the socket that it has made.
 pub(super) struct Page {
     js: CoreHost,
-    handlers: OnceCell<Handlers>,
     socket: RefCell<Option<WebSocket>>,
     /// The attempt that the socket belongs to.
     attempt: Cell<AttemptId>,
@@ -42,45 +41,18 @@ pub(super) struct Page {
     records: RefCell<Records>,
 }
 
-/// Set on every socket. The closures live as long as the link.
-struct Handlers {
-    open: Function,
-    message: Function,
-    close: Function,
-    error: Function,
-    _closures: [Closure<dyn Fn(JsValue)>; 4],
-}
-
 impl Link {
     /// Ties a session to its host.
-    pub(super) fn new(js: CoreHost, session: Session) -> Rc<Self> {
+    pub(super) fn new(js: CoreHost, session: Session) -> Self {
         let page = Page {
             js,
-            handlers: OnceCell::new(),
             socket: RefCell::new(None),
             attempt: Cell::default(),
             owns: Cell::new(false),
             frame: Cell::new(None),
             records: RefCell::default(),
         };
-        let link = Rc::new(Self { driver: Driver::new(page, session) });
-        let handler = |handle: fn(&Link, JsValue)| {
-            let weak: Weak<Link> = Rc::downgrade(&link);
-            let closure: Closure<dyn Fn(JsValue)> = Closure::new(move |event: JsValue| {
-                if let Some(link) = weak.upgrade() {
-                    handle(&link, event);
-                }
-            });
-            (link.page().js.guard(closure.as_ref().unchecked_ref()), closure)
-        };
-        let (open, a) = handler(|link, _| link.on_open());
-        let (message, b) = handler(|link, event| link.driver.received(event.unchecked_into()));
-        let (close, c) = handler(|link, event| link.on_close(&event.unchecked_into()));
-        // The close event that follows says all there is to say.
-        let (error, d) = handler(|_, _| {});
-        let closures = [a, b, c, d];
-        _ = link.page().handlers.set(Handlers { open, message, close, error, _closures: closures });
-        link
+        Self { driver: Driver::new(page, session) }
     }
 
     fn page(&self) -> &Page {
@@ -97,13 +69,14 @@ impl Link {
         self.driver.session()
     }
 
-    fn on_open(&self) {
+    /// The socket is open.
+    pub(super) fn opened(&self) {
         let page = self.page();
         self.driver.opened(page.attempt.get(), page.agreed());
     }
 
-    fn on_close(&self, event: &CloseEvent) {
-        let code = number(event, "code").map(|code| code as u16);
+    /// The socket is closed.
+    pub(super) fn closed(&self, code: Option<u16>) {
         let page = self.page();
         page.detach();
         self.driver.closed(page.attempt.get(), code, None);
@@ -160,12 +133,7 @@ impl Page {
     }
 
     fn attach(&self, id: AttemptId, socket: WebSocket) -> Opened {
-        if let Some(handlers) = self.handlers.get() {
-            hang(&socket, "onopen", &handlers.open);
-            hang(&socket, "onmessage", &handlers.message);
-            hang(&socket, "onclose", &handlers.close);
-            hang(&socket, "onerror", &handlers.error);
-        }
+        self.js.listen(&socket);
         self.owns.set(self.js.owns());
         self.attempt.set(id);
         let open = number(&socket, "readyState") == Some(f64::from(WebSocket::OPEN));
@@ -176,14 +144,8 @@ impl Page {
     /// Nothing of the socket is heard any more.
     fn detach(&self) {
         let socket = self.socket.borrow_mut().take();
-        let Some(socket) = socket else { return };
-        for name in ["onopen", "onmessage", "onclose"] {
-            hang(&socket, name, &JsValue::NULL);
-        }
-        // A socket that is closed before it was open reports an error, and Node ends over one that
-        // nobody hears.
-        if let Some(handlers) = self.handlers.get() {
-            hang(&socket, "onerror", &handlers.error);
+        if let Some(socket) = socket {
+            self.js.ignore(&socket);
         }
     }
 }
@@ -313,11 +275,6 @@ fn length(returned: f64) -> Result<usize, Unreadable> {
 
 // A socket of the application may throw wherever it is touched. That must not unwind what is under
 // way here.
-
-fn hang(socket: &WebSocket, name: &str, handler: &JsValue) {
-    _ = Reflect::set(socket, &name.into(), handler);
-}
-
 fn number(object: &JsValue, name: &str) -> Option<f64> {
     Reflect::get(object, &name.into()).ok()?.as_f64()
 }

@@ -10,9 +10,15 @@
 //!
 //! `src/js/core/records.ts` reads them. `scripts/records.mjs` writes these constants there.
 
+use std::cell::Cell;
 use std::rc::Rc;
 
 use crate::session::{Event, Session};
+
+thread_local! {
+    /// Words are needed during a call only, so some serve all clients.
+    static SPARE: Cell<Vec<u32>> = const { Cell::new(Vec::new()) };
+}
 
 /// The bits of the first word that say of which kind the record is.
 pub const KIND: u32 = 0xF;
@@ -53,6 +59,7 @@ impl Records {
     /// Writes all events of the session. False: there are none.
     pub fn write(&mut self, session: &mut Session) -> bool {
         let assembled = session.assembled().as_ptr() as u32;
+        self.words = SPARE.take();
         while let Some(event) = session.poll_event() {
             let Event::Message(message) = event else {
                 self.write_other(event);
@@ -83,7 +90,11 @@ impl Records {
                     .extend_from_slice(&[base + message.properties.start, message.properties.len]);
             }
         }
-        !self.words.is_empty()
+        let any = !self.words.is_empty();
+        if !any {
+            SPARE.set(self.take_words());
+        }
+        any
     }
 
     /// Apart from messages: engines optimise function by function.
@@ -119,9 +130,9 @@ impl Records {
     }
 
     /// The batch has been read. `words` are those that were taken: their memory is used again.
-    pub fn clear(&mut self, words: Vec<u32>) {
-        self.words = words;
-        self.words.clear();
+    pub fn clear(&mut self, mut words: Vec<u32>) {
+        words.clear();
+        SPARE.set(words);
         self.events.clear();
         self.topics.clear();
     }

@@ -52,7 +52,7 @@ fn delays_grow_and_start_over_after_a_connection_that_lasted() {
 }
 
 #[test]
-fn half_of_a_delay_is_random() {
+fn all_of_the_first_delay_is_random() {
     let mut pair = Pair::connected("");
     let mut delays = Vec::new();
     for _ in 0..50 {
@@ -66,10 +66,7 @@ fn half_of_a_delay_is_random() {
     delays.sort_unstable();
     delays.dedup();
     assert!(
-        delays.len() > 25
-            && delays[0] > 500
-            && delays[0] < 600
-            && delays[delays.len() - 1] <= 1_001,
+        delays.len() > 25 && delays[0] < 100 && (900..=1_001).contains(&delays[delays.len() - 1]),
         "{delays:?}"
     );
 }

@@ -21,7 +21,7 @@ export class Attempt {
   readonly #emitter: Emitter
   /** Of a URL that is not a function. */
   readonly #addresses: Address[] | undefined
-  #controller: AbortController | undefined
+  #course: Course | undefined
   #socket: WebSocketLike | undefined
   #headers: Record<string, string> | undefined
   /** What the application or the runtime threw at this attempt. */
@@ -50,8 +50,14 @@ export class Attempt {
   resolve(attempt: number, error: ErrorFields | undefined): Promise<Resolved> {
     this.#giveUp()
     this.cause = this.closeReason = undefined
-    const { signal } = (this.#controller = new AbortController())
-    const context: AttemptContext = { attempt, lastError: error && this.error(error), signal }
+    const course = (this.#course = new Course())
+    let made: AttemptContext | undefined
+    const context = () =>
+      (made ??= {
+        attempt,
+        lastError: error && this.error(error),
+        signal: course.signal,
+      })
     const { username, password, headers } = this.#settings
     return this.#promised(async () => {
       const [url, user, word, more] = await Promise.all([
@@ -81,14 +87,20 @@ export class Attempt {
 
   open(url: string): Promise<WebSocketLike> {
     // A second socket of the same attempt, where the server did not speak the protocol version of the first.
-    const controller = (this.#controller ??= new AbortController())
+    const course = (this.#course ??= new Course())
     const { transport, protocols, tls } = this.#settings
-    const { signal } = controller
-    const context: TransportContext = { protocols, headers: this.#headers, tls, signal }
+    const context: TransportContext = {
+      protocols,
+      headers: this.#headers,
+      tls,
+      get signal() {
+        return course.signal
+      },
+    }
     return this.#promised(async () => {
       const socket = await (transport ?? platform.open)(new URL(url), context)
       validate.func(socket?.send, 'transport')
-      if (this.#controller !== controller) {
+      if (this.#course !== course) {
         close(socket, false)
         throw new Error('The attempt was given up')
       }
@@ -154,21 +166,37 @@ export class Attempt {
 
   /** Does what the core waits for, begun when the core has returned: the application's functions may call the client. */
   async #promised<T>(work: () => Promise<T>): Promise<T> {
-    const controller = this.#controller
+    const course = this.#course
     try {
       await undefined
       return await work()
     } catch (cause) {
-      if (this.#controller === controller) this.cause = cause
+      if (this.#course === course) this.cause = cause
       throw cause
     }
   }
 
   #giveUp(): void {
-    const controller = this.#controller
-    this.#controller = undefined
+    this.#course?.end()
+    this.#course = undefined
+  }
+}
+
+/** How long an attempt and its connection last. The signal of their end is made when somebody asks for it: it takes more memory than the rest. */
+class Course {
+  #controller: AbortController | undefined
+  #isOver = false
+
+  get signal(): AbortSignal {
+    this.#controller ??= new AbortController()
+    if (this.#isOver) this.#controller.abort()
+    return this.#controller.signal
+  }
+
+  end(): void {
     // In a microtask: its listeners are the application's, and the core is on the stack.
-    soon(() => controller?.abort())
+    if (this.#controller !== undefined) soon(() => this.#controller!.abort())
+    this.#isOver = true
   }
 }
 
@@ -179,7 +207,7 @@ function close(socket: WebSocketLike & { terminate?(): void }, force: boolean): 
 }
 
 /** Does something to a socket of the application, which may throw: there is nothing left that could be done about it. */
-function tolerate(work: () => void): void {
+export function tolerate(work: () => void): void {
   try {
     work()
   } catch {}
@@ -187,9 +215,9 @@ function tolerate(work: () => void): void {
 
 async function resolved<T>(
   value: Resolvable<T> | undefined,
-  context: AttemptContext,
+  context: () => AttemptContext,
 ): Promise<T | undefined> {
   return typeof value === 'function'
-    ? (value as (context: AttemptContext) => T | Promise<T>)(context)
+    ? (value as (context: AttemptContext) => T | Promise<T>)(context())
     : value
 }

@@ -39,7 +39,7 @@ declare module '#glue' {
 
   /**
    * One client's protocol core. Verbs only change state: nothing leaves before `flush()`, and the host is called only out of `flush`, `timeout`,
-   * `resume`, `settle` and the socket's handlers. What the core throws is `{ argument, message }` for a mistake of the caller, or a trap.
+   * `resume`, `settle`, `opened`, `message` and `closed`. What the core throws is `{ argument, message }` for a mistake of the caller, or a trap.
    */
   export class Core {
     /** `seed` is random, 0 to 1. Throws `{ argument, message }`. */
@@ -61,6 +61,12 @@ declare module '#glue' {
     timeout(): void
     /** Goes on with input that waited for the application. */
     resume(): void
+    /** The socket is open. */
+    opened(): void
+    /** A chunk came from the socket. */
+    message(event: { data: unknown }): void
+    /** The socket is closed. */
+    closed(code: number | undefined): void
     /** What came of a promise that the host was told to follow. */
     settle(attempt: number, asked: number, fulfilled: boolean, value: unknown): void
 
@@ -140,8 +146,6 @@ declare module '#glue' {
     copy(offset: number, at: number, length: number): void
     /** Takes records: `words` words of 32 bits from `at` on. */
     batch(at: number, words: number): void
-    /** The same function, for a socket or a promise to call: what the core throws there is a trap. */
-    guard(call: (value: any) => void): (value: any) => void
     /** The milliseconds of `performance.now()`. */
     now(): number
     /** Arms the one timer, in ms; negative: disarms it. */
@@ -156,6 +160,10 @@ declare module '#glue' {
     resolve(attempt: number, error: ErrorFields | undefined): Promise<Resolved>
     /** Makes a socket. */
     open(url: string): Promise<WebSocketLike>
+    /** Hears of a socket from here on, and calls `opened`, `message` and `closed`. */
+    listen(socket: WebSocketLike): void
+    /** Hears of a socket no more. */
+    ignore(socket: WebSocketLike): void
     /** The subprotocols that were offered. */
     readonly protocols: string[]
     /** Whether the socket keeps what it is given to send. */

@@ -4,7 +4,7 @@ import { LONGEST_TIMEOUT, task } from '../platform.js'
 import type { UserProperties } from '../types/basics.js'
 import type { WebSocketLike } from '../types/connecting.js'
 import { view } from '../validate.js'
-import type { Attempt } from './attempt.js'
+import { type Attempt, tolerate } from './attempt.js'
 import type { Delivery } from './delivery.js'
 import type { CoreHandle } from './handle.js'
 import { memoryBytes } from './instance.js'
@@ -100,20 +100,6 @@ export class Host implements CoreHost {
     return clock + this.#ahead
   }
 
-  guard(call: (value: any) => void): (value: any) => void {
-    return (value) => {
-      if (this.#handle.core === undefined) return
-      // An 'error' event of Node's sockets says what browsers keep to themselves.
-      if (value?.error !== undefined) this.#attempt.cause = value.error
-      if (value?.reason) this.#attempt.closeReason = value.reason
-      try {
-        call(value)
-      } catch (thrown) {
-        this.#handle.trap(thrown)
-      }
-    }
-  }
-
   timer(delay: number): void {
     clearTimeout(this.#timer)
     if (delay < 0) return
@@ -144,6 +130,15 @@ export class Host implements CoreHost {
 
   open(url: string): Promise<WebSocketLike> {
     return this.#attempt.open(url)
+  }
+
+  listen(socket: WebSocketLike): void {
+    hang(socket, this.#onOpen, this.#onMessage, this.#onClose, this.#onError)
+  }
+
+  ignore(socket: WebSocketLike): void {
+    // A socket that is closed before it was open reports an error, and Node ends over one that nobody hears.
+    hang(socket, null, null, null, this.#onError)
   }
 
   get protocols(): string[] {
@@ -178,10 +173,45 @@ export class Host implements CoreHost {
     return chunk.length
   }
 
+  readonly #onOpen = (): void => this.#handle.run((core) => core.opened())
+
+  readonly #onMessage = (event: MessageEvent): void => {
+    const { core } = this.#handle
+    if (core === undefined) return
+    try {
+      core.message(event)
+    } catch (thrown) {
+      this.#handle.trap(thrown)
+    }
+  }
+
+  readonly #onClose = (event?: { code?: unknown; reason?: string }): void => {
+    if (event?.reason) this.#attempt.closeReason = event.reason
+    const code = event?.code
+    this.#handle.run((core) => core.closed(typeof code === 'number' ? code : undefined))
+  }
+
+  /** The close event that follows says all there is to say, but for what Node's sockets say and browsers keep to themselves. */
+  readonly #onError = (event?: { error?: unknown }): void => {
+    if (event?.error !== undefined) this.#attempt.cause = event.error
+  }
+
   readonly #onTimer = (): void => {
     // Where timers are mocked and `performance` is not, the client goes by the timers. Real ones are never early by more.
     const early = this.#due - this.now()
     if (early > 5) this.#ahead += early
     this.#handle.run((core) => core.timeout())
   }
+}
+
+/** Sets the handlers of a socket. One of the application may throw wherever it is touched. */
+function hang(
+  socket: WebSocketLike,
+  onopen: WebSocketLike['onopen'],
+  onmessage: WebSocketLike['onmessage'],
+  onclose: WebSocketLike['onclose'],
+  onerror: WebSocketLike['onerror'],
+): void {
+  for (const [name, handler] of Object.entries({ onopen, onmessage, onclose, onerror }))
+    tolerate(() => (socket[name as 'onopen'] = handler))
 }

@@ -270,9 +270,10 @@ export interface ReconnectOptions {
    */
   factor?: number | undefined
   /**
-   * The share of the delay that is random, from 0 to 1.
+   * The share of the delay that is random, from 0 to 1. By default all of the first delay after a loss is random, so that the clients of a
+   * server that was away do not come back at once.
    *
-   * @default 0.5
+   * @default 1 for the first attempt in a row, then 0.5
    */
   jitter?: number | undefined
   /**

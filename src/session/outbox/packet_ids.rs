@@ -52,15 +52,17 @@ impl Entry {
 /// identifier is not used again at once, and the table stays small.
 #[derive(Clone, Hash, Debug)]
 pub(super) struct PacketIds {
-    /// By identifier; 0 is never used.
+    /// By identifier; 0 is never used. As long as the identifiers that were taken so far need.
     entries: Vec<Entry>,
+    /// The largest identifier of the range.
+    room: usize,
     cursor: usize,
     used: usize,
 }
 
 impl Default for PacketIds {
     fn default() -> Self {
-        Self { entries: vec![Entry::Free], cursor: 0, used: 0 }
+        Self { entries: vec![Entry::Free], room: 0, cursor: 0, used: 0 }
     }
 }
 
@@ -77,16 +79,17 @@ impl PacketIds {
 
     /// An identifier to [`PacketIds::put`] something under; `None`: all are in use.
     pub(super) fn vacant(&mut self) -> Option<PacketId> {
-        let mut room = self.entries.len() - 1;
-        if self.used * 2 >= room && room < Self::ALL {
-            room = (room * 2).clamp(Self::FEW, Self::ALL);
-            self.entries.resize_with(room + 1, || Entry::Free);
+        if self.used * 2 >= self.room {
+            self.room = (self.room * 2).clamp(Self::FEW, Self::ALL);
         }
-        if self.used == room {
+        if self.is_full() {
             return None;
         }
         loop {
-            self.cursor = self.cursor % room + 1;
+            self.cursor = self.cursor % self.room + 1;
+            if self.cursor == self.entries.len() {
+                self.entries.push(Entry::Free);
+            }
             if matches!(self.entries[self.cursor], Entry::Free) {
                 return PacketId::new(self.cursor as u16);
             }

@@ -26,7 +26,7 @@ use super::error::{Error, ErrorCode};
 use super::event::{Event, Events, Handle, ServerInfo, Token};
 use super::topic_table::{Epoch, Seen};
 use crate::codec::{
-    PacketId, PropertiesBuf, Publish, QoS, SubscribeOptions, SubscriptionId, TopicFilter, Version,
+    PacketId, PropertiesBuf, QoS, SubscribeOptions, SubscriptionId, TopicFilter, Version,
 };
 
 pub(super) use self::request::Part;
@@ -54,6 +54,13 @@ struct Subscription {
     asked: Epoch,
     /// The epoch in which the server's answer came.
     answered: Option<Epoch>,
+}
+
+/// What counts of a message with the retain flag.
+#[derive(Clone, Copy)]
+pub(super) struct Stored {
+    pub dup: bool,
+    pub qos: QoS,
 }
 
 impl Subscriptions {
@@ -182,17 +189,17 @@ impl Subscriptions {
     /// other. It needs none if a message of the topic came since its SUBSCRIBE was answered, because
     /// the stored message would have come before that [MQTT5 4.6].
     #[inline(never)]
-    pub(super) fn narrow(&self, routes: &mut Vec<Handle>, publish: &Publish<'_>, seen: &mut Seen) {
+    pub(super) fn narrow(&self, routes: &mut Vec<Handle>, message: Stored, seen: &mut Seen) {
         let live = Epoch::number(seen.live);
         let stored = Epoch::number(seen.stored.replace(self.epoch()));
         // Who got what is sent again is not known.
-        let mut is_for_all = publish.dup || routes.len() < 2;
+        let mut is_for_all = message.dup || routes.len() < 2;
         let mut last = 0;
         for &handle in &*routes {
             let own = self.subscription(handle);
             // Nothing keeps back stored messages of QoS 0. They come before the answer to a later
             // SUBSCRIBE.
-            if publish.qos == QoS::AtMostOnce && own.answered.is_some() {
+            if message.qos == QoS::AtMostOnce && own.answered.is_some() {
                 last = last.max(Epoch::number(Some(own.asked)));
             }
             for &id in &own.filters {
