@@ -306,6 +306,28 @@ story('with fake timers messages need no time', async ({ t, broker, join }) => {
   await client.end()
 })
 
+test('a connection that begins under fake timers needs no time, either', async (t) => {
+  const broker = new TestBroker()
+  t.after(() => broker[Symbol.asyncDispose]())
+  t.mock.timers.enable({ apis: ['setTimeout', 'setInterval', 'setImmediate', 'Date'] })
+  const client = await connect('ws://broker', { transport: broker.transport })
+  const message = new Promise((resolve) => client.subscribe('a', resolve))
+  await client.publish('a', 'x', { qos: 2 })
+  equal((await message).text(), 'x')
+  await client.end()
+})
+
+test('microtasks that are faked, as those of Jest, hold nothing back', async (t) => {
+  const { queueMicrotask } = globalThis
+  t.after(() => Object.assign(globalThis, { queueMicrotask }))
+  globalThis.queueMicrotask = () => {}
+  const broker = new TestBroker()
+  const client = await connect('ws://broker', { transport: broker.transport })
+  await client.publish('a', 'x', { qos: 1 })
+  await broker.expect({ type: 'puback' })
+  await client.end()
+})
+
 story('fake timers move what needs time', async ({ t, broker, join }) => {
   const client = await join('me', { keepalive: 0, connectTimeout: 2_000 })
   t.mock.timers.enable({ apis: ['setTimeout', 'setInterval', 'setImmediate'] })
