@@ -357,6 +357,24 @@ const SCRIPTS = [
   ...['index.cjs', 'stores.cjs', 'testing.cjs', 'testing.js', 'testing-node.cjs'],
 ]
 
+test('the module of the client has no code of the test broker', async () => {
+  const found = async (path) => {
+    const bytes = await readFile(join(root, path))
+    const names = WebAssembly.Module.exports(new WebAssembly.Module(bytes)).map(({ name }) => name)
+    return {
+      exports: names.some((name) => /broker/.test(name)),
+      // Every panic names its file.
+      files: /src\/broker\//.test(bytes.toString('latin1')),
+    }
+  }
+  const neither = { exports: false, files: false }
+  assert.deepEqual(await found('pkg/wasmqtt.wasm'), neither)
+  assert.deepEqual(await found('target/bindgen-broker/wasmqtt_bg.wasm'), {
+    exports: true,
+    files: true,
+  })
+})
+
 test('the JavaScript is ASCII, so a page in any encoding can load it', async (t) => {
   const project = await makeProject(t)
   for (const name of SCRIPTS) {
