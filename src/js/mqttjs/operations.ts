@@ -19,7 +19,27 @@ export interface Operation {
   /** Hands it to a client of the core. @internal */
   run(core: Client): void
   /** Withdraws a publish. @internal */
-  controller?: AbortController | undefined
+  withdrawal?: Withdrawal | undefined
+}
+
+/** As much of an AbortSignal as the core needs. One of the platform's for each message would take longer than the message. */
+class Withdrawal {
+  aborted = false
+  reason: unknown
+  #listener: (() => void) | undefined
+
+  addEventListener(_event: 'abort', listener: () => void): void {
+    this.#listener = listener
+  }
+
+  removeEventListener(): void {
+    this.#listener = undefined
+  }
+
+  abort(): void {
+    this.aborted = true
+    this.#listener?.()
+  }
 }
 
 /** What waits for a connection, as `client.queue` shows it. */
@@ -153,7 +173,7 @@ export class Operations {
     this.#unwait(operation)
     const removed = (): void => {
       this.#free(messageId)
-      operation.controller?.abort()
+      operation.withdrawal?.abort()
       operation.cb(new Error('Message removed'))
     }
     if (operation.cmd === 'publish') this.#host.outgoingStore.del({ messageId }, removed)
@@ -201,15 +221,16 @@ export class Operations {
   }
 
   #publishing(packet: IPublishPacket, messageId: number, cb: Answer): Operation {
-    const controller = new AbortController()
+    const withdrawal = new Withdrawal()
     const operation: Operation = {
       cmd: 'publish',
       volatile: false,
       packet,
       cb,
-      controller,
+      withdrawal,
       run: (core) => {
-        const options = { ...publishOptions(packet), signal: controller.signal }
+        const options = publishOptions(packet)
+        options.signal = withdrawal as unknown as AbortSignal
         core.publish(packet.topic, packet.payload, options, (error) => {
           if (this.outgoing[messageId] !== operation) return
           if (error !== null && this.#host.survives(error)) this.#waiting.push(operation.run)
