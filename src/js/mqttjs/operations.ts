@@ -11,10 +11,13 @@ export type Answer = (error: Error | null, packet?: Packet) => void
 
 /** A publish of QoS 1 or 2, a subscribe or an unsubscribe. */
 export interface Operation {
+  /** What was called. */
   cmd: 'publish' | 'subscribe' | 'unsubscribe'
   /** Whether it ends with its connection where there is no other one: publishes do not. */
   volatile: boolean
+  /** As the application sees it. */
   packet: Packet
+  /** Called with the answer. */
   cb: Answer
   /** Hands it to a client of the core. @internal */
   run(core: Client): void
@@ -44,13 +47,17 @@ class Withdrawal {
 
 /** What waits for a connection, as `client.queue` shows it. */
 export interface Queued {
+  /** As the application sees it. */
   packet: Packet
+  /** Called with the answer. */
   cb: Answer
 }
 
 /** What the operations need of their client. */
 export interface OperationsHost {
+  /** Gives the calls their numbers. */
   readonly messageIdProvider: IMessageIdProvider
+  /** Keeps publishes of QoS 1 and 2. */
   readonly outgoingStore: IStore
   /** Whether a publish that the core gave up with this error waits for the next client of the core. */
   survives(error: MqttError): boolean
@@ -71,6 +78,7 @@ export class Operations {
   /** Calls that wait for a free number. */
   readonly #blocked: Array<() => boolean> = []
 
+  /** Makes the list of a client's calls, which is empty. */
   constructor(host: OperationsHost) {
     this.#host = host
   }
