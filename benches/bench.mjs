@@ -6,7 +6,8 @@
  *   npm run bench -- --growth [--only TEXT]… [--clients NAME,…] [--minutes N]
  *
  * --only      scenarios whose name contains the text; may be given several times
- * --clients   wasmqtt wasmqtt-5 mqttjs mqttjs-5 paho u8 sap floor floor-frames (those with -5 speak MQTT 5, and run only if named)
+ * --clients   wasmqtt wasmqtt-5 shim mqttjs mqttjs-5 paho u8 sap floor floor-frames (those with -5 speak MQTT 5, and run only if named;
+ *             shim is wasmqtt/mqttjs, wasmqtt with the API of MQTT.js)
  * --short     runs for about a minute, with one round of short measurements, whose figures must not be quoted
  * --growth    measures how the cost grows with subscriptions, topics, and messages in flight or queued; with --minutes, also over time
  * --out       where the results go; default benches/results

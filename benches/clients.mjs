@@ -29,6 +29,14 @@ export const clients = {
     promises: true,
     color: '#862e9c',
   },
+  shim: {
+    label: 'wasmqtt/mqttjs',
+    adapter: 'mqttjs-shim',
+    ws: true,
+    promises: true,
+    ours: true,
+    color: '#e8590c',
+  },
   'mqttjs-5': {
     label: 'MQTT.js, MQTT 5',
     package: 'mqtt',

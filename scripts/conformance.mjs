@@ -1,7 +1,8 @@
 // Which test shows which statement of the MQTT specifications. tests/conformance.json lists the statements that bind a client, and
 // tests/broker-conformance.json those that bind the test broker. A test names those that it shows: `Shows [MQTT5-3.1.0-1]` in the doc comment of a Rust
 // test, `[MQTT5-3.1.0-1]` in the title of a node:test; of the broker: `Serves [MQTT5-3.1.4-5]` and `[serves MQTT5-3.1.4-5]`.
-// This reads the outcomes of the steps of `npm test`. It fails if a statement has no test that ran and passed, or if a table is out of date.
+// This reads the outcomes of the steps of `npm test`. It fails if a statement has no test that ran and passed, if a table is out of date, or if
+// README.md counts the statements otherwise.
 // `--write` writes them anew.
 import { existsSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { basename, join, relative } from 'node:path'
@@ -17,6 +18,7 @@ const TABLES = [
     rust: 'Shows',
     node: /\[(MQTT[35]-[\w.-]+)\]/g,
     alsoShown: () => false,
+    quotedAs: () => '',
     withoutTest: 'cannot apply',
     intro: `# Conformance
 
@@ -33,6 +35,8 @@ Classes: C binds the client, B binds both sides, O binds the server, whose breac
     node: /\[serves (MQTT[35]-[\w.-]+)\]/g,
     // The codec is the same on both sides.
     alsoShown: ({ class: kind }, { file }) => kind === 'B' && file.startsWith('tests/codec/'),
+    quotedAs: (shown, all) =>
+      `Tests show ${shown} of the ${all} statements of both specifications that bind a server; the other ${all - shown} are not claimed.`,
     withoutTest: 'not claimed',
     intro: `# Conformance of the test broker
 
@@ -96,6 +100,11 @@ function judge(table, passed, failed, rust) {
     )
   }
 
+  const withTest = [...shown.values()].filter((tests) => tests.length > 0).length
+  const quote = table.quotedAs(withTest, statements.length)
+  if (!readFileSync(join(root, 'README.md'), 'utf8').includes(quote))
+    throw new Problem(`README.md must say: ${quote}`)
+
   const text = render(table, statements, shown)
   const path = join(root, table.table)
   if (process.argv.includes('--write')) writeFileSync(path, text)
@@ -104,7 +113,7 @@ function judge(table, passed, failed, rust) {
       `${table.table} is out of date. After a whole \`npm test\`: node scripts/conformance.mjs --write`,
     )
   console.log(
-    `${statements.length} statements, each shown by a test that ran and passed: ${table.table}`,
+    `${statements.length} statements, ${withTest} of them shown by a test that ran and passed: ${table.table}`,
   )
 }
 

@@ -109,7 +109,7 @@ const STEPS = [
   {
     name: 'embedded broker',
     command:
-      'BROKER=embedded node --test tests/brokers/endings.test.mjs tests/brokers/messages.test.mjs tests/brokers/outages.test.mjs tests/brokers/sessions.test.mjs',
+      'BROKER=embedded node --test tests/brokers/access.test.mjs tests/brokers/endings.test.mjs tests/brokers/messages.test.mjs tests/brokers/outages.test.mjs tests/brokers/sessions.test.mjs tests/cli/mosquitto.test.mjs',
     tests: 'node',
     needs: BROKER,
   },

@@ -5,10 +5,16 @@ import { TestBroker } from '../../pkg/testing-node.js'
 /** A story needs what this broker does not have. It is skipped. */
 export class Unsupported extends Error {}
 
-/** Takes the same options as startMosquitto, as far as there is something like them. */
-export async function startEmbedded(t, { config = '', files = {}, persistent = false } = {}) {
-  if (Object.keys(files).length > 0) throw new Unsupported('it reads no files')
-  const broker = new Embedded({ ...MOSQUITTO, ...options(config) }, persistent)
+/**
+ * Takes the same options as startMosquitto, as far as there is something like them. `embedded` says for a story whose `config` names files what stands in
+ * them: the users, and what is denied.
+ *
+ * @param {{ config?: string, files?: object, persistent?: boolean, embedded?: any }} [settings]
+ */
+export async function startEmbedded(t, settings = {}) {
+  const { config = '', persistent = false, embedded } = settings
+  const { deny = {}, ...own } = embedded ?? options(config)
+  const broker = new Embedded({ ...MOSQUITTO, ...own }, deny, persistent)
   t.after(() => broker.stop())
   await broker.start()
   return broker
@@ -36,13 +42,17 @@ function options(config) {
 class Embedded {
   wsPort = 0
   tcpPort = 0
+  /** The reason code for a wrong password. */
+  wrongPassword = 0x86
   #broker
   #listener
   /** The log before the last start. */
   #earlier = []
+  #thaw = () => {}
 
-  constructor(options, persistent) {
+  constructor(options, deny, persistent) {
     this.options = options
+    this.deny = deny
     this.persistent = persistent
   }
 
@@ -53,10 +63,12 @@ class Embedded {
   /** What Mosquitto would have logged, as far as a story looks at it. */
   get log() {
     const { packets, clients } = this.#broker
-    const lines = packets.flatMap(({ clientId, direction, type, subscriptions = [] }) => [
-      `${direction === 'in' ? 'Received' : 'Sending'} ${type.toUpperCase()} ${direction === 'in' ? 'from' : 'to'} ${clientId} (`,
-      ...subscriptions.map(({ filter, qos }) => `\t${filter} (QoS ${qos})`),
-    ])
+    const lines = packets.flatMap(
+      ({ clientId, direction, type, reasonCode, subscriptions = [] }) => [
+        `${direction === 'in' ? 'Received' : 'Sending'} ${type.toUpperCase()} ${direction === 'in' ? 'from' : 'to'} ${clientId} (${type === 'connack' ? `0, ${reasonCode})` : ''}`,
+        ...subscriptions.map(({ filter, qos }) => `\t${filter} (QoS ${qos})`),
+      ],
+    )
     const connected = new Set(
       clients.flatMap((client) => (client.connected ? [client.clientId] : [])),
     )
@@ -74,6 +86,7 @@ class Embedded {
     if (this.#broker === undefined || !this.persistent) {
       this.#earlier = this.#broker === undefined ? [] : this.log
       this.#broker = new TestBroker(this.options)
+      this.#broker.deny(this.deny)
     }
     this.#listener = await this.#broker.listen({ port: this.wsPort, tcp: this.tcpPort })
     this.wsPort = Number(new URL(this.#listener.url).port)
@@ -96,7 +109,17 @@ class Embedded {
   /** It never waits for its clients. */
   async hurry() {}
 
+  /** Takes effect with the next restart, as with Mosquitto. */
+  async setUsers(users) {
+    this.options = { ...this.options, users }
+  }
+
+  /** Freezes the connections that there are. */
   freeze() {
-    throw new Unsupported('it is no process that could be stopped')
+    this.#thaw = this.#broker.freeze()
+  }
+
+  thaw() {
+    this.#thaw()
   }
 }

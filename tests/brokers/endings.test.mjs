@@ -170,7 +170,6 @@ story('end() stops a connection that is being opened', async (t, protocolVersion
 
   await connected
   equal(client.state, 'closed')
-  // @ts-expect-error: Mosquitto only
   broker.thaw()
 })
 

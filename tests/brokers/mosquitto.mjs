@@ -19,7 +19,8 @@ const PINGREQ = Buffer.from('c000', 'hex')
  * Starts a Mosquitto with a WebSocket and a TCP listener on loopback, and stops it after the test. `config` is text for mosquitto.conf,
  * `files` are written beside it, and `{dir}` in the text stands for their folder.
  */
-export async function startMosquitto(t, { config = '', files = {}, persistent = false } = {}) {
+export async function startMosquitto(t, options = {}) {
+  const { config = '', files = {}, persistent = false } = options
   const broker = new Mosquitto(await mkdtemp(join(tmpdir(), 'mosquitto-')), config, persistent)
   t.after(() => broker.remove())
   for (const [name, text] of Object.entries(files)) await writeFile(join(broker.dir, name), text)
@@ -30,6 +31,8 @@ export async function startMosquitto(t, { config = '', files = {}, persistent = 
 class Mosquitto {
   /** The log of the broker, which says what packets there were, independently of the client under test. */
   log = []
+  /** The reason code for a wrong password: Mosquitto does not tell it from others who may not connect. */
+  wrongPassword = 0x87
   #process
 
   constructor(dir, config, persistent) {
@@ -117,6 +120,11 @@ class Mosquitto {
     socket.on('data', () => socket.write(PINGREQ))
     await once(socket, 'connect')
     socket.write(CONNECT)
+  }
+
+  /** Replaces the users of the password file `passwords`. The broker reads it when it starts. */
+  async setUsers(users) {
+    await writeFile(join(this.dir, 'passwords'), passwordFile(users))
   }
 
   freeze() {

@@ -224,7 +224,6 @@ story(
     ok(cause instanceof KeepaliveTimeoutError)
     deepStrictEqual([cause.code, willReconnect], ['KEEPALIVE_TIMEOUT', true])
     const beat = client.publish('pulse', 'beat', { qos: 1 })
-    // @ts-expect-error: Mosquitto only
     broker.thaw()
 
     await next(client, 'connect')

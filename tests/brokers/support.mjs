@@ -8,8 +8,11 @@ import { connect } from '../../pkg/node.js'
 import { startEmbedded, Unsupported } from './embedded.mjs'
 import { startMosquitto } from './mosquitto.mjs'
 
+/** Whether the stories are about the test broker of the package. */
+export const isEmbedded = process.env.BROKER === 'embedded'
+
 /** Starts the broker that the stories are about: Mosquitto, or with BROKER=embedded the test broker of the package. It ends with the test. */
-export const startBroker = process.env.BROKER === 'embedded' ? startEmbedded : startMosquitto
+export const startBroker = isEmbedded ? startEmbedded : startMosquitto
 
 /** Defines a test for each protocol version. */
 export function story(title, tell, only = [5, 4]) {

@@ -1,5 +1,5 @@
 // Command lines of mosquitto_pub and mosquitto_sub, most of them from their manuals, as they are: each runs with Mosquitto's program and with
-// this one, and both must do the same.
+// this one, and both must do the same. The broker is a Mosquitto, or with BROKER=embedded the test broker.
 import assert from 'node:assert/strict'
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
@@ -7,9 +7,8 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { after, before, test } from 'node:test'
-import { setTimeout as sleep } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
-import { startMosquitto } from '../brokers/mosquitto.mjs'
+import { eventually, startBroker } from '../brokers/support.mjs'
 
 const cli = fileURLToPath(new URL('../../pkg/cli.cjs', import.meta.url))
 const cleanups = []
@@ -17,7 +16,7 @@ let broker
 let folder
 
 before(async () => {
-  broker = await startMosquitto({ after: (work) => cleanups.push(work) })
+  broker = await startBroker({ after: (work) => cleanups.push(work) })
   folder = mkdtempSync(join(tmpdir(), 'wasmqtt-cli-'))
   writeFileSync(join(folder, 'data'), 'a file\nof two lines\n')
 })
@@ -41,6 +40,15 @@ function shell(line, isOurs) {
   return new Promise((resolve) =>
     child.on('close', (code) => resolve({ code, output, ...(code !== 0 && { errors }) })),
   )
+}
+
+/** Runs a line that subscribes, and resolves with what it does as soon as the broker has answered its SUBSCRIBE. */
+async function subscribing(line, isOurs) {
+  const answers = () => broker.log.filter((entry) => entry.startsWith('Sending SUBACK to')).length
+  const before = answers()
+  const outcome = shell(line, isOurs)
+  await eventually(() => answers() > before, line)
+  return { outcome }
 }
 
 /** What a subscriber sees of a line that publishes. */
@@ -129,10 +137,9 @@ for (const [line, publish] of SUBSCRIBE)
   test(line, async () => {
     const outcomes = []
     for (const isOurs of [false, true]) {
-      const running = shell(line, isOurs)
-      await sleep(600)
+      const { outcome } = await subscribing(line, isOurs)
       if (publish !== '') await shell(publish, false)
-      outcomes.push(await running)
+      outcomes.push(await outcome)
       await shell(`mosquitto_sub -t '#' --remove-retained -W 1`, false)
     }
     assert.deepEqual(outcomes[1], outcomes[0])
@@ -165,10 +172,9 @@ test('stored messages: --retained-only, --remove-retained', async () => {
 test('JSON has the fields of mosquitto_sub', async () => {
   const parsed = []
   for (const isOurs of [false, true]) {
-    const running = shell("mosquitto_sub -F '%j' -t 'json' -C 1", isOurs)
-    await sleep(600)
+    const { outcome } = await subscribing("mosquitto_sub -F '%j' -t 'json' -C 1", isOurs)
     await shell(`mosquitto_pub -t json -m '{"a":"é"}'`, false)
-    const { tst, ...rest } = JSON.parse((await running).output)
+    const { tst, ...rest } = JSON.parse((await outcome).output)
     assert.match(tst, /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z?[+-]\d{4}$/)
     parsed.push(rest)
   }
@@ -176,10 +182,10 @@ test('JSON has the fields of mosquitto_sub', async () => {
 })
 
 test('times are those of date(1)', async () => {
-  const running = shell("mosquitto_sub -F '@Y-@m-@dT@H:@M:@S@z : @j @a @b %I' -t now -C 1", true)
-  await sleep(600)
+  const line = "mosquitto_sub -F '@Y-@m-@dT@H:@M:@S@z : @j @a @b %I' -t now -C 1"
+  const { outcome } = await subscribing(line, true)
   await shell('mosquitto_pub -t now -m x', false)
-  const { output } = await running
+  const { output } = await outcome
   const at = new Date(output.slice(0, 24).replace(/(\d\d)(\d\d)$/, '$1:$2'))
   assert.ok(Math.abs(Date.now() - at.getTime()) < 3_000, output)
 })

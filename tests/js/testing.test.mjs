@@ -306,6 +306,28 @@ story('with fake timers messages need no time', async ({ t, broker, join }) => {
   await client.end()
 })
 
+test('a connection that begins under fake timers needs no time, either', async (t) => {
+  const broker = new TestBroker()
+  t.after(() => broker[Symbol.asyncDispose]())
+  t.mock.timers.enable({ apis: ['setTimeout', 'setInterval', 'setImmediate', 'Date'] })
+  const client = await connect('ws://broker', { transport: broker.transport })
+  const message = new Promise((resolve) => client.subscribe('a', resolve))
+  await client.publish('a', 'x', { qos: 2 })
+  equal((await message).text(), 'x')
+  await client.end()
+})
+
+test('microtasks that are faked, as those of Jest, hold nothing back', async (t) => {
+  const { queueMicrotask } = globalThis
+  t.after(() => Object.assign(globalThis, { queueMicrotask }))
+  globalThis.queueMicrotask = () => {}
+  const broker = new TestBroker()
+  const client = await connect('ws://broker', { transport: broker.transport })
+  await client.publish('a', 'x', { qos: 1 })
+  await broker.expect({ type: 'puback' })
+  await client.end()
+})
+
 story('fake timers move what needs time', async ({ t, broker, join }) => {
   const client = await join('me', { keepalive: 0, connectTimeout: 2_000 })
   t.mock.timers.enable({ apis: ['setTimeout', 'setInterval', 'setImmediate'] })
@@ -403,9 +425,14 @@ test('mistakes are named', () => {
     [{ versions: [] }, 'versions'],
     [{ versions: [3] }, 'versions'],
     [{ receiveMaximum: 0 }, 'receiveMaximum'],
-    [{ receiveMaximum: 65_536 }, 'options'],
+    [{ receiveMaximum: 65_536 }, 'receiveMaximum'],
     [{ maximumQoS: 3 }, 'maximumQoS'],
-    [{ maximumPacketSize: 'large' }, 'options'],
+    [{ maximumPacketSize: 'large' }, 'maximumPacketSize'],
+    [{ retainAvailable: 'no' }, 'retainAvailable'],
+    [{ topicAliasMaximum: -1 }, 'topicAliasMaximum'],
+    [{ versions: 5 }, 'versions'],
+    [{ users: 7 }, 'users'],
+    [{ users: { ann: 7 } }, 'users'],
   ])
     throws(() => new TestBroker(options), { code: 'INVALID_ARGUMENT', argument })
   const broker = new TestBroker()
@@ -414,10 +441,42 @@ test('mistakes are named', () => {
     [() => broker.publish('a', 42), 'payload'],
     [() => broker.publish('a', '', { Qos: 1 }), 'Qos'],
     [() => broker.publish('a', '', { qos: 3 }), 'qos'],
-    [() => broker.publish('a', '', { properties: { topicAlias: 1 } }), 'topicAlias'],
+    [() => broker.publish('a', '', { retain: 1 }), 'retain'],
+    [() => broker.publish('a', '', { properties: { contentTyp: '' } }), 'contentTyp'],
+    [() => broker.publish(7, ''), 'topic'],
+    [() => broker.publish('\ud800', ''), 'topic'],
+    [() => broker.publish('a', '\ud800'), 'payload'],
+    [() => broker.publish('a', '', { properties: { contentType: '\ud800' } }), 'contentType'],
+    [() => broker.publish('a', '', { properties: { userProperties: { a: 7 } } }), 'userProperties'],
+    [() => broker.drop(7), 'clientId'],
+    [() => broker.freeze({}), 'clientId'],
+    [() => broker.disconnect(0x8b, 7), 'clientId'],
+    [() => broker.disconnect(0x18b), 'reasonCode'],
+    [() => broker.refuse('0x87'), 'reasonCode'],
+    [() => broker.loseSession(null), 'clientId'],
+    [() => broker.deny({ publish: 7 }), 'publish'],
+    [() => broker.cutAfter(1, 7), 'clientId'],
+    [() => broker.cutAfter('1 KB'), 'bytes'],
+    [() => broker.delay('1 s'), 'ms'],
     [() => broker.publish('a', '', { properties: { responseTopic: '+' } }), 'properties'],
   ])
     throws(call, { code: 'INVALID_ARGUMENT', argument })
+})
+
+test('the properties of a received message can be published again', async (t) => {
+  const broker = new TestBroker()
+  t.after(() => broker[Symbol.asyncDispose]())
+  const client = await connect('ws://broker', { transport: broker.transport })
+  const once = (topic) =>
+    new Promise((resolve) => client.subscribe(topic, { subscriptionIdentifier: 7 }, resolve))
+  const [first, second] = [once('a'), once('b')]
+  await broker.expect({ type: 'suback' })
+  await client.publish('a', 'x', { qos: 1, properties: { contentType: 'text/plain' } })
+  const { payload, properties } = await first
+  deepStrictEqual(properties.subscriptionIdentifiers, [7])
+  broker.publish('b', payload, { properties })
+  equal((await second).properties.contentType, 'text/plain')
+  await client.end()
 })
 
 test('brokers do not mix, and a broker that is disposed of is gone', async () => {

@@ -498,6 +498,135 @@ test('knows every option of the types of MQTT.js', () => {
   )
 })
 
+/** The properties of a packet in the types of mqtt-packet, which MQTT.js' own types name. */
+function propertiesOf(name) {
+  const text = readFileSync(
+    new URL('../../node_modules/mqtt-packet/types/index.d.ts', import.meta.url),
+    'utf8',
+  )
+  const [, body] = new RegExp(
+    `interface ${name} .*?properties\\?: \\{\\n(.*?)\\n {2}\\}`,
+    's',
+  ).exec(text)
+  return [...body.matchAll(/^ {4}(\w+)\?:/gm)].map(([, member]) => member)
+}
+
+/** A connection whose CONNACK allows topic aliases. */
+async function aliasing(t, answers) {
+  const server = await startServer(t, {
+    connect: (connection) =>
+      connection.send({
+        cmd: 'connack',
+        reasonCode: 0,
+        sessionPresent: false,
+        properties: { topicAliasMaximum: 10 },
+      }),
+    ...answers,
+  })
+  return { server, client: await connected(t, server.url, { protocolVersion: 5 }) }
+}
+
+test('honours every option of publish', async (t) => {
+  const { server, client } = await aliasing(t)
+  const properties = {
+    payloadFormatIndicator: true,
+    messageExpiryInterval: 60,
+    topicAlias: 7,
+    responseTopic: 'answers',
+    correlationData: Buffer.from('c'),
+    userProperties: { a: 'b', c: ['d', 'e'] },
+    contentType: 'text/plain',
+  }
+  let stored = 0
+  /** @type {import('../../pkg/mqttjs.node.js').IClientPublishOptions} */
+  const options = { qos: 1, retain: true, properties, cbStorePut: () => stored++ }
+  await client.publishAsync('a', 'b', options)
+  assert.equal(stored, 1)
+  const packet = await server.packet('publish')
+  assert.deepEqual([packet.qos, packet.retain], [1, true])
+  const { userProperties, ...others } = packet.properties
+  assert.deepEqual({ ...others, userProperties: { ...userProperties } }, properties)
+  const said = await warnings(t, () =>
+    client.publishAsync('a', 'b', { properties: { subscriptionIdentifier: 1 } }),
+  )
+  assert.match(said[0], /subscriptionIdentifier/)
+  // The test after the next says so of `dup`.
+  const known = [...Object.keys(options), 'dup']
+  assert.deepEqual(membersOf('IClientPublishOptions').sort(), known.sort())
+  const names = [...Object.keys(properties), 'subscriptionIdentifier']
+  assert.deepEqual(propertiesOf('IPublishPacket').sort(), names.sort())
+})
+
+test('honours every option of subscribe and unsubscribe', async (t) => {
+  const { server, client } = await aliasing(t)
+  const userProperties = { a: ['b', 'c'] }
+  const properties = { subscriptionIdentifier: 9, userProperties }
+  await client.subscribeAsync('a', { qos: 1, nl: true, rap: true, rh: 2, properties })
+  const subscribe = await server.packet('subscribe')
+  assert.deepEqual(
+    { ...subscribe.subscriptions[0] },
+    { topic: 'a', qos: 1, nl: true, rap: true, rh: 2 },
+  )
+  assert.equal(subscribe.properties.subscriptionIdentifier, 9)
+  assert.deepEqual({ ...subscribe.properties.userProperties }, userProperties)
+  await client.subscribeAsync({ b: { qos: 2, rh: 1 }, c: { qos: 0 } })
+  assert.deepEqual(
+    (await server.packet('subscribe', 2)).subscriptions.map(({ topic, qos, rh }) => [
+      topic,
+      qos,
+      rh,
+    ]),
+    [
+      ['b', 2, 1],
+      ['c', 0, 0],
+    ],
+  )
+  await client.unsubscribeAsync(['a', 'b'], { properties: { userProperties } })
+  const unsubscribe = await server.packet('unsubscribe')
+  assert.deepEqual(unsubscribe.unsubscriptions, ['a', 'b'])
+  assert.deepEqual({ ...unsubscribe.properties.userProperties }, userProperties)
+  assert.deepEqual(membersOf('IClientSubscribeOptions'), ['qos', 'nl', 'rap', 'rh'])
+  for (const name of ['IClientSubscribeProperties', 'IClientUnsubscribeProperties'])
+    assert.deepEqual(membersOf(name), ['properties'])
+})
+
+test('honours resubscribe of a map of subscriptions: what is there is asked for again', async (t) => {
+  const server = await startServer(t)
+  const client = await connected(t, server.url)
+  for (const resubscribe of [false, false, true]) {
+    // @ts-expect-error: MQTT.js' type does not allow its own option, either.
+    await client.subscribeAsync({ a: { qos: 0 }, resubscribe })
+  }
+  assert.deepEqual(
+    server.packets('subscribe').map(({ subscriptions }) => subscriptions.map(({ topic }) => topic)),
+    [['a'], ['a']],
+  )
+})
+
+test('honours every option of end', async (t) => {
+  const { server, client } = await aliasing(t)
+  const properties = { sessionExpiryInterval: 0, reasonString: 'enough' }
+  await client.endAsync(false, { reasonCode: 4, properties })
+  const packet = await server.packet('disconnect')
+  assert.equal(packet.reasonCode, 4)
+  assert.deepEqual({ ...packet.properties }, properties)
+})
+
+test('honours every option of reconnect', async (t) => {
+  const server = await startServer(t, { publish: () => {} })
+  const client = await connected(t, server.url, { clean: false, clientId: 'keeper' })
+  await client.endAsync(true)
+  const [incomingStore, outgoingStore] = [new mqtt.Store(), new mqtt.Store()]
+  client.reconnect({ incomingStore, outgoingStore })
+  await once(client, 'connect')
+  const put = t.mock.method(outgoingStore, 'put')
+  client.publish('a', 'b', { qos: 1 })
+  await server.packet('publish')
+  assert.equal(put.mock.callCount(), 1)
+  assert.equal(client.incomingStore, incomingStore)
+  assert.deepEqual(membersOf('IClientReconnectOptions'), ['incomingStore', 'outgoingStore'])
+})
+
 test('says that publish with dup has no effect', async (t) => {
   const server = await startServer(t)
   const client = await connected(t, server.url)

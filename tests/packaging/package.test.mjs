@@ -50,6 +50,35 @@ test('import and require give the same classes', async (t) => {
   assert.equal(await project.node('main.mjs'), 'true true true\n')
 })
 
+test('the form for Jest with jsdom encodes and decodes UTF-8 where the runtime cannot', async (t) => {
+  const script = `const { TextDecoder } = globalThis
+    delete globalThis.TextDecoder
+    delete globalThis.TextEncoder
+    const { connect } = require('./node_modules/wasmqtt/index.cjs')
+    const { TestBroker } = require('./node_modules/wasmqtt/testing.cjs')
+    const texts = ['', 'a', '\\u00e9\\u07ff\\u0800\\uffff', '\\u{10000}\\u{10ffff}', '\\ufeffkept']
+    let seed = 1
+    const random = (below) => (seed = (seed * 48271) % 2147483647) % below
+    const bytes = [0, 0x41, 0x7f, 0x80, 0x8f, 0x90, 0x9f, 0xa0, 0xbf, 0xc1, 0xc2, 0xdf, 0xe0, 0xe1, 0xed, 0xef, 0xf0, 0xf1, 0xf4, 0xf5, 0xff]
+    const malformed = Array.from({ length: 2000 }, () =>
+      Uint8Array.from({ length: random(6) }, () => bytes[random(bytes.length)]))
+    async function main() {
+      const broker = new TestBroker()
+      const client = await connect('ws://broker', { transport: broker.transport })
+      const got = []
+      await client.subscribe('#', { qos: 1 }, (message) => void got.push([message.topic, message.text()]))
+      for (const text of texts) await client.publish('t/' + text, text, { qos: 1 })
+      for (const payload of malformed) await client.publish('m', payload, { qos: 1 })
+      await client.end()
+      const decoder = new TextDecoder('utf-8', { ignoreBOM: true })
+      const expected = [...texts.map((text) => ['t/' + text, text]), ...malformed.map((payload) => ['m', decoder.decode(payload)])]
+      console.log(got.length, JSON.stringify(got) === JSON.stringify(expected))
+    }
+    main()`
+  const project = await makeProject(t, { 'main.cjs': script })
+  assert.equal(await project.node('main.cjs'), '2005 true\n')
+})
+
 test('importing has no side effects', async (t) => {
   const script = `const before = Object.keys(globalThis).length
     WebAssembly.Module = WebAssembly.instantiate = WebAssembly.compile = () => { throw new Error('instantiated') }
@@ -64,9 +93,10 @@ test('importing has no side effects', async (t) => {
 test('all entries export the same names, and slim also exports init', async (t) => {
   const script = `const names = async (path) => Object.keys(await import(path)).sort().join()
     const page = await names('./node_modules/wasmqtt/index.js')
-    console.log(page === await names('wasmqtt'), page === (await names('wasmqtt/slim')).replace('init,', ''))`
+    const jest = Object.keys((await import('./node_modules/wasmqtt/index.cjs')).default).sort().join()
+    console.log(page === await names('wasmqtt'), page === (await names('wasmqtt/slim')).replace('init,', ''), page === jest)`
   const project = await makeProject(t, { 'main.mjs': script })
-  assert.equal(await project.node('main.mjs'), 'true true\n')
+  assert.equal(await project.node('main.mjs'), 'true true true\n')
 })
 
 test('wasmqtt/stores: import and require keep the same state, and a page gets no files', async (t) => {
@@ -287,9 +317,8 @@ test('every declaration of the package has a doc comment', async (t) => {
   const project = await makeProject(t)
   const folder = join(project.folder, 'node_modules', 'wasmqtt', 'types')
   const names = (await readdir(folder, { recursive: true })).filter(
-    // What MQTT.js and Paho have is documented there; the migration guides say what differs.
-    (name) =>
-      name.endsWith('.d.ts') && name !== 'platform.d.ts' && !/^(mqttjs|paho)[./\\]/.test(name),
+    // No entry exports what these hold.
+    (name) => name.endsWith('.d.ts') && !/^(platform|mqttjs.(links|operations))\.d\.ts$/.test(name),
   )
   const bare = []
   for (const name of names) {
@@ -324,7 +353,26 @@ const SCRIPTS = [
   ...['index.js', 'slim.js', 'node.js', 'node.cjs', 'slim-node.cjs', 'ws.cjs'],
   ...['workerd.js', 'edge.js', 'wasmqtt.script.js'],
   ...['stores.js', 'stores-node.js', 'stores-node.cjs'],
+  ...['index.cjs', 'stores.cjs', 'testing.cjs', 'testing.js', 'testing-node.cjs'],
 ]
+
+test('the module of the client has no code of the test broker', async () => {
+  const found = async (path) => {
+    const bytes = await readFile(join(root, path))
+    const names = WebAssembly.Module.exports(new WebAssembly.Module(bytes)).map(({ name }) => name)
+    return {
+      exports: names.some((name) => /broker/.test(name)),
+      // Every panic names its file.
+      files: /src\/broker\//.test(bytes.toString('latin1')),
+    }
+  }
+  const neither = { exports: false, files: false }
+  assert.deepEqual(await found('pkg/wasmqtt.wasm'), neither)
+  assert.deepEqual(await found('target/bindgen-broker/wasmqtt_bg.wasm'), {
+    exports: true,
+    files: true,
+  })
+})
 
 test('the JavaScript is ASCII, so a page in any encoding can load it', async (t) => {
   const project = await makeProject(t)

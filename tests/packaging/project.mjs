@@ -12,7 +12,8 @@ import { portOf, root } from '../../scripts/tools.mjs'
 const execute = promisify(execFile)
 const TYPES = { '.html': 'text/html', '.js': 'text/javascript', '.wasm': 'application/wasm' }
 
-const packed = pack()
+/** The path of the packed package. */
+export const packed = pack()
 
 async function pack() {
   const folder = await mkdtemp(join(tmpdir(), 'wasmqtt-packed-'))

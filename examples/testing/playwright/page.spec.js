@@ -1,4 +1,3 @@
-import { fileURLToPath } from 'node:url'
 import { expect, test } from '@playwright/test'
 import { TestBroker } from 'wasmqtt/testing'
 import { OLD } from './thermometer.js'
@@ -9,13 +8,8 @@ let broker
 test.beforeEach(async ({ page }) => {
   broker = new TestBroker()
   const { url } = await broker.listen()
-  // The files of this folder, without a server.
-  await page.route('http://localhost/**', (route) => {
-    const { pathname } = new URL(route.request().url())
-    return route.fulfill({ path: fileURLToPath(new URL(`.${pathname}`, import.meta.url)) })
-  })
   await page.clock.install()
-  await page.goto(`http://localhost/page.html?broker=${encodeURIComponent(url)}`)
+  await page.goto(`/page.html?broker=${encodeURIComponent(url)}`)
   await broker.expect({ type: 'suback' })
 })
 

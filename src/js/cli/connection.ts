@@ -1,14 +1,11 @@
 // From options to a connected client.
 import { readdirSync, readFileSync } from 'node:fs'
-import { createConnection, isIP } from 'node:net'
+import { isIP } from 'node:net'
 import { join } from 'node:path'
-import {
-  connect as connectTls,
-  rootCertificates,
-  type ConnectionOptions as TlsOptions,
-} from 'node:tls'
+import { rootCertificates, type ConnectionOptions as TlsOptions } from 'node:tls'
 import { Client, type ConnectOptions, type WebSocketLike } from '../api.js'
 import { DuplexLink, Trace } from '../mqttjs/links.js'
+import { openStream } from '../transports/stream.js'
 import { type Given, listOf, numberOf, textOf, UsageError } from './options.js'
 import { applyProperties, type Properties } from './properties.js'
 
@@ -205,21 +202,13 @@ function placeOfUrl(text: string): Place {
 
 function openSocket(given: Given, url: URL, trace: Trace): WebSocketLike {
   const path = textOf(given, 'unix')
-  const localAddress = textOf(given, 'bind-address')
   const host = url.hostname.replace(/^\[(.*)\]$/, '$1')
-  const local = localAddress === undefined ? {} : { localAddress }
-  if (url.protocol === 'mqtts:') {
-    const port = Number(url.port || 8883)
-    const options = { ...tlsOf(given), ...local, host, port }
-    const servername = isIP(host) === 0 ? { servername: host } : {}
-    return new DuplexLink(connectTls({ ...servername, ...options }), trace, 'secureConnect')
-  }
-  const socket =
-    path === undefined
-      ? createConnection({ ...local, host, port: Number(url.port || 1883) })
-      : createConnection({ path })
-  socket.setNoDelay(true)
-  return new DuplexLink(socket, trace, 'connect')
+  const isSecure = url.protocol === 'mqtts:'
+  const port = Number(url.port || (isSecure ? 8883 : 1883))
+  const target =
+    path === undefined ? { host, port, localAddress: textOf(given, 'bind-address') } : { path }
+  const { socket, opened } = openStream(target, isSecure ? tlsOf(given) : undefined)
+  return new DuplexLink(socket, trace, opened)
 }
 
 const VERSIONS = { 'tlsv1.1': 'TLSv1.1', 'tlsv1.2': 'TLSv1.2', 'tlsv1.3': 'TLSv1.3' } as const

@@ -383,7 +383,9 @@ export class MqttClient extends EventEmitter<MqttClientEvents> {
    * error without a callback is an 'error'.
    */
   publish(topic: string, message: string | Buffer | Uint8Array): this
+  /** Publishes a message with the default options. */
   publish(topic: string, message: string | Buffer | Uint8Array, callback?: PacketCallback): this
+  /** Publishes a message with options. */
   publish(
     topic: string,
     message: string | Buffer | Uint8Array,
@@ -481,7 +483,9 @@ export class MqttClient extends EventEmitter<MqttClientEvents> {
    * again. `callback`: with what the server granted.
    */
   subscribe(topic: string | string[] | ISubscriptionMap): this
+  /** Subscribes with the default options. */
   subscribe(topic: string | string[] | ISubscriptionMap, callback?: ClientSubscribeCallback): this
+  /** Subscribes with options. */
   subscribe(
     topic: string | string[] | ISubscriptionMap,
     options?: IClientSubscribeOptions | IClientSubscribeProperties | null,
@@ -523,7 +527,9 @@ export class MqttClient extends EventEmitter<MqttClientEvents> {
 
   /** Ends subscriptions. `callback`: when the server has answered, with the packet. */
   unsubscribe(topic: string | string[]): this
+  /** Ends subscriptions with the default options. */
   unsubscribe(topic: string | string[], callback?: PacketCallback): this
+  /** Ends subscriptions with properties of MQTT 5. */
   unsubscribe(
     topic: string | string[],
     options?: IClientUnsubscribeProperties | null,
@@ -580,9 +586,13 @@ export class MqttClient extends EventEmitter<MqttClientEvents> {
    * the server publishes the will. A client that still connects gets that far first if messages wait.
    */
   end(callback?: DoneCallback): this
+  /** Ends the client, with `force` at once. */
   end(force?: boolean): this
+  /** Ends the client with a DISCONNECT of MQTT 5. */
   end(options?: Partial<IDisconnectPacket> | null, callback?: DoneCallback): this
+  /** Ends the client, with `force` at once, and calls back. */
   end(force?: boolean, callback?: DoneCallback): this
+  /** Ends the client, with `force` at once, or with a DISCONNECT of MQTT 5. */
   end(force?: boolean, options?: Partial<IDisconnectPacket> | null, callback?: DoneCallback): this
   end(
     force?: boolean | Partial<IDisconnectPacket> | DoneCallback | null,
@@ -638,6 +648,7 @@ export class MqttClient extends EventEmitter<MqttClientEvents> {
 
   /** As `end`. */
   endAsync(force?: boolean, options?: Partial<IDisconnectPacket>): Promise<void>
+  /** Ends the client with a DISCONNECT of MQTT 5. */
   endAsync(options?: Partial<IDisconnectPacket>): Promise<void>
   endAsync(
     force?: boolean | Partial<IDisconnectPacket>,

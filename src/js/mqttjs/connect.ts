@@ -20,6 +20,7 @@ const SECURE: Record<string, MqttProtocol> = {
  * supported, and for options that cannot be used.
  */
 export function connect(url: string, options?: IClientOptions): MqttClient
+/** Connects to the server that the options name. */
 export function connect(options: IClientOptions): MqttClient
 export function connect(url: string | IClientOptions, options?: IClientOptions): MqttClient {
   const settings =
@@ -59,6 +60,7 @@ export function connectAsync(
   options?: IClientOptions,
   allowRetries?: boolean,
 ): Promise<MqttClient>
+/** Connects to the server that the options name. */
 export function connectAsync(options: IClientOptions): Promise<MqttClient>
 export function connectAsync(
   url: string | IClientOptions,

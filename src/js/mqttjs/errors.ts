@@ -53,6 +53,7 @@ export class ErrorWithReasonCode extends Error {
   /** The reason code; of MQTT 3.1.1 the return code of CONNACK. */
   code: number
 
+  /** Makes an error. `options`: the `cause`. */
   constructor(message: string, code: number, options?: ErrorOptions) {
     super(message, options)
     this.code = code
@@ -64,6 +65,7 @@ export class ErrorWithSubackPacket extends Error {
   /** The server's answer. */
   packet: ISubackPacket
 
+  /** Makes an error. `options`: the `cause`. */
   constructor(message: string, packet: ISubackPacket, options?: ErrorOptions) {
     super(message, options)
     this.packet = packet

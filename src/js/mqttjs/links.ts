@@ -116,6 +116,7 @@ export interface LinkStream {
   end(): unknown
   /** Cuts the connection without a goodbye of the transport. */
   destroy(error?: Error): unknown
+  /** Calls `listener` at every such event. */
   on(event: any, listener: (...args: any[]) => void): unknown
 }
 

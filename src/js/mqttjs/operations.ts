@@ -11,26 +11,53 @@ export type Answer = (error: Error | null, packet?: Packet) => void
 
 /** A publish of QoS 1 or 2, a subscribe or an unsubscribe. */
 export interface Operation {
+  /** What was called. */
   cmd: 'publish' | 'subscribe' | 'unsubscribe'
   /** Whether it ends with its connection where there is no other one: publishes do not. */
   volatile: boolean
+  /** As the application sees it. */
   packet: Packet
+  /** Called with the answer. */
   cb: Answer
   /** Hands it to a client of the core. @internal */
   run(core: Client): void
   /** Withdraws a publish. @internal */
-  controller?: AbortController | undefined
+  withdrawal?: Withdrawal | undefined
+}
+
+/** As much of an AbortSignal as the core needs. One of the platform's for each message would take longer than the message. */
+class Withdrawal {
+  aborted = false
+  reason: unknown
+  #listener: (() => void) | undefined
+
+  addEventListener(_event: 'abort', listener: () => void): void {
+    this.#listener = listener
+  }
+
+  removeEventListener(): void {
+    this.#listener = undefined
+  }
+
+  abort(): void {
+    this.aborted = true
+    this.#listener?.()
+  }
 }
 
 /** What waits for a connection, as `client.queue` shows it. */
 export interface Queued {
+  /** As the application sees it. */
   packet: Packet
+  /** Called with the answer. */
   cb: Answer
 }
 
 /** What the operations need of their client. */
 export interface OperationsHost {
+  /** Gives the calls their numbers. */
   readonly messageIdProvider: IMessageIdProvider
+  /** Keeps publishes of QoS 1 and 2. */
   readonly outgoingStore: IStore
   /** Whether a publish that the core gave up with this error waits for the next client of the core. */
   survives(error: MqttError): boolean
@@ -51,6 +78,7 @@ export class Operations {
   /** Calls that wait for a free number. */
   readonly #blocked: Array<() => boolean> = []
 
+  /** Makes the list of a client's calls, which is empty. */
   constructor(host: OperationsHost) {
     this.#host = host
   }
@@ -153,7 +181,7 @@ export class Operations {
     this.#unwait(operation)
     const removed = (): void => {
       this.#free(messageId)
-      operation.controller?.abort()
+      operation.withdrawal?.abort()
       operation.cb(new Error('Message removed'))
     }
     if (operation.cmd === 'publish') this.#host.outgoingStore.del({ messageId }, removed)
@@ -201,15 +229,16 @@ export class Operations {
   }
 
   #publishing(packet: IPublishPacket, messageId: number, cb: Answer): Operation {
-    const controller = new AbortController()
+    const withdrawal = new Withdrawal()
     const operation: Operation = {
       cmd: 'publish',
       volatile: false,
       packet,
       cb,
-      controller,
+      withdrawal,
       run: (core) => {
-        const options = { ...publishOptions(packet), signal: controller.signal }
+        const options = publishOptions(packet)
+        options.signal = withdrawal as unknown as AbortSignal
         core.publish(packet.topic, packet.payload, options, (error) => {
           if (this.outgoing[messageId] !== operation) return
           if (error !== null && this.#host.survives(error)) this.#waiting.push(operation.run)

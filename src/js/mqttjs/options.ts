@@ -53,14 +53,21 @@ export type AckHandler = (
 
 /** Options of TLS, as Node's `tls.connect` takes them. Not in browsers. */
 export interface ISecureClientOptions {
+  /** The private key of the client, PEM. */
   key?: any
+  /** The certificate of the client, PEM. */
   cert?: any
+  /** The authorities that are trusted, PEM. Default: those of the runtime. */
   ca?: any
+  /** Key and certificate in one file, PKCS #12. */
   pfx?: any
+  /** Of `key` or `pfx`. */
   passphrase?: string | undefined
   /** Default true. */
   rejectUnauthorized?: boolean | undefined
+  /** The name for Server Name Indication. Default: the host. */
   servername?: string | undefined
+  /** Protocols to offer. Default: none. */
   ALPNProtocols?: any
 }
 
@@ -108,8 +115,11 @@ export interface IClientOptions extends ISecureClientOptions {
   clean?: boolean | undefined
   /** Seconds, 0 turns it off. Default 60. */
   keepalive?: number | undefined
+  /** The user name. Default: none. */
   username?: string | undefined
+  /** The password. Default: none. */
   password?: Buffer | Uint8Array | string | undefined
+  /** What the server publishes when the connection breaks. Default: nothing. */
   will?: IConnectPacket['will'] | undefined
   /** Properties of CONNECT (MQTT 5). */
   properties?: IConnectPacket['properties'] | undefined
@@ -168,26 +178,40 @@ export interface IClientOptions extends ISecureClientOptions {
 
 /** Defaults that are written into the options, as MQTT.js does. */
 export const defaults = {
+  /** Seconds. */
   keepalive: 60,
+  /** No effect. */
   reschedulePings: true,
+  /** That of MQTT 3.1.1 and 5. */
   protocolId: 'MQTT',
+  /** MQTT 3.1.1. */
   protocolVersion: 4,
+  /** Milliseconds. */
   reconnectPeriod: 1000,
+  /** Milliseconds. */
   connectTimeout: 30_000,
+  /** The session begins anew. */
   clean: true,
+  /** Subscribe again where the session is lost. */
   resubscribe: true,
+  /** No limit. */
   subscribeBatchSize: null,
+  /** No effect. */
   writeCache: true,
+  /** No effect. */
   timerVariant: 'auto',
 } as const
 
 /** Options that have no effect here, and why. The value that MQTT.js has by default says nothing. */
 const WITHOUT_EFFECT: Record<string, [harmless: unknown, why: string]> = {
+  /** No effect. */
   reschedulePings: [
     true,
     'has no effect. A ping is sent when nothing was sent or nothing came for keepalive seconds, so that a dead connection is found while publishing, too.',
   ],
+  /** No effect. */
   timerVariant: ['auto', 'has no effect. The client has one timer and allows for late ones.'],
+  /** No effect. */
   writeCache: [true, 'has no effect. Packets are made in WebAssembly, without that cache.'],
   encoding: [undefined, 'has no effect. Payloads are bytes: use toString(encoding).'],
   binary: [true, 'has no effect. Bytes are sent as bytes.'],
@@ -397,6 +421,7 @@ export interface IClientPublishOptions {
 
 /** Properties of `subscribe` (MQTT 5). */
 export interface IClientSubscribeProperties {
+  /** An identifier that comes back with the messages, and user properties. */
   properties?: { subscriptionIdentifier?: number; userProperties?: UserProperties } | undefined
 }
 
@@ -414,21 +439,25 @@ export interface IClientSubscribeOptions extends IClientSubscribeProperties {
 
 /** One filter and its options. */
 export interface ISubscriptionRequest extends IClientSubscribeOptions {
+  /** The topic filter. */
   topic: string
 }
 
 /** The server's answer for one filter: the granted QoS, or a reason code from 128 on. */
 export interface ISubscriptionGrant extends Omit<ISubscriptionRequest, 'qos' | 'properties'> {
+  /** The granted QoS; from 128 on: refused. */
   qos: QoS | 128
 }
 
 /** Filters with options of their own. `resubscribe: true` sends what was subscribed already once more. */
 export type ISubscriptionMap = { [topic: string]: IClientSubscribeOptions } & {
+  /** Whether to ask again for what is there. Default false. */
   resubscribe?: boolean | undefined
 }
 
 /** Properties of `unsubscribe` (MQTT 5). */
 export interface IClientUnsubscribeProperties {
+  /** User properties. */
   properties?: { userProperties?: UserProperties } | undefined
 }
 

@@ -18,34 +18,49 @@ export interface IPacket {
 
 /** What acknowledgements may carry (MQTT 5). */
 export interface AckProperties {
+  /** Why, for people. */
   reasonString?: string | undefined
+  /** Names and values of the other side. */
   userProperties?: UserProperties | undefined
 }
 
 /** What AUTH may carry besides. */
 export interface AuthProperties {
+  /** The name of the authentication method. */
   authenticationMethod?: string | undefined
+  /** What the method exchanges. */
   authenticationData?: Buffer | undefined
 }
 
 /** AUTH. */
 export interface IAuthPacket extends IPacket {
+  /** Always this word. */
   cmd: 'auth'
+  /** 0: done, 24: go on, 25: authenticate again. */
   reasonCode: number
+  /** Properties of MQTT 5. */
   properties?: (AckProperties & AuthProperties) | undefined
 }
 
 /** CONNECT. */
 export interface IConnectPacket extends IPacket {
+  /** Always this word. */
   cmd: 'connect'
+  /** The client identifier. */
   clientId: string
+  /** 5, or 4 for MQTT 3.1.1. */
   protocolVersion?: 3 | 4 | 5 | undefined
+  /** 'MQTT'. */
   protocolId?: 'MQTT' | 'MQIsdp' | undefined
+  /** Whether the session begins anew. */
   clean?: boolean | undefined
   /** Seconds. */
   keepalive?: number | undefined
+  /** The user name. */
   username?: string | undefined
+  /** The password. */
   password?: Buffer | undefined
+  /** What the server publishes when the connection breaks. */
   will?:
     | {
         topic: string
@@ -65,6 +80,7 @@ export interface IConnectPacket extends IPacket {
           | undefined
       }
     | undefined
+  /** Properties of MQTT 5. */
   properties?:
     | {
         sessionExpiryInterval?: number | undefined
@@ -82,12 +98,19 @@ export interface IConnectPacket extends IPacket {
 
 /** PUBLISH. */
 export interface IPublishPacket extends IPacket {
+  /** Always this word. */
   cmd: 'publish'
+  /** The quality of service. */
   qos: QoS
+  /** Whether it may have been sent before. */
   dup: boolean
+  /** Whether the server keeps it; of a message that came: whether it was kept. */
   retain: boolean
+  /** The topic name. */
   topic: string
+  /** The payload; of a message that came a Buffer. */
   payload: string | Buffer
+  /** Properties of MQTT 5. */
   properties?:
     | {
         payloadFormatIndicator?: boolean | undefined
@@ -104,10 +127,15 @@ export interface IPublishPacket extends IPacket {
 
 /** CONNACK: `reasonCode` on MQTT 5, `returnCode` on 3.1.1. */
 export interface IConnackPacket extends IPacket {
+  /** Always this word. */
   cmd: 'connack'
+  /** Of MQTT 3.1.1: 0, or why the server refuses. */
   returnCode?: number | undefined
+  /** Of MQTT 5: 0, or what went wrong. */
   reasonCode?: number | undefined
+  /** Whether the server has the session of an earlier connection. */
   sessionPresent: boolean
+  /** Properties of MQTT 5. */
   properties?:
     | {
         sessionExpiryInterval?: number | undefined
@@ -133,17 +161,25 @@ export interface IConnackPacket extends IPacket {
 
 /** One filter of a SUBSCRIBE. */
 export interface ISubscription {
+  /** The topic filter. */
   topic: string
+  /** The highest quality of service that is wanted. */
   qos: QoS
+  /** No Local: no messages of this client (MQTT 5). */
   nl?: boolean | undefined
+  /** Retain As Published: the retain flag stays as it was published (MQTT 5). */
   rap?: boolean | undefined
+  /** Retain Handling: 0: send retained messages, 1: only for a new subscription, 2: do not (MQTT 5). */
   rh?: number | undefined
 }
 
 /** SUBSCRIBE. */
 export interface ISubscribePacket extends IPacket {
+  /** Always this word. */
   cmd: 'subscribe'
+  /** The filters and their options. */
   subscriptions: ISubscription[]
+  /** Properties of MQTT 5. */
   properties?:
     | {
         reasonString?: string | undefined
@@ -155,69 +191,97 @@ export interface ISubscribePacket extends IPacket {
 
 /** SUBACK. */
 export interface ISubackPacket extends IPacket {
+  /** Always this word. */
   cmd: 'suback'
+  /** Of MQTT 5: 0, or what went wrong. */
   reasonCode?: number | undefined
+  /** Properties of MQTT 5. */
   properties?: AckProperties | undefined
+  /** The answer for each filter: the granted QoS or a reason code from 128 on; of UNSUBACK a reason code. */
   granted: number[]
 }
 
 /** UNSUBSCRIBE. */
 export interface IUnsubscribePacket extends IPacket {
+  /** Always this word. */
   cmd: 'unsubscribe'
+  /** Properties of MQTT 5. */
   properties?: AckProperties | undefined
+  /** The topic filters. */
   unsubscriptions: string[]
 }
 
 /** UNSUBACK. */
 export interface IUnsubackPacket extends IPacket {
+  /** Always this word. */
   cmd: 'unsuback'
+  /** Of MQTT 5: 0, or what went wrong. */
   reasonCode?: number | undefined
+  /** Properties of MQTT 5. */
   properties?: AckProperties | undefined
+  /** The answer for each filter: the granted QoS or a reason code from 128 on; of UNSUBACK a reason code. */
   granted: number[]
 }
 
 /** PUBACK. */
 export interface IPubackPacket extends IPacket {
+  /** Always this word. */
   cmd: 'puback'
+  /** Of MQTT 5: 0, or what went wrong. */
   reasonCode?: number | undefined
+  /** Properties of MQTT 5. */
   properties?: AckProperties | undefined
 }
 
 /** PUBCOMP. */
 export interface IPubcompPacket extends IPacket {
+  /** Always this word. */
   cmd: 'pubcomp'
+  /** Of MQTT 5: 0, or what went wrong. */
   reasonCode?: number | undefined
+  /** Properties of MQTT 5. */
   properties?: AckProperties | undefined
 }
 
 /** PUBREL. */
 export interface IPubrelPacket extends IPacket {
+  /** Always this word. */
   cmd: 'pubrel'
+  /** Of MQTT 5: 0, or what went wrong. */
   reasonCode?: number | undefined
+  /** Properties of MQTT 5. */
   properties?: AckProperties | undefined
 }
 
 /** PUBREC. */
 export interface IPubrecPacket extends IPacket {
+  /** Always this word. */
   cmd: 'pubrec'
+  /** Of MQTT 5: 0, or what went wrong. */
   reasonCode?: number | undefined
+  /** Properties of MQTT 5. */
   properties?: AckProperties | undefined
 }
 
 /** PINGREQ. */
 export interface IPingreqPacket extends IPacket {
+  /** Always this word. */
   cmd: 'pingreq'
 }
 
 /** PINGRESP. */
 export interface IPingrespPacket extends IPacket {
+  /** Always this word. */
   cmd: 'pingresp'
 }
 
 /** DISCONNECT. */
 export interface IDisconnectPacket extends IPacket {
+  /** Always this word. */
   cmd: 'disconnect'
+  /** Of MQTT 5: 0, or what went wrong. */
   reasonCode?: number | undefined
+  /** Properties of MQTT 5. */
   properties?:
     | (AckProperties & { sessionExpiryInterval?: number; serverReference?: string })
     | undefined
@@ -381,6 +445,7 @@ class Fields {
     return decoder.decode(this.take(this.two()))
   }
 
+  /** Properties of MQTT 5. */
   properties(): Record<string, unknown> | undefined {
     const fields = new Fields(this.take(this.variable()))
     if (fields.left === 0) return undefined
@@ -544,6 +609,7 @@ const PUBLISH = 3
  * several chunks only the topic and the packet identifier are gathered, so that a large payload is not kept twice.
  */
 export class PacketReader {
+  /** Whether a PUBLISH is gathered with its payload. */
   whole = false
   readonly #onPacket: OnPacket
   /** The beginning of a packet whose end has not come yet. */
@@ -551,6 +617,7 @@ export class PacketReader {
   /** Bytes of a packet that was shown already. */
   #skip = 0
 
+  /** Makes a reader that calls `onPacket` for each packet. */
   constructor(onPacket: OnPacket) {
     this.#onPacket = onPacket
   }

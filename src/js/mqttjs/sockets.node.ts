@@ -1,7 +1,7 @@
 // Which socket a protocol means, on Node.
-import { createConnection, isIP } from 'node:net'
-import { connect as connectTls } from 'node:tls'
+import type { ConnectionOptions } from 'node:tls'
 import { WebSocket } from 'ws'
+import { openStream, type StreamTarget } from '../transports/stream.js'
 import {
   type AnyWebSocket,
   DuplexLink,
@@ -36,36 +36,24 @@ export function openSocket(
     case 'mqtts':
     case 'ssl':
     case 'tls':
-      return openTls(options, trace)
+      return open(options, trace, 8883, tlsOptions(options))
     default:
-      return openTcp(options, trace)
+      return open(options, trace, 1883)
   }
 }
 
-function openTcp(options: IClientOptions, trace: Trace): Link {
-  const socket = options.unixSocket
-    ? createConnection({ path: options.path! })
-    : createConnection({
-        port: (options.port ||= 1883),
-        host: (options.hostname ??= options.host ?? defaultHost),
-      })
-  socket.setNoDelay(true)
-  return new DuplexLink(socket, trace, 'connect')
+/** Those of tls.connect(), which stand among the others. Their `path` is the one of a URL. */
+function tlsOptions({ path: _, ...options }: IClientOptions): ConnectionOptions {
+  return options as ConnectionOptions
 }
 
-function openTls(options: IClientOptions, trace: Trace): Link {
-  const host = (options.hostname ??= options.host ?? defaultHost)
-  options.port ||= 8883
-  const { path, ...rest } = options
-  const socket = connectTls({
-    ...(rest as object),
-    host,
-    port: options.port,
-    servername: options.servername ?? (isIP(host) === 0 ? host : ''),
-    ...(options.unixSocket && { path }),
-  })
-  socket.setNoDelay(true)
-  return new DuplexLink(socket, trace, 'secureConnect')
+/** `port`: the one to use where the options name none. */
+function open(options: IClientOptions, trace: Trace, port: number, tls?: ConnectionOptions): Link {
+  const target: StreamTarget = options.unixSocket
+    ? { path: options.path! }
+    : { port: (options.port ||= port), host: (options.hostname ??= options.host ?? defaultHost) }
+  const { socket, opened } = openStream(target, tls)
+  return new DuplexLink(socket, trace, opened)
 }
 
 function openWs(options: IClientOptions, trace: Trace, transform: (url: string) => string): Link {

@@ -29,6 +29,7 @@ export class Store implements IStore {
   private readonly options: IStoreOptions
   private readonly _inflights = new Map<number | undefined, Packet>()
 
+  /** Makes a store. `clean`: whether `close()` empties it, which is the default. */
   constructor(options?: IStoreOptions) {
     this.options = { clean: true, ...options }
   }

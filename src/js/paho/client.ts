@@ -22,7 +22,9 @@ const TRACES = 100
 
 /** What `trace` gets. */
 export interface TraceMessage {
+  /** Always this word. */
   severity: 'Debug'
+  /** What the client did. */
   message: string
 }
 
@@ -66,7 +68,9 @@ export class Client {
 
   /** `path` is '/mqtt' where it is left out. Throws for arguments that cannot be used. */
   constructor(host: string, port: number, path: string, clientId: string)
+  /** Makes a client with the path '/mqtt'. */
   constructor(host: string, port: number, clientId: string)
+  /** Makes a client with the URI of a WebSocket. */
   constructor(uri: string, clientId: string)
   constructor(...given: [string, ...(string | number)[]]) {
     const [host] = given

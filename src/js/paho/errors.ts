@@ -2,20 +2,35 @@ import type { MqttError } from '../api.js'
 
 /** Paho's errors: their codes and texts. */
 export const errors = {
+  /** No error. */
   ok: [0, 'AMQJSC0000I OK.'],
+  /** No CONNACK in time. */
   connectTimeout: [1, 'AMQJSC0001E Connect timed out.'],
+  /** No SUBACK in time. */
   subscribeTimeout: [2, 'AMQJS0002E Subscribe timed out.'],
+  /** No UNSUBACK in time. */
   unsubscribeTimeout: [3, 'AMQJS0003E Unsubscribe timed out.'],
+  /** No PINGRESP in time. */
   pingTimeout: [4, 'AMQJS0004E Ping timed out.'],
+  /** What no other error fits. */
   internalError: [5, 'AMQJS0005E Internal error. Error Message: {0}.'],
+  /** The server refused the connection. */
   connackReturnCode: [6, 'AMQJS0006E Bad Connack return code:{0} {1}.'],
+  /** The WebSocket failed. */
   socketError: [7, 'AMQJS0007E Socket error:{0}.'],
+  /** The WebSocket was closed. */
   socketClose: [8, 'AMQJS0008I Socket closed.'],
+  /** A text is not UTF-8. */
   malformedUtf: [9, 'AMQJS0009E Malformed UTF data.'],
+  /** The client is in no state for this call. */
   invalidState: [11, 'AMQJS0011E Invalid state {0}.'],
+  /** An argument has another type. */
   invalidType: [12, 'AMQJS0012E Invalid type {0} for {1}.'],
+  /** An argument cannot be used. */
   invalidArgument: [13, 'AMQJS0013E Invalid argument {0} for {1}.'],
+  /** The client does not do this. */
   unsupportedOperation: [14, 'AMQJS0014E Unsupported operation.'],
+  /** Too many messages wait for a connection. */
   bufferFull: [18, 'AMQJS0018E Message buffer is full, maximum buffer size: {0}.'],
 } as const satisfies Record<string, readonly [code: number, text: string]>
 
@@ -26,6 +41,7 @@ export type ErrorName = keyof typeof errors
 export interface MQTTError {
   /** 0: none. */
   errorCode: number
+  /** For people. */
   errorMessage: string
 }
 

@@ -11,11 +11,23 @@ export { Message, type TypedArray } from './message.js'
 export type * from './options.js'
 
 /** The name of versions before 1.1: `new Paho.MQTT.Client(…)`. */
-export const MQTT: { readonly Client: typeof Client; readonly Message: typeof Message } = {
+export const MQTT: {
+  /** The class Client. */
+  readonly Client: typeof Client
+  /** The class Message. */
+  readonly Message: typeof Message
+} = {
   Client,
   Message,
 }
 
 /** What `Paho` is where it is imported whole. */
-const Paho = { Client, Message, MQTT }
+const Paho = {
+  /** The class Client. */
+  Client,
+  /** The class Message. */
+  Message,
+  /** Both classes, as before 1.1. */
+  MQTT,
+}
 export default Paho

@@ -23,6 +23,7 @@ export interface OnFailure extends MQTTError {
 export interface ConnectionLost extends MQTTError {
   /** The option `reconnect`. */
   reconnect: boolean | undefined
+  /** The server of the connection. */
   uri: string
 }
 
@@ -30,7 +31,9 @@ export interface ConnectionLost extends MQTTError {
 export interface ConnectionOptions {
   /** Seconds until the attempt has failed. Default 30. */
   timeout?: number | undefined
+  /** The user name. Default: none. */
   userName?: string | undefined
+  /** The password. Default: none. */
   password?: string | undefined
   /** Published by the server when the connection breaks. */
   willMessage?: Message | undefined
@@ -42,10 +45,13 @@ export interface ConnectionOptions {
   useSSL?: boolean | undefined
   /** Handed to the callbacks. */
   invocationContext?: any
+  /** Called when the server has accepted. */
   onSuccess?(success: OnSuccess): void
+  /** Called when the server has refused, or the time is over. */
   onFailure?(failure: OnFailure): void
   /** Tried one after the other: host names, with as many `ports`, or URIs. */
   hosts?: string[] | undefined
+  /** A port for each of `hosts`. */
   ports?: number[] | undefined
   /** Connect again when the connection is lost. Default false. */
   reconnect?: boolean | undefined
@@ -63,7 +69,9 @@ export interface SubscribeOptions {
   qos?: 0 | 1 | 2 | undefined
   /** Handed to the callbacks. */
   invocationContext?: any
+  /** Called when the server has accepted. */
   onSuccess?(success: OnSubscribeSuccess): void
+  /** Called when the server has refused, or the time is over. */
   onFailure?(failure: OnFailure): void
   /** Seconds until `onFailure` is called. Needs one. */
   timeout?: number | undefined
@@ -73,7 +81,9 @@ export interface SubscribeOptions {
 export interface UnsubscribeOptions {
   /** Handed to the callbacks. */
   invocationContext?: any
+  /** Called when the server has accepted. */
   onSuccess?(success: OnSuccess): void
+  /** Called when the server has refused, or the time is over. */
   onFailure?(failure: OnFailure): void
   /** Seconds until `onFailure` is called. Needs one. */
   timeout?: number | undefined
@@ -81,7 +91,9 @@ export interface UnsubscribeOptions {
 
 const CALL = {
   invocationContext: 'object',
+  /** Called when the server has accepted. */
   onSuccess: 'function',
+  /** Called when the server has refused, or the time is over. */
   onFailure: 'function',
   timeout: 'number',
 }
@@ -100,8 +112,18 @@ export function checkCall(
     throw new Error(`${name}.timeout specified with no onFailure callback.`)
 }
 
-/** A WebSocket URI, its parts: host, port, path. */
-export function parseUri(uri: string): { host: string; port: number; path: string } | undefined {
+/** The parts of a WebSocket URI. */
+export interface UriParts {
+  /** The name or address of the host. */
+  host: string
+  /** The port. */
+  port: number
+  /** The path, with the query. */
+  path: string
+}
+
+/** Takes a WebSocket URI apart; undefined if it is none. */
+export function parseUri(uri: string): UriParts | undefined {
   const match = /^wss?:\/\/(?:\[(.+)\]|([^/]+?))(?::(\d+))?(\/.*)$/.exec(uri)
   if (match === null) return undefined
   const [, six, name, port, path] = match

@@ -13,14 +13,19 @@ import {
 } from '../index.js'
 import {
   aborted,
+  boolean,
+  brokerOptions,
   bytes,
   checked,
   closed,
   invalid,
+  messageProperties,
   mistake,
-  pairs,
+  optional,
   pick,
+  string,
   timedOut,
+  whole,
 } from './arguments.js'
 import { MemorySocket } from './memory-socket.js'
 import { testingPlatform } from './platform.js'
@@ -82,16 +87,7 @@ export class TestBroker implements AsyncDisposable {
   /** Makes a broker without clients. @throws InvalidArgumentError that names the option. */
   constructor(options: TestBrokerOptions = {}) {
     load()
-    const { users, ...others } = pick(options, 'options', [
-      'versions',
-      'users',
-      'receiveMaximum',
-      'maximumPacketSize',
-      'maximumQoS',
-      'topicAliasMaximum',
-      'retainAvailable',
-    ])
-    const given = { ...others, users: users && Object.entries(users) }
+    const given = brokerOptions(options)
     this.#core = checked(() => new glue.Broker(given, performance.now(), Math.random()))
     this.transport = (_url, context) => new MemorySocket((end) => this.#accept(end), context)
   }
@@ -150,21 +146,10 @@ export class TestBroker implements AsyncDisposable {
       retain = false,
       properties,
     } = pick(options, 'options', ['qos', 'retain', 'properties', 'signal', 'timeout'])
-    const { userProperties, correlationData, ...others } = pick(properties ?? {}, 'properties', [
-      'payloadFormatIndicator',
-      'messageExpiryInterval',
-      'contentType',
-      'responseTopic',
-      'correlationData',
-      'userProperties',
-    ])
     const message = {
-      ...{ topic, payload: bytes(payload), qos, retain },
-      properties: {
-        ...others,
-        correlationData: correlationData && bytes(correlationData),
-        userProperties: pairs(userProperties),
-      },
+      ...{ topic: string(topic, 'topic'), payload: bytes(payload), qos: whole(qos, 'qos', 1) },
+      retain: boolean(retain, 'retain'),
+      properties: messageProperties(properties ?? {}),
     }
     this.#do((now) => this.#core.publish(now, message))
   }
@@ -176,7 +161,12 @@ export class TestBroker implements AsyncDisposable {
    */
   async expect(match: PacketMatch, options: CallOptions = {}): Promise<BrokerPacket> {
     const { signal, timeout } = pick(options, 'options', ['signal', 'timeout'])
-    const wanted = pick(match, 'match', ['type', 'clientId', 'topic'])
+    const { type, clientId, topic } = pick(match, 'match', ['type', 'clientId', 'topic'])
+    const wanted = {
+      type: string(type, 'match'),
+      clientId: optional(clientId, 'clientId'),
+      topic: optional(topic, 'topic'),
+    }
     if (signal?.aborted) throw aborted(signal)
     if (this.#isClosed) throw closed()
     const ticket = ++this.#lastTicket
@@ -209,7 +199,7 @@ export class TestBroker implements AsyncDisposable {
 
   /** Ends the connection of a client, or all, without a word, as when the network fails. Wills are published. */
   drop(clientId?: string): void {
-    this.#do((now) => this.#core.drop(now, clientId))
+    this.#do((now) => this.#core.drop(now, optional(clientId, 'clientId')))
   }
 
   /**
@@ -218,23 +208,25 @@ export class TestBroker implements AsyncDisposable {
    * @returns what lets them go on; what was sent meanwhile arrives then.
    */
   freeze(clientId?: string): () => void {
-    const connections = this.#core.freeze(clientId)
+    const connections = this.#core.freeze(optional(clientId, 'clientId'))
     return () => this.#do((now) => this.#core.thaw(now, connections))
   }
 
   /** Ends the connection of a client, or all, with a DISCONNECT; on MQTT 3.1.1 without one. @throws InvalidArgumentError for a code that a server does not send. */
   disconnect(reasonCode: number, clientId?: string): void {
-    this.#do((now) => this.#core.disconnect(now, reasonCode, clientId))
+    const [code, client] = [whole(reasonCode, 'reasonCode', 1), optional(clientId, 'clientId')]
+    this.#do((now) => this.#core.disconnect(now, code, client))
   }
 
   /** Refuses every CONNECT from now on; undefined: no more. @throws InvalidArgumentError for a code that does not refuse. */
   refuse(reasonCode: number | undefined): void {
-    this.#do(() => this.#core.refuse(reasonCode))
+    const code = reasonCode === undefined ? undefined : whole(reasonCode, 'reasonCode', 1)
+    this.#do(() => this.#core.refuse(code))
   }
 
   /** Loses the session of a client, or all: subscriptions and messages are gone. A client that is connected is not told; its next CONNECT finds no session. */
   loseSession(clientId?: string): void {
-    this.#do(() => this.#core.loseSession(clientId))
+    this.#do(() => this.#core.loseSession(optional(clientId, 'clientId')))
   }
 
   /**
@@ -244,7 +236,11 @@ export class TestBroker implements AsyncDisposable {
    * @throws InvalidArgumentError for what is no topic filter.
    */
   deny(rule: { publish?: string; subscribe?: string }): void {
-    const given = pick(rule, 'rule', ['publish', 'subscribe'])
+    const { publish, subscribe } = pick(rule, 'rule', ['publish', 'subscribe'])
+    const given = {
+      publish: optional(publish, 'publish'),
+      subscribe: optional(subscribe, 'subscribe'),
+    }
     this.#do(() => this.#core.deny(given))
   }
 
@@ -254,7 +250,7 @@ export class TestBroker implements AsyncDisposable {
    */
   cutAfter(bytes: number, clientId?: string): void {
     if (!(bytes >= 0)) throw invalid('bytes', 'must be a number of at least 0')
-    this.#do((now) => this.#core.cutAfter(now, bytes, clientId))
+    this.#do((now) => this.#core.cutAfter(now, bytes, optional(clientId, 'clientId')))
   }
 
   /** Delays everything that the broker sends from now on; 0: no more. */

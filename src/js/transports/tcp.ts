@@ -1,12 +1,12 @@
 // mqtt:, mqtts: and unix: URLs in Node, Deno and Bun: a socket of node:net or node:tls in a WebSocket's clothes.
 
-import { connect as connectTcp, isIP, type NetConnectOpts, type Socket } from 'node:net'
-import { connect as connectTls } from 'node:tls'
+import type { Socket } from 'node:net'
 import { domainToASCII } from 'node:url'
 import { invalid } from '../errors.js'
 import { soon } from '../platform.js'
 import type { TransportContext, WebSocketLike } from '../types/connecting.js'
 import { explain, TransportError } from './failure.js'
+import { type OpeningStream, openStream } from './stream.js'
 import { tlsOptions } from './tls.js'
 
 /** Milliseconds after which a socket that is closing is destroyed, unless it sent something meanwhile. */
@@ -42,17 +42,10 @@ export function isTcp(url: URL): boolean {
  */
 export function openTcp(url: URL, { tls }: TransportContext): WebSocketLike {
   try {
-    if (url.protocol === 'unix:') {
-      const socket = connectTcp({ path: socketPath(url) })
-      return new TcpSocket(socket, 'connect', url)
-    }
-    const host = hostOf(url)
-    const target: NetConnectOpts = { host, port: Number(url.port) || DEFAULT_PORTS[url.protocol]! }
-    if (url.protocol === 'mqtt:') return new TcpSocket(connectTcp(target), 'connect', url)
-    // An address is no name for Server Name Indication, RFC 6066, section 3.
-    const servername = isIP(host) ? '' : host
-    const socket = connectTls({ ...target, servername, ...tlsOptions(tls) })
-    return new TcpSocket(socket, 'secureConnect', url)
+    if (url.protocol === 'unix:') return new TcpSocket(openStream({ path: socketPath(url) }), url)
+    const target = { host: hostOf(url), port: Number(url.port) || DEFAULT_PORTS[url.protocol]! }
+    const secure = url.protocol === 'mqtts:' ? tlsOptions(tls) : undefined
+    return new TcpSocket(openStream(target, secure), url)
   } catch (thrown) {
     throw explain(thrown, url)
   }
@@ -99,10 +92,9 @@ class TcpSocket implements WebSocketLike {
   #failure: TransportError | undefined
   #timer: ReturnType<typeof setTimeout> | undefined
 
-  constructor(socket: Socket, opened: 'connect' | 'secureConnect', url: URL) {
+  constructor({ socket, opened }: OpeningStream, url: URL) {
     this.#socket = socket
     this.#url = url
-    socket.setNoDelay(true)
     socket.once(opened, () => {
       if (this.#state !== CONNECTING) return
       this.#state = OPEN
