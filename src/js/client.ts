@@ -350,20 +350,18 @@ export class Client implements AsyncDisposable {
   }
 
   /**
-   * Resolves when nothing is queued or in flight.
+   * Resolves when nothing is queued or in flight, in either direction: handlers at work have settled, and the transport has written everything.
    *
    * @throws ClosedError, TimeoutError, AbortError
    */
   drain(options?: CallOptions): Promise<void> {
-    const life = this.#life
-    return life.call(undefined, () =>
-      life.ask<void>(undefined, readCall(options), (core, token) => core.drain(token)),
-    )
+    return this.#life.drain(options)
   }
 
   /**
-   * Ends the client for good: waits for what is in flight, sends DISCONNECT, and closes. `timeout` bounds all of it. What is still pending then
-   * rejects with ClosedError. Offline it closes at once; with CONNECT unanswered it sends DISCONNECT first, so that no will is published. A
+   * Ends the client for good: waits for handlers at work and for what is in flight, sends DISCONNECT, closes, and resolves when the transport has
+   * written all of it. Messages that still come are left to the server. `timeout` bounds all of it. What is still pending then rejects with
+   * ClosedError. Offline it closes at once; with CONNECT unanswered it sends DISCONNECT first, so that no will is published. A
    * second call gets the first one's promise. MQTT 5.0, section 3.14.
    *
    * @throws InvalidArgumentError, AbortError: the client goes on ending

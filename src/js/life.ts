@@ -11,7 +11,7 @@ import { Emitter } from './emitter.js'
 import { type AnyMqttError, mqttError } from './errors.js'
 import { readCall, readConnect, readEnd } from './options.js'
 import { Pending, type Withdraw } from './pending.js'
-import { soon } from './platform.js'
+import { atLatest, soon } from './platform.js'
 import { Routes } from './subscription.js'
 import type { CallOptions } from './types/basics.js'
 import type { Callback, EndOptions } from './types/calls.js'
@@ -29,6 +29,7 @@ export class Life implements Owner {
   readonly turn = new Turn(this.handle, this.pending)
   readonly #attempt: Attempt
   readonly #host: Host
+  readonly #delivery: Delivery
   readonly #signal: AbortSignal | undefined
   state: ClientState = 'idle'
   /** What the current or last connection brought. */
@@ -38,6 +39,11 @@ export class Life implements Owner {
   readonly #connecting: number[] = []
   readonly #ending: number[] = []
   #end: Promise<void> | undefined
+  /** Milliseconds that are left for the end. */
+  #left = () => 0
+  /** Ends the core, where that still waits for handlers at work. */
+  #goodbye: (() => void) | undefined
+  readonly #draining = new Set<number>()
   /** For when the core cannot be asked any more. */
   #lastStats: Omit<Stats, 'wasmMemoryBytes'> | undefined
 
@@ -45,7 +51,7 @@ export class Life implements Owner {
     const { settings, leaves } = readConnect(options)
     const { emitter, pending, handle, turn } = this
     this.#attempt = new Attempt(url, settings, emitter)
-    const delivery = new Delivery(handle, emitter, pending, turn, this)
+    const delivery = (this.#delivery = new Delivery(handle, emitter, pending, turn, this))
     this.#host = new Host(handle, turn, this.#attempt, new Records(this.routes), delivery)
     handle.make(this.#host, leaves)
     this.stats()
@@ -90,14 +96,61 @@ export class Life implements Owner {
         soon(() => this.pending.resolve(token, undefined))
       } else {
         if (this.#ending.length === 0) {
-          this.outgoing.properties(core, draft)
-          core.end(timeout, force, reasonCode)
+          const deadline = performance.now() + timeout
+          this.#left = () => Math.max(0, deadline - performance.now())
+          const say = () => {
+            this.outgoing.properties(core, draft)
+            core.end(this.#left(), force, reasonCode)
+          }
+          if (force || this.state !== 'connected' || this.#delivery.working === 0) say()
+          else this.#waitForHandlers(say)
+          this.#delivery.stopped = true
         }
         this.#ending.push(token)
       }
       const promise = this.take(callback, { signal }, () => {})
       if (callback === undefined) this.#end = promise as Promise<void>
       return promise
+    })
+  }
+
+  /** Says goodbye when no handler is at work any more, when the connection is gone, or when the time is over. */
+  #waitForHandlers(say: () => void): void {
+    this.handle.ending = true
+    this.#goodbye = atLatest(this.#left(), () => {
+      this.#goodbye = undefined
+      if (this.handle.core === undefined) return
+      try {
+        say()
+      } catch (thrown) {
+        const error = this.handle.fault(thrown)
+        for (const token of this.#ending.splice(0)) this.pending.reject(token, error)
+        this.handle.run((core) => core.end(0, false, 0))
+      }
+      this.turn.wake()
+    })
+    this.#setState('closing')
+    this.#delivery.whenIdle(this.#goodbye)
+  }
+
+  drain(options: CallOptions | undefined): Promise<void> {
+    return this.call(undefined, () => {
+      const call = readCall(options)
+      this.handle.open()
+      const token = this.pending.next
+      const promise = this.take(undefined, call, this.cancel)
+      this.#draining.add(token)
+      this.#drain(token)
+      return promise
+    })
+  }
+
+  #drain(token: number): void {
+    this.#delivery.whenIdle(() => {
+      // Where it is refused, the end of the client is near, which settles it.
+      if (this.pending.has(token)) this.handle.run((core) => core.drain(token))
+      else this.#draining.delete(token)
+      this.turn.wake()
     })
   }
 
@@ -160,7 +213,7 @@ export class Life implements Owner {
     const { emitter } = this
     switch (event.type) {
       case 'state':
-        this.#setState(event.state)
+        if (this.#goodbye === undefined && event.state !== this.state) this.#setState(event.state)
         break
       case 'connect':
         this.info = event.info
@@ -173,9 +226,11 @@ export class Life implements Owner {
         break
       }
       case 'disconnect':
-        emitter.emit('disconnect', this.#attempt.error(event.error), event.willReconnect)
+        if (this.#goodbye !== undefined) this.#goodbye()
+        else emitter.emit('disconnect', this.#attempt.error(event.error), event.willReconnect)
         break
       case 'reconnecting': {
+        if (this.#ending.length > 0) break
         const { attempt, delay, url } = event
         const error = this.#attempt.error(event.error)
         emitter.emit('reconnecting', { attempt, delay, error, url })
@@ -222,8 +277,15 @@ export class Life implements Owner {
       case 'inactive':
         routes.end(routes.get(event.handle), event.error && this.#attempt.error(event.error))
         break
-      case 'done':
-        pending.resolve(event.token, undefined)
+      case 'done': {
+        const { token } = event
+        if (!this.#draining.has(token)) pending.resolve(token, undefined)
+        else if (this.#delivery.working > 0) this.#drain(token)
+        else {
+          this.#draining.delete(token)
+          this.#attempt.whenWritten(() => pending.resolve(token, undefined), Infinity)
+        }
+      }
     }
   }
 
@@ -242,10 +304,14 @@ export class Life implements Owner {
     this.handle.close(error)
     this.emitter.emit('close', error)
     this.routes.endAll(error)
-    for (const token of this.#ending.splice(0)) this.pending.resolve(token, undefined)
+    const ending = this.#ending.splice(0)
+    if (ending.length > 0)
+      this.#attempt.whenWritten(() => {
+        for (const token of ending) this.pending.resolve(token, undefined)
+      }, this.#left())
     const ended = this.handle.ended()
     for (const token of this.#connecting.splice(0)) this.pending.reject(token, error ?? ended)
-    this.pending.rejectAll(ended)
+    this.pending.rejectAll(ended, ending)
   }
 
   /** The instance trapped. This is called under whatever ran into it, so the rest happens later. */

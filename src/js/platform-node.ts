@@ -2,10 +2,11 @@
 // of TCP and TLS for mqtt:, mqtts: and unix: URLs.
 import { readFile } from 'node:fs/promises'
 import { STATUS_CODES } from 'node:http'
+import type { Socket } from 'node:net'
 import type { ClientOptions, WebSocket } from 'ws'
 import { openGlobalWebSocket, platform, soon } from './platform.js'
 import { explain, explainStatus, type TransportError } from './transports/failure.js'
-import { isTcp, openTcp } from './transports/tcp.js'
+import { isTcp, openTcp, watchWriting, whenWritten } from './transports/tcp.js'
 import { tlsOptions } from './transports/tls.js'
 import type { TransportContext, WebSocketLike } from './types/connecting.js'
 
@@ -104,7 +105,26 @@ function adapted(socket: WebSocket, url: URL): WebSocketLike {
       wasClean: code !== 1006,
     })
   })
+  const close = socket.close.bind(socket)
+  // Not there before the handshake, when there is nothing to write either, and in Bun, which has its own `ws`.
+  const stream = () => (socket as unknown as { _socket?: Socket | null })._socket
   return Object.defineProperties(socket, {
+    whenWritten: {
+      value: (done: () => void) => {
+        const writing = stream()
+        if (writing) whenWritten(writing, done)
+        else done()
+      },
+    },
+    // When `ws` has been told to close, it soon destroys the socket: what is still to be written comes first.
+    close: {
+      value: () => {
+        const writing = stream()
+        if (!writing) return close()
+        watchWriting(writing)
+        whenWritten(writing, close)
+      },
+    },
     onmessage: { set: (listener) => (onmessage = listener) },
     onerror: { set: (listener) => (onerror = listener) },
     onclose: { set: (listener) => (onclose = listener) },

@@ -3,7 +3,7 @@ import { type Address, addresses } from '../address.js'
 import type { Emitter } from '../emitter.js'
 import { type AnyMqttError, type ErrorFields, mqttError, withTransportCause } from '../errors.js'
 import { checkCredential, checkHeaders, type Settings } from '../options.js'
-import { platform, soon } from '../platform.js'
+import { atLatest, platform, soon } from '../platform.js'
 import type { UserProperties } from '../types/basics.js'
 import type {
   AttemptContext,
@@ -22,7 +22,9 @@ export class Attempt {
   /** Of a URL that is not a function. */
   readonly #addresses: Address[] | undefined
   #controller: AbortController | undefined
-  #socket: WebSocketLike | undefined
+  #socket: Transport | undefined
+  /** The socket that was there last. */
+  #last: Transport | undefined
   #headers: Record<string, string> | undefined
   /** What the application or the runtime threw at this attempt. */
   cause: unknown
@@ -93,7 +95,7 @@ export class Attempt {
         throw new Error('The attempt was given up')
       }
       if (transport !== undefined) socket.binaryType = 'arraybuffer'
-      this.#socket = socket
+      this.#socket = this.#last = socket
       return socket
     })
   }
@@ -136,6 +138,28 @@ export class Attempt {
     if (socket !== undefined) close(socket, force)
   }
 
+  /** Calls `done` when the transport has written everything or is gone, and after `patience` ms at the latest. */
+  whenWritten(done: () => void, patience: number): void {
+    const socket = this.#last
+    if (socket === undefined || patience === 0) {
+      done()
+      return
+    }
+    if (socket.whenWritten !== undefined) {
+      socket.whenWritten(atLatest(patience, done))
+      return
+    }
+    const deadline = performance.now() + patience
+    // Browsers tell nobody when the buffer is empty.
+    const look = () => {
+      let full = false
+      tolerate(() => (full = socket.bufferedAmount > 0 && socket.readyState < CLOSED))
+      if (full && performance.now() < deadline) setTimeout(look, POLL)
+      else done()
+    }
+    look()
+  }
+
   /** Closes the socket without hearing of it any more: its handlers belong to an instance that trapped. */
   abandon(): void {
     const socket = this.#socket
@@ -172,7 +196,15 @@ export class Attempt {
   }
 }
 
-function close(socket: WebSocketLike & { terminate?(): void }, force: boolean): void {
+/** Milliseconds between two looks at the buffer of a transport. */
+const POLL = 4
+/** The `readyState` of a socket that is closed. */
+const CLOSED = 3
+
+/** A socket, with what Node's have on top. */
+type Transport = WebSocketLike & { terminate?(): void; whenWritten?(done: () => void): void }
+
+function close(socket: Transport, force: boolean): void {
   // Node's sockets report that they were closed while opening, and end the process where nobody listens.
   tolerate(() => (socket.onerror = () => {}))
   tolerate(() => (force && socket.terminate !== undefined ? socket.terminate() : socket.close()))

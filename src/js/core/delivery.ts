@@ -22,6 +22,11 @@ export class Delivery implements RecordTaker, Acknowledger {
   readonly #pending: Pending
   readonly #turn: Turn
   readonly #owner: Owner
+  /** Set when the client ends: messages are left to the server, which keeps them for the session. */
+  stopped = false
+  /** Handlers whose promises have not settled. */
+  working = 0
+  #idle: (() => void)[] = []
 
   constructor(handle: CoreHandle, emitter: Emitter, pending: Pending, turn: Turn, owner: Owner) {
     this.#handle = handle
@@ -40,6 +45,10 @@ export class Delivery implements RecordTaker, Acknowledger {
   }
 
   message(core: Core, slot: Slot, message: Message, sequence: number): void {
+    if (this.stopped) {
+      if (sequence > 0) core.hold(sequence)
+      return
+    }
     const { direct } = slot
     if (direct !== undefined) this.#call(direct, message)
     else this.#deliver(core, slot.routes, message, sequence)
@@ -49,6 +58,12 @@ export class Delivery implements RecordTaker, Acknowledger {
 
   done(token: number, reasonCode: number): void {
     this.#pending.resolve(token, reasonCode === 0 ? SUCCESS : { reasonCode })
+  }
+
+  /** Calls `done` when no handler is at work. */
+  whenIdle(done: () => void): void {
+    if (this.working > 0) this.#idle.push(done)
+    else done()
   }
 
   event(event: CoreEvent): void {
@@ -111,11 +126,16 @@ export class Delivery implements RecordTaker, Acknowledger {
     message: Message,
     done?: (failed: boolean) => void,
   ): void {
+    this.working++
+    const settled = (failed: boolean) => {
+      done?.(failed)
+      if (--this.working === 0) for (const call of this.#idle.splice(0)) call()
+    }
     returned.then(
-      () => done?.(false),
+      () => settled(false),
       (cause) => {
         this.#failed(route, message, cause)
-        done?.(true)
+        settled(true)
       },
     )
   }
