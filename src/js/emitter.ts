@@ -1,11 +1,26 @@
 import { type AnyMqttError, mqttError } from './errors.js'
 import type { ClientEvents } from './types/events.js'
+import { oneOf } from './validate.js'
 
 type Listener = ((...args: any[]) => unknown) & { once?: Listener }
 type Name = keyof ClientEvents
 
 const listenerOf = (event: Name) => `the listener of '${event}' threw`
 const MESSAGE = listenerOf('message')
+
+const EVENTS = [
+  'connect',
+  'disconnect',
+  'reconnecting',
+  'message',
+  'error',
+  'close',
+  'state',
+  'packet',
+] as const
+
+/** The name of an event. Throws where there is no such event. */
+export const eventName = (event: Name): Name => oneOf(event, 'event', EVENTS)
 
 /** Emits a client's events, among them what the application's own functions throw. */
 export class Emitter {

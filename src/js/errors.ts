@@ -370,9 +370,16 @@ export function unsupported(what: string, cause?: unknown): AnyMqttError {
 }
 
 /** What the core throws where its caller made a mistake; undefined: it trapped. @internal */
-export function mistake(thrown: unknown): AnyMqttError | undefined {
+export function mistake(thrown: unknown, topic?: string): AnyMqttError | undefined {
   const { argument, message } = Object(thrown) as { argument?: string; message: string }
-  return argument === undefined ? undefined : invalid(argument, message)
+  return argument === undefined
+    ? undefined
+    : mqttError({
+        code: 'INVALID_ARGUMENT',
+        argument,
+        what: message,
+        ...(topic !== undefined && { topic }),
+      })
 }
 
 /** What comes before `what`, where that is not the whole sentence. */

@@ -7,6 +7,10 @@ import type { Filters, IterateOptions, PublishOptions, SubscribeOptions } from '
 import type { Authenticator, ConnectOptions, Will } from './types/connecting.js'
 import * as validate from './validate.js'
 
+const CONNECT =
+  'protocolVersion clientId username password clean keepalive connectTimeout will properties authentication reconnect resubscribe queue store topicAliases transport websocket tls signal'.split(
+    ' ',
+  )
 const CALL = ['signal', 'timeout']
 const PUBLISH = [...CALL, 'qos', 'retain', 'properties']
 const FILTER = ['qos', 'noLocal', 'retainAsPublished', 'retainHandling']
@@ -38,7 +42,8 @@ export const readConnect = validate.careful(
   (given: ConnectOptions): { settings: Settings; leaves: Leaves } => {
     const settings: Settings = { protocols: ['mqtt'] }
     const leaves: Leaves = []
-    for (const [name, value] of Object.entries(validate.object(given, 'options')))
+    validate.object(given, 'options')
+    for (const [name, value] of Object.entries(validate.options(given, 'options', CONNECT)))
       if (value !== undefined) readOption(name, value, settings, leaves)
     if (settings.transport === undefined && !platform.native) {
       if (settings.tls)
@@ -101,7 +106,7 @@ function readAuthenticator(value: unknown, leaves: Leaves): Authenticator {
 
 /** Takes `shouldRetry` out, of which the core only needs to know whether it is there. */
 function readReconnect(value: unknown, settings: Settings, leaves: Leaves): unknown {
-  const { shouldRetry, ...rest } = validate.object(value, 'reconnect')
+  const { shouldRetry, ...rest } = validate.inherited(validate.object(value, 'reconnect'))
   if (shouldRetry !== undefined) {
     const path = 'reconnect.shouldRetry'
     settings.shouldRetry = validate.func(shouldRetry, path) as Settings['shouldRetry']
@@ -113,9 +118,9 @@ function readReconnect(value: unknown, settings: Settings, leaves: Leaves): unkn
 /** The leaves of a will. */
 export const readWill = validate.careful((will: Will): Leaves => {
   const leaves: Leaves = []
-  validate.options(will, 'will', WILL, 'will.')
+  const bag = validate.options(will, 'will', WILL, 'will.')
   // A will without a topic is still a will, which the core refuses.
-  for (const [name, value] of Object.entries({ ...will, topic: will.topic ?? '' })) {
+  for (const [name, value] of Object.entries({ ...bag, topic: bag.topic ?? '' })) {
     const path = `will.${name}`
     pass(leaves, path, name === 'payload' ? validate.payloadBytes(value as Payload, path) : value)
   }
@@ -126,7 +131,7 @@ export const readWill = validate.careful((will: Will): Leaves => {
 function pass(leaves: Leaves, path: string, value: unknown): void {
   if (value === undefined) return
   if (GROUPS.includes(path)) {
-    for (const [name, each] of Object.entries(validate.object(value, path)))
+    for (const [name, each] of Object.entries(validate.inherited(validate.object(value, path))))
       pass(leaves, `${path}.${name}`, each)
   } else {
     leaves.push(path, leaf(path.slice(path.lastIndexOf('.') + 1), value, path))
@@ -174,7 +179,9 @@ function readTls(value: unknown): ConnectOptions['tls'] {
 function draftOf(properties: unknown, prefix: string): Leaves {
   const draft: Leaves = []
   if (properties === undefined) return draft
-  for (const [name, value] of Object.entries(validate.object(properties, 'properties'))) {
+  for (const [name, value] of Object.entries(
+    validate.inherited(validate.object(properties, 'properties')),
+  )) {
     const path = prefix + name
     // A received message has this on top: it is not sent on.
     if (value !== undefined && name !== 'subscriptionIdentifiers')
@@ -188,6 +195,7 @@ export function quickPublish(given: PublishOptions): number {
   if (typeof given !== 'object' || given === null) return -1
   let flags = 0
   try {
+    if (Object.getPrototypeOf(given) !== Object.prototype) return -1
     for (const name in given) {
       const value: unknown = given[name as keyof PublishOptions]
       if (name === 'qos' && (value === 0 || value === 1 || value === 2)) flags |= value

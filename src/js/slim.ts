@@ -1,6 +1,6 @@
 // The same with the WebAssembly apart: `init` says where it is.
 import { provide } from './core/instance.js'
-import { invalid, mqttError } from './errors.js'
+import { invalid, MqttError, mqttError } from './errors.js'
 import { platform } from './platform.js'
 import { view } from './validate.js'
 
@@ -18,13 +18,31 @@ export type ModuleSource =
 /**
  * Loads the WebAssembly module. Call it once, before anything else is used. Only the first module that is loaded counts.
  *
- * @throws InvalidArgumentError for another source, ConnectError if it cannot be fetched
+ * @throws InvalidArgumentError for what is no module, ConnectError if it cannot be fetched
  * @example
  * import wasmUrl from 'wasmqtt/wasmqtt.wasm?url' // with Vite
  * await init(wasmUrl)
  */
 export async function init(source: ModuleSource): Promise<void> {
-  const module = await compile(source)
+  let module: WebAssembly.Module
+  try {
+    module = await compile(source)
+  } catch (cause) {
+    if (cause instanceof MqttError) throw cause
+    if (cause instanceof WebAssembly.CompileError)
+      throw invalid(
+        'source',
+        'is no WebAssembly module, or a Content-Security-Policy forbids it',
+        cause,
+      )
+    throw mqttError({
+      code: 'CONNECTION_FAILED',
+      phase: 'transport',
+      url: typeof source === 'string' || source instanceof URL ? String(source) : '',
+      retryable: true,
+      cause,
+    })
+  }
   provide(() => module)
 }
 
@@ -45,6 +63,8 @@ async function compile(source: ModuleSource): Promise<WebAssembly.Module> {
       retryable: true,
     })
   }
-  // compileStreaming wants the right Content-Type, which not every server sends.
+  if (response.headers.get('content-type') === 'application/wasm')
+    return WebAssembly.compileStreaming(response)
+  // Not every server sends the right Content-Type.
   return WebAssembly.compile(await response.arrayBuffer())
 }

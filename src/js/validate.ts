@@ -61,6 +61,18 @@ export function object(value: unknown, argument: string): Bag {
   return value as Bag
 }
 
+/** All that an object of options has, also what it inherits: the fields and getters of a class. */
+export function inherited(given: Bag): Bag {
+  const bag: Bag = {}
+  let each: object | null = given
+  do {
+    for (const name of Object.getOwnPropertyNames(each))
+      if (name !== 'constructor' && !Object.hasOwn(bag, name)) bag[name] = given[name]
+    each = Object.getPrototypeOf(each) as object | null
+  } while (each !== null && Object.getPrototypeOf(each) !== null)
+  return bag
+}
+
 /** An object with no other names than these. */
 export function options(
   value: unknown,
@@ -69,9 +81,19 @@ export function options(
   prefix = '',
 ): Bag {
   if (value === undefined) return {}
-  const bag = object(value, argument)
+  const bag = inherited(object(value, argument))
   for (const name in bag) if (!names.includes(name)) throw unknownOption(name, names, prefix)
   return bag
+}
+
+/** What options of MQTT.js and Paho are called here. */
+const ELSEWHERE: Record<string, string> = {
+  reconnectPeriod: 'reconnect.minDelay',
+  cleanSession: 'clean',
+  cleanStart: 'clean',
+  mqttVersion: 'protocolVersion',
+  wsOptions: 'websocket',
+  rejectUnauthorized: 'tls.rejectUnauthorized',
 }
 
 /** The error of an option that does not exist. It names the one that was probably meant. */
@@ -79,7 +101,8 @@ function unknownOption(name: string, names: readonly string[], prefix: string): 
   const argument = prefix + name
   const plain = name.toLowerCase()
   const alike = names.find((each) => distance(each.toLowerCase(), plain) <= plain.length / 3)
-  const hint = alike === undefined ? '' : ` Did you mean '${prefix}${alike}'?`
+  const meant = prefix ? alike : (ELSEWHERE[name] ?? alike)
+  const hint = meant === undefined ? '' : ` Did you mean '${prefix}${meant}'?`
   const sentence = `Unknown option '${argument}'.${hint}`
   return mqttError({ code: 'INVALID_ARGUMENT', argument, sentence })
 }
@@ -146,7 +169,7 @@ export const payloadBytes = careful(
       typeof payload === 'string'
         ? encoder.encode(wellFormed(payload, argument))
         : view(payload ?? new Uint8Array())
-    if (bytes === undefined || payload === null) {
+    if (bytes === undefined) {
       throw invalid(
         argument,
         `must be a string, an ArrayBuffer or a view of one, not ${kind(payload)}: try JSON.stringify`,

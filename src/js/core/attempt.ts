@@ -3,7 +3,7 @@ import { type Address, addresses } from '../address.js'
 import type { Emitter } from '../emitter.js'
 import { type AnyMqttError, type ErrorFields, mqttError, withTransportCause } from '../errors.js'
 import { checkCredential, checkHeaders, type Settings } from '../options.js'
-import { atLatest, platform, soon } from '../platform.js'
+import { atLatest, platform, soon, task } from '../platform.js'
 import type { UserProperties } from '../types/basics.js'
 import type {
   AttemptContext,
@@ -88,7 +88,7 @@ export class Attempt {
     const { signal } = controller
     const context: TransportContext = { protocols, headers: this.#headers, tls, signal }
     return this.#promised(async () => {
-      const socket = await (transport ?? platform.open)(new URL(url), context)
+      const socket: Transport = await (transport ?? platform.open)(new URL(url), context)
       validate.func(socket?.send, 'transport')
       if (this.#controller !== controller) {
         close(socket, false)
@@ -96,6 +96,12 @@ export class Attempt {
       }
       if (transport !== undefined) socket.binaryType = 'arraybuffer'
       this.#socket = this.#last = socket
+      // What a Content-Security-Policy forbids fires no 'close' in Chromium.
+      if (!platform.native)
+        socket.addEventListener?.('error', () => {
+          if (socket.readyState === CLOSED)
+            task(() => socket.onclose?.({ code: 1006, error: forbidden() } as object))
+        })
       return socket
     })
   }
@@ -201,8 +207,19 @@ const POLL = 4
 /** The `readyState` of a socket that is closed. */
 const CLOSED = 3
 
+/** Explains the ConnectError, as a TransportError of transports/failure.ts does. */
+const forbidden = () =>
+  Object.assign(
+    new Error('the page may not connect to it: a Content-Security-Policy lacks it in connect-src'),
+    { fields: { what: undefined, retryable: false } },
+  )
+
 /** A socket, with what Node's have on top. */
-type Transport = WebSocketLike & { terminate?(): void; whenWritten?(done: () => void): void }
+type Transport = WebSocketLike & {
+  addEventListener?(type: string, listener: () => void): void
+  terminate?(): void
+  whenWritten?(done: () => void): void
+}
 
 function close(socket: Transport, force: boolean): void {
   // Node's sockets report that they were closed while opening, and end the process where nobody listens.

@@ -1,5 +1,6 @@
 import type { Core, CoreEvent } from '#glue'
 import { type Emitter, isThenable } from '../emitter.js'
+import { mqttError } from '../errors.js'
 import { type Acknowledger, arm, copyOf, Hold, type Message } from '../message.js'
 import type { Pending } from '../pending.js'
 import type { Route } from '../subscription.js'
@@ -27,6 +28,8 @@ export class Delivery implements RecordTaker, Acknowledger {
   /** Handlers whose promises have not settled. */
   working = 0
   #idle: (() => void)[] = []
+  /** Whether it was told that a message found nobody. */
+  #told = false
 
   constructor(handle: CoreHandle, emitter: Emitter, pending: Pending, turn: Turn, owner: Owner) {
     this.#handle = handle
@@ -54,10 +57,19 @@ export class Delivery implements RecordTaker, Acknowledger {
     else this.#deliver(core, slot.routes, message, sequence)
     const listeners = this.#emitter.get('message')
     if (listeners !== undefined) this.#emitter.each(listeners, message)
+    else if (sequence > 0 && !this.#told) this.#tell(slot, message)
   }
 
   done(token: number, reasonCode: number): void {
     this.#pending.resolve(token, reasonCode === 0 ? SUCCESS : { reasonCode })
+  }
+
+  /** Reports, once, a message that finds neither handler nor listener, and is acknowledged all the same. */
+  #tell({ routes }: Slot, { topic }: Message): void {
+    if (routes.some(({ handler, sink }) => handler ?? sink)) return
+    this.#told = true
+    const what = `a message to '${topic}' found no handler and no listener of 'message'`
+    this.#emitter.emit('error', mqttError({ code: 'HANDLER_FAILED', what, topic }))
   }
 
   /** Calls `done` when no handler is at work. */
