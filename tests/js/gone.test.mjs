@@ -22,7 +22,8 @@ function run(url, script) {
       process.execPath,
       ['--input-type=module', '-e', source],
       { timeout: 30_000 },
-      (error, _, stderr) => (error ? reject(new Error(stderr || error.message)) : resolve()),
+      (error, _, stderr) =>
+        error ? reject(new Error(stderr || error.message)) : resolve(undefined),
     )
   })
 }
@@ -53,7 +54,7 @@ for (const scheme of ['ws', 'wss']) {
         const broker = await secure(t)
         url = broker.url
         accept = async () => {
-          await until(() => broker.peers[0]?.frames.length > 0)
+          await until(() => broker.peers.some(({ frames }) => frames.length > 0))
           await settle(2)
           return broker.peers[0]
         }
