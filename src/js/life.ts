@@ -138,7 +138,10 @@ export class Life implements Owner {
       const call = readCall(options)
       this.handle.open()
       const token = this.pending.next
-      const promise = this.take(undefined, call, this.cancel)
+      const promise = this.take(undefined, call, () => {
+        this.#draining.delete(token)
+        this.cancel(token)
+      })
       this.#draining.add(token)
       this.#drain(token)
       return promise
@@ -283,7 +286,8 @@ export class Life implements Owner {
         else if (this.#delivery.working > 0) this.#drain(token)
         else {
           this.#draining.delete(token)
-          this.#attempt.whenWritten(() => pending.resolve(token, undefined), Infinity)
+          const resolve = () => pending.resolve(token, undefined)
+          this.#attempt.whenWritten(resolve, Infinity, () => pending.has(token))
         }
       }
     }
@@ -302,13 +306,19 @@ export class Life implements Owner {
     this.stats()
     this.#leave()
     this.handle.close(error)
+    // Where it still waits, there is nobody left to say it to: only its timer is.
+    this.#goodbye?.()
     this.emitter.emit('close', error)
     this.routes.endAll(error)
     const ending = this.#ending.splice(0)
     if (ending.length > 0)
-      this.#attempt.whenWritten(() => {
-        for (const token of ending) this.pending.resolve(token, undefined)
-      }, this.#left())
+      this.#attempt.whenWritten(
+        () => {
+          for (const token of ending) this.pending.resolve(token, undefined)
+        },
+        this.#left(),
+        () => ending.some((token) => this.pending.has(token)),
+      )
     const ended = this.handle.ended()
     for (const token of this.#connecting.splice(0)) this.pending.reject(token, error ?? ended)
     this.pending.rejectAll(ended, ending)

@@ -149,6 +149,40 @@ test('drain() waits for handlers at work, and until their acknowledgements have 
   await assert.rejects(client.drain({ timeout: 5 }), { code: 'TIMEOUT' })
 })
 
+test('a handler whose thenable throws, or settles more than once, is at work no longer', async (t) => {
+  const { client, peer } = await connected(t)
+  const failures = []
+  client.on('error', (/** @type {any} */ error) => failures.push([error.code, error.cause.message]))
+  /** @type {any[]} */
+  const thenables = [
+    {
+      then() {
+        throw new Error('thrown')
+      },
+    },
+    {
+      then(resolve, reject) {
+        resolve()
+        resolve()
+        reject(new Error('late'))
+        throw new Error('later')
+      },
+    },
+  ]
+  const subscribing = client.subscribe('a', { qos: 1, ack: 'settled' }, () => thenables.shift())
+  await peer.grant()
+  await subscribing
+  for (const id of [1, 2]) {
+    peer.send({ type: 'publish', topic: 'a', payload: '1', qos: 1, id })
+    await peer.expect('puback', { id })
+    await client.drain({ timeout: 1_000 })
+  }
+  assert.deepEqual(failures, [['HANDLER_FAILED', 'thrown']])
+  const ended = client.end({ timeout: 60_000 })
+  await peer.expect('disconnect')
+  await ended
+})
+
 /** A socket as browsers have it, whose buffer empties when the test says so. */
 function slowSocket() {
   const socket = {
@@ -195,4 +229,21 @@ test('`timeout` bounds the writing, too', async (t) => {
   const began = performance.now()
   await client.end({ timeout: 50 })
   assert.ok(performance.now() - began < 1_000)
+})
+
+test('drain() that nobody waits for any more looks at the socket no longer', async (t) => {
+  const socket = slowSocket()
+  const client = makeClient(t, 'ws://broker', { transport: () => socket })
+  const connecting = client.connect()
+  await until(() => socket.sent.length > 0)
+  socket.onmessage({ data: Uint8Array.of(0x20, 3, 0, 0, 0) })
+  await connecting
+  let looks = 0
+  Object.defineProperty(socket, 'bufferedAmount', { get: () => (looks++, 100) })
+  await assert.rejects(client.drain({ timeout: 20 }), { code: 'TIMEOUT' })
+  await settle()
+  const before = looks
+  assert.ok(before > 1)
+  await settle(50)
+  assert.equal(looks, before)
 })

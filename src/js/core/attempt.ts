@@ -144,8 +144,8 @@ export class Attempt {
     if (socket !== undefined) close(socket, force)
   }
 
-  /** Calls `done` when the transport has written everything or is gone, and after `patience` ms at the latest. */
-  whenWritten(done: () => void, patience: number): void {
+  /** Calls `done` when the transport has written everything or is gone, after `patience` ms at the latest, or when nobody waits any more. */
+  whenWritten(done: () => void, patience: number, isAwaited: () => boolean): void {
     const socket = this.#last
     if (socket === undefined || patience === 0) {
       done()
@@ -160,7 +160,7 @@ export class Attempt {
     const look = () => {
       let full = false
       tolerate(() => (full = socket.bufferedAmount > 0 && socket.readyState < CLOSED))
-      if (full && performance.now() < deadline) setTimeout(look, POLL)
+      if (full && isAwaited() && performance.now() < deadline) setTimeout(look, POLL)
       else done()
     }
     look()

@@ -139,17 +139,27 @@ export class Delivery implements RecordTaker, Acknowledger {
     done?: (failed: boolean) => void,
   ): void {
     this.working++
+    let isOver = false
     const settled = (failed: boolean) => {
-      done?.(failed)
-      if (--this.working === 0) for (const call of this.#idle.splice(0)) call()
+      // A thenable that is no promise may settle twice, or settle and throw.
+      if (isOver) return
+      isOver = true
+      try {
+        done?.(failed)
+      } finally {
+        if (--this.working === 0) for (const call of this.#idle.splice(0)) call()
+      }
     }
-    returned.then(
-      () => settled(false),
-      (cause) => {
-        this.#failed(route, message, cause)
-        settled(true)
-      },
-    )
+    const threw = (cause: unknown) => {
+      if (isOver) return
+      this.#failed(route, message, cause)
+      settled(true)
+    }
+    try {
+      returned.then(() => settled(false), threw)
+    } catch (cause) {
+      threw(cause)
+    }
   }
 
   #failed({ filters }: Route, { topic }: Message, cause: unknown): void {
