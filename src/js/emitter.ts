@@ -1,12 +1,11 @@
 import { type AnyMqttError, mqttError } from './errors.js'
 import type { ClientEvents } from './types/events.js'
-import { oneOf } from './validate.js'
+import { isThenable, oneOf } from './validate.js'
 
 type Listener = ((...args: any[]) => unknown) & { once?: Listener }
 type Name = keyof ClientEvents
 
-const listenerOf = (event: Name) => `the listener of '${event}' threw`
-const MESSAGE = listenerOf('message')
+export const listenerOf = (event: Name) => `the listener of '${event}' threw`
 
 const EVENTS = [
   'connect',
@@ -66,18 +65,6 @@ export class Emitter {
     this.#reported = error
   }
 
-  /** Emits 'message', which comes often. */
-  each(listeners: readonly Listener[], value: unknown): void {
-    for (const listener of listeners) {
-      try {
-        const returned = listener(value)
-        if (returned !== undefined) this.watch(MESSAGE, returned)
-      } catch (cause) {
-        this.failed(MESSAGE, cause)
-      }
-    }
-  }
-
   /** Calls a listener. */
   run(what: string, call: Listener, ...args: unknown[]): void {
     try {
@@ -94,14 +81,10 @@ export class Emitter {
   }
 
   /** Emits what a function of the application threw as 'error'. */
-  failed(what: string, cause: unknown, of?: { topic: string; filter: string }): void {
+  failed(what: string, cause: unknown, of?: { topic: string; filter: string | undefined }): void {
     const error = mqttError({ code: 'HANDLER_FAILED', what, cause, ...of })
     // A listener of 'error' that throws must not be called with its own error again and again.
     if (what === listenerOf('error')) console.error(error)
     else this.emit('error', error)
   }
-}
-
-export function isThenable(value: unknown): value is PromiseLike<unknown> {
-  return typeof (value as PromiseLike<unknown> | null | undefined)?.then === 'function'
 }

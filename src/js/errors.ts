@@ -42,6 +42,8 @@ export interface ErrorFields {
   serverReference?: string
   retryable?: boolean
   argument?: string
+  /** What the argument is. */
+  value?: string | undefined
   phase?: Phase
   url?: string
   closeCode?: number
@@ -52,7 +54,7 @@ export interface ErrorFields {
   size?: number
   limit?: number
   topic?: string
-  filter?: string
+  filter?: string | undefined
   cause?: unknown
 }
 
@@ -82,9 +84,9 @@ export class MqttError extends Error {
   declare readonly retryable: boolean
 
   /** @internal */
-  constructor({ what, sentence, cause, ...fields }: ErrorFields) {
+  constructor({ what, sentence, value, cause, ...fields }: ErrorFields) {
     if (fields.url) fields.url = withoutValues(fields.url)
-    const message = sentence ?? describe(fields, what, cause)
+    const message = sentence ?? describe(fields, what, value, cause)
     super(message, cause === undefined ? undefined : { cause })
     const none = undefined
     Object.assign(
@@ -350,13 +352,15 @@ export function withTransportCause(
     ...fields,
     cause,
     closeReason,
-    ...(fields.code === 'CONNECTION_FAILED' && explained),
+    ...(fields.code === 'CONNECTION_FAILED' &&
+      // Mixed content, or a Content-Security-Policy in Firefox and Safari.
+      ((cause as Error | undefined)?.name === 'SecurityError' ? { retryable: false } : explained)),
   }
 }
 
 /** A URL without the values of its query, which may be secrets: `wss://example.org/mqtt?token=...`. @internal */
 export function withoutValues(url: string): string {
-  return url.replace(/\?.*/s, (query) => query.replace(/=[^&]*/g, '=...'))
+  return url.replace(/\?.*/s, (query) => query.replace(/=(?!\.{3})[^&]*/g, '=...'))
 }
 
 /** @internal */
@@ -369,17 +373,29 @@ export function unsupported(what: string, cause?: unknown): AnyMqttError {
   return mqttError({ code: 'NOT_SUPPORTED', what, cause })
 }
 
-/** What the core throws where its caller made a mistake; undefined: it trapped. @internal */
-export function mistake(thrown: unknown, topic?: string): AnyMqttError | undefined {
+/** What the core throws where its caller made a mistake; undefined: it trapped. `given`: paths and values in turn. @internal */
+export function mistake(thrown: unknown, given: readonly unknown[] = []): AnyMqttError | undefined {
   const { argument, message } = Object(thrown) as { argument?: string; message: string }
-  return argument === undefined
-    ? undefined
-    : mqttError({
-        code: 'INVALID_ARGUMENT',
-        argument,
-        what: message,
-        ...(topic !== undefined && { topic }),
-      })
+  if (argument === undefined) return undefined
+  const at = given.indexOf(argument)
+  const value = at < 0 ? undefined : shown(given[at + 1])
+  return mqttError({ code: 'INVALID_ARGUMENT', argument, value, what: message })
+}
+
+/** What a value is, in a word. @internal */
+export function kind(value: unknown): string {
+  return typeof value === 'object'
+    ? Object.prototype.toString.call(value).slice(8, -1).toLowerCase()
+    : typeof value
+}
+
+/** A value as it can stand in a message. @internal */
+export function shown(value: unknown): string {
+  return typeof value === 'string'
+    ? `'${value.length > 100 ? `${value.slice(0, 100)}...` : value}'`
+    : typeof value === 'number'
+      ? String(value)
+      : kind(value)
 }
 
 /** What comes before `what`, where that is not the whole sentence. */
@@ -403,15 +419,21 @@ const hints: Record<number, string> = {
 }
 
 /** One line for people: what happened to what, why, and what to do where that is known. */
-function describe(error: ErrorFields, what: string | undefined, cause: unknown): string {
+function describe(
+  error: ErrorFields,
+  what: string | undefined,
+  value: string | undefined,
+  cause: unknown,
+): string {
   const { code, argument, url, topic, size, limit, reasonCode, reasonString, grants } = error
   const { closeCode, closeReason } = error
   const reasons = what === undefined ? [] : [what]
   let text = subjects[code] ?? reasons.shift()!
   if (argument !== undefined) text += ` ${argument}`
+  if (value !== undefined) text += ` ${value}`
   if (url) text += code === 'CONNECTION_FAILED' ? ` to ${url}` : ` (${url})`
   if (topic !== undefined && code !== 'HANDLER_FAILED')
-    text += argument === undefined ? ` to '${topic}'` : ` '${topic}'`
+    text += `${argument === undefined ? ' to' : ''} ${shown(topic)}`
   if (size !== undefined) reasons.push(`${size} bytes, the limit is ${limit}`)
   if (reasonCode) reasons.push(reasonName(reasonCode))
   for (const grant of grants ?? [])
@@ -422,11 +444,14 @@ function describe(error: ErrorFields, what: string | undefined, cause: unknown):
     if (closeCode !== undefined) reasons.push(`close code ${closeCode}`)
     if (closeReason && closeReason !== said) reasons.push(`"${closeReason}"`)
   }
-  if (said) reasons.push(code === 'HANDLER_FAILED' ? `${(cause as Error).name}: ${said}` : said)
+  if (said) {
+    const at = topic === undefined ? '' : ` (at topic '${topic}')`
+    reasons.push(code === 'HANDLER_FAILED' ? `${(cause as Error).name}: ${said}${at}` : said)
+  }
   const hint = reasonCode !== undefined && hints[reasonCode]
   if (hint) reasons.push(hint)
   text = text.charAt(0).toUpperCase() + text.slice(1)
   const whole = reasons.length > 0 ? `${text}: ${reasons.join(', ')}` : text
-  // The server and the application may have their own idea of a line.
-  return whole.replace(/\s*[\r\n]\s*/g, ' ')
+  // The server and the application may have their own idea of a line, and runtimes quote URLs.
+  return whole.replace(/\s*[\r\n]\s*/g, ' ').replace(/\b(ws|http)s?:\S+/g, withoutValues)
 }

@@ -8,7 +8,7 @@ import { Outgoing } from './core/outgoing.js'
 import { Records } from './core/records.js'
 import { Turn } from './core/turn.js'
 import { Emitter } from './emitter.js'
-import { type AnyMqttError, mqttError } from './errors.js'
+import { type AnyMqttError, mqttError, withoutValues } from './errors.js'
 import { readCall, readConnect, readEnd } from './options.js'
 import { Pending, type Withdraw } from './pending.js'
 import { atLatest, soon } from './platform.js'
@@ -22,7 +22,7 @@ import * as validate from './validate.js'
 /** The life of one client: its state, its calls, and what the core tells of it. */
 export class Life implements Owner {
   readonly emitter = new Emitter()
-  readonly pending = new Pending(this.emitter)
+  readonly pending = new Pending(this.emitter, () => this.state)
   readonly routes = new Routes()
   readonly outgoing = new Outgoing()
   readonly handle = new CoreHandle((error) => this.#evicted(error))
@@ -96,7 +96,7 @@ export class Life implements Owner {
         soon(() => this.pending.resolve(token, undefined))
       } else {
         if (this.#ending.length === 0) {
-          const deadline = performance.now() + timeout
+          const deadline = performance.now() + (force ? 0 : timeout)
           this.#left = () => Math.max(0, deadline - performance.now())
           const say = () => {
             this.outgoing.properties(core, draft)
@@ -220,6 +220,7 @@ export class Life implements Owner {
         break
       case 'connect':
         this.info = event.info
+        event.info.url = withoutValues(event.info.url)
         emitter.emit('connect', event.info)
         for (const token of this.#connecting.splice(0)) this.pending.resolve(token, event.info)
         break
@@ -236,7 +237,7 @@ export class Life implements Owner {
         if (this.#ending.length > 0) break
         const { attempt, delay, url } = event
         const error = this.#attempt.error(event.error)
-        emitter.emit('reconnecting', { attempt, delay, error, url })
+        emitter.emit('reconnecting', { attempt, delay, error, url: withoutValues(url) })
         break
       }
       case 'error':

@@ -41,7 +41,7 @@ export function atLatest(ms: number, work: () => void): () => void {
 
 const ready = Promise.resolve()
 /** As it is when the package is loaded: frameworks for tests replace the global. */
-const timer = setTimeout
+export const timer = setTimeout
 
 /** Calls `work` in a microtask. Frameworks for tests replace queueMicrotask() by one that waits. */
 export function soon(work: () => void): void {

@@ -1,6 +1,6 @@
 // The same with the WebAssembly apart: `init` says where it is.
 import { provide } from './core/instance.js'
-import { invalid, MqttError, mqttError } from './errors.js'
+import { type ErrorFields, invalid, MqttError, mqttError } from './errors.js'
 import { platform } from './platform.js'
 import { view } from './validate.js'
 
@@ -25,8 +25,13 @@ export type ModuleSource =
  */
 export async function init(source: ModuleSource): Promise<void> {
   let module: WebAssembly.Module
+  let url = ''
   try {
-    module = await compile(source)
+    // What some bundlers make of `import()` of a file has it as its default export.
+    const given: unknown = await source
+    const from = (given as { default?: unknown } | undefined)?.default ?? given
+    if (typeof from === 'string' || from instanceof URL) url = String(from)
+    module = await compile(url ? await platform.fetch(url) : from)
   } catch (cause) {
     if (cause instanceof MqttError) throw cause
     if (cause instanceof WebAssembly.CompileError)
@@ -35,35 +40,24 @@ export async function init(source: ModuleSource): Promise<void> {
         'is no WebAssembly module, or a Content-Security-Policy forbids it',
         cause,
       )
-    throw mqttError({
-      code: 'CONNECTION_FAILED',
-      phase: 'transport',
-      url: typeof source === 'string' || source instanceof URL ? String(source) : '',
-      retryable: true,
-      cause,
-    })
+    throw failed({ url, retryable: true, cause })
   }
   provide(() => module)
 }
 
-async function compile(source: ModuleSource): Promise<WebAssembly.Module> {
+const failed = (fields: Partial<ErrorFields>) =>
+  mqttError({ code: 'CONNECTION_FAILED', phase: 'transport', ...fields })
+
+async function compile(source: unknown): Promise<WebAssembly.Module> {
   if (source instanceof WebAssembly.Module) return source
   const bytes = view(source)
   if (bytes !== undefined) return WebAssembly.compile(bytes as BufferSource)
-  const isUrl = typeof source === 'string' || source instanceof URL
-  const response = await (isUrl ? platform.fetch(source) : (source as Promise<Response>))
+  const response = source as Response
   if (typeof response?.arrayBuffer !== 'function')
     throw invalid('source', 'must be a URL, bytes, a WebAssembly.Module or a Response')
-  if (!response.ok) {
-    throw mqttError({
-      code: 'CONNECTION_FAILED',
-      phase: 'transport',
-      url: response.url,
-      what: `HTTP status ${response.status}`,
-      retryable: true,
-    })
-  }
-  if (response.headers.get('content-type') === 'application/wasm')
+  const { ok, status, url, headers } = response
+  if (!ok) throw failed({ url, status, what: `HTTP status ${status}`, retryable: status >= 500 })
+  if (headers.get('content-type') === 'application/wasm')
     return WebAssembly.compileStreaming(response)
   // Not every server sends the right Content-Type.
   return WebAssembly.compile(await response.arrayBuffer())

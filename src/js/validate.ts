@@ -1,5 +1,5 @@
 // Checks what callers pass in, by type. What the values mean is for the core to say.
-import { type AnyMqttError, invalid, MqttError, mistake, mqttError } from './errors.js'
+import { type AnyMqttError, invalid, kind, MqttError, mistake, mqttError, shown } from './errors.js'
 import type { CallOptions, Payload } from './types/basics.js'
 
 /** An object of a caller, of which nothing is known yet. */
@@ -14,6 +14,10 @@ const isWellFormed: (text: string) => boolean =
   'isWellFormed' in String.prototype
     ? (text) => (text as unknown as { isWellFormed(): boolean }).isWellFormed()
     : (text) => !/\p{Surrogate}/u.test(text)
+
+export function isThenable(value: unknown): value is PromiseLike<unknown> {
+  return typeof (value as PromiseLike<unknown> | null | undefined)?.then === 'function'
+}
 
 export function wellFormed(text: string, argument: string): string {
   if (!isWellFormed(text))
@@ -57,12 +61,16 @@ export function oneOf<T>(value: unknown, argument: string, allowed: readonly T[]
 
 export function object(value: unknown, argument: string): Bag {
   if (typeof value !== 'object' || value === null || Array.isArray(value))
-    throw invalid(argument, `must be an object, not ${kind(value)}`)
+    throw invalid(
+      argument,
+      `must be an object, not ${kind(value)}${typeof value === 'function' ? ': a callback comes last' : ''}`,
+    )
   return value as Bag
 }
 
 /** All that an object of options has, also what it inherits: the fields and getters of a class. */
-export function inherited(given: Bag): Bag {
+function inherited(given: Bag): Bag {
+  if (Object.getPrototypeOf(given) === Object.prototype) return given
   const bag: Bag = {}
   let each: object | null = given
   do {
@@ -73,16 +81,18 @@ export function inherited(given: Bag): Bag {
   return bag
 }
 
-/** An object with no other names than these. */
+/** An object with no other names than these. `groups`: the names in those of them that hold others. */
 export function options(
   value: unknown,
   argument: string,
   names: readonly string[],
   prefix = '',
+  groups: Record<string, readonly string[]> = {},
 ): Bag {
   if (value === undefined) return {}
   const bag = inherited(object(value, argument))
-  for (const name in bag) if (!names.includes(name)) throw unknownOption(name, names, prefix)
+  for (const name in bag)
+    if (!names.includes(name)) throw unknownOption(name, names, prefix, groups)
   return bag
 }
 
@@ -92,17 +102,34 @@ const ELSEWHERE: Record<string, string> = {
   cleanSession: 'clean',
   cleanStart: 'clean',
   mqttVersion: 'protocolVersion',
+  keepAliveInterval: 'keepalive',
+  timeout: 'connectTimeout',
+  queueQoSZero: 'queue.qos0',
+  incomingStore: 'store',
+  outgoingStore: 'store',
+  willMessage: 'will',
   wsOptions: 'websocket',
-  rejectUnauthorized: 'tls.rejectUnauthorized',
+  nl: 'noLocal',
+  rap: 'retainAsPublished',
+  rh: 'retainHandling',
 }
+for (const name of ['host', 'hostname', 'port', 'path', 'protocol', 'servers', 'useSSL'])
+  ELSEWHERE[name] = 'url'
 
 /** The error of an option that does not exist. It names the one that was probably meant. */
-function unknownOption(name: string, names: readonly string[], prefix: string): AnyMqttError {
+function unknownOption(
+  name: string,
+  names: readonly string[],
+  prefix: string,
+  groups: Record<string, readonly string[]>,
+): AnyMqttError {
   const argument = prefix + name
   const plain = name.toLowerCase()
   const alike = names.find((each) => distance(each.toLowerCase(), plain) <= plain.length / 3)
-  const meant = prefix ? alike : (ELSEWHERE[name] ?? alike)
-  const hint = meant === undefined ? '' : ` Did you mean '${prefix}${meant}'?`
+  const group = Object.keys(groups).find((each) => groups[each]!.includes(name))
+  const meant =
+    alike === undefined ? (group ? `${group}.${name}` : ELSEWHERE[name]) : prefix + alike
+  const hint = meant === undefined ? '' : ` Did you mean '${meant}'?`
   const sentence = `Unknown option '${argument}'.${hint}`
   return mqttError({ code: 'INVALID_ARGUMENT', argument, sentence })
 }
@@ -172,7 +199,7 @@ export const payloadBytes = careful(
     if (bytes === undefined) {
       throw invalid(
         argument,
-        `must be a string, an ArrayBuffer or a view of one, not ${kind(payload)}: try JSON.stringify`,
+        `must be a string, an ArrayBuffer or a view of one, not ${kind(payload)}: ${isThenable(payload) ? 'await it' : 'try JSON.stringify'}`,
       )
     }
     if (bytes.length > LARGEST)
@@ -211,16 +238,4 @@ export function careful<A extends unknown[], R>(read: (...given: A) => R): (...g
       throw mistake(thrown) ?? invalid('options', 'cannot be read', thrown)
     }
   }
-}
-
-function kind(value: unknown): string {
-  return value === null ? 'null' : Array.isArray(value) ? 'an array' : typeof value
-}
-
-function shown(value: unknown): string {
-  return typeof value === 'string'
-    ? `'${value}'`
-    : typeof value === 'number'
-      ? String(value)
-      : kind(value)
 }

@@ -247,3 +247,51 @@ test('drain() that nobody waits for any more looks at the socket no longer', asy
   await settle(50)
   assert.equal(looks, before)
 })
+
+/** A client on such a socket, and what waits in its buffer. */
+async function withBuffer(t) {
+  const socket = slowSocket()
+  const client = makeClient(t, 'ws://broker', { transport: () => socket })
+  const connecting = client.connect()
+  await until(() => socket.sent.length > 0)
+  socket.onmessage({ data: Uint8Array.of(0x20, 3, 0, 0, 0) })
+  await connecting
+  socket.bufferedAmount = 100
+  return { client, socket }
+}
+
+test('end({ force: true }) waits for no buffer, and for no handler', async (t) => {
+  const { client } = await withBuffer(t)
+  const began = performance.now()
+  await client.end({ force: true })
+  assert.ok(performance.now() - began < 500)
+  const { client: busy, peer } = await atWork(t)
+  await busy.end({ force: true })
+  await peer.closed
+  assert.deepEqual(peer.pending, [])
+})
+
+test('with fake timers end() and drain() still see that the buffer is empty', async (t) => {
+  const { client, socket } = await withBuffer(t)
+  const empty = setTimeout
+  // @ts-expect-error: a list of names
+  t.mock.timers.enable({ apis: ['setTimeout'] })
+  const drained = client.drain()
+  empty(() => (socket.bufferedAmount = 0), 20)
+  await drained
+  await client.end()
+})
+
+test("drain() waits for listeners of 'message' that return promises", async (t) => {
+  const { client, peer } = await connected(t)
+  let finish
+  let isDone = false
+  client.on('message', () => new Promise((resolve) => (finish = resolve)))
+  peer.send({ type: 'publish', topic: 'a', payload: '1' })
+  await until(() => finish !== undefined)
+  const drained = client.drain().then(() => (isDone = true))
+  await settle()
+  assert.equal(isDone, false)
+  finish()
+  await drained
+})

@@ -1,9 +1,15 @@
 import type { Resolved } from '#glue'
 import { type Address, addresses } from '../address.js'
 import type { Emitter } from '../emitter.js'
-import { type AnyMqttError, type ErrorFields, mqttError, withTransportCause } from '../errors.js'
+import {
+  type AnyMqttError,
+  type ErrorFields,
+  kind,
+  mqttError,
+  withTransportCause,
+} from '../errors.js'
 import { checkCredential, checkHeaders, type Settings } from '../options.js'
-import { atLatest, platform, soon, task } from '../platform.js'
+import { atLatest, platform, soon, task, timer } from '../platform.js'
 import type { UserProperties } from '../types/basics.js'
 import type {
   AttemptContext,
@@ -26,6 +32,8 @@ export class Attempt {
   /** The socket that was there last. */
   #last: Transport | undefined
   #headers: Record<string, string> | undefined
+  /** What a socket delivered instead of bytes. */
+  #delivered: string | undefined
   /** What the application or the runtime threw at this attempt. */
   cause: unknown
   /** Why the socket was closed, as its close event said. */
@@ -51,7 +59,7 @@ export class Attempt {
   /** Begins an attempt. */
   resolve(attempt: number, error: ErrorFields | undefined): Promise<Resolved> {
     this.#giveUp()
-    this.cause = this.closeReason = undefined
+    this.cause = this.closeReason = this.#delivered = undefined
     const { signal } = (this.#controller = new AbortController())
     const context: AttemptContext = { attempt, lastError: error && this.error(error), signal }
     const { username, password, headers } = this.#settings
@@ -151,17 +159,17 @@ export class Attempt {
       done()
       return
     }
+    const finish = atLatest(patience, done)
     if (socket.whenWritten !== undefined) {
-      socket.whenWritten(atLatest(patience, done))
+      socket.whenWritten(finish)
       return
     }
-    const deadline = performance.now() + patience
     // Browsers tell nobody when the buffer is empty.
     const look = () => {
       let full = false
       tolerate(() => (full = socket.bufferedAmount > 0 && socket.readyState < CLOSED))
-      if (full && isAwaited() && performance.now() < deadline) setTimeout(look, POLL)
-      else done()
+      if (full && isAwaited()) timer(look, POLL)
+      else finish()
     }
     look()
   }
@@ -174,9 +182,19 @@ export class Attempt {
     this.shut(true)
   }
 
+  /** Remembers that a socket delivered what are no bytes. */
+  delivered(data: unknown): void {
+    if (typeof data !== 'string') this.#delivered = kind(data)
+  }
+
   /** An error of the core, with what the application or the runtime threw as its cause where that explains it. */
   error(fields: ErrorFields): AnyMqttError {
     const { code } = fields
+    if (code === 'PROTOCOL_ERROR' && this.#delivered !== undefined) {
+      const sentence = `The socket of the option transport delivered a ${this.#delivered}: it must heed its binaryType, 'arraybuffer'`
+      this.#delivered = undefined
+      return mqttError({ ...fields, sentence })
+    }
     const thrown =
       code === 'CONNECTION_FAILED' || code === 'CONNECTION_LOST' || code === 'AUTHENTICATION_FAILED'
     return mqttError(thrown ? withTransportCause(fields, this.cause, this.closeReason) : fields)

@@ -1,10 +1,11 @@
 import type { Core, CoreEvent } from '#glue'
-import { type Emitter, isThenable } from '../emitter.js'
+import { type Emitter, listenerOf } from '../emitter.js'
 import { mqttError } from '../errors.js'
 import { type Acknowledger, arm, copyOf, Hold, type Message } from '../message.js'
 import type { Pending } from '../pending.js'
 import type { Route } from '../subscription.js'
 import type { ConnectInfo } from '../types/events.js'
+import { isThenable } from '../validate.js'
 import type { CoreHandle } from './handle.js'
 import type { RecordTaker, Slot } from './records.js'
 import { SUCCESS, type Turn } from './turn.js'
@@ -15,6 +16,8 @@ export interface Owner {
   readonly info: ConnectInfo | undefined
   event(event: CoreEvent): void
 }
+
+type Handler = (...args: any[]) => unknown
 
 /** Takes messages to their handlers, answers to their calls, and events to their client. */
 export class Delivery implements RecordTaker, Acknowledger {
@@ -53,10 +56,11 @@ export class Delivery implements RecordTaker, Acknowledger {
       return
     }
     const { direct } = slot
-    if (direct !== undefined) this.#call(direct, message)
+    if (direct !== undefined) this.#call(direct, direct.handler, message)
     else this.#deliver(core, slot.routes, message, sequence)
     const listeners = this.#emitter.get('message')
-    if (listeners !== undefined) this.#emitter.each(listeners, message)
+    if (listeners !== undefined)
+      for (const listener of listeners) this.#call(undefined, listener, message)
     else if (sequence > 0 && !this.#told) this.#tell(slot, message)
   }
 
@@ -95,7 +99,7 @@ export class Delivery implements RecordTaker, Acknowledger {
       const { sink, ack, handler } = route
       if (unacknowledged || (ack === 'auto' && sink === undefined)) {
         if (sink !== undefined) sink.push(message, undefined)
-        else this.#call(route, message)
+        else this.#call(route, handler, message)
         continue
       }
       hold ??= this.#hold(core, sequence)
@@ -103,11 +107,11 @@ export class Delivery implements RecordTaker, Acknowledger {
         sink.push(message, hold.share())
       } else if (ack === 'settled') {
         const share = hold.share()
-        this.#call(route, message, () => share.release())
+        this.#call(route, handler, message, () => share.release())
       } else {
         const own = arm(message, hold) || handler === undefined ? message : copyOf(message)
         arm(own, hold)
-        this.#call(route, own, (failed) => failed && own.ack())
+        this.#call(route, handler, own, (failed) => failed && own.ack())
       }
     }
     hold?.release()
@@ -118,12 +122,16 @@ export class Delivery implements RecordTaker, Acknowledger {
     return new Hold(this, sequence)
   }
 
-  /** Calls the handler, and `done` when what it returned has settled. */
-  #call(route: Route, message: Message, done?: (failed: boolean) => void): void {
-    const { handler } = route
+  /** Calls a handler, or a listener of 'message', and `done` when what it returned has settled. */
+  #call(
+    route: Route | undefined,
+    handler: Handler | undefined,
+    message: Message,
+    done?: (failed: boolean) => void,
+  ): void {
     try {
-      const returned: unknown =
-        handler === undefined ? undefined : handler(message, route.subscription)
+      const returned =
+        route === undefined ? handler!(message) : handler?.(message, route.subscription)
       if (returned === undefined || !isThenable(returned)) done?.(false)
       else this.#follow(returned, route, message, done)
     } catch (cause) {
@@ -134,27 +142,24 @@ export class Delivery implements RecordTaker, Acknowledger {
 
   #follow(
     returned: PromiseLike<unknown>,
-    route: Route,
+    route: Route | undefined,
     message: Message,
     done?: (failed: boolean) => void,
   ): void {
     this.working++
     let isOver = false
-    const settled = (failed: boolean) => {
-      // A thenable that is no promise may settle twice, or settle and throw.
+    // A thenable that is no promise may settle twice, or settle and throw.
+    const settled = (failed: boolean, cause?: unknown) => {
       if (isOver) return
       isOver = true
+      if (failed) this.#failed(route, message, cause)
       try {
         done?.(failed)
       } finally {
         if (--this.working === 0) for (const call of this.#idle.splice(0)) call()
       }
     }
-    const threw = (cause: unknown) => {
-      if (isOver) return
-      this.#failed(route, message, cause)
-      settled(true)
-    }
+    const threw = (cause: unknown) => settled(true, cause)
     try {
       returned.then(() => settled(false), threw)
     } catch (cause) {
@@ -162,8 +167,13 @@ export class Delivery implements RecordTaker, Acknowledger {
     }
   }
 
-  #failed({ filters }: Route, { topic }: Message, cause: unknown): void {
-    const filter = filters.join(', ')
-    this.#emitter.failed(`the handler of subscription '${filter}' threw`, cause, { topic, filter })
+  #failed(route: Route | undefined, message: Message, cause: unknown): void {
+    const { topic } = message
+    const filter = route?.filters.join(', ')
+    let what =
+      filter === undefined ? listenerOf('message') : `the handler of subscription '${filter}' threw`
+    // As callbacks of other clients do, which take it for an error.
+    if (cause === message) what += ' the message itself: a callback is the fourth argument'
+    this.#emitter.failed(what, cause, { topic, filter })
   }
 }

@@ -32,8 +32,7 @@ export class Outgoing {
       this.#topics.set(topic, id)
       return id
     } catch (thrown) {
-      // A message is one line that can be read.
-      throw mistake(thrown, topic.length > 100 ? undefined : topic) ?? thrown
+      throw mistake(thrown, ['topic', topic]) ?? thrown
     }
   }
 
