@@ -251,7 +251,8 @@ test('drain() that nobody waits for any more looks at the socket no longer', asy
 /** A client on such a socket, and what waits in its buffer. */
 async function withBuffer(t) {
   const socket = slowSocket()
-  const client = makeClient(t, 'ws://broker', { transport: () => socket })
+  const options = { transport: () => socket, keepalive: 0, connectTimeout: 300 }
+  const client = makeClient(t, 'ws://broker', options)
   const connecting = client.connect()
   await until(() => socket.sent.length > 0)
   socket.onmessage({ data: Uint8Array.of(0x20, 3, 0, 0, 0) })
