@@ -151,6 +151,12 @@ const CASES = [
   // Every runtime that has the rest has these.
   [/if \(!\('encodeInto' in cachedTextEncoder\)\) \{[\s\S]*?\n\}\n/, ''],
   [/\(typeof FinalizationRegistry === 'undefined'\)\s+\? .*\n\s+: /g, ''],
+  [/ *if \(Symbol\.dispose\) .*\n/, ''],
+  [/ {4}if \(realloc === undefined\) \{[\s\S]*?\n {4}\}\n/, ''],
+  [/if \(typeof \w+ !== 'undefined'\) (?=\w+ = 0;)/g, ''],
+  [/let ret;\n\s+ret = (.*);\n\s+return ret\b/g, 'return $1'],
+  // Whatever calls a closure goes through Host.guard of src/js/core/host.ts, which lets nobody call into an instance that trapped.
+  [/ *if \(state\.instance !== __wbg_instance_id\) \{\n.*Cannot invoke closure.*\n *\}\n/, ''],
   // initSync() is only called with an object.
   [
     / {4}if \(module !== undefined\) \{\n {8}if \(Object[\s\S]*?\n {4}\}\n/,

@@ -72,12 +72,11 @@ export function object(value: unknown, argument: string): Bag {
 function inherited(given: Bag): Bag {
   if (Object.getPrototypeOf(given) === Object.prototype) return given
   const bag: Bag = {}
-  let each: object | null = given
-  do {
+  for (let each: object = given; each && each !== Object.prototype; ) {
     for (const name of Object.getOwnPropertyNames(each))
-      if (name !== 'constructor' && !Object.hasOwn(bag, name)) bag[name] = given[name]
-    each = Object.getPrototypeOf(each) as object | null
-  } while (each !== null && Object.getPrototypeOf(each) !== null)
+      if (name !== 'constructor') bag[name] = given[name]
+    each = Object.getPrototypeOf(each)
+  }
   return bag
 }
 

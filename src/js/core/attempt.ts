@@ -191,8 +191,7 @@ export class Attempt {
   error(fields: ErrorFields): AnyMqttError {
     const { code } = fields
     if (code === 'PROTOCOL_ERROR' && this.#delivered !== undefined) {
-      const sentence = `The socket of the option transport delivered a ${this.#delivered}: it must heed its binaryType, 'arraybuffer'`
-      this.#delivered = undefined
+      const sentence = `The transport delivered a ${this.#delivered}: it must heed its binaryType, 'arraybuffer'`
       return mqttError({ ...fields, sentence })
     }
     const thrown =
