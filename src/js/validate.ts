@@ -124,10 +124,13 @@ function unknownOption(
 ): AnyMqttError {
   const argument = prefix + name
   const plain = name.toLowerCase()
-  const alike = names.find((each) => distance(each.toLowerCase(), plain) <= plain.length / 3)
+  const alike = names.find((each) => {
+    const other = each.toLowerCase()
+    return other.startsWith(plain) || distance(other, plain) <= plain.length / 3
+  })
   const group = Object.keys(groups).find((each) => groups[each]!.includes(name))
   const meant =
-    alike === undefined ? (group ? `${group}.${name}` : ELSEWHERE[name]) : prefix + alike
+    (prefix === '' && ELSEWHERE[name]) || (alike ? prefix + alike : group && `${group}.${name}`)
   const hint = meant === undefined ? '' : ` Did you mean '${meant}'?`
   const sentence = `Unknown option '${argument}'.${hint}`
   return mqttError({ code: 'INVALID_ARGUMENT', argument, sentence })
