@@ -1,6 +1,7 @@
-import { invalid, kind, unsupported } from './errors.js'
+import { invalid, unsupported } from './errors.js'
 import { platform } from './platform.js'
 import { careful, string } from './validate.js'
+import { kind } from './wording.js'
 
 /** A server to try. */
 export interface Address {

@@ -8,7 +8,7 @@ import { Outgoing } from './core/outgoing.js'
 import { Records } from './core/records.js'
 import { Turn } from './core/turn.js'
 import { Emitter } from './emitter.js'
-import { type AnyMqttError, mqttError, withoutValues } from './errors.js'
+import { type AnyMqttError, mqttError } from './errors.js'
 import { readCall, readConnect, readEnd } from './options.js'
 import { Pending, type Withdraw } from './pending.js'
 import { atLatest, soon } from './platform.js'
@@ -18,6 +18,7 @@ import type { Callback, EndOptions } from './types/calls.js'
 import type { BrokerUrl, ConnectOptions } from './types/connecting.js'
 import type { ClientState, ConnectInfo, Stats } from './types/events.js'
 import * as validate from './validate.js'
+import { withoutValues } from './wording.js'
 
 /** The life of one client: its state, its calls, and what the core tells of it. */
 export class Life implements Owner {
@@ -287,8 +288,7 @@ export class Life implements Owner {
         else if (this.#delivery.working > 0) this.#drain(token)
         else {
           this.#draining.delete(token)
-          const resolve = () => pending.resolve(token, undefined)
-          this.#attempt.whenWritten(resolve, Infinity, () => pending.has(token))
+          this.#whenWritten([token], Infinity)
         }
       }
     }
@@ -312,17 +312,22 @@ export class Life implements Owner {
     this.emitter.emit('close', error)
     this.routes.endAll(error)
     const ending = this.#ending.splice(0)
-    if (ending.length > 0)
-      this.#attempt.whenWritten(
-        () => {
-          for (const token of ending) this.pending.resolve(token, undefined)
-        },
-        this.#left(),
-        () => ending.some((token) => this.pending.has(token)),
-      )
+    this.#whenWritten(ending, this.#left())
     const ended = this.handle.ended()
     for (const token of this.#connecting.splice(0)) this.pending.reject(token, error ?? ended)
     this.pending.rejectAll(ended, ending)
+  }
+
+  /** Resolves calls when the transport has written everything, after `patience` ms at the latest. */
+  #whenWritten(tokens: readonly number[], patience: number): void {
+    const { pending } = this
+    this.#attempt.whenWritten(
+      () => {
+        for (const token of tokens) pending.resolve(token, undefined)
+      },
+      patience,
+      () => tokens.some((token) => pending.has(token)),
+    )
   }
 
   /** The instance trapped. This is called under whatever ran into it, so the rest happens later. */

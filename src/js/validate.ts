@@ -1,6 +1,7 @@
 // Checks what callers pass in, by type. What the values mean is for the core to say.
-import { type AnyMqttError, invalid, kind, MqttError, mistake, mqttError, shown } from './errors.js'
+import { type AnyMqttError, invalid, MqttError, mistake, mqttError } from './errors.js'
 import type { CallOptions, Payload } from './types/basics.js'
+import { kind, shown } from './wording.js'
 
 /** An object of a caller, of which nothing is known yet. */
 export type Bag = Record<string, unknown>

@@ -351,6 +351,33 @@ test('a socket that delivers a Blob is named', async (t) => {
   )
 })
 
+test('what waits when the server ends the client for good says why', async (t) => {
+  const { client, peer } = await connected(t)
+  const stream = client.messages('a')
+  const next = stream.next()
+  await peer.grant()
+  const waiting = [
+    client.publish('a', 'b', { qos: 1 }),
+    client.subscribe('b'),
+    client.unsubscribe('c'),
+    client.drain(),
+    client.once('message'),
+  ].map((promise) => assert.rejects(promise, isWhy))
+  await peer.expect('publish')
+  peer.send({ type: 'disconnect', reasonCode: 0x8e })
+  await assert.rejects(next, { code: 'SERVER_DISCONNECTED', reasonCode: 0x8e })
+  await Promise.all(waiting)
+  await assert.rejects(client.messages('a').next(), isWhy)
+  await assert.rejects(client.publish('a'), isWhy)
+
+  function isWhy(/** @type {any} */ { code, message, cause }) {
+    assert.equal(code, 'CLOSED')
+    assert.equal(cause.code, 'SERVER_DISCONNECTED')
+    assert.match(message, /^The client is closed: .*session taken over/)
+    return true
+  }
+})
+
 test('options that are inherited are read', async (t) => {
   const options = Object.create({ clientId: 'inherited' })
   const { client, peer } = await connected(t, {})
