@@ -34,11 +34,13 @@ const large = `await client.publish('a', new Uint8Array(8 * ${MIB}))`
 const unawaited = `client.publish('a', new Uint8Array(8 * ${MIB}))`
 
 for (const scheme of ['ws', 'wss']) {
-  for (const [what, script, count] of [
+  /** @type {[what: string, script: string, count: number][]} */
+  const losses = [
     ['1,000 messages', many, 1_001],
     ['8 MiB', large, 1],
     ['8 MiB that nobody waits for', unawaited, 1],
-  ]) {
+  ]
+  for (const [what, script, count] of losses) {
     test(`${scheme}: end() and process.exit() lose nothing of ${what}`, async (t) => {
       let url
       let accept
@@ -275,7 +277,6 @@ test('end({ force: true }) waits for no buffer, and for no handler', async (t) =
 test('with fake timers end() and drain() still see that the buffer is empty', async (t) => {
   const { client, socket } = await withBuffer(t)
   const empty = setTimeout
-  // @ts-expect-error: a list of names
   t.mock.timers.enable({ apis: ['setTimeout'] })
   const drained = client.drain()
   empty(() => (socket.bufferedAmount = 0), 20)

@@ -10,7 +10,7 @@ import { portOf } from '../../scripts/tools.mjs'
 import { connected, makeClient, record, startBroker, until } from './scripted-broker.mjs'
 
 const client = new Client('ws://127.0.0.1:1')
-/** Options that a user gets wrong, whatever the types say. @type {(options: object) => any} */
+/** Options that a user gets wrong, whatever the types say. @type {(given: any) => any} */
 const wrong = (options) => options
 class Settings {
   get keepalive() {
