@@ -447,7 +447,9 @@ async function buildPackage(texts) {
 function dropUnreachable(folder, entries) {
   const reached = new Set(entries)
   for (const name of reached) {
-    const text = readFileSync(join(folder, name), 'utf8')
+    // What is imported for what it does declares nothing.
+    const text = readFileSync(join(folder, name), 'utf8').replaceAll(/^import '[^']*';\n/gm, '')
+    writeFileSync(join(folder, name), text)
     for (const [, path] of text.matchAll(/(?:from |import\()['"](\.[^'"]+)\.js['"]/g))
       reached.add(join(dirname(name), `${path}.d.ts`))
   }

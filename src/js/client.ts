@@ -360,9 +360,9 @@ export class Client implements AsyncDisposable {
 
   /**
    * Ends the client for good: waits for handlers at work and for what is in flight, sends DISCONNECT, closes, and resolves when the transport has
-   * written all of it. Messages that still come are left to the server. `timeout` bounds all of it. What is still pending then rejects with
-   * ClosedError. Offline it closes at once; with CONNECT unanswered it sends DISCONNECT first, so that no will is published. A
-   * second call gets the first one's promise. MQTT 5.0, section 3.14.
+   * written all of it. Messages that still come are left to the server. `timeout` bounds all of it: a handler that itself awaits `end()` is waited
+   * for that long. What is still pending then rejects with ClosedError. Offline it closes at once; with CONNECT unanswered it sends DISCONNECT
+   * first, so that no will is published. A second call gets the first one's promise. MQTT 5.0, section 3.14.
    *
    * @throws InvalidArgumentError, AbortError: the client goes on ending
    * @example
