@@ -1,6 +1,63 @@
-// What errors say: one line for people.
-import type { ErrorCode, ErrorFields } from './errors.js'
+// What errors carry, and what they say: one line for people.
 import { reasonName } from './reason-code.js'
+import type { Grant, UnsubscribeResult, UserProperties } from './types/basics.js'
+
+/** Says in one word what went wrong. Each code belongs to one class. */
+export type ErrorCode =
+  | 'INVALID_ARGUMENT'
+  | 'CONNECTION_FAILED'
+  | 'CONNECTION_REFUSED'
+  | 'CONNECTION_LOST'
+  | 'SESSION_LOST'
+  | 'SERVER_DISCONNECTED'
+  | 'KEEPALIVE_TIMEOUT'
+  | 'PROTOCOL_ERROR'
+  | 'AUTHENTICATION_FAILED'
+  | 'PUBLISH_REFUSED'
+  | 'SUBSCRIBE_REFUSED'
+  | 'UNSUBSCRIBE_REFUSED'
+  | 'PACKET_TOO_LARGE'
+  | 'NOT_SUPPORTED'
+  | 'QUEUE_FULL'
+  | 'EXPIRED'
+  | 'TIMEOUT'
+  | 'ABORTED'
+  | 'CLOSED'
+  | 'HANDLER_FAILED'
+  | 'STORE_FAILED'
+  | 'INTERNAL'
+
+/** How far an attempt to connect came: to the socket, to CONNECT and CONNACK, or to AUTH. */
+export type Phase = 'transport' | 'mqtt' | 'authentication'
+
+/** Everything an error can carry. @internal */
+export interface ErrorFields {
+  code: ErrorCode
+  /** What happened, in a few words. */
+  what?: string | undefined
+  /** The whole message, where it is not made of the other fields. */
+  sentence?: string
+  reasonCode?: number
+  reasonString?: string
+  userProperties?: UserProperties
+  serverReference?: string
+  retryable?: boolean
+  argument?: string
+  /** What the argument is. */
+  value?: string | undefined
+  phase?: Phase
+  url?: string
+  closeCode?: number
+  closeReason?: string | undefined
+  status?: number
+  grants?: readonly Grant[]
+  reasonCodes?: UnsubscribeResult['reasonCodes']
+  size?: number
+  limit?: number
+  topic?: string
+  filter?: string | undefined
+  cause?: unknown
+}
 
 /** A URL without the values of its query, which may be secrets: `wss://example.org/mqtt?token=...`. */
 export function withoutValues(url: string): string {
