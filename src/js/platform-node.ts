@@ -106,7 +106,7 @@ function adapted(socket: WebSocket, url: URL): WebSocketLike {
     })
   })
   const close = socket.close.bind(socket)
-  // Not there before the handshake, when there is nothing to write either, and in Bun, which has its own `ws`.
+  // Not there before the handshake, when there is nothing to write either.
   const stream = () => (socket as unknown as { _socket?: Socket | null })._socket
   return Object.defineProperties(socket, {
     whenWritten: {
