@@ -8,8 +8,6 @@ import {
   withoutValues,
 } from './wording.js'
 
-export type { ErrorCode, ErrorFields } from './wording.js'
-
 /**
  * What every promise of the client rejects with and every 'error' event carries. Where the type is AnyMqttError, `code` tells the classes apart.
  *

@@ -1,8 +1,9 @@
 // The same with the WebAssembly apart: `init` says where it is.
 import { provide } from './core/instance.js'
-import { type ErrorFields, invalid, MqttError, mqttError } from './errors.js'
+import { invalid, MqttError, mqttError } from './errors.js'
 import { platform } from './platform.js'
 import { view } from './validate.js'
+import type { ErrorFields } from './wording.js'
 
 export * from './api.js'
 

@@ -59,19 +59,19 @@ export interface ErrorFields {
   cause?: unknown
 }
 
-/** A URL without the values of its query, which may be secrets: `wss://example.org/mqtt?token=...`. */
+/** A URL without the values of its query, which may be secrets: `wss://example.org/mqtt?token=...`. @internal */
 export function withoutValues(url: string): string {
   return url.replace(/\?.*/s, (query) => query.replace(/=(?!\.{3})[^&]*/g, '=...'))
 }
 
-/** What a value is, in a word. */
+/** What a value is, in a word. @internal */
 export function kind(value: unknown): string {
   return typeof value === 'object'
     ? Object.prototype.toString.call(value).slice(8, -1).toLowerCase()
     : typeof value
 }
 
-/** A value as it can stand in a message. */
+/** A value as it can stand in a message. @internal */
 export function shown(value: unknown): string {
   return typeof value === 'string'
     ? `'${value.length > 100 ? `${value.slice(0, 100)}...` : value}'`
@@ -100,7 +100,7 @@ const hints: Record<number, string> = {
   0x8e: 'another client has connected with the same clientId',
 }
 
-/** One line for people: what happened to what, why, and what to do where that is known. */
+/** One line for people: what happened to what, why, and what to do where that is known. @internal */
 export function describe(
   error: ErrorFields,
   what: string | undefined,

@@ -1,7 +1,7 @@
 import type { Resolved } from '#glue'
 import { type Address, addresses } from '../address.js'
 import type { Emitter } from '../emitter.js'
-import { type AnyMqttError, type ErrorFields, mqttError, withTransportCause } from '../errors.js'
+import { type AnyMqttError, mqttError, withTransportCause } from '../errors.js'
 import { checkCredential, checkHeaders, type Settings } from '../options.js'
 import { atLatest, platform, soon, task, timer } from '../platform.js'
 import type { UserProperties } from '../types/basics.js'
@@ -13,6 +13,7 @@ import type {
   WebSocketLike,
 } from '../types/connecting.js'
 import * as validate from '../validate.js'
+import type { ErrorFields } from '../wording.js'
 import { kind } from '../wording.js'
 
 /** What the application and the runtime add to one attempt to connect: servers, credentials, the socket, answers to challenges, a verdict. */
