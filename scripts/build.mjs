@@ -172,6 +172,7 @@ const CASES = [
   // What the minifier does not see through.
   [/let ret;\n *ret = /g, 'const ret = '],
   [/ [/*] 1\b(?=[,;) +])/g, ''],
+  [/if \(typeof \w+ !== 'undefined'\) (?=\w+ = 0;)/g, ''],
   // initSync() is only called with an object.
   [
     / {4}if \(module !== undefined\) \{\n {8}if \(Object[\s\S]*?\n {4}\}\n/,
@@ -426,7 +427,9 @@ async function buildPackage(texts) {
 function dropUnreachable(folder, entries) {
   const reached = new Set(entries)
   for (const name of reached) {
-    const text = readFileSync(join(folder, name), 'utf8')
+    // What is imported for what it does declares nothing.
+    const text = readFileSync(join(folder, name), 'utf8').replaceAll(/^import '[^']*';\n/gm, '')
+    writeFileSync(join(folder, name), text)
     for (const [, path] of text.matchAll(/(?:from |import\()['"](\.[^'"]+)\.js['"]/g))
       reached.add(join(dirname(name), `${path}.d.ts`))
   }

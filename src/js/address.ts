@@ -1,6 +1,7 @@
 import { invalid, unsupported } from './errors.js'
 import { platform } from './platform.js'
 import { careful, string } from './validate.js'
+import { kind } from './wording.js'
 
 /** A server to try. */
 export interface Address {
@@ -9,6 +10,8 @@ export interface Address {
   username: string | undefined
   password: string | undefined
 }
+
+const EXAMPLE = 'wss://example.org/mqtt'
 
 /** The servers that a URL or a list of URLs names. `anyScheme`: the application makes the socket. */
 export const addresses = careful((value: unknown, anyScheme: boolean): Address[] => {
@@ -20,13 +23,19 @@ export const addresses = careful((value: unknown, anyScheme: boolean): Address[]
 function address(value: unknown, anyScheme: boolean): Address {
   const written = typeof value === 'string' ? string(value, 'url') : undefined
   const href = written ?? (value as URL | undefined)?.href
-  if (typeof href !== 'string') throw invalid('url', 'must be a string or a URL')
+  if (typeof href !== 'string')
+    throw invalid('url', `must be a string or a URL, as ${EXAMPLE}, not ${kind(value)}`)
   let url: URL
   try {
     url = new URL(href)
   } catch {
     // The error of the runtime quotes the URL, credentials included.
-    throw invalid('url', 'is not an absolute URL, as wss://example.org/mqtt')
+    throw invalid(
+      'url',
+      /^\w+:\/\//.test(href)
+        ? 'has a host or a port that is not valid'
+        : `is not an absolute URL, as ${EXAMPLE}`,
+    )
   }
   const webSocket = /^wss?:$/.test(url.protocol)
   if (!webSocket && !anyScheme && !platform.speaks(url)) {

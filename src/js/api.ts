@@ -8,7 +8,6 @@ export {
   ClosedError,
   ConnectError,
   ConnectionLostError,
-  type ErrorCode,
   ExpiredError,
   HandlerError,
   InternalError,
@@ -35,6 +34,7 @@ export type * from './types/basics.js'
 export type * from './types/calls.js'
 export type * from './types/connecting.js'
 export type * from './types/events.js'
+export type { ErrorCode } from './wording.js'
 
 declare const __VERSION__: string
 

@@ -1,4 +1,4 @@
-import type { Emitter } from './emitter.js'
+import { type Emitter, eventName } from './emitter.js'
 import { keepName, unsupported } from './errors.js'
 import { Life } from './life.js'
 import type { Message } from './message.js'
@@ -169,7 +169,7 @@ export class Client implements AsyncDisposable {
       }
       if (callback !== undefined) validate.func(callback, 'callback')
       const id = outgoing.topic(core, topic)
-      const length = payload === undefined ? 0 : outgoing.payload(core, payload)
+      const length = payload == null ? 0 : outgoing.payload(core, payload)
       if (call !== undefined) outgoing.properties(core, call.draft)
       const answer = core.publish(id, length, flags, pending.next)
       if (answer < 0) throw life.refusal(core)
@@ -350,21 +350,19 @@ export class Client implements AsyncDisposable {
   }
 
   /**
-   * Resolves when nothing is queued or in flight.
+   * Resolves when nothing is queued or in flight, in either direction: handlers at work have settled, and the transport has written everything.
    *
    * @throws ClosedError, TimeoutError, AbortError
    */
   drain(options?: CallOptions): Promise<void> {
-    const life = this.#life
-    return life.call(undefined, () =>
-      life.ask<void>(undefined, readCall(options), (core, token) => core.drain(token)),
-    )
+    return this.#life.drain(options)
   }
 
   /**
-   * Ends the client for good: waits for what is in flight, sends DISCONNECT, and closes. `timeout` bounds all of it. What is still pending then
-   * rejects with ClosedError. Offline it closes at once; with CONNECT unanswered it sends DISCONNECT first, so that no will is published. A
-   * second call gets the first one's promise. MQTT 5.0, section 3.14.
+   * Ends the client for good: waits for handlers at work and for what is in flight, sends DISCONNECT, closes, and resolves when the transport has
+   * written all of it. Messages that still come are left to the server. `timeout` bounds all of it: a handler that itself awaits `end()` is waited
+   * for that long. What is still pending then rejects with ClosedError. Offline it closes at once; with CONNECT unanswered it sends DISCONNECT
+   * first, so that no will is published. A second call gets the first one's promise. MQTT 5.0, section 3.14.
    *
    * @throws InvalidArgumentError, AbortError: the client goes on ending
    * @example
@@ -390,28 +388,54 @@ export class Client implements AsyncDisposable {
   /**
    * Calls the listener at every such event. What it throws, or what its promise rejects with, is an 'error' event.
    *
-   * @throws InvalidArgumentError if the listener is not a function
+   * @throws InvalidArgumentError if there is no such event, or the listener is not a function
    * @example
    * client.on('message', (message) => console.log(message.topic))
    */
   on<E extends keyof ClientEvents>(event: E, listener: (...args: ClientEvents[E]) => void): this {
-    this.#life.emitter.add(event, validate.func(listener, 'listener'))
+    this.#life.emitter.add(eventName(event), validate.func(listener, 'listener'))
     return this.#tap(event)
   }
 
   /**
    * Calls the listener at the next such event only.
    *
-   * @throws InvalidArgumentError if the listener is not a function
+   * @throws InvalidArgumentError if there is no such event
    */
-  once<E extends keyof ClientEvents>(event: E, listener: (...args: ClientEvents[E]) => void): this {
-    this.#life.emitter.once(event, validate.func(listener, 'listener'))
-    return this.#tap(event)
+  once<E extends keyof ClientEvents>(event: E, listener: (...args: ClientEvents[E]) => void): this
+  /**
+   * Resolves with the arguments of the next such event.
+   *
+   * @throws InvalidArgumentError, TimeoutError, AbortError, ClosedError where it cannot come any more
+   * @example
+   * const [message] = await client.once('message', { timeout: 1_000 })
+   */
+  once<E extends keyof ClientEvents>(event: E, options?: CallOptions): Promise<ClientEvents[E]>
+  once<E extends keyof ClientEvents>(
+    event: E,
+    wanted?: CallOptions | ((...args: ClientEvents[E]) => void),
+  ): this | Promise<ClientEvents[E]> {
+    const life = this.#life
+    const { emitter, pending } = life
+    if (typeof wanted === 'function') {
+      emitter.once(eventName(event), wanted)
+      return this.#tap(event)
+    }
+    return life.call(undefined, () => {
+      eventName(event)
+      const call = readCall(wanted)
+      if (this.state === 'closed') life.handle.open()
+      const token = pending.next
+      const listener = (...args: unknown[]) => pending.resolve(token, args)
+      emitter.once(event, listener)
+      this.#tap(event)
+      return life.take(undefined, call, () => emitter.remove(event, listener))
+    })
   }
 
   /** Takes back one `on` or `once` of this listener. */
   off<E extends keyof ClientEvents>(event: E, listener: (...args: ClientEvents[E]) => void): this {
-    this.#life.emitter.remove(event, listener)
+    this.#life.emitter.remove(eventName(event), listener)
     return this.#tap(event)
   }
 

@@ -1,11 +1,25 @@
 import { type AnyMqttError, mqttError } from './errors.js'
 import type { ClientEvents } from './types/events.js'
+import { isThenable, oneOf } from './validate.js'
 
 type Listener = ((...args: any[]) => unknown) & { once?: Listener }
 type Name = keyof ClientEvents
 
-const listenerOf = (event: Name) => `the listener of '${event}' threw`
-const MESSAGE = listenerOf('message')
+export const listenerOf = (event: Name) => `the listener of '${event}' threw`
+
+const EVENTS = [
+  'connect',
+  'disconnect',
+  'reconnecting',
+  'message',
+  'error',
+  'close',
+  'state',
+  'packet',
+] as const
+
+/** The name of an event. Throws where there is no such event. */
+export const eventName = (event: Name): Name => oneOf(event, 'event', EVENTS)
 
 /** Emits a client's events, among them what the application's own functions throw. */
 export class Emitter {
@@ -51,18 +65,6 @@ export class Emitter {
     this.#reported = error
   }
 
-  /** Emits 'message', which comes often. */
-  each(listeners: readonly Listener[], value: unknown): void {
-    for (const listener of listeners) {
-      try {
-        const returned = listener(value)
-        if (returned !== undefined) this.watch(MESSAGE, returned)
-      } catch (cause) {
-        this.failed(MESSAGE, cause)
-      }
-    }
-  }
-
   /** Calls a listener. */
   run(what: string, call: Listener, ...args: unknown[]): void {
     try {
@@ -79,14 +81,10 @@ export class Emitter {
   }
 
   /** Emits what a function of the application threw as 'error'. */
-  failed(what: string, cause: unknown, of?: { topic: string; filter: string }): void {
+  failed(what: string, cause: unknown, of?: { topic: string; filter: string | undefined }): void {
     const error = mqttError({ code: 'HANDLER_FAILED', what, cause, ...of })
     // A listener of 'error' that throws must not be called with its own error again and again.
     if (what === listenerOf('error')) console.error(error)
     else this.emit('error', error)
   }
-}
-
-export function isThenable(value: unknown): value is PromiseLike<unknown> {
-  return typeof (value as PromiseLike<unknown> | null | undefined)?.then === 'function'
 }

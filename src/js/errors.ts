@@ -1,60 +1,12 @@
-import { reasonName } from './reason-code.js'
 import type { Grant, UnsubscribeResult, UserProperties } from './types/basics.js'
-
-/** Says in one word what went wrong. Each code belongs to one class. */
-export type ErrorCode =
-  | 'INVALID_ARGUMENT'
-  | 'CONNECTION_FAILED'
-  | 'CONNECTION_REFUSED'
-  | 'CONNECTION_LOST'
-  | 'SESSION_LOST'
-  | 'SERVER_DISCONNECTED'
-  | 'KEEPALIVE_TIMEOUT'
-  | 'PROTOCOL_ERROR'
-  | 'AUTHENTICATION_FAILED'
-  | 'PUBLISH_REFUSED'
-  | 'SUBSCRIBE_REFUSED'
-  | 'UNSUBSCRIBE_REFUSED'
-  | 'PACKET_TOO_LARGE'
-  | 'NOT_SUPPORTED'
-  | 'QUEUE_FULL'
-  | 'EXPIRED'
-  | 'TIMEOUT'
-  | 'ABORTED'
-  | 'CLOSED'
-  | 'HANDLER_FAILED'
-  | 'STORE_FAILED'
-  | 'INTERNAL'
-
-/** How far an attempt to connect came: to the socket, to CONNECT and CONNACK, or to AUTH. */
-type Phase = 'transport' | 'mqtt' | 'authentication'
-
-/** Everything an error can carry. @internal */
-export interface ErrorFields {
-  code: ErrorCode
-  /** What happened, in a few words. */
-  what?: string | undefined
-  /** The whole message, where it is not made of the other fields. */
-  sentence?: string
-  reasonCode?: number
-  reasonString?: string
-  userProperties?: UserProperties
-  serverReference?: string
-  retryable?: boolean
-  argument?: string
-  phase?: Phase
-  url?: string
-  closeCode?: number
-  closeReason?: string | undefined
-  status?: number
-  grants?: readonly Grant[]
-  reasonCodes?: UnsubscribeResult['reasonCodes']
-  size?: number
-  limit?: number
-  topic?: string
-  filter?: string
-  cause?: unknown
-}
+import {
+  describe,
+  type ErrorCode,
+  type ErrorFields,
+  type Phase,
+  shown,
+  withoutValues,
+} from './wording.js'
 
 /**
  * What every promise of the client rejects with and every 'error' event carries. Where the type is AnyMqttError, `code` tells the classes apart.
@@ -82,9 +34,9 @@ export class MqttError extends Error {
   declare readonly retryable: boolean
 
   /** @internal */
-  constructor({ what, sentence, cause, ...fields }: ErrorFields) {
+  constructor({ what, sentence, value, cause, ...fields }: ErrorFields) {
     if (fields.url) fields.url = withoutValues(fields.url)
-    const message = sentence ?? describe(fields, what, cause)
+    const message = sentence ?? describe(fields, what, value, cause)
     super(message, cause === undefined ? undefined : { cause })
     const none = undefined
     Object.assign(
@@ -350,13 +302,10 @@ export function withTransportCause(
     ...fields,
     cause,
     closeReason,
-    ...(fields.code === 'CONNECTION_FAILED' && explained),
+    ...(fields.code === 'CONNECTION_FAILED' &&
+      // Mixed content, or a Content-Security-Policy in Firefox and Safari.
+      ((cause as Error | undefined)?.name === 'SecurityError' ? { retryable: false } : explained)),
   }
-}
-
-/** A URL without the values of its query, which may be secrets: `wss://example.org/mqtt?token=...`. @internal */
-export function withoutValues(url: string): string {
-  return url.replace(/\?.*/s, (query) => query.replace(/=[^&]*/g, '=...'))
 }
 
 /** @internal */
@@ -369,57 +318,11 @@ export function unsupported(what: string, cause?: unknown): AnyMqttError {
   return mqttError({ code: 'NOT_SUPPORTED', what, cause })
 }
 
-/** What the core throws where its caller made a mistake; undefined: it trapped. @internal */
-export function mistake(thrown: unknown): AnyMqttError | undefined {
+/** What the core throws where its caller made a mistake; undefined: it trapped. `given`: paths and values in turn. @internal */
+export function mistake(thrown: unknown, given: readonly unknown[] = []): AnyMqttError | undefined {
   const { argument, message } = Object(thrown) as { argument?: string; message: string }
-  return argument === undefined ? undefined : invalid(argument, message)
-}
-
-/** What comes before `what`, where that is not the whole sentence. */
-const subjects: { [code in ErrorCode]?: string } = {
-  INVALID_ARGUMENT: 'Invalid argument',
-  CONNECTION_FAILED: 'Cannot connect',
-  PROTOCOL_ERROR: 'The server broke the protocol',
-  AUTHENTICATION_FAILED: 'Authentication failed',
-  NOT_SUPPORTED: 'Not supported',
-  ABORTED: 'The call was aborted',
-  INTERNAL: 'Internal error, the client is closed',
-}
-
-const hints: Record<number, string> = {
-  0x84: 'set protocolVersion to one that the server speaks',
-  0x85: 'choose another clientId',
-  0x86: 'check username and password',
-  0x87: 'check the credentials and what the server lets them do',
-  0x8c: 'choose another authentication.method',
-  0x8e: 'another client has connected with the same clientId',
-}
-
-/** One line for people: what happened to what, why, and what to do where that is known. */
-function describe(error: ErrorFields, what: string | undefined, cause: unknown): string {
-  const { code, argument, url, topic, size, limit, reasonCode, reasonString, grants } = error
-  const { closeCode, closeReason } = error
-  const reasons = what === undefined ? [] : [what]
-  let text = subjects[code] ?? reasons.shift()!
-  if (argument !== undefined) text += ` ${argument}`
-  if (url) text += code === 'CONNECTION_FAILED' ? ` to ${url}` : ` (${url})`
-  if (topic !== undefined && code !== 'HANDLER_FAILED')
-    text += argument === undefined ? ` to '${topic}'` : ` '${topic}'`
-  if (size !== undefined) reasons.push(`${size} bytes, the limit is ${limit}`)
-  if (reasonCode) reasons.push(reasonName(reasonCode))
-  for (const grant of grants ?? [])
-    reasons.push(`'${grant.filter}' ${reasonName(grant.reasonCode)}`)
-  if (reasonString) reasons.push(`"${reasonString}"`)
-  const said = cause instanceof Error && code !== 'ABORTED' ? cause.message : ''
-  if (what !== undefined) {
-    if (closeCode !== undefined) reasons.push(`close code ${closeCode}`)
-    if (closeReason && closeReason !== said) reasons.push(`"${closeReason}"`)
-  }
-  if (said) reasons.push(code === 'HANDLER_FAILED' ? `${(cause as Error).name}: ${said}` : said)
-  const hint = reasonCode !== undefined && hints[reasonCode]
-  if (hint) reasons.push(hint)
-  text = text.charAt(0).toUpperCase() + text.slice(1)
-  const whole = reasons.length > 0 ? `${text}: ${reasons.join(', ')}` : text
-  // The server and the application may have their own idea of a line.
-  return whole.replace(/\s*[\r\n]\s*/g, ' ')
+  if (argument === undefined) return undefined
+  const at = given.indexOf(argument)
+  const value = at < 0 ? undefined : shown(given[at + 1])
+  return mqttError({ code: 'INVALID_ARGUMENT', argument, value, what: message })
 }

@@ -11,24 +11,26 @@ import { Emitter } from './emitter.js'
 import { type AnyMqttError, mqttError } from './errors.js'
 import { readCall, readConnect, readEnd } from './options.js'
 import { Pending, type Withdraw } from './pending.js'
-import { soon } from './platform.js'
+import { atLatest, soon } from './platform.js'
 import { Routes } from './subscription.js'
 import type { CallOptions } from './types/basics.js'
 import type { Callback, EndOptions } from './types/calls.js'
 import type { BrokerUrl, ConnectOptions } from './types/connecting.js'
 import type { ClientState, ConnectInfo, Stats } from './types/events.js'
 import * as validate from './validate.js'
+import { withoutValues } from './wording.js'
 
 /** The life of one client: its state, its calls, and what the core tells of it. */
 export class Life implements Owner {
   readonly emitter = new Emitter()
-  readonly pending = new Pending(this.emitter)
+  readonly pending = new Pending(this.emitter, () => this.state)
   readonly routes = new Routes()
   readonly outgoing = new Outgoing()
   readonly handle = new CoreHandle((error) => this.#evicted(error))
   readonly turn = new Turn(this.handle, this.pending)
   readonly #attempt: Attempt
   readonly #host: Host
+  readonly #delivery: Delivery
   readonly #signal: AbortSignal | undefined
   state: ClientState = 'idle'
   /** What the current or last connection brought. */
@@ -38,6 +40,11 @@ export class Life implements Owner {
   readonly #connecting: number[] = []
   readonly #ending: number[] = []
   #end: Promise<void> | undefined
+  /** Milliseconds that are left for the end. */
+  #left = () => 0
+  /** Ends the core, where that still waits for handlers at work. */
+  #goodbye: (() => void) | undefined
+  readonly #draining = new Set<number>()
   /** For when the core cannot be asked any more. */
   #lastStats: Omit<Stats, 'wasmMemoryBytes'> | undefined
 
@@ -45,7 +52,7 @@ export class Life implements Owner {
     const { settings, leaves } = readConnect(options)
     const { emitter, pending, handle, turn } = this
     this.#attempt = new Attempt(url, settings, emitter)
-    const delivery = new Delivery(handle, emitter, pending, turn, this)
+    const delivery = (this.#delivery = new Delivery(handle, emitter, pending, turn, this))
     this.#host = new Host(handle, turn, this.#attempt, new Records(this.routes), delivery)
     handle.make(this.#host, leaves)
     this.stats()
@@ -90,14 +97,64 @@ export class Life implements Owner {
         soon(() => this.pending.resolve(token, undefined))
       } else {
         if (this.#ending.length === 0) {
-          this.outgoing.properties(core, draft)
-          core.end(timeout, force, reasonCode)
+          const deadline = performance.now() + (force ? 0 : timeout)
+          this.#left = () => Math.max(0, deadline - performance.now())
+          const say = () => {
+            this.outgoing.properties(core, draft)
+            core.end(this.#left(), force, reasonCode)
+          }
+          if (force || this.state !== 'connected' || this.#delivery.working === 0) say()
+          else this.#waitForHandlers(say)
+          this.#delivery.stopped = true
         }
         this.#ending.push(token)
       }
       const promise = this.take(callback, { signal }, () => {})
       if (callback === undefined) this.#end = promise as Promise<void>
       return promise
+    })
+  }
+
+  /** Says goodbye when no handler is at work any more, when the connection is gone, or when the time is over. */
+  #waitForHandlers(say: () => void): void {
+    this.handle.ending = true
+    this.#goodbye = atLatest(this.#left(), () => {
+      this.#goodbye = undefined
+      if (this.handle.core === undefined) return
+      try {
+        say()
+      } catch (thrown) {
+        const error = this.handle.fault(thrown)
+        for (const token of this.#ending.splice(0)) this.pending.reject(token, error)
+        this.handle.run((core) => core.end(0, false, 0))
+      }
+      this.turn.wake()
+    })
+    this.#setState('closing')
+    this.#delivery.whenIdle(this.#goodbye)
+  }
+
+  drain(options: CallOptions | undefined): Promise<void> {
+    return this.call(undefined, () => {
+      const call = readCall(options)
+      this.handle.open()
+      const token = this.pending.next
+      const promise = this.take(undefined, call, () => {
+        this.#draining.delete(token)
+        this.cancel(token)
+      })
+      this.#draining.add(token)
+      this.#drain(token)
+      return promise
+    })
+  }
+
+  #drain(token: number): void {
+    this.#delivery.whenIdle(() => {
+      // Where it is refused, the end of the client is near, which settles it.
+      if (this.pending.has(token)) this.handle.run((core) => core.drain(token))
+      else this.#draining.delete(token)
+      this.turn.wake()
     })
   }
 
@@ -160,10 +217,11 @@ export class Life implements Owner {
     const { emitter } = this
     switch (event.type) {
       case 'state':
-        this.#setState(event.state)
+        if (this.#goodbye === undefined && event.state !== this.state) this.#setState(event.state)
         break
       case 'connect':
         this.info = event.info
+        event.info.url = withoutValues(event.info.url)
         emitter.emit('connect', event.info)
         for (const token of this.#connecting.splice(0)) this.pending.resolve(token, event.info)
         break
@@ -174,14 +232,15 @@ export class Life implements Owner {
       }
       case 'disconnect':
         // Errors take long to make, and thousands of clients may lose their server at once.
-        if (emitter.get('disconnect') !== undefined)
+        if (this.#goodbye !== undefined) this.#goodbye()
+        else if (emitter.get('disconnect') !== undefined)
           emitter.emit('disconnect', this.#attempt.error(event.error), event.willReconnect)
         break
       case 'reconnecting': {
-        if (emitter.get('reconnecting') === undefined) break
+        if (this.#ending.length > 0 || emitter.get('reconnecting') === undefined) break
         const { attempt, delay, url } = event
         const error = this.#attempt.error(event.error)
-        emitter.emit('reconnecting', { attempt, delay, error, url })
+        emitter.emit('reconnecting', { attempt, delay, error, url: withoutValues(url) })
         break
       }
       case 'error':
@@ -225,8 +284,15 @@ export class Life implements Owner {
       case 'inactive':
         routes.end(routes.get(event.handle), event.error && this.#attempt.error(event.error))
         break
-      case 'done':
-        pending.resolve(event.token, undefined)
+      case 'done': {
+        const { token } = event
+        if (!this.#draining.has(token)) pending.resolve(token, undefined)
+        else if (this.#delivery.working > 0) this.#drain(token)
+        else {
+          this.#draining.delete(token)
+          this.#whenWritten([token], Infinity)
+        }
+      }
     }
   }
 
@@ -243,12 +309,27 @@ export class Life implements Owner {
     this.stats()
     this.#leave()
     this.handle.close(error)
+    // Where it still waits, there is nobody left to say it to: only its timer is.
+    this.#goodbye?.()
     this.emitter.emit('close', error)
     this.routes.endAll(error)
-    for (const token of this.#ending.splice(0)) this.pending.resolve(token, undefined)
+    const ending = this.#ending.splice(0)
+    this.#whenWritten(ending, this.#left())
     const ended = this.handle.ended()
     for (const token of this.#connecting.splice(0)) this.pending.reject(token, error ?? ended)
-    this.pending.rejectAll(ended)
+    this.pending.rejectAll(ended, ending)
+  }
+
+  /** Resolves calls when the transport has written everything, after `patience` ms at the latest. */
+  #whenWritten(tokens: readonly number[], patience: number): void {
+    const { pending } = this
+    this.#attempt.whenWritten(
+      () => {
+        for (const token of tokens) pending.resolve(token, undefined)
+      },
+      patience,
+      () => tokens.some((token) => pending.has(token)),
+    )
   }
 
   /** The instance trapped. This is called under whatever ran into it, so the rest happens later. */

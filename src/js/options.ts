@@ -7,18 +7,39 @@ import type { Filters, IterateOptions, PublishOptions, SubscribeOptions } from '
 import type { Authenticator, ConnectOptions, Will } from './types/connecting.js'
 import * as validate from './validate.js'
 
-const CALL = ['signal', 'timeout']
-const PUBLISH = [...CALL, 'qos', 'retain', 'properties']
-const FILTER = ['qos', 'noLocal', 'retainAsPublished', 'retainHandling']
+const words = (text: string): readonly string[] => text.split(' ')
+const CALL = words('signal timeout')
+const FILTER = words('qos noLocal retainAsPublished retainHandling')
+const MESSAGE = words('qos retain properties')
+const MESSAGE_PROPERTIES = words(
+  'payloadFormatIndicator messageExpiryInterval contentType responseTopic correlationData userProperties',
+)
+const PUBLISH = [...CALL, ...MESSAGE]
 const ROUTED = [...CALL, ...FILTER, 'subscriptionIdentifier', 'userProperties']
 const SUBSCRIBE = [...ROUTED, 'ack', 'conflate']
 const ITERATE = [...ROUTED, 'buffer', 'overflow']
-const END = [...CALL, 'force', 'reasonCode', 'properties']
-const WILL = ['topic', 'payload', 'qos', 'retain', 'properties']
-const TLS = ['ca', 'cert', 'key', 'passphrase', 'servername', 'rejectUnauthorized', 'alpnProtocols']
-const WEBSOCKET = ['protocols', 'headers']
-/** Paths of options that hold others. */
-const GROUPS = ['properties', 'will.properties', 'queue', 'reconnect']
+const END = [...CALL, ...words('force reasonCode properties')]
+// A received message has `subscriptionIdentifiers`, which are not sent on.
+const PUBLISH_PROPERTIES = [...MESSAGE_PROPERTIES, 'topicAlias', 'subscriptionIdentifiers']
+const END_PROPERTIES = words('sessionExpiryInterval reasonString userProperties')
+/** The options of a client that hold others, by their paths. */
+const GROUPS = {
+  will: [...MESSAGE, 'topic', 'payload'],
+  reconnect: words('minDelay maxDelay factor jitter maxAttempts initial shouldRetry'),
+  queue: words('maxMessages maxBytes overflow qos0'),
+  properties: words(
+    'sessionExpiryInterval receiveMaximum maximumPacketSize topicAliasMaximum requestResponseInformation requestProblemInformation userProperties',
+  ),
+  websocket: words('protocols headers'),
+  tls: words('ca cert key passphrase servername rejectUnauthorized alpnProtocols'),
+  'will.properties': [...MESSAGE_PROPERTIES, 'willDelayInterval'],
+}
+const CONNECT = [
+  ...words(
+    'protocolVersion clientId username password clean keepalive connectTimeout authentication resubscribe store topicAliases transport signal',
+  ),
+  ...Object.keys(GROUPS),
+]
 const QOS: readonly QoS[] = [0, 1, 2]
 const OVERFLOW = ['pause', 'drop-oldest', 'drop-newest', 'error'] as const
 
@@ -38,7 +59,10 @@ export const readConnect = validate.careful(
   (given: ConnectOptions): { settings: Settings; leaves: Leaves } => {
     const settings: Settings = { protocols: ['mqtt'] }
     const leaves: Leaves = []
-    for (const [name, value] of Object.entries(validate.object(given, 'options')))
+    validate.object(given, 'options')
+    for (const [name, value] of Object.entries(
+      validate.options(given, 'options', CONNECT, '', GROUPS),
+    ))
       if (value !== undefined) readOption(name, value, settings, leaves)
     if (settings.transport === undefined && !platform.native) {
       if (settings.tls)
@@ -67,7 +91,7 @@ function readOption(name: string, value: unknown, settings: Settings, leaves: Le
       settings.tls = readTls(value)
       break
     case 'websocket': {
-      const { protocols, headers } = validate.options(value, name, WEBSOCKET, 'websocket.')
+      const { protocols, headers } = readGroup(value, name)
       if (protocols !== undefined)
         settings.protocols = validate.strings(protocols, 'websocket.protocols')
       if (headers !== undefined && typeof headers !== 'function') checkHeaders(headers)
@@ -101,7 +125,7 @@ function readAuthenticator(value: unknown, leaves: Leaves): Authenticator {
 
 /** Takes `shouldRetry` out, of which the core only needs to know whether it is there. */
 function readReconnect(value: unknown, settings: Settings, leaves: Leaves): unknown {
-  const { shouldRetry, ...rest } = validate.object(value, 'reconnect')
+  const { shouldRetry, ...rest } = readGroup(value, 'reconnect')
   if (shouldRetry !== undefined) {
     const path = 'reconnect.shouldRetry'
     settings.shouldRetry = validate.func(shouldRetry, path) as Settings['shouldRetry']
@@ -113,20 +137,24 @@ function readReconnect(value: unknown, settings: Settings, leaves: Leaves): unkn
 /** The leaves of a will. */
 export const readWill = validate.careful((will: Will): Leaves => {
   const leaves: Leaves = []
-  validate.options(will, 'will', WILL, 'will.')
+  const bag = readGroup(will, 'will')
   // A will without a topic is still a will, which the core refuses.
-  for (const [name, value] of Object.entries({ ...will, topic: will.topic ?? '' })) {
+  for (const [name, value] of Object.entries({ ...bag, topic: bag.topic ?? '' })) {
     const path = `will.${name}`
     pass(leaves, path, name === 'payload' ? validate.payloadBytes(value as Payload, path) : value)
   }
   return leaves
 })
 
+/** An option that holds others. */
+const readGroup = (value: unknown, path: keyof typeof GROUPS): validate.Bag =>
+  validate.options(validate.object(value, path), path, GROUPS[path], `${path}.`)
+
 /** Adds what is found at a path: a leaf, or those of a group. */
 function pass(leaves: Leaves, path: string, value: unknown): void {
   if (value === undefined) return
-  if (GROUPS.includes(path)) {
-    for (const [name, each] of Object.entries(validate.object(value, path)))
+  if (path in GROUPS) {
+    for (const [name, each] of Object.entries(readGroup(value, path as keyof typeof GROUPS)))
       pass(leaves, `${path}.${name}`, each)
   } else {
     leaves.push(path, leaf(path.slice(path.lastIndexOf('.') + 1), value, path))
@@ -155,7 +183,7 @@ export function checkHeaders(headers: unknown): void {
 }
 
 function readTls(value: unknown): ConnectOptions['tls'] {
-  const tls = validate.options(value, 'tls', TLS, 'tls.')
+  const tls = readGroup(value, 'tls')
   for (const [name, each] of Object.entries(tls)) {
     const path = `tls.${name}`
     if (each === undefined) continue
@@ -171,23 +199,25 @@ function readTls(value: unknown): ConnectOptions['tls'] {
 // ------------------------------------------------------------------------------------------------ calls
 
 /** The leaves of a call's properties. */
-function draftOf(properties: unknown, prefix: string): Leaves {
+function draftOf(properties: validate.Bag, prefix: string): Leaves {
   const draft: Leaves = []
-  if (properties === undefined) return draft
-  for (const [name, value] of Object.entries(validate.object(properties, 'properties'))) {
+  for (const [name, value] of Object.entries(properties)) {
     const path = prefix + name
-    // A received message has this on top: it is not sent on.
     if (value !== undefined && name !== 'subscriptionIdentifiers')
       draft.push(path, leaf(name, value, path))
   }
   return draft
 }
 
+const readProperties = (given: unknown, names: readonly string[]): Leaves =>
+  draftOf(validate.options(given, 'properties', names, 'properties.'), 'properties.')
+
 /** The flags of a publish that has no other options than `qos` and `retain`, as most have; -1: it needs `readPublish`. */
 export function quickPublish(given: PublishOptions): number {
   if (typeof given !== 'object' || given === null) return -1
   let flags = 0
   try {
+    if (Object.getPrototypeOf(given) !== Object.prototype) return -1
     for (const name in given) {
       const value: unknown = given[name as keyof PublishOptions]
       if (name === 'qos' && (value === 0 || value === 1 || value === 2)) flags |= value
@@ -211,7 +241,7 @@ export const readPublish = validate.careful((given: unknown): PublishCall => {
   const bag = validate.options(given, 'options', PUBLISH)
   const { qos = 0, retain = false, properties } = bag
   const flags = validate.oneOf(qos, 'qos', QOS) | (validate.boolean(retain, 'retain') ? 4 : 0)
-  const draft = draftOf(properties, 'properties.')
+  const draft = readProperties(properties, PUBLISH_PROPERTIES)
   return { flags: draft.length ? flags | 8 : flags, draft, ...validate.call(bag) }
 })
 
@@ -308,7 +338,7 @@ export const readEnd = validate.careful((given: unknown): EndCall => {
     timeout,
     force: validate.boolean(force, 'force'),
     reasonCode: validate.byte(reasonCode, 'reasonCode'),
-    draft: draftOf(properties, 'properties.'),
+    draft: readProperties(properties, END_PROPERTIES),
   }
 })
 

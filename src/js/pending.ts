@@ -1,8 +1,9 @@
 import type { Emitter } from './emitter.js'
-import { type AnyMqttError, keepName, MqttError, mqttError } from './errors.js'
+import { type AnyMqttError, invalid, keepName, MqttError, mqttError } from './errors.js'
 import { LONGEST_TIMEOUT, soon, task } from './platform.js'
 import type { CallOptions } from './types/basics.js'
 import type { Callback } from './types/calls.js'
+import type { ClientState } from './types/events.js'
 import { checkSignal } from './validate.js'
 
 type Resolve = (value: any) => void
@@ -77,6 +78,11 @@ export class CallPromise<T> extends Promise<T> {
     return this.#follow(super.finally(onFinally))
   }
 
+  /** Throws: `for await` over a call is a mistake for which engines have no good words. */
+  [Symbol.asyncIterator](): never {
+    throw invalid('iterable', 'is the promise of a call: iterate over client.messages()')
+  }
+
   #follow<A>(derived: Promise<A>): Promise<A> {
     const promise: CallPromise<A> = new CallPromise<A>((resolve, reject) => {
       derived.then(resolve, (error) => {
@@ -96,6 +102,7 @@ export class Pending {
   /** The token of the call that `take` makes next; 0 when there are too many. */
   next = 0
   readonly #emitter: Emitter
+  readonly #state: () => ClientState
   readonly #tokens: number[] = []
   readonly #free: number[] = []
   readonly #promises: (CallPromise<any> | undefined)[] = []
@@ -104,8 +111,10 @@ export class Pending {
   readonly #rejects: (Reject | undefined)[] = []
   readonly #cleanups: ((() => void) | undefined)[] = []
 
-  constructor(emitter: Emitter) {
+  /** `state`: of the client, for the message of a call that is withdrawn. */
+  constructor(emitter: Emitter, state = (): ClientState => 'connected') {
     this.#emitter = emitter
+    this.#state = state
     this.#advance()
   }
 
@@ -145,8 +154,13 @@ export class Pending {
       this.reject(token, error)
     }
     const onAbort = () => give(mqttError({ code: 'ABORTED', cause: signal!.reason }))
-    const onTimeout = () =>
-      give(mqttError({ code: 'TIMEOUT', what: `no answer within ${timeout} ms`, retryable: true }))
+    const onTimeout = () => {
+      const state = this.#state()
+      let what = `no answer within ${timeout} ms`
+      if (state !== 'connected') what += `, the client is ${state}`
+      if (state === 'idle') what += ': call connect()'
+      give(mqttError({ code: 'TIMEOUT', what, retryable: true }))
+    }
     if (signal !== undefined) checkSignal(signal).addEventListener('abort', onAbort)
     const timer =
       timeout === undefined ? undefined : setTimeout(onTimeout, Math.min(timeout, LONGEST_TIMEOUT))
@@ -187,8 +201,9 @@ export class Pending {
     }
   }
 
-  rejectAll(error: AnyMqttError): void {
-    for (const token of this.#tokens) this.reject(token, error)
+  /** Rejects all calls but these. */
+  rejectAll(error: AnyMqttError, except: readonly number[]): void {
+    for (const token of this.#tokens) if (!except.includes(token)) this.reject(token, error)
   }
 
   /** The answer to a call that was refused at once: a promise that rejects, unless there is a callback. */

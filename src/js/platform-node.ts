@@ -2,10 +2,11 @@
 // of TCP and TLS for mqtt:, mqtts: and unix: URLs.
 import { readFile } from 'node:fs/promises'
 import { type IncomingMessage, STATUS_CODES } from 'node:http'
+import type { Socket } from 'node:net'
 import type { ClientOptions, WebSocket } from 'ws'
 import { openGlobalWebSocket, platform, soon } from './platform.js'
 import { explain, explainStatus, type TransportError } from './transports/failure.js'
-import { isTcp, openTcp } from './transports/tcp.js'
+import { isTcp, openTcp, watchWriting, whenWritten } from './transports/tcp.js'
 import { tlsOptions } from './transports/tls.js'
 import type { TransportContext, WebSocketLike } from './types/connecting.js'
 
@@ -85,6 +86,25 @@ function socketClass() {
       this.on('unexpected-response', this.#refused)
       this.on('error', this.#failed)
       this.on('close', this.#closed)
+    }
+
+    /** Calls `done` when what was sent is on its way, or the socket is gone. */
+    whenWritten(done: () => void): void {
+      const stream = this.#stream
+      if (stream) whenWritten(stream, done)
+      else done()
+    }
+
+    /** When `ws` has been told to close, it soon destroys the socket: what is still to be written comes first. */
+    override close(): void {
+      const stream = this.#stream
+      if (stream) watchWriting(stream)
+      this.whenWritten(() => super.close())
+    }
+
+    /** Not there before the handshake, when there is nothing to write either. */
+    get #stream(): Socket | null | undefined {
+      return (this as unknown as { _socket?: Socket | null })._socket
     }
 
     #flush(): void {

@@ -27,9 +27,21 @@ export function openGlobalWebSocket(url: URL, { protocols }: TransportContext): 
 /** Milliseconds, about 25 days: setTimeout fires at once where it is given more. */
 export const LONGEST_TIMEOUT = 0x7fff_ffff
 
+/** A function that does `work`, once. It is called after `ms` at the latest. */
+export function atLatest(ms: number, work: () => void): () => void {
+  let over = false
+  const finish = () => {
+    clearTimeout(timer)
+    if (!over) work()
+    over = true
+  }
+  const timer = ms === Infinity ? undefined : setTimeout(finish, Math.min(ms, LONGEST_TIMEOUT))
+  return finish
+}
+
 const ready = Promise.resolve()
 /** As it is when the package is loaded: frameworks for tests replace the global. */
-const timer = setTimeout
+export const timer = setTimeout
 
 /** Calls `work` in a microtask. Frameworks for tests replace queueMicrotask() by one that waits. */
 export function soon(work: () => void): void {

@@ -1,8 +1,9 @@
 // The same with the WebAssembly apart: `init` says where it is.
 import { provide } from './core/instance.js'
-import { invalid, mqttError } from './errors.js'
+import { invalid, MqttError, mqttError } from './errors.js'
 import { platform } from './platform.js'
 import { view } from './validate.js'
+import type { ErrorFields } from './wording.js'
 
 export * from './api.js'
 
@@ -18,33 +19,47 @@ export type ModuleSource =
 /**
  * Loads the WebAssembly module. Call it once, before anything else is used. Only the first module that is loaded counts.
  *
- * @throws InvalidArgumentError for another source, ConnectError if it cannot be fetched
+ * @throws InvalidArgumentError for what is no module, ConnectError if it cannot be fetched
  * @example
  * import wasmUrl from 'wasmqtt/wasmqtt.wasm?url' // with Vite
  * await init(wasmUrl)
  */
 export async function init(source: ModuleSource): Promise<void> {
-  const module = await compile(source)
+  let module: WebAssembly.Module
+  let url = ''
+  try {
+    // What some bundlers make of `import()` of a file has it as its default export.
+    const given: unknown = await source
+    const from = (given as { default?: unknown } | undefined)?.default ?? given
+    if (typeof from === 'string' || from instanceof URL) url = String(from)
+    module = await compile(url ? await platform.fetch(url) : from)
+  } catch (cause) {
+    if (cause instanceof MqttError) throw cause
+    if (cause instanceof WebAssembly.CompileError)
+      throw invalid(
+        'source',
+        'is no WebAssembly module, or a Content-Security-Policy forbids it',
+        cause,
+      )
+    throw failed({ url, retryable: true, cause })
+  }
   provide(() => module)
 }
 
-async function compile(source: ModuleSource): Promise<WebAssembly.Module> {
+const failed = (fields: Partial<ErrorFields>) =>
+  mqttError({ code: 'CONNECTION_FAILED', phase: 'transport', ...fields })
+
+async function compile(source: unknown): Promise<WebAssembly.Module> {
   if (source instanceof WebAssembly.Module) return source
   const bytes = view(source)
   if (bytes !== undefined) return WebAssembly.compile(bytes as BufferSource)
-  const isUrl = typeof source === 'string' || source instanceof URL
-  const response = await (isUrl ? platform.fetch(source) : (source as Promise<Response>))
+  const response = source as Response
   if (typeof response?.arrayBuffer !== 'function')
     throw invalid('source', 'must be a URL, bytes, a WebAssembly.Module or a Response')
-  if (!response.ok) {
-    throw mqttError({
-      code: 'CONNECTION_FAILED',
-      phase: 'transport',
-      url: response.url,
-      what: `HTTP status ${response.status}`,
-      retryable: true,
-    })
-  }
-  // compileStreaming wants the right Content-Type, which not every server sends.
+  const { ok, status, url, headers } = response
+  if (!ok) throw failed({ url, status, what: `HTTP status ${status}`, retryable: status >= 500 })
+  if (headers.get('content-type') === 'application/wasm')
+    return WebAssembly.compileStreaming(response)
+  // Not every server sends the right Content-Type.
   return WebAssembly.compile(await response.arrayBuffer())
 }

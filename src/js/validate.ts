@@ -1,6 +1,7 @@
 // Checks what callers pass in, by type. What the values mean is for the core to say.
 import { type AnyMqttError, invalid, MqttError, mistake, mqttError } from './errors.js'
 import type { CallOptions, Payload } from './types/basics.js'
+import { kind, shown } from './wording.js'
 
 /** An object of a caller, of which nothing is known yet. */
 export type Bag = Record<string, unknown>
@@ -14,6 +15,10 @@ const isWellFormed: (text: string) => boolean =
   'isWellFormed' in String.prototype
     ? (text) => (text as unknown as { isWellFormed(): boolean }).isWellFormed()
     : (text) => !/\p{Surrogate}/u.test(text)
+
+export function isThenable(value: unknown): value is PromiseLike<unknown> {
+  return typeof (value as PromiseLike<unknown> | null | undefined)?.then === 'function'
+}
 
 export function wellFormed(text: string, argument: string): string {
   if (!isWellFormed(text))
@@ -57,29 +62,77 @@ export function oneOf<T>(value: unknown, argument: string, allowed: readonly T[]
 
 export function object(value: unknown, argument: string): Bag {
   if (typeof value !== 'object' || value === null || Array.isArray(value))
-    throw invalid(argument, `must be an object, not ${kind(value)}`)
+    throw invalid(
+      argument,
+      `must be an object, not ${kind(value)}${typeof value === 'function' ? ': a callback comes last' : ''}`,
+    )
   return value as Bag
 }
 
-/** An object with no other names than these. */
+/** All that an object of options has, also what it inherits: the fields and getters of a class. */
+function inherited(given: Bag): Bag {
+  if (Object.getPrototypeOf(given) === Object.prototype) return given
+  const bag: Bag = {}
+  for (let each: object = given; each && each !== Object.prototype; ) {
+    for (const name of Object.getOwnPropertyNames(each))
+      if (name !== 'constructor') bag[name] = given[name]
+    each = Object.getPrototypeOf(each)
+  }
+  return bag
+}
+
+/** An object with no other names than these. `groups`: the names in those of them that hold others. */
 export function options(
   value: unknown,
   argument: string,
   names: readonly string[],
   prefix = '',
+  groups: Record<string, readonly string[]> = {},
 ): Bag {
   if (value === undefined) return {}
-  const bag = object(value, argument)
-  for (const name in bag) if (!names.includes(name)) throw unknownOption(name, names, prefix)
+  const bag = inherited(object(value, argument))
+  for (const name in bag)
+    if (!names.includes(name)) throw unknownOption(name, names, prefix, groups)
   return bag
 }
 
+/** What options of MQTT.js and Paho are called here. */
+const ELSEWHERE: Record<string, string> = {
+  reconnectPeriod: 'reconnect.minDelay',
+  cleanSession: 'clean',
+  cleanStart: 'clean',
+  mqttVersion: 'protocolVersion',
+  keepAliveInterval: 'keepalive',
+  timeout: 'connectTimeout',
+  queueQoSZero: 'queue.qos0',
+  incomingStore: 'store',
+  outgoingStore: 'store',
+  willMessage: 'will',
+  wsOptions: 'websocket',
+  nl: 'noLocal',
+  rap: 'retainAsPublished',
+  rh: 'retainHandling',
+}
+for (const name of ['host', 'hostname', 'port', 'path', 'protocol', 'servers', 'useSSL'])
+  ELSEWHERE[name] = 'url'
+
 /** The error of an option that does not exist. It names the one that was probably meant. */
-function unknownOption(name: string, names: readonly string[], prefix: string): AnyMqttError {
+function unknownOption(
+  name: string,
+  names: readonly string[],
+  prefix: string,
+  groups: Record<string, readonly string[]>,
+): AnyMqttError {
   const argument = prefix + name
   const plain = name.toLowerCase()
-  const alike = names.find((each) => distance(each.toLowerCase(), plain) <= plain.length / 3)
-  const hint = alike === undefined ? '' : ` Did you mean '${prefix}${alike}'?`
+  const alike = names.find((each) => {
+    const other = each.toLowerCase()
+    return other.startsWith(plain) || distance(other, plain) <= plain.length / 3
+  })
+  const group = Object.keys(groups).find((each) => groups[each]!.includes(name))
+  const meant =
+    (prefix === '' && ELSEWHERE[name]) || (alike ? prefix + alike : group && `${group}.${name}`)
+  const hint = meant === undefined ? '' : ` Did you mean '${meant}'?`
   const sentence = `Unknown option '${argument}'.${hint}`
   return mqttError({ code: 'INVALID_ARGUMENT', argument, sentence })
 }
@@ -146,10 +199,10 @@ export const payloadBytes = careful(
       typeof payload === 'string'
         ? encoder.encode(wellFormed(payload, argument))
         : view(payload ?? new Uint8Array())
-    if (bytes === undefined || payload === null) {
+    if (bytes === undefined) {
       throw invalid(
         argument,
-        `must be a string, an ArrayBuffer or a view of one, not ${kind(payload)}: try JSON.stringify`,
+        `must be a string, an ArrayBuffer or a view of one, not ${kind(payload)}: ${isThenable(payload) ? 'await it' : 'try JSON.stringify'}`,
       )
     }
     if (bytes.length > LARGEST)
@@ -188,16 +241,4 @@ export function careful<A extends unknown[], R>(read: (...given: A) => R): (...g
       throw mistake(thrown) ?? invalid('options', 'cannot be read', thrown)
     }
   }
-}
-
-function kind(value: unknown): string {
-  return value === null ? 'null' : Array.isArray(value) ? 'an array' : typeof value
-}
-
-function shown(value: unknown): string {
-  return typeof value === 'string'
-    ? `'${value}'`
-    : typeof value === 'number'
-      ? String(value)
-      : kind(value)
 }

@@ -3,6 +3,8 @@
 import { deepStrictEqual, equal, ok, rejects } from 'node:assert/strict'
 import { execFile } from 'node:child_process'
 import { Client, connect } from '../../pkg/node.js'
+import { cert, key } from '../js/certificate.mjs'
+import { freePort, startMosquitto } from './mosquitto.mjs'
 import {
   eventually,
   join,
@@ -11,9 +13,13 @@ import {
   observe,
   qualities,
   quick,
+  quiet,
   startBroker,
   story,
 } from './support.mjs'
+
+/** How often what must never be lost is sent. */
+const RUNS = Number(process.env.RUNS ?? 3)
 
 const library = new URL('../../pkg/node.js', import.meta.url).href
 
@@ -195,6 +201,51 @@ story('an aborted signal ends the client with DISCONNECT', async (t, protocolVer
   ok(!client.connected)
   deepStrictEqual(observer.messages, [])
 })
+
+story(
+  'wss: end() and then process.exit() lose nothing, and no will is published',
+  async (t, protocolVersion) => {
+    const port = await freePort()
+    const listener = [
+      `listener ${port} 127.0.0.1`,
+      'protocol websockets',
+      'certfile {dir}/cert.pem',
+      'keyfile {dir}/key.pem',
+    ]
+    const broker = await startMosquitto(t, {
+      config: ['max_queued_messages 0', ...listener].join('\n'),
+      files: { 'cert.pem': cert, 'key.pem': key },
+    })
+    const observer = await observe(t, broker, '#')
+    for (let time = 1; time <= RUNS; time++) {
+      observer.messages.length = 0
+      await run(`
+        import { connect } from ${JSON.stringify(library)}
+        const client = await connect('wss://127.0.0.1:${port}', {
+          protocolVersion: ${protocolVersion}, clientId: 'run${time}', tls: { ca: ${JSON.stringify(cert)} },
+          will: { topic: 'will', payload: 'x' },
+        })
+        for (let n = 0; n < 1_000; n++) client.publish('a', String(n))
+        client.publish('large', new Uint8Array(8_000_000))
+        await client.end()
+        process.exit()
+      `)
+      await eventually(() => observer.messages.length >= 1_001, `run ${time}`)
+      const large = observer.messages.pop()
+      deepStrictEqual(
+        observer.messages.map(({ text }) => text),
+        numbered(1_000),
+      )
+      deepStrictEqual([large.topic, large.payload.length], ['large', 8_000_000])
+      await eventually(
+        () => broker.log.includes(`Received DISCONNECT from run${time}`),
+        `the DISCONNECT of run ${time}`,
+      )
+    }
+    await quiet()
+    equal(observer.messages.length, 1_000)
+  },
+)
 
 /** Runs a script in its own process, and resolves with what it printed when it has exited by itself. */
 function run(script) {

@@ -284,7 +284,8 @@ class TcpProxy {
   }
 }
 
-async function freePort() {
+/** Returns a port that nobody listened on a moment ago. */
+export async function freePort() {
   const server = net.createServer().listen(0, '127.0.0.1')
   await once(server, 'listening')
   const port = portOf(server)

@@ -2,21 +2,9 @@
 
 import { deepEqual, equal, match, ok, rejects } from 'node:assert/strict'
 import { randomBytes } from 'node:crypto'
-import { once } from 'node:events'
-import net from 'node:net'
-import { portOf } from '../../scripts/tools.mjs'
 import { cert, key } from '../js/certificate.mjs'
-import { startMosquitto, startProxy } from './mosquitto.mjs'
+import { freePort, startMosquitto, startProxy } from './mosquitto.mjs'
 import { eventually, join, next, qualities, quick, story } from './support.mjs'
-
-async function freePort() {
-  const server = net.createServer().listen(0, '127.0.0.1')
-  await once(server, 'listening')
-  const port = portOf(server)
-  server.close()
-  await once(server, 'close')
-  return port
-}
 
 /** Publishes at each QoS, small and large, and checks what comes back. */
 async function exchange(client) {

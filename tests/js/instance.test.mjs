@@ -263,3 +263,28 @@ test('a text frame is a protocol error', async (t) => {
   const [error] = await event(client, 'close')
   assert.ok(['PROTOCOL_ERROR', 'CONNECTION_LOST'].includes(error.code), error)
 })
+
+test('a trap while end() waits for a handler at work: it is over, and no timer is left', async (t) => {
+  const { client, peer } = await connected(t)
+  let isCalled = false
+  const subscribing = client.subscribe('a', () => {
+    isCalled = true
+    return new Promise(() => {})
+  })
+  await peer.grant()
+  await subscribing
+  peer.send({ type: 'publish', topic: 'a', payload: '1' })
+  while (!isCalled) await settle(1)
+  const timers = () => process.getActiveResourcesInfo().filter((name) => name === 'Timeout').length
+  const closed = event(client, 'close')
+  const before = timers()
+  const ended = client.end({ timeout: 600_000 })
+  assert.equal(timers(), before + 1)
+  const other = new Client('mqtt://127.0.0.1:1')
+  wreck()
+  await other.publish('a', 'b').catch(() => {})
+  const [{ code }] = await closed
+  assert.equal(code, 'INTERNAL')
+  await ended
+  assert.ok(timers() <= before)
+})

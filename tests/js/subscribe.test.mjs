@@ -607,7 +607,6 @@ test('handlers call the client: publish, subscribe, unsubscribe, end', async (t)
     'puback',
     'puback',
     'puback',
-    'puback',
     'publish',
     'publish',
     'publish',

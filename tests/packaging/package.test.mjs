@@ -187,6 +187,7 @@ const CONSUMER = `import {
 } from 'wasmqtt'
 import { FileStore, IndexedDBStore, type EncryptionHooks, type FileStoreOptions } from 'wasmqtt/stores'
 import { init } from 'wasmqtt/slim'
+import { TestBroker } from 'wasmqtt/testing'
 const options: ConnectOptions = { will: { topic: 'a', qos: 1 }, password: async ({ attempt }) => String(attempt) }
 export async function main(): Promise<void> {
   const client: Client = await connect('ws://localhost', options)
@@ -230,6 +231,15 @@ export async function absent(client: Client, message: Message, name: string | un
   await client.publish('a', message.payload, { properties: message.properties, timeout: undefined })
   await client.subscribe({ a: filter }, { signal: undefined })
   new Client('ws://localhost', { clientId: name, will: undefined, reconnect: { maxDelay: undefined } })
+  await new TestBroker({ users: undefined }).expect({ type: 'publish', topic: name }, { timeout: undefined })
+}
+// An event as a promise, and the empty payload.
+export async function next(client: Client): Promise<string> {
+  await client.publish('a', null, { retain: true })
+  const [message] = await client.once('message', { timeout: 1_000 })
+  // @ts-expect-error: no such event
+  client.once('offline')
+  return message.text()
 }
 // A mistake is one mistake: the results stay what they are.
 export async function wrong(port: MessagePort): Promise<void> {

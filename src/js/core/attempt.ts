@@ -1,9 +1,9 @@
 import type { Resolved } from '#glue'
 import { type Address, addresses } from '../address.js'
 import type { Emitter } from '../emitter.js'
-import { type AnyMqttError, type ErrorFields, mqttError, withTransportCause } from '../errors.js'
+import { type AnyMqttError, mqttError, withTransportCause } from '../errors.js'
 import { checkCredential, checkHeaders, type Settings } from '../options.js'
-import { platform, soon } from '../platform.js'
+import { atLatest, platform, soon, task, timer } from '../platform.js'
 import type { UserProperties } from '../types/basics.js'
 import type {
   AttemptContext,
@@ -13,6 +13,8 @@ import type {
   WebSocketLike,
 } from '../types/connecting.js'
 import * as validate from '../validate.js'
+import type { ErrorFields } from '../wording.js'
+import { kind } from '../wording.js'
 
 /** What the application and the runtime add to one attempt to connect: servers, credentials, the socket, answers to challenges, a verdict. */
 export class Attempt {
@@ -22,8 +24,12 @@ export class Attempt {
   /** Of a URL that is not a function. */
   readonly #addresses: Address[] | undefined
   #course: Course | undefined
-  #socket: WebSocketLike | undefined
+  #socket: Transport | undefined
+  /** The socket that was there last. */
+  #last: Transport | undefined
   #headers: Record<string, string> | undefined
+  /** What a socket delivered instead of bytes. */
+  #delivered: string | undefined
   /** What the application or the runtime threw at this attempt. */
   cause: unknown
   /** Why the socket was closed, as its close event said. */
@@ -49,7 +55,7 @@ export class Attempt {
   /** Begins an attempt. */
   resolve(attempt: number, error: ErrorFields | undefined): Promise<Resolved> {
     this.#giveUp()
-    this.cause = this.closeReason = undefined
+    this.cause = this.closeReason = this.#delivered = undefined
     const course = (this.#course = new Course())
     let made: AttemptContext | undefined
     const context = () =>
@@ -98,14 +104,20 @@ export class Attempt {
       },
     }
     return this.#promised(async () => {
-      const socket = await (transport ?? platform.open)(new URL(url), context)
+      const socket: Transport = await (transport ?? platform.open)(new URL(url), context)
       validate.func(socket?.send, 'transport')
       if (this.#course !== course) {
         close(socket, false)
         throw new Error('The attempt was given up')
       }
       if (transport !== undefined) socket.binaryType = 'arraybuffer'
-      this.#socket = socket
+      this.#socket = this.#last = socket
+      // What a Content-Security-Policy forbids fires no 'close' in Chromium.
+      if (!platform.native)
+        socket.addEventListener?.('error', () => {
+          if (socket.readyState === CLOSED)
+            task(() => socket.onclose?.({ code: 1006, error: forbidden() } as object))
+        })
       return socket
     })
   }
@@ -148,6 +160,28 @@ export class Attempt {
     if (socket !== undefined) close(socket, force)
   }
 
+  /** Calls `done` when the transport has written everything or is gone, after `patience` ms at the latest, or when nobody waits any more. */
+  whenWritten(done: () => void, patience: number, isAwaited: () => boolean): void {
+    const socket = this.#last
+    if (socket === undefined || patience === 0) {
+      done()
+      return
+    }
+    const finish = atLatest(patience, done)
+    if (socket.whenWritten !== undefined) {
+      socket.whenWritten(finish)
+      return
+    }
+    // Browsers tell nobody when the buffer is empty.
+    const look = () => {
+      let full = false
+      tolerate(() => (full = socket.bufferedAmount > 0 && socket.readyState < CLOSED))
+      if (full && isAwaited()) timer(look, POLL)
+      else finish()
+    }
+    look()
+  }
+
   /** Closes the socket without hearing of it any more: its handlers belong to an instance that trapped. */
   abandon(): void {
     const socket = this.#socket
@@ -156,9 +190,18 @@ export class Attempt {
     this.shut(true)
   }
 
+  /** Remembers that a socket delivered what are no bytes. */
+  delivered(data: unknown): void {
+    if (typeof data !== 'string') this.#delivered = kind(data)
+  }
+
   /** An error of the core, with what the application or the runtime threw as its cause where that explains it. */
   error(fields: ErrorFields): AnyMqttError {
     const { code } = fields
+    if (code === 'PROTOCOL_ERROR' && this.#delivered !== undefined) {
+      const sentence = `The transport delivered a ${this.#delivered}: it must heed its binaryType, 'arraybuffer'`
+      return mqttError({ ...fields, sentence })
+    }
     const thrown =
       code === 'CONNECTION_FAILED' || code === 'CONNECTION_LOST' || code === 'AUTHENTICATION_FAILED'
     return mqttError(thrown ? withTransportCause(fields, this.cause, this.closeReason) : fields)
@@ -200,7 +243,26 @@ class Course {
   }
 }
 
-function close(socket: WebSocketLike & { terminate?(): void }, force: boolean): void {
+/** Milliseconds between two looks at the buffer of a transport. */
+const POLL = 4
+/** The `readyState` of a socket that is closed. */
+const CLOSED = 3
+
+/** Explains the ConnectError, as a TransportError of transports/failure.ts does. */
+const forbidden = () =>
+  Object.assign(
+    new Error('the page may not connect to it: a Content-Security-Policy lacks it in connect-src'),
+    { fields: { what: undefined, retryable: false } },
+  )
+
+/** A socket, with what Node's have on top. */
+type Transport = WebSocketLike & {
+  addEventListener?(type: string, listener: () => void): void
+  terminate?(): void
+  whenWritten?(done: () => void): void
+}
+
+function close(socket: Transport, force: boolean): void {
   // Node's sockets report that they were closed while opening, and end the process where nobody listens.
   tolerate(() => (socket.onerror = () => {}))
   tolerate(() => (force && socket.terminate !== undefined ? socket.terminate() : socket.close()))

@@ -1,9 +1,11 @@
 import type { Core, CoreEvent } from '#glue'
-import { type Emitter, isThenable } from '../emitter.js'
+import { type Emitter, listenerOf } from '../emitter.js'
+import { mqttError } from '../errors.js'
 import { type Acknowledger, arm, copyOf, Hold, type Message } from '../message.js'
 import type { Pending } from '../pending.js'
 import type { Route } from '../subscription.js'
 import type { ConnectInfo } from '../types/events.js'
+import { isThenable } from '../validate.js'
 import type { CoreHandle } from './handle.js'
 import type { RecordTaker, Slot } from './records.js'
 import { SUCCESS, type Turn } from './turn.js'
@@ -15,6 +17,8 @@ export interface Owner {
   event(event: CoreEvent): void
 }
 
+type Handler = (...args: any[]) => unknown
+
 /** Takes messages to their handlers, answers to their calls, and events to their client. */
 export class Delivery implements RecordTaker, Acknowledger {
   readonly #handle: CoreHandle
@@ -22,6 +26,13 @@ export class Delivery implements RecordTaker, Acknowledger {
   readonly #pending: Pending
   readonly #turn: Turn
   readonly #owner: Owner
+  /** Set when the client ends: messages are left to the server, which keeps them for the session. */
+  stopped = false
+  /** Handlers whose promises have not settled. */
+  working = 0
+  #idle: (() => void)[] = []
+  /** Whether it was told that a message found nobody. */
+  #told = false
 
   constructor(handle: CoreHandle, emitter: Emitter, pending: Pending, turn: Turn, owner: Owner) {
     this.#handle = handle
@@ -40,15 +51,35 @@ export class Delivery implements RecordTaker, Acknowledger {
   }
 
   message(core: Core, slot: Slot, message: Message, sequence: number): void {
+    if (this.stopped) {
+      if (sequence > 0) core.hold(sequence)
+      return
+    }
     const { direct } = slot
-    if (direct !== undefined) this.#call(direct, message)
+    if (direct !== undefined) this.#call(direct, direct.handler, message)
     else this.#deliver(core, slot.routes, message, sequence)
     const listeners = this.#emitter.get('message')
-    if (listeners !== undefined) this.#emitter.each(listeners, message)
+    if (listeners !== undefined)
+      for (const listener of listeners) this.#call(undefined, listener, message)
+    else if (sequence > 0 && !this.#told) this.#tell(slot, message)
   }
 
   done(token: number, reasonCode: number): void {
     this.#pending.resolve(token, reasonCode === 0 ? SUCCESS : { reasonCode })
+  }
+
+  /** Reports, once, a message that finds neither handler nor listener, and is acknowledged all the same. */
+  #tell({ routes }: Slot, { topic }: Message): void {
+    if (routes.some(({ handler, sink }) => handler ?? sink)) return
+    this.#told = true
+    const what = `a message to '${topic}' found no handler and no listener of 'message'`
+    this.#emitter.emit('error', mqttError({ code: 'HANDLER_FAILED', what, topic }))
+  }
+
+  /** Calls `done` when no handler is at work. */
+  whenIdle(done: () => void): void {
+    if (this.working > 0) this.#idle.push(done)
+    else done()
   }
 
   event(event: CoreEvent): void {
@@ -68,7 +99,7 @@ export class Delivery implements RecordTaker, Acknowledger {
       const { sink, ack, handler } = route
       if (unacknowledged || (ack === 'auto' && sink === undefined)) {
         if (sink !== undefined) sink.push(message, undefined)
-        else this.#call(route, message)
+        else this.#call(route, handler, message)
         continue
       }
       hold ??= this.#hold(core, sequence)
@@ -76,11 +107,11 @@ export class Delivery implements RecordTaker, Acknowledger {
         sink.push(message, hold.share())
       } else if (ack === 'settled') {
         const share = hold.share()
-        this.#call(route, message, () => share.release())
+        this.#call(route, handler, message, () => share.release())
       } else {
         const own = arm(message, hold) || handler === undefined ? message : copyOf(message)
         arm(own, hold)
-        this.#call(route, own, (failed) => failed && own.ack())
+        this.#call(route, handler, own, (failed) => failed && own.ack())
       }
     }
     hold?.release()
@@ -91,12 +122,16 @@ export class Delivery implements RecordTaker, Acknowledger {
     return new Hold(this, sequence)
   }
 
-  /** Calls the handler, and `done` when what it returned has settled. */
-  #call(route: Route, message: Message, done?: (failed: boolean) => void): void {
-    const { handler } = route
+  /** Calls a handler, or a listener of 'message', and `done` when what it returned has settled. */
+  #call(
+    route: Route | undefined,
+    handler: Handler | undefined,
+    message: Message,
+    done?: (failed: boolean) => void,
+  ): void {
     try {
-      const returned: unknown =
-        handler === undefined ? undefined : handler(message, route.subscription)
+      const returned =
+        route === undefined ? handler!(message) : handler?.(message, route.subscription)
       if (returned === undefined || !isThenable(returned)) done?.(false)
       else this.#follow(returned, route, message, done)
     } catch (cause) {
@@ -107,21 +142,38 @@ export class Delivery implements RecordTaker, Acknowledger {
 
   #follow(
     returned: PromiseLike<unknown>,
-    route: Route,
+    route: Route | undefined,
     message: Message,
     done?: (failed: boolean) => void,
   ): void {
-    returned.then(
-      () => done?.(false),
-      (cause) => {
-        this.#failed(route, message, cause)
-        done?.(true)
-      },
-    )
+    this.working++
+    let isOver = false
+    // A thenable that is no promise may settle twice, or settle and throw.
+    const settled = (failed: boolean, cause?: unknown) => {
+      if (isOver) return
+      isOver = true
+      if (failed) this.#failed(route, message, cause)
+      try {
+        done?.(failed)
+      } finally {
+        if (--this.working === 0) for (const call of this.#idle.splice(0)) call()
+      }
+    }
+    const threw = (cause: unknown) => settled(true, cause)
+    try {
+      returned.then(() => settled(false), threw)
+    } catch (cause) {
+      threw(cause)
+    }
   }
 
-  #failed({ filters }: Route, { topic }: Message, cause: unknown): void {
-    const filter = filters.join(', ')
-    this.#emitter.failed(`the handler of subscription '${filter}' threw`, cause, { topic, filter })
+  #failed(route: Route | undefined, message: Message, cause: unknown): void {
+    const { topic } = message
+    const filter = route?.filters.join(', ')
+    let what =
+      filter === undefined ? listenerOf('message') : `the handler of subscription '${filter}' threw`
+    // As callbacks of other clients do, which take it for an error.
+    if (cause === message) what += ' the message itself: a callback is the fourth argument'
+    this.#emitter.failed(what, cause, { topic, filter })
   }
 }

@@ -12,7 +12,7 @@ declare module '#module' {
 }
 
 declare module '#glue' {
-  type ErrorFields = import('../errors.js').ErrorFields
+  type ErrorFields = import('../wording.js').ErrorFields
   type Grant = import('../types/basics.js').Grant
   type PublishResult = import('../types/basics.js').PublishResult
   type UnsubscribeResult = import('../types/basics.js').UnsubscribeResult

@@ -6,6 +6,8 @@ import { freeLater, leave, makeCore, type Tenant, trap } from './instance.js'
 export class CoreHandle implements Tenant {
   /** Undefined when the client is closed. */
   core: Core | undefined
+  /** Whether the client is ending. */
+  ending = false
   /** Whether the instance trapped. */
   evicted = false
   /** Why the client is closed, where it was not by end(). */
@@ -23,7 +25,7 @@ export class CoreHandle implements Tenant {
 
   /** The core, for a call of the application. Throws where the client is closed. */
   open(): Core {
-    if (this.core !== undefined) return this.core
+    if (this.core !== undefined && !this.ending) return this.core
     throw this.ended()
   }
 

@@ -1,9 +1,9 @@
 import type { CoreHost, Resolved } from '#glue'
-import type { ErrorFields } from '../errors.js'
 import { LONGEST_TIMEOUT, task } from '../platform.js'
 import type { UserProperties } from '../types/basics.js'
 import type { WebSocketLike } from '../types/connecting.js'
 import { view } from '../validate.js'
+import type { ErrorFields } from '../wording.js'
 import { type Attempt, tolerate } from './attempt.js'
 import type { Delivery } from './delivery.js'
 import type { CoreHandle } from './handle.js'
@@ -47,7 +47,7 @@ export class Host implements CoreHost {
   }
 
   read(event: { data: unknown }, at: number, room: number): number {
-    const chunk = view(event.data)
+    const chunk = this.#view(event)
     return chunk === undefined ? -1 : this.#show(chunk, at, room)
   }
 
@@ -56,7 +56,7 @@ export class Host implements CoreHost {
   }
 
   gather(event: { data: unknown }, at: number, room: number): number {
-    const chunk = view(event.data)
+    const chunk = this.#view(event)
     if (chunk === undefined) return -1
     const reassembly = this.#reassembly!
     const rest = reassembly.add(chunk)
@@ -164,6 +164,12 @@ export class Host implements CoreHost {
 
   retry(error: ErrorFields, attempt: number): boolean | undefined {
     return this.#attempt.retry(error, attempt)
+  }
+
+  #view({ data }: { data: unknown }): Uint8Array | undefined {
+    const bytes = view(data)
+    if (bytes === undefined) this.#attempt.delivered(data)
+    return bytes
   }
 
   /** Makes a chunk the current one, and copies it if there is room for it. */

@@ -63,7 +63,7 @@ export function memoryWords(): Uint32Array {
 
 /** Makes a core. Throws what is wrong with the options. */
 export function makeCore(tenant: Tenant, host: glue.CoreHost, options: glue.Leaves): glue.Core {
-  const core = call(() => new glue.Core(host, Math.random(), options))
+  const core = call(() => new glue.Core(host, Math.random(), options), options)
   tenants.add(tenant)
   return core
 }
@@ -102,12 +102,12 @@ export function trap(cause: unknown): AnyMqttError {
   return error
 }
 
-/** Calls into the instance, which it makes first if needed. Throws the caller's mistake, or that the instance trapped. */
-export function call<T>(work: () => T): T {
+/** Calls into the instance, which it makes first if needed. Throws the caller's mistake among `given`, or that the instance trapped. */
+export function call<T>(work: () => T, given?: readonly unknown[]): T {
   load()
   try {
     return work()
   } catch (thrown) {
-    throw mistake(thrown) ?? trap(thrown)
+    throw mistake(thrown, given) ?? trap(thrown)
   }
 }

@@ -1,5 +1,5 @@
 import type { Core, Leaves } from '#glue'
-import { mqttError } from '../errors.js'
+import { mistake, mqttError } from '../errors.js'
 import type { Payload } from '../types/basics.js'
 import * as validate from '../validate.js'
 import { memoryBytes } from './instance.js'
@@ -27,9 +27,13 @@ export class Outgoing {
       this.#topics.clear()
       core.forgetTopics()
     }
-    const id = core.topic(topic)
-    this.#topics.set(topic, id)
-    return id
+    try {
+      const id = core.topic(topic)
+      this.#topics.set(topic, id)
+      return id
+    } catch (thrown) {
+      throw mistake(thrown, ['topic', topic]) ?? thrown
+    }
   }
 
   /** Copies a payload to the core's scratch. Returns its length. */

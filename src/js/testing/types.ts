@@ -3,19 +3,19 @@ import type { QoS } from '../index.js'
 /** How a TestBroker behaves. MQTT 5.0, section 3.2.2.3. */
 export interface TestBrokerOptions {
   /** The protocol versions that clients may speak; 4 is MQTT 3.1.1. @default [4, 5] */
-  versions?: ReadonlyArray<4 | 5>
+  versions?: ReadonlyArray<4 | 5> | undefined
   /** Passwords by user name. With users, nobody else may connect. @default everybody may */
-  users?: Record<string, string>
+  users?: Record<string, string> | undefined
   /** QoS 2 messages that a client may leave unreleased, 1 to 65,535. @default 65_535 */
-  receiveMaximum?: number
+  receiveMaximum?: number | undefined
   /** Bytes of the largest packet that the broker takes. @default 64 MiB */
-  maximumPacketSize?: number
+  maximumPacketSize?: number | undefined
   /** The highest QoS that the broker takes and grants. @default 2 */
-  maximumQoS?: QoS
+  maximumQoS?: QoS | undefined
   /** Topic aliases that a client may use; 0: none. @default 64 */
-  topicAliasMaximum?: number
+  topicAliasMaximum?: number | undefined
   /** Whether messages may be retained. @default true */
-  retainAvailable?: boolean
+  retainAvailable?: boolean | undefined
 }
 
 /** A packet that a client has sent or got. The fields beyond these are those of its type: `packetId`, `payload`, `qos`, `retain`, `dup`, `reasonCode`,
@@ -32,7 +32,7 @@ export interface BrokerPacket {
   /** Of its connection. */
   protocolVersion: 4 | 5
   /** Of a PUBLISH, also where it only has a topic alias. */
-  topic?: string
+  topic?: string | undefined
   [field: string]: unknown
 }
 
@@ -41,9 +41,9 @@ export interface PacketMatch {
   /** Lower case, as 'publish'. */
   type: string
   /** The id of the client; any client if it is left out. */
-  clientId?: string
+  clientId?: string | undefined
   /** A topic, or a filter that the topic of a PUBLISH matches. */
-  topic?: string
+  topic?: string | undefined
 }
 
 /** A client that is connected, or whose session the broker keeps. */

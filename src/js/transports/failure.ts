@@ -1,5 +1,5 @@
 // Why a connection could not be made, in words for people. Knows the errors of Node, Deno and Bun by their codes, and imports none of their modules.
-import { withoutValues } from '../errors.js'
+import { withoutValues } from '../wording.js'
 
 /** What a TransportError adds to the ConnectError that it is the cause of. */
 export interface FailureFields {

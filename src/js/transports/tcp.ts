@@ -77,6 +77,33 @@ const CLOSED = 3
 /** The close code of a connection that ended without a close frame, RFC 6455, section 7.4.1: the only one that a stream can have. */
 const ABNORMAL = 1006
 
+/** Calls `done` when the kernel has taken all that was written to a socket, or when the socket is gone. */
+export function whenWritten(socket: Socket, done: () => void): void {
+  if (socket.destroyed || socket.writableFinished) {
+    done()
+    return
+  }
+  if (socket.writableEnded) socket.once('finish', done).once('close', done)
+  else socket.write('', () => done())
+}
+
+/** Destroys the socket when what is to be written makes no progress, or goes on for too long. */
+export function watchWriting(
+  socket: Socket,
+  patience = CLOSE_PATIENCE,
+  left = socket.writableLength,
+): void {
+  if (left === 0) return
+  const timer = setTimeout(() => {
+    const { writableLength } = socket
+    if (writableLength === 0) return
+    if (patience > 0 && writableLength < left) watchWriting(socket, patience - 1, writableLength)
+    else socket.destroy()
+  }, CLOSE_TIMEOUT)
+  // What is still to be written keeps the process by itself.
+  timer.unref()
+}
+
 class TcpSocket implements WebSocketLike {
   binaryType = 'nodebuffer'
   onopen: WebSocketLike['onopen'] = null
@@ -148,6 +175,11 @@ class TcpSocket implements WebSocketLike {
       this.#tellClosed({ code: 1000, reason: '', wasClean: true })
     })
     this.#watch(CLOSE_PATIENCE, socket.writableLength)
+  }
+
+  /** Calls `done` when the kernel has taken everything, or the connection is gone. */
+  whenWritten(done: () => void): void {
+    whenWritten(this.#socket, done)
   }
 
   /** Ends the connection at once. What was not sent is lost. */

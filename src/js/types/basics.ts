@@ -6,14 +6,14 @@
 export type QoS = 0 | 1 | 2
 
 /**
- * What can be sent as a payload. A string is sent as UTF-8. The bytes of a buffer are copied before the call returns.
+ * What can be sent as a payload. A string is sent as UTF-8; null is the empty payload. The bytes of a buffer are copied before the call returns.
  *
  * @example
  * await client.publish('house/lamp', 'on')
  * await client.publish('house/raw', new Uint8Array([1, 2, 3]))
  * await client.publish('house/sensor', JSON.stringify({ celsius: 21.5 }))
  */
-export type Payload = string | ArrayBuffer | ArrayBufferView
+export type Payload = string | ArrayBuffer | ArrayBufferView | null
 
 /** User properties as they were received: pairs, in their order, duplicates included. MQTT 5.0, section 2.2.2.2. */
 export type UserProperties = ReadonlyArray<readonly [name: string, value: string]>
