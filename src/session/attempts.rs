@@ -263,7 +263,8 @@ impl Attempts {
     }
 
     /// Decides what follows an error. `retry`: what the application says, if it has a say.
-    /// `random`: any number, for the jitter.
+    /// `random`: any number, for the jitter. `is_packet_judged`: the error is about a packet, and
+    /// not about the client.
     pub(super) fn next(
         &mut self,
         now: Instant,
@@ -271,8 +272,9 @@ impl Attempts {
         retry: Option<bool>,
         options: &Options,
         random: u32,
+        is_packet_judged: bool,
     ) -> Next {
-        let builtin = self.judge(error);
+        let builtin = if is_packet_judged { Verdict::Retry } else { self.judge(error) };
         let retry = retry.unwrap_or(builtin != Verdict::Final);
         error.retryable = builtin != Verdict::Final;
         self.last_error = Some(Box::new(error.clone()));

@@ -9,6 +9,7 @@ use super::connection::{Ending, Handshaking, Opening, Stage, Trial, Up, WasUp};
 use super::error::{Error, ErrorCode, Phase};
 use super::event::{Challenge, Command, ConnectInfo, Event, ServerInfo, State};
 use super::outbox::Sending;
+use super::outbox::blame::{Caution, Loss, PING_MS};
 use super::time::Instant;
 use super::{Random, Session};
 use crate::codec::{
@@ -188,8 +189,22 @@ impl Session {
         } else if doubtful && self.options.resubscribe {
             self.subscriptions.session_doubtful();
         }
+        if let Some(up) = self.stage.up_mut()
+            && self.outbox.is_suspected(&self.subscriptions, &up.sending)
+        {
+            up.sending.caution = Caution::Pinged { until: now.after_ms(PING_MS) };
+            self.ping();
+        }
         self.send_requests();
         self.send_waiting(now);
+    }
+
+    /// Writes PINGREQ.
+    #[cold]
+    pub(super) fn ping(&mut self) {
+        let start = self.out.output.bytes.len();
+        self.out.output.bytes.extend_from_slice(&[PacketType::PingReq.first_byte(), 0]);
+        self.out.wrote(PacketType::PingReq, start, None, None, None);
     }
 
     /// The server has refused the connection.
@@ -231,7 +246,12 @@ impl Session {
     /// The connection, or the attempt at one, has failed. `open`: the socket is still there.
     pub(super) fn fail(&mut self, now: Instant, error: Box<Error>, open: bool) {
         let closing = matches!(self.stage, Stage::Closing(..));
-        let was_up = self.leave_connection(now, Stage::Resolving);
+        let loss = match error.code {
+            ErrorCode::ServerDisconnected => error.reason.map_or(Loss::HungUp, Loss::disconnect),
+            ErrorCode::ConnectionLost if !open => Loss::HungUp,
+            _ => Loss::Innocent,
+        };
+        let was_up = self.leave_connection(now, Stage::Resolving, loss);
         if open {
             self.out.commands.push_back(Command::Close { force: false });
         }
@@ -250,16 +270,27 @@ impl Session {
 
     /// Leaves the socket behind, and what lives with it. The result is there if the connection was
     /// up.
-    pub(super) fn leave_connection(&mut self, now: Instant, next: Stage) -> Option<WasUp> {
+    pub(super) fn leave_connection(
+        &mut self,
+        now: Instant,
+        next: Stage,
+        mut loss: Loss,
+    ) -> Option<WasUp> {
         self.attempts.supersede();
         self.out.withdraw_questions();
         match std::mem::replace(&mut self.stage, next) {
             Stage::Up(up) | Stage::Closing(up, _) => {
                 self.attempts.disconnected(now);
                 self.inbox.connection_lost(&up.receiving);
-                let parts = self.outbox.connection_lost(&up.sending, &mut self.out);
-                self.subscriptions.cut(parts);
-                Some(WasUp { reauthentication: up.reauthentication.and_then(|it| it.token) })
+                if up.reauthentication.is_some() {
+                    // That may be why, too.
+                    loss = Loss::Innocent;
+                }
+                let unanswered = self.outbox.connection_lost(&up.sending, loss, &mut self.out);
+                let is_packet_judged = unanswered.is_judged;
+                self.subscriptions.cut(unanswered, loss, &mut self.out.events);
+                let reauthentication = up.reauthentication.and_then(|it| it.token);
+                Some(WasUp { reauthentication, is_packet_judged })
             }
             Stage::Handshaking(handshaking) => {
                 if !handshaking.clean_start {
@@ -276,7 +307,8 @@ impl Session {
     pub(super) fn decide(&mut self, now: Instant, trial: Trial, retry: Option<bool>) {
         let Trial { mut error, was_up } = trial;
         let random = (self.random.next() >> 32) as u32;
-        match self.attempts.next(now, &mut error, retry, &self.options, random) {
+        let judged = was_up.as_ref().is_some_and(|was_up| was_up.is_packet_judged);
+        match self.attempts.next(now, &mut error, retry, &self.options, random, judged) {
             Next::Now => self.attempt(),
             Next::ConnectFailed => {
                 self.stage = Stage::Idle;
@@ -318,7 +350,7 @@ impl Session {
             self.out.output.discard();
             self.out.commands.push_back(Command::Close { force: true });
         }
-        let was_up = self.leave_connection(now, Stage::Closed);
+        let was_up = self.leave_connection(now, Stage::Closed, Loss::Innocent);
         self.close(None, was_up);
     }
 
@@ -352,7 +384,7 @@ impl Session {
         if self.stage.has_connection() {
             self.out.commands.push_back(Command::Close { force: false });
         }
-        let was_up = self.leave_connection(now, Stage::Closed);
+        let was_up = self.leave_connection(now, Stage::Closed, Loss::Innocent);
         self.close(None, was_up);
     }
 

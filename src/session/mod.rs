@@ -31,8 +31,8 @@ mod topic_table;
 use std::rc::Rc;
 
 use crate::codec::{
-    DecodeError, PacketSet, PacketType, Properties, Publish, QoS, ReasonCode, Step,
-    SubscribeOptions, TopicFilter, Version, check_no_control_character, check_topic,
+    DecodeError, PacketSet, Properties, Publish, QoS, ReasonCode, Step, SubscribeOptions,
+    TopicFilter, Version, check_no_control_character, check_topic,
 };
 use crate::options::{Draft, InvalidArgument, Options, Will};
 use attempts::Attempts;
@@ -48,6 +48,7 @@ use inbox::Inbox;
 pub use input::{Consumed, Input, Then};
 pub use outbox::Accepted;
 use outbox::Outbox;
+use outbox::blame::{Caution, Loss};
 use outlet::Outlet;
 pub use output::FRAME;
 use output::Pressure;
@@ -218,6 +219,13 @@ impl Session {
             self.finish(now);
         }
         self.outbox.expire(now, &mut self.out);
+        if let Some(up) = self.stage.up_mut()
+            && matches!(up.sending.caution, Caution::Pinged { until } if until <= now)
+        {
+            up.sending.caution = Caution::OneByOne;
+            self.send_requests();
+            self.send_waiting(now);
+        }
         match &mut self.stage {
             Stage::Opening(opening) if opening.deadline <= now => {
                 self.unanswered(now, Phase::Transport);
@@ -227,11 +235,7 @@ impl Session {
             }
             Stage::Up(up) | Stage::Closing(up, _) => match up.keep_alive.beat(now) {
                 Beat::Rest => {}
-                Beat::Ping => {
-                    let start = self.out.output.bytes.len();
-                    self.out.output.bytes.extend_from_slice(&[PacketType::PingReq.first_byte(), 0]);
-                    self.out.wrote(PacketType::PingReq, start, None, None, None);
-                }
+                Beat::Ping => self.ping(),
                 Beat::Dead => {
                     let what = "the server did not answer a PINGREQ";
                     self.fail(now, Error::new(ErrorCode::KeepaliveTimeout, what), true);
@@ -279,6 +283,7 @@ impl Session {
         error.close_code = code;
         self.out.output.discard();
         self.fail(now, error, false);
+        self.progress(now);
     }
 
     /// The application's answer to [`Command::Judge`]: whether to try again; `None`: as it would be
@@ -317,7 +322,7 @@ impl Session {
             // The server may have accepted: it shall not publish the will.
             self.write_disconnect(ReasonCode::SUCCESS, &Draft::default().properties, None);
         }
-        self.leave_connection(now, Stage::Idle);
+        self.leave_connection(now, Stage::Idle, Loss::Innocent);
         self.out.commands.push_back(Command::Close { force: false });
         self.out.events.enter(State::Idle);
     }
@@ -327,7 +332,7 @@ impl Session {
         match self.stage.state() {
             State::Idle | State::Waiting => self.connect(),
             State::Connecting | State::Connected if !matches!(self.stage, Stage::Judging(_)) => {
-                let was_up = self.leave_connection(now, Stage::Resolving);
+                let was_up = self.leave_connection(now, Stage::Resolving, Loss::Innocent);
                 self.out.commands.push_back(Command::Close { force: false });
                 if let Some(was_up) = was_up {
                     self.out.events.enter(State::Connecting);
@@ -426,6 +431,7 @@ impl Session {
             && !self.out.output.is_full()
             && self.outbox.is_clear(qos)
             && let Stage::Up(up) = &mut self.stage
+            && !up.sending.is_cautious()
             && (up.server.retain_available || !retain)
         {
             // The shortest path: straight into the send buffer.
@@ -706,9 +712,11 @@ impl Session {
     /// Sends the SUBSCRIBE and UNSUBSCRIBE packets that wait.
     #[inline]
     fn send_requests(&mut self) {
-        if !self.subscriptions.nothing_waits()
-            && let Some(up) = self.stage.up_mut()
-        {
+        let Some(up) = self.stage.up_mut() else { return };
+        if up.sending.is_cautious() {
+            self.outbox.end_caution(&self.subscriptions, up);
+        }
+        if !self.subscriptions.nothing_waits() {
             self.outbox.send_requests(&mut self.subscriptions, up, &mut self.out);
         }
     }

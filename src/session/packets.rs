@@ -4,6 +4,7 @@ use super::Session;
 use super::connection::Stage;
 use super::error::{Error, ErrorCode};
 use super::inbox::Incoming;
+use super::outbox::blame::Caution;
 use super::time::Instant;
 use crate::codec::{
     Ack, Auth, DecodeError, Packet, PacketId, PacketType, Properties, Property, Publish,
@@ -121,6 +122,9 @@ impl Session {
             Packet::SubAck(ack) => self.process_suback(ack, true)?,
             Packet::UnsubAck(ack) => self.process_suback(ack, false)?,
             Packet::PingResp => {
+                if let Caution::Pinged { .. } = up.sending.caution {
+                    up.sending.caution = Caution::OneByOne;
+                }
                 if let Some(round_trip) = up.keep_alive.pong(now) {
                     out.stats.round_trip = Some(round_trip);
                 }

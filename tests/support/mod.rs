@@ -308,6 +308,13 @@ impl Pair {
             .retain(|told| !matches!(told, Told::Event(Event::State(_) | Event::Connected(_))));
     }
 
+    /// The client asks whether the server lives before it sends anything else, and it does.
+    #[track_caller]
+    pub fn answers_ping(&mut self) {
+        self.sends(["PINGREQ"]);
+        self.plays("PINGRESP");
+    }
+
     /// Everything that reached the server since it was last asked.
     #[track_caller]
     pub fn sends<const N: usize>(&mut self, expected: [&str; N]) {

@@ -8,6 +8,7 @@ use super::error::Error;
 use super::event::{ServerInfo, State, Token};
 use super::inbox::Receiving;
 use super::outbox::Sending;
+use super::outbox::blame::Caution;
 use super::time::Instant;
 use crate::codec::{Decoder, PropertiesBuf, ReasonCode};
 use aliases::OutgoingAliases;
@@ -74,6 +75,16 @@ pub(super) struct Up {
     pub reauthentication: Option<Reauthentication>,
 }
 
+impl Up {
+    fn next_timeout(&self) -> Option<Instant> {
+        let ping = match self.sending.caution {
+            Caution::Pinged { until } => Some(until),
+            Caution::None | Caution::OneByOne => None,
+        };
+        Instant::first(&[self.keep_alive.next(), ping])
+    }
+}
+
 /// A re-authentication that is under way [MQTT5 4.12.1].
 #[derive(Clone, Hash, Debug)]
 pub(super) struct Reauthentication {
@@ -105,6 +116,8 @@ pub(super) struct Trial {
 pub(super) struct WasUp {
     /// Who waits for a re-authentication.
     pub reauthentication: Option<Token>,
+    /// The server has ended it because of a packet, and not because of the client.
+    pub is_packet_judged: bool,
 }
 
 impl Stage {
@@ -176,9 +189,9 @@ impl Stage {
         match self {
             Stage::Opening(Opening { deadline, .. }) => Some(*deadline),
             Stage::Handshaking(handshaking) => Some(handshaking.deadline),
-            Stage::Up(up) => up.keep_alive.next(),
+            Stage::Up(up) => up.next_timeout(),
             Stage::Closing(up, ending) => {
-                Instant::first(&[up.keep_alive.next(), Some(ending.deadline)])
+                Instant::first(&[up.next_timeout(), Some(ending.deadline)])
             }
             Stage::Waiting { retry_at } => Some(*retry_at),
             Stage::Idle | Stage::Resolving | Stage::Judging(_) | Stage::Closed => None,

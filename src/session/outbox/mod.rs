@@ -2,6 +2,7 @@
 //! flight by packet identifier, and what is sent again after a loss. SUBSCRIBE and UNSUBSCRIBE
 //! share the packet identifiers.
 
+pub(super) mod blame;
 mod packet_ids;
 mod waiting;
 
@@ -19,11 +20,9 @@ use crate::codec::{
     Version, encode_ack,
 };
 use crate::options::{Draft, InvalidArgument, Queue};
+use blame::{Caution, Loss, SUSPECT};
 use packet_ids::{Entry, PacketIds};
 use waiting::{Line, Outgoing, Waiting};
-
-/// How many connections in a row one message may end before the application is told.
-const POISON: u8 = 5;
 
 /// What became of a publish that was not refused.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -43,6 +42,9 @@ pub(super) struct Outbox {
     order: u64,
     /// Topics the application publishes to, by the number it was given.
     topics: Vec<Rc<str>>,
+    /// How often in a row the server has hung up while a message was in flight, with none acknowledged in between. See
+    /// [`blame`].
+    losses: u8,
 }
 
 /// What is under way on one connection.
@@ -53,8 +55,11 @@ pub(super) struct Sending {
     live: u32,
     /// What an earlier connection left unacknowledged and is to be sent again: the last one first.
     resend: Vec<PacketId>,
-    /// An acknowledgement has come.
-    progressed: bool,
+    /// SUBSCRIBE and UNSUBSCRIBE packets that are not answered.
+    requests: u32,
+    pub caution: Caution,
+    /// A QoS 0 message was sent: nothing tells whether the server means that one.
+    loose: bool,
     /// The server acknowledged a packet identifier that is not in use. Reported once per
     /// connection.
     reported: bool,
@@ -66,9 +71,20 @@ impl Sending {
         Self { resend, ..Self::default() }
     }
 
-    fn acknowledged(&mut self) {
-        self.live -= 1;
-        self.progressed = true;
+    /// Whether the connection finds out which packet ends it.
+    #[inline]
+    pub(super) fn is_cautious(&self) -> bool {
+        self.caution != Caution::None
+    }
+
+    /// Whether a packet must wait for the answer to another one, which may end the connection.
+    #[inline]
+    fn must_wait(&self) -> bool {
+        match self.caution {
+            Caution::None => false,
+            Caution::Pinged { .. } => true,
+            Caution::OneByOne => self.live > 0 || self.requests > 0,
+        }
     }
 
     /// An acknowledgement of nothing harms nothing, so the connection stays.
@@ -139,8 +155,7 @@ impl Outbox {
             properties: draft.properties,
             alias: draft.topic_alias,
             expiry: draft.message_expiry.map(|seconds| (now, seconds)),
-            sent: false,
-            cuts: 0,
+            withdrawn: false,
         });
         if let Some(up) = &up {
             check_message(&message, &up.server)?;
@@ -151,6 +166,7 @@ impl Outbox {
         self.order += 1;
         if let Some(up) = up
             && !out.output.is_full()
+            && !up.sending.is_cautious()
             && self.waiting.is_empty(qos)
             && (qos == QoS::AtMostOnce || self.has_quota(up))
         {
@@ -179,17 +195,20 @@ impl Outbox {
         Ok(Accepted::Pending)
     }
 
-    /// Nobody waits for the request any more. A message that was not sent is dropped, one that was
-    /// sent goes on. False: it is no message that waits.
+    /// Nobody waits for the request any more. A message that waits is dropped. False: it is no
+    /// message that waits.
     pub(super) fn cancel(&mut self, token: Token) -> bool {
         self.waiting.cancel(token)
     }
 
-    /// Nobody waits for a message any more that is in flight.
+    /// Nobody waits for a message any more that is in flight. It goes on, and is not sent again.
     pub(super) fn cancel_in_flight(&mut self, token: Token) {
         for entry in self.ids.iter_mut() {
             if let Some(other) = entry.token().filter(|other| **other == Some(token)) {
                 *other = None;
+                if let Entry::Publish { message, .. } = entry {
+                    message.withdrawn = true;
+                }
             }
         }
     }
@@ -217,7 +236,9 @@ impl Outbox {
             let mut error = Error::new(ErrorCode::SessionLost, "the server lost the session");
             match entry {
                 Entry::Publish { message, .. } if message.qos == QoS::AtLeastOnce => {
-                    again.push_back(message);
+                    if !message.withdrawn {
+                        again.push_back(message);
+                    }
                 }
                 Entry::Publish { message, .. } => {
                     error.topic = Some(message.topic.clone());
@@ -233,38 +254,95 @@ impl Outbox {
         self.waiting.push_front(again);
     }
 
-    /// The connection is gone. The result are the requests that were not answered.
-    pub(super) fn connection_lost(&mut self, sending: &Sending, out: &mut Outlet) -> Vec<Part> {
+    /// The connection is gone. A message that has ended it too often is given up.
+    pub(super) fn connection_lost(
+        &mut self,
+        sending: &Sending,
+        loss: Loss,
+        out: &mut Outlet,
+    ) -> Unanswered {
+        let judged = loss.verdict().is_some();
+        // What the server may mean: messages, and SUBSCRIBE and UNSUBSCRIBE packets.
+        let mut suspects = [0, 0];
+        let mut message = None;
+        for (id, entry) in self.ids.iter() {
+            if loss.concerns(entry) {
+                let is_request = matches!(entry, Entry::Subscribe(_) | Entry::Unsubscribe(_));
+                suspects[usize::from(is_request)] += 1;
+                message = Some(id).filter(|_| !is_request);
+            }
+        }
+        let is_alone = suspects[0] + suspects[1] == 1
+            && (sending.caution == Caution::OneByOne || judged && !sending.loose);
+        let losses = if judged { SUSPECT } else { self.losses };
+        if suspects[0] > 0 {
+            self.losses = SUSPECT.min(losses + 1);
+            if let Some(id) = message.filter(|_| is_alone && losses == SUSPECT) {
+                self.losses = 0;
+                self.blame(id, loss, out);
+            }
+        }
         let is_request =
             |entry: &Entry| matches!(entry, Entry::Subscribe(_) | Entry::Unsubscribe(_));
-        let mut parts = Vec::new();
+        let mut unanswered = Unanswered {
+            parts: Vec::new(),
+            guilty: None,
+            is_judged: judged && (sending.loose || suspects != [0, 0]),
+        };
+        let mut is_first = true;
         for entry in self.ids.drain(is_request) {
-            if let Entry::Subscribe(part) | Entry::Unsubscribe(part) = entry {
-                parts.push(part);
-            }
-        }
-        let mut first: Option<&mut Outgoing> = None;
-        for entry in self.ids.iter_mut() {
-            match entry {
-                Entry::Publish { message, live } if *live => {
-                    *live = false;
-                    if first.as_ref().is_none_or(|first| message.order < first.order) {
-                        first = Some(message);
+            let concerned = loss.concerns(&entry);
+            if let Entry::Subscribe(mut part) | Entry::Unsubscribe(mut part) = entry {
+                if concerned && std::mem::take(&mut is_first) {
+                    let losses = if judged { SUSPECT } else { part.losses };
+                    part.losses = SUSPECT.min(losses + 1);
+                    if is_alone && losses == SUSPECT {
+                        unanswered.guilty = Some(part);
+                        continue;
                     }
                 }
-                Entry::Release { live, .. } => *live = false,
-                _ => {}
+                unanswered.parts.push(part);
             }
         }
-        if let Some(message) = first.filter(|_| !sending.progressed) {
-            message.cuts += 1;
-            if message.cuts == POISON {
-                message.cuts = 0;
-                let what = "sending this message has ended the connection five times in a row";
-                out.report(Error::new(ErrorCode::ConnectionLost, what).with_topic(&message.topic));
+        for entry in self.ids.iter_mut() {
+            if let Entry::Publish { live, .. } | Entry::Release { live, .. } = entry {
+                *live = false;
             }
         }
-        parts
+        unanswered
+    }
+
+    /// Gives up a message that ends the connection.
+    #[cold]
+    fn blame(&mut self, id: PacketId, loss: Loss, out: &mut Outlet) {
+        let mut error = loss.error(ErrorCode::PublishRefused);
+        let withdrawn = match self.ids.get(id) {
+            Entry::Publish { message, .. } => {
+                error.topic = Some(message.topic.clone());
+                let told = message.token.take();
+                if told.is_none() && !message.withdrawn {
+                    out.report(error.clone());
+                }
+                message.withdrawn = true;
+                told
+            }
+            _ => self.ids.free(id).token().copied().flatten(),
+        };
+        out.fail(withdrawn, error);
+    }
+
+    /// Whether something that waits for a connection may be what has ended the last ones.
+    pub(super) fn is_suspected(&self, subscriptions: &Subscriptions, sending: &Sending) -> bool {
+        let has_message = !sending.resend.is_empty() || !self.waiting.is_empty(QoS::AtLeastOnce);
+        self.losses == SUSPECT && has_message || subscriptions.is_suspected()
+    }
+
+    /// Lets packets go together again once no suspect is left.
+    #[cold]
+    pub(super) fn end_caution(&self, subscriptions: &Subscriptions, up: &mut Up) {
+        if !up.sending.must_wait() && !self.is_suspected(subscriptions, &up.sending) {
+            up.sending.caution = Caution::None;
+        }
     }
 
     /// Fails the messages that have expired.
@@ -315,10 +393,10 @@ impl Outbox {
     pub(super) fn send_requests(
         &mut self,
         subscriptions: &mut Subscriptions,
-        up: &Up,
+        up: &mut Up,
         out: &mut Outlet,
     ) {
-        while !subscriptions.nothing_waits() {
+        while !subscriptions.nothing_waits() && !up.sending.must_wait() {
             let Some(id) = self.ids.vacant() else { return };
             let start = out.output.bytes.len();
             let sent = subscriptions.send(id, &up.server, &mut out.output.bytes, &mut out.events);
@@ -329,6 +407,7 @@ impl Outbox {
                 (PacketType::Unsubscribe, Entry::Unsubscribe(part))
             };
             self.ids.put(id, entry);
+            up.sending.requests += 1;
             out.wrote(kind, start, Some(id), None, None);
         }
     }
@@ -350,7 +429,7 @@ impl Outbox {
     /// Sends what the quota, the limits and the transport allow: first what an earlier connection
     /// left unacknowledged, then what waits.
     pub(super) fn send_waiting(&mut self, now: Instant, up: &mut Up, out: &mut Outlet) {
-        while !out.output.is_full() {
+        while !out.output.is_full() && !up.sending.must_wait() {
             let Some(&id) = up.sending.resend.last() else { break };
             if !self.send_again(id, up, out) {
                 break;
@@ -358,9 +437,9 @@ impl Outbox {
             up.sending.resend.pop();
             out.output.fill();
         }
-        while !out.output.is_full() {
+        while !out.output.is_full() && !up.sending.must_wait() {
             let quota = self.has_quota(up);
-            let Some(message) = self.waiting.pop(quota) else { break };
+            let Some(message) = self.waiting.pop(!up.sending.is_cautious(), quota) else { break };
             match check_message(&message, &up.server) {
                 Ok(()) => self.send_message(now, message, up, out),
                 Err(error) => out.fail(message.token, error),
@@ -384,8 +463,14 @@ impl Outbox {
             }
             Entry::Publish { .. } if full => return false,
             Entry::Publish { message, live } => {
+                if message.withdrawn {
+                    self.forget(id, up, out);
+                    return true;
+                }
                 if let Err(error) = check_message(message, &up.server) {
-                    self.give_up(id, error, up, out);
+                    let token = message.token;
+                    self.forget(id, up, out);
+                    out.fail(token, error);
                     return true;
                 }
                 let publish = message.packet(Some(id), true);
@@ -403,14 +488,12 @@ impl Outbox {
         true
     }
 
-    /// Fails a message that was sent on an earlier connection: the server has come back with other
-    /// limits.
-    fn give_up(&mut self, id: PacketId, error: Box<Error>, up: &mut Up, out: &mut Outlet) {
-        let Entry::Publish { message, .. } = self.ids.free(id) else {
-            // Only messages are given up.
-            unreachable!()
-        };
-        if message.qos == QoS::ExactlyOnce {
+    /// Sends a message no more that was sent on an earlier connection: nobody wants it, or the
+    /// server has come back with other limits.
+    fn forget(&mut self, id: PacketId, up: &mut Up, out: &mut Outlet) {
+        if let Entry::Publish { message, .. } = self.ids.free(id)
+            && message.qos == QoS::ExactlyOnce
+        {
             // The server may have it: until it forgets the identifier, another message would pass
             // for a copy.
             let order = self.next_order();
@@ -419,7 +502,6 @@ impl Outbox {
             let reason = ReasonCode::PACKET_IDENTIFIER_NOT_FOUND;
             out.write_ack(PacketType::PubRel, id, reason, up.server.version);
         }
-        out.fail(message.token, error);
     }
 
     /// Sends a message for the first time. There is quota.
@@ -461,7 +543,6 @@ impl Outbox {
         match up.write_publish(publish, &message.topic, &message.payload, alias, buffer) {
             Ok(()) => {
                 up.sending.live += 1;
-                message.sent = true;
                 let topic = message.topic.clone();
                 self.ids.put(id, Entry::Publish { message, live: true });
                 out.wrote_message(start, Some(id), &topic);
@@ -489,7 +570,8 @@ impl Outbox {
             Entry::Publish { message, live: true } if message.qos == QoS::AtLeastOnce => {
                 let (token, topic) = (message.token, message.topic.clone());
                 self.ids.free(ack.id);
-                sending.acknowledged();
+                self.losses = 0;
+                sending.live -= 1;
                 out.complete(token, Some(&topic), ack.reason, ack.properties);
                 Ok(())
             }
@@ -509,10 +591,11 @@ impl Outbox {
         match self.ids.get(ack.id) {
             Entry::Publish { message, live: true } if message.qos == QoS::ExactlyOnce => {
                 let token = message.token;
+                self.losses = 0;
                 if ack.reason.is_error() {
                     let topic = message.topic.clone();
                     self.ids.free(ack.id);
-                    up.sending.acknowledged();
+                    up.sending.live -= 1;
                     out.complete(token, Some(&topic), ack.reason, ack.properties);
                     return Ok(());
                 }
@@ -520,7 +603,6 @@ impl Outbox {
                 // [MQTT-4.6.0-4].
                 let order = self.next_order();
                 *self.ids.get(ack.id) = Entry::Release { token, order, live: true };
-                up.sending.progressed = true;
             }
             Entry::Release { live: true, .. } => {}
             Entry::Free => reply = ReasonCode::PACKET_IDENTIFIER_NOT_FOUND,
@@ -543,7 +625,8 @@ impl Outbox {
             Entry::Release { token, live: true, .. } => {
                 let token = *token;
                 self.ids.free(ack.id);
-                sending.acknowledged();
+                self.losses = 0;
+                sending.live -= 1;
                 out.complete(token, None, ack.reason, ack.properties);
                 Ok(())
             }
@@ -574,12 +657,23 @@ impl Outbox {
             let what = "an acknowledgement with another number of reason codes than filters";
             return Err(DecodeError::protocol(what));
         }
+        up.sending.requests -= 1;
         match self.ids.free(id) {
             Entry::Subscribe(part) | Entry::Unsubscribe(part) => Ok(Some(part)),
             // The entry was looked at.
             _ => unreachable!(),
         }
     }
+}
+
+/// What a connection leaves behind.
+pub(super) struct Unanswered {
+    /// Requests to be sent again.
+    pub parts: Vec<Part>,
+    /// The request that has ended the connection too often.
+    pub guilty: Option<Part>,
+    /// The server has ended the connection because of a packet.
+    pub is_judged: bool,
 }
 
 impl Up {
@@ -594,6 +688,7 @@ impl Up {
         alias: Option<u16>,
         out: &mut Vec<u8>,
     ) -> Result<(), Box<Error>> {
+        self.sending.loose |= publish.qos == QoS::AtMostOnce;
         let version = self.server.version;
         let limit = self.server.maximum_packet_size;
         let size = publish.size(version, alias, payload.len());

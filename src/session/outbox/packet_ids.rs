@@ -122,6 +122,12 @@ impl PacketIds {
         entry
     }
 
+    /// What is in use, and under which identifier.
+    pub(super) fn iter(&self) -> impl Iterator<Item = (PacketId, &Entry)> {
+        let entries = self.entries.iter().enumerate();
+        entries.filter_map(|(id, entry)| Some((PacketId::new(id as u16)?, entry)))
+    }
+
     /// All entries, the free ones too.
     pub(super) fn iter_mut(&mut self) -> impl Iterator<Item = &mut Entry> {
         self.entries.iter_mut()
@@ -130,8 +136,8 @@ impl PacketIds {
     /// The identifiers of what `which` picks, in the order of the application's calls.
     pub(super) fn in_order(&self, which: fn(&Entry) -> bool) -> Vec<PacketId> {
         let mut heap = Vec::new();
-        for (id, entry) in self.entries.iter().enumerate() {
-            if let Some(id) = PacketId::new(id as u16).filter(|_| which(entry)) {
+        for (id, entry) in self.iter() {
+            if which(entry) {
                 heap.push((entry.order(), id));
             }
         }
