@@ -281,8 +281,8 @@ impl Session {
             }
         };
         error.close_code = code;
-        self.out.output.discard();
         self.fail(now, error, false);
+        self.out.output.discard();
         self.progress(now);
     }
 

@@ -130,13 +130,13 @@ impl Session {
                 }
             }
             Packet::Disconnect(disconnect) => {
-                // Nobody reads any more.
-                out.output.discard();
                 let what = "the server ended the connection";
                 let error = Error::new(ErrorCode::ServerDisconnected, what)
                     .with_reason(disconnect.reason)
                     .with_properties(disconnect.properties);
                 self.fail(now, error, true);
+                // Nobody reads any more.
+                self.out.output.discard();
             }
             // They were looked at.
             Packet::ConnAck(_) | Packet::Auth(_) => unreachable!(),

@@ -41,6 +41,12 @@ pub struct Wire {
     pub keep_alive: u16,
     pub last_sent: Instant,
     pub clean_start: bool,
+    /// On how many connections each filter was asked for or given up, and on which last.
+    asked: BTreeMap<String, (u32, u32)>,
+    /// A PINGREQ was the first packet behind CONNECT.
+    cautious: Option<bool>,
+    /// A message of QoS 0 was sent.
+    loose: bool,
 }
 
 #[derive(Clone, Copy, PartialEq, Debug)]
@@ -54,7 +60,7 @@ enum Phase {
     Over,
 }
 
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 enum Use {
     Message {
         number: usize,
@@ -117,6 +123,9 @@ impl Wire {
             keep_alive: 0,
             last_sent: Instant::default(),
             clean_start: true,
+            asked: BTreeMap::new(),
+            cautious: None,
+            loose: false,
         }
     }
 
@@ -127,6 +136,7 @@ impl Wire {
             used: std::mem::take(&mut self.used),
             connection: self.connection + 1,
             releases: self.releases,
+            asked: std::mem::take(&mut self.asked),
             phase: Phase::Open,
             ..Self::new()
         };
@@ -134,6 +144,34 @@ impl Wire {
 
     pub fn is_up(&self) -> bool {
         self.phase == Phase::Up
+    }
+
+    /// Counts connections.
+    pub fn connection(&self) -> u32 {
+        self.connection
+    }
+
+    /// Whether the client may blame the end of the last connection on what was sent on it: it sent one packet at a
+    /// time, and this one was not answered.
+    fn blames_one(&self) -> bool {
+        let requests = self.used.values().filter(|used| matches!(used, Use::Request)).count();
+        self.cautious == Some(true) && !self.loose && self.live.len() + requests == 1
+    }
+
+    /// Whether a message may be given up because it ends the connection.
+    pub fn may_give_up(&self, message: &Sent) -> bool {
+        self.blames_one() && message.connections >= 3 && message.last_connection == self.connection
+    }
+
+    /// Whether a request for one of these filters may be given up.
+    pub fn may_give_up_request<'a>(&self, filters: impl IntoIterator<Item = &'a str>) -> bool {
+        let ended = (3.., self.connection);
+        self.blames_one()
+            && filters.into_iter().any(|filter| {
+                self.asked
+                    .get(filter)
+                    .is_some_and(|(count, last)| ended.0.contains(count) && *last == ended.1)
+            })
     }
 
     /// The application has heard of everything.
@@ -204,6 +242,9 @@ impl Wire {
             (Phase::Connecting, Packet::Auth(_) | Packet::Disconnect(_)) | (Phase::Up, _) => {}
             _ => panic!("{kind} where the connection is {:?}", self.phase),
         }
+        if self.phase == Phase::Up {
+            self.cautious.get_or_insert(matches!(packet, Packet::PingReq));
+        }
         let limit = self.limits.maximum_packet_size;
         assert!(size <= limit, "{kind} of {size} bytes where {limit} are allowed");
         match packet {
@@ -227,7 +268,8 @@ impl Wire {
             }
             Packet::PubRel(ack) => self.pubrel_sent(&ack, sent),
             Packet::Subscribe(subscribe) => {
-                self.take(subscribe.id, sent);
+                let filters = subscribe.filters.clone().map(|(filter, _)| filter.to_owned());
+                self.take(subscribe.id, filters.collect(), sent);
                 let identifier = subscribe.properties.get(Property::SubscriptionIdentifier);
                 assert!(
                     self.limits.identifiers || identifier.is_none(),
@@ -245,15 +287,23 @@ impl Wire {
                     );
                 }
             }
-            Packet::Unsubscribe(unsubscribe) => self.take(unsubscribe.id, sent),
+            Packet::Unsubscribe(unsubscribe) => {
+                let filters = unsubscribe.filters.map(str::to_owned).collect();
+                self.take(unsubscribe.id, filters, sent);
+            }
             Packet::Disconnect(_) => self.phase = Phase::Over,
             Packet::PingReq | Packet::Auth(_) => {}
             _ => panic!("the client sent {kind}"),
         }
     }
 
-    fn take(&mut self, id: PacketId, sent: &[Sent]) {
+    fn take(&mut self, id: PacketId, filters: Vec<String>, sent: &[Sent]) {
         self.drop_given_up(id, sent);
+        for filter in filters {
+            let (count, last) = self.asked.entry(filter).or_default();
+            *count += u32::from(*last != self.connection);
+            *last = self.connection;
+        }
         let before = self.used.insert(id, Use::Request);
         assert!(before.is_none(), "packet identifier {id} is in use: {before:?}");
     }
@@ -288,6 +338,12 @@ impl Wire {
         message.left = Some(expiry);
         let again = message.first_sent.is_some();
         message.first_sent.get_or_insert(now);
+        message.on_wire(self.connection);
+        assert!(
+            message.withdrawn_on.is_none_or(|on| self.connection <= on),
+            "message {n} was withdrawn, and is sent again"
+        );
+        self.loose |= publish.id.is_none();
         let Some(id) = publish.id else {
             return assert!(!again, "message {n} of QoS 0 is sent again");
         };
@@ -327,12 +383,16 @@ impl Wire {
         assert!(last < Some(order), "sent again out of order: {last:?}, then {order}");
     }
 
-    fn pubrel_sent(&mut self, ack: &Ack, sent: &[Sent]) {
+    fn pubrel_sent(&mut self, ack: &Ack, sent: &mut [Sent]) {
         if self.released.front() == Some(&ack.id) {
             self.released.pop_front();
             return;
         }
         let connection = self.connection;
+        if let Some(Use::Message { number, .. }) = self.used.get(&ack.id) {
+            sent[*number].on_wire(connection);
+            self.live.insert(ack.id);
+        }
         match self.used.get_mut(&ack.id) {
             Some(Use::Message { released: Some((order, on)), .. }) if *on < connection => {
                 *on = connection;

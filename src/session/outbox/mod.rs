@@ -42,8 +42,8 @@ pub(super) struct Outbox {
     order: u64,
     /// Topics the application publishes to, by the number it was given.
     topics: Vec<Rc<str>>,
-    /// How often in a row the server has hung up while a message was in flight, with none acknowledged in between. See
-    /// [`blame`].
+    /// How often in a row the server has hung up while a message was in flight, with none
+    /// acknowledged in between, up to [`SUSPECT`].
     losses: u8,
 }
 
@@ -156,6 +156,7 @@ impl Outbox {
             alias: draft.topic_alias,
             expiry: draft.message_expiry.map(|seconds| (now, seconds)),
             withdrawn: false,
+            losses: 0,
         });
         if let Some(up) = &up {
             check_message(&message, &up.server)?;
@@ -203,7 +204,7 @@ impl Outbox {
 
     /// Nobody waits for a message any more that is in flight. It goes on, and is not sent again.
     pub(super) fn cancel_in_flight(&mut self, token: Token) {
-        for entry in self.ids.iter_mut() {
+        for (_, entry) in self.ids.iter_mut() {
             if let Some(other) = entry.token().filter(|other| **other == Some(token)) {
                 *other = None;
                 if let Entry::Publish { message, .. } = entry {
@@ -258,55 +259,62 @@ impl Outbox {
     pub(super) fn connection_lost(
         &mut self,
         sending: &Sending,
-        loss: Loss,
+        mut loss: Loss,
         out: &mut Outlet,
     ) -> Unanswered {
         let judged = loss.verdict().is_some();
+        let is_judged = judged && (sending.loose || sending.live > 0 || sending.requests > 0);
+        if out.output.pending() > 0 {
+            // Some of it has not left.
+            loss = Loss::Innocent;
+        }
         // What the server may mean: messages, and SUBSCRIBE and UNSUBSCRIBE packets.
         let mut suspects = [0, 0];
         let mut message = None;
-        for (id, entry) in self.ids.iter() {
+        for (id, entry) in self.ids.iter_mut() {
+            let is_request = matches!(entry, Entry::Subscribe(_) | Entry::Unsubscribe(_));
             if loss.concerns(entry) {
-                let is_request = matches!(entry, Entry::Subscribe(_) | Entry::Unsubscribe(_));
                 suspects[usize::from(is_request)] += 1;
-                message = Some(id).filter(|_| !is_request);
+                if let Some(losses) = entry.losses() {
+                    *losses = losses.saturating_add(1);
+                    message = Some((id, *losses));
+                }
+            }
+            if let Entry::Publish { live, .. } | Entry::Release { live, .. } = entry {
+                *live = false;
             }
         }
         let is_alone = suspects[0] + suspects[1] == 1
             && (sending.caution == Caution::OneByOne || judged && !sending.loose);
-        let losses = if judged { SUSPECT } else { self.losses };
-        if suspects[0] > 0 {
-            self.losses = SUSPECT.min(losses + 1);
-            if let Some(id) = message.filter(|_| is_alone && losses == SUSPECT) {
-                self.losses = 0;
+        let before = self.losses;
+        if loss.verdict().is_some() && suspects != [0, 0] {
+            self.losses = SUSPECT;
+        } else if suspects[0] > 0 {
+            self.losses = SUSPECT.min(before + 1);
+        }
+        if is_alone {
+            if let Some((id, own)) = message
+                && (judged || before == SUSPECT && own > SUSPECT)
+            {
                 self.blame(id, loss, out);
+                self.losses = 0;
             }
         }
         let is_request =
             |entry: &Entry| matches!(entry, Entry::Subscribe(_) | Entry::Unsubscribe(_));
-        let mut unanswered = Unanswered {
-            parts: Vec::new(),
-            guilty: None,
-            is_judged: judged && (sending.loose || suspects != [0, 0]),
-        };
+        let mut unanswered = Unanswered { parts: Vec::new(), guilty: None, is_judged };
         let mut is_first = true;
         for entry in self.ids.drain(is_request) {
             let concerned = loss.concerns(&entry);
             if let Entry::Subscribe(mut part) | Entry::Unsubscribe(mut part) = entry {
                 if concerned && std::mem::take(&mut is_first) {
-                    let losses = if judged { SUSPECT } else { part.losses };
-                    part.losses = SUSPECT.min(losses + 1);
-                    if is_alone && losses == SUSPECT {
+                    part.losses = part.losses.saturating_add(1);
+                    if is_alone && (judged || part.losses > SUSPECT) {
                         unanswered.guilty = Some(part);
                         continue;
                     }
                 }
                 unanswered.parts.push(part);
-            }
-        }
-        for entry in self.ids.iter_mut() {
-            if let Entry::Publish { live, .. } | Entry::Release { live, .. } = entry {
-                *live = false;
             }
         }
         unanswered
@@ -333,16 +341,23 @@ impl Outbox {
 
     /// Whether something that waits for a connection may be what has ended the last ones.
     pub(super) fn is_suspected(&self, subscriptions: &Subscriptions, sending: &Sending) -> bool {
-        let has_message = !sending.resend.is_empty() || !self.waiting.is_empty(QoS::AtLeastOnce);
-        self.losses == SUSPECT && has_message || subscriptions.is_suspected()
+        let is_owed = !sending.resend.is_empty()
+            || !self.waiting.is_empty(QoS::AtLeastOnce)
+            || !subscriptions.nothing_waits();
+        self.losses == SUSPECT && is_owed || subscriptions.is_suspected()
     }
 
     /// Lets packets go together again once no suspect is left.
     #[cold]
-    pub(super) fn end_caution(&self, subscriptions: &Subscriptions, up: &mut Up) {
+    pub(super) fn end_caution(&mut self, subscriptions: &Subscriptions, up: &mut Up) {
         if !up.sending.must_wait() && !self.is_suspected(subscriptions, &up.sending) {
-            up.sending.caution = Caution::None;
+            self.no_suspects(up);
         }
+    }
+
+    fn no_suspects(&mut self, up: &mut Up) {
+        up.sending.caution = Caution::None;
+        self.losses = 0;
     }
 
     /// Fails the messages that have expired.
@@ -439,7 +454,14 @@ impl Outbox {
         }
         while !out.output.is_full() && !up.sending.must_wait() {
             let quota = self.has_quota(up);
-            let Some(message) = self.waiting.pop(!up.sending.is_cautious(), quota) else { break };
+            let Some(message) = self.waiting.pop(!up.sending.is_cautious(), quota) else {
+                if up.sending.is_cautious() && quota {
+                    // Only QoS 0 is left, which waits for nothing then.
+                    self.no_suspects(up);
+                    continue;
+                }
+                break;
+            };
             match check_message(&message, &up.server) {
                 Ok(()) => self.send_message(now, message, up, out),
                 Err(error) => out.fail(message.token, error),
@@ -497,7 +519,7 @@ impl Outbox {
             // The server may have it: until it forgets the identifier, another message would pass
             // for a copy.
             let order = self.next_order();
-            self.ids.put(id, Entry::Release { token: None, order, live: true });
+            self.ids.put(id, Entry::Release { token: None, order, live: true, losses: 0 });
             up.sending.live += 1;
             let reason = ReasonCode::PACKET_IDENTIFIER_NOT_FOUND;
             out.write_ack(PacketType::PubRel, id, reason, up.server.version);
@@ -602,7 +624,7 @@ impl Outbox {
                 // From here on the PUBREL is what is sent again, in the order of the PUBRECs
                 // [MQTT-4.6.0-4].
                 let order = self.next_order();
-                *self.ids.get(ack.id) = Entry::Release { token, order, live: true };
+                *self.ids.get(ack.id) = Entry::Release { token, order, live: true, losses: 0 };
             }
             Entry::Release { live: true, .. } => {}
             Entry::Free => reply = ReasonCode::PACKET_IDENTIFIER_NOT_FOUND,

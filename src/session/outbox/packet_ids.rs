@@ -23,6 +23,8 @@ pub(super) enum Entry {
         token: Option<Token>,
         order: u64,
         live: bool,
+        /// How often the server has hung up while it was in flight. See [`super::blame`].
+        losses: u8,
     },
     Subscribe(Part),
     Unsubscribe(Part),
@@ -35,6 +37,15 @@ impl Entry {
             Entry::Release { order, .. } => *order,
             Entry::Subscribe(part) | Entry::Unsubscribe(part) => part.order(),
             Entry::Free => 0,
+        }
+    }
+
+    /// How often the server has hung up while a message was in flight.
+    pub(super) fn losses(&mut self) -> Option<&mut u8> {
+        match self {
+            Entry::Publish { message, .. } => Some(&mut message.losses),
+            Entry::Release { losses, .. } => Some(losses),
+            Entry::Free | Entry::Subscribe(_) | Entry::Unsubscribe(_) => None,
         }
     }
 
@@ -122,22 +133,17 @@ impl PacketIds {
         entry
     }
 
-    /// What is in use, and under which identifier.
-    pub(super) fn iter(&self) -> impl Iterator<Item = (PacketId, &Entry)> {
-        let entries = self.entries.iter().enumerate();
-        entries.filter_map(|(id, entry)| Some((PacketId::new(id as u16)?, entry)))
-    }
-
     /// All entries, the free ones too.
-    pub(super) fn iter_mut(&mut self) -> impl Iterator<Item = &mut Entry> {
-        self.entries.iter_mut()
+    pub(super) fn iter_mut(&mut self) -> impl Iterator<Item = (PacketId, &mut Entry)> {
+        let entries = self.entries.iter_mut().enumerate();
+        entries.filter_map(|(id, entry)| Some((PacketId::new(id as u16)?, entry)))
     }
 
     /// The identifiers of what `which` picks, in the order of the application's calls.
     pub(super) fn in_order(&self, which: fn(&Entry) -> bool) -> Vec<PacketId> {
         let mut heap = Vec::new();
-        for (id, entry) in self.iter() {
-            if which(entry) {
+        for (id, entry) in self.entries.iter().enumerate() {
+            if let Some(id) = PacketId::new(id as u16).filter(|_| which(entry)) {
                 heap.push((entry.order(), id));
             }
         }

@@ -27,6 +27,8 @@ pub(super) struct Outgoing {
     pub expiry: Option<(Instant, u32)>,
     /// Nobody wants it any more: it is not sent again.
     pub withdrawn: bool,
+    /// How often the server has hung up while it was in flight. See [`super::blame`].
+    pub losses: u8,
 }
 
 impl Outgoing {

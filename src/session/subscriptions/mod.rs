@@ -333,9 +333,13 @@ impl Subscriptions {
         self.filters.routes_changed();
         let now = self.filters.epoch();
         for own in self.subscriptions.iter_mut().flatten() {
-            if all || own.answered.is_none() {
+            if own.answered.is_none() {
+                // Each has a request of its own.
+                self.filters.routes_changed();
+                own.asked = self.filters.epoch();
+            } else if all {
                 own.asked = now;
-                own.answered = own.answered.map(|_| now);
+                own.answered = Some(now);
             }
         }
     }

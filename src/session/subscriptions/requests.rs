@@ -166,7 +166,7 @@ impl Requests {
 
     /// Whether a part that waits may be what has ended the last connections.
     pub(super) fn is_suspected(&self) -> bool {
-        self.waiting.iter().any(|part| part.losses == SUSPECT)
+        self.waiting.iter().any(|part| part.losses >= SUSPECT)
     }
 
     /// Whether nobody waits for a part, and the Subscription that it is for has ended.
