@@ -21,6 +21,9 @@ use crate::options::{Options, VersionChoice};
 /// The largest packet that MQTT can express, in bytes [MQTT5 2.1.4].
 const MAXIMUM_PACKET_SIZE: u32 = 268_435_460;
 
+/// After so many milliseconds without an answer to a CONNECT of MQTT 5, 3.1.1 is tried.
+const GUESS_MS: u64 = 5_000;
+
 // An attempt at a connection.
 impl Session {
     /// Begins an attempt: the application is asked where to connect to.
@@ -57,7 +60,7 @@ impl Session {
                 self.attempts.name_client(random_client_id(&mut self.random));
             }
         }
-        let mut properties = connect_properties(&self.options);
+        let mut properties = connect_properties(&self.options, self.inbox.is_unlimited());
         self.push_authentication(&mut properties, authentication);
         let version = self.attempts.version();
         // On MQTT 5 only the first connection may be asked to forget; later ones resume what the
@@ -87,6 +90,7 @@ impl Session {
         connect.encode(version, &mut self.out.output.bytes);
         self.out.wrote(PacketType::Connect, start, None, None, None);
         let limit = self.options.properties.maximum_packet_size.unwrap_or(u32::MAX);
+        let guess_at = self.may_guess_version().then(|| now.after_ms(GUESS_MS));
         let mut decoder = Decoder::new(version, limit);
         decoder.defers = true;
         self.stage = Stage::Handshaking(Box::new(Handshaking {
@@ -95,6 +99,7 @@ impl Session {
             clean_start,
             authenticating,
             sent: now,
+            guess_at,
         }));
     }
 
@@ -108,6 +113,25 @@ impl Session {
         } else {
             None
         }
+    }
+
+    /// Whether no answer to the CONNECT may mean that the server knows 3.1.1 only. Many of these
+    /// close the connection, or are silent.
+    fn may_guess_version(&self) -> bool {
+        self.attempts.may_guess_version()
+            && self.options.authentication_method.is_none()
+            && self.what_v4_lacks(&self.attempts.credentials()).is_none()
+    }
+
+    /// The server has not answered a CONNECT of MQTT 5, so 3.1.1 is tried at once. `open`: the
+    /// socket is still there.
+    pub(super) fn guess_version(&mut self, now: Instant, open: bool) {
+        self.leave_connection(now, Stage::Resolving, Loss::Innocent);
+        if open {
+            self.out.commands.push_back(Command::Close { force: false });
+        }
+        self.attempts.guess_version();
+        self.open(now);
     }
 
     /// The server has not answered in time.
@@ -125,6 +149,7 @@ impl Session {
         let Stage::Handshaking(handshaking) = &self.stage else {
             return Err(DecodeError::protocol("a second CONNACK"));
         };
+        self.attempts.keep_version();
         if connack.reason != ReasonCode::SUCCESS {
             self.refused(now, connack.reason, connack.properties);
             return Ok(());
@@ -183,7 +208,7 @@ impl Session {
         })));
         if !connack.session_present {
             self.inbox.session_lost();
-            self.outbox.session_lost(&mut self.out);
+            self.outbox.session_lost(&self.attempts.loss, &mut self.out);
             let resubscribe = self.options.resubscribe;
             self.subscriptions.session_lost(resubscribe, &mut self.out.events);
         } else if doubtful && self.options.resubscribe {
@@ -211,6 +236,9 @@ impl Session {
     pub(super) fn refused(&mut self, now: Instant, reason: ReasonCode, properties: Properties<'_>) {
         // A refusal leaves no session behind, and nothing in doubt.
         self.stage = Stage::Resolving;
+        if self.attempts.version() == Version::V311 {
+            self.attempts.keep_version();
+        }
         if reason == ReasonCode::UNSUPPORTED_PROTOCOL_VERSION
             && self.attempts.version() == Version::V5
             && self.options.version == VersionChoice::Auto
@@ -245,7 +273,16 @@ impl Session {
 
     /// The connection, or the attempt at one, has failed. `open`: the socket is still there.
     pub(super) fn fail(&mut self, now: Instant, error: Box<Error>, open: bool) {
+        let is_bare_close = error.code == ErrorCode::ConnectionFailed && !open;
+        if matches!(self.stage, Stage::Handshaking(_)) && is_bare_close && self.may_guess_version()
+        {
+            return self.guess_version(now, open);
+        }
+        self.attempts.take_back_guess();
         let closing = matches!(self.stage, Stage::Closing(..));
+        if self.stage.up().is_some() {
+            self.inbox.note_overstep(&error, &mut self.out);
+        }
         let loss = match error.code {
             ErrorCode::ServerDisconnected => error.reason.map_or(Loss::HungUp, Loss::disconnect),
             ErrorCode::ConnectionLost if !open => Loss::HungUp,
@@ -337,6 +374,7 @@ impl Session {
     /// Tells that a connection that was up is gone.
     pub(super) fn disconnected(&mut self, error: &Error, was_up: WasUp, will_reconnect: bool) {
         let error = Box::new(error.clone());
+        self.attempts.loss = Some(error.clone());
         self.out.events.push(Event::Disconnected { error: error.clone(), will_reconnect });
         self.out.fail(was_up.reauthentication, error);
     }
@@ -531,13 +569,13 @@ impl Session {
 }
 
 /// The properties of CONNECT, but for those of an authentication [MQTT5 3.1.2.11].
-fn connect_properties(options: &Options) -> PropertiesBuf {
+fn connect_properties(options: &Options, unlimited: bool) -> PropertiesBuf {
     let mut properties = PropertiesBuf::default();
     let own = &options.properties;
     if let Some(seconds) = options.session_expiry().filter(|&seconds| seconds > 0) {
         properties.push(Property::SessionExpiryInterval, Value::Four(seconds));
     }
-    if own.receive_maximum < u16::MAX {
+    if own.receive_maximum < u16::MAX && !unlimited {
         properties.push(Property::ReceiveMaximum, Value::Two(own.receive_maximum));
     }
     if let Some(limit) = own.maximum_packet_size {

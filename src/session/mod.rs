@@ -233,6 +233,11 @@ impl Session {
             Stage::Handshaking(handshaking) if handshaking.deadline <= now => {
                 self.unanswered(now, Phase::Mqtt);
             }
+            Stage::Handshaking(handshaking)
+                if handshaking.guess_at.is_some_and(|guess_at| guess_at <= now) =>
+            {
+                self.guess_version(now, true);
+            }
             Stage::Up(up) | Stage::Closing(up, _) => match up.keep_alive.beat(now) {
                 Beat::Rest => {}
                 Beat::Ping => self.ping(),
@@ -272,7 +277,14 @@ impl Session {
         let mut error = match &self.stage {
             Stage::Opening(_) => failed(Phase::Transport, "the server could not be reached"),
             Stage::Handshaking(_) => {
-                let text = "the server closed the connection without an answer to CONNECT";
+                let Credentials { username, password } = self.attempts.credentials();
+                let has_credentials = username.is_some() || password.is_some();
+                let text = if has_credentials && self.attempts.version() == Version::V311 {
+                    "the server closed the connection without an answer to CONNECT: username or \
+                     password may be wrong"
+                } else {
+                    "the server closed the connection without an answer to CONNECT"
+                };
                 failed(Phase::Mqtt, text)
             }
             _ => {
@@ -453,8 +465,8 @@ impl Session {
         }
         self.check_open()?;
         let draft = match self.attempts.version() {
-            Version::V311 => Draft::default(),
-            Version::V5 => draft.unwrap_or_default(),
+            Version::V311 if self.attempts.is_version_known() => Draft::default(),
+            Version::V311 | Version::V5 => draft.unwrap_or_default(),
         };
         let Self { stage, outbox, options, out, .. } = self;
         let up = stage.up_mut();

@@ -644,3 +644,36 @@ fn figures_of_what_came_in() {
     assert_eq!(stats.bytes_received - before.bytes_received, 7 + 9);
     assert_eq!(stats.in_flight_in, 1);
 }
+
+/// Mosquitto 2.0.11 does so.
+#[test]
+fn a_receive_maximum_that_the_server_does_not_keep_to_is_left_out() {
+    let mut pair = up("properties.receiveMaximum=1 clean=false clientId=me").holding();
+    let two = "PUBLISH q1 #1 a ''; PUBLISH q1 #2 a ''";
+    let connect = |pair: &mut Pair| {
+        pair.wait_for(State::Connecting);
+        let sent = pair.sent();
+        sent.iter().find(|packet| packet.starts_with("CONNECT")).unwrap().clone()
+    };
+    for oversteps in [true, false, true, true] {
+        pair.clear();
+        if oversteps {
+            pair.plays(two);
+            pair.sends(["DISCONNECT 0x93", "CLOSE"]);
+        } else {
+            pair.cut();
+        }
+        let what = "the server does not keep to receiveMaximum, which is left out from here on";
+        let is_told = pair.errors().iter().any(|error| error.what == what);
+        let connect = connect(&mut pair);
+        assert_eq!(is_told, !connect.contains("ReceiveMaximum"), "{connect}");
+        pair.plays("CONNACK present");
+        if is_told {
+            pair.clear();
+            pair.plays(two);
+            pair.sends([]);
+            return;
+        }
+    }
+    panic!("it is never left out");
+}

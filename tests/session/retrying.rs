@@ -103,7 +103,7 @@ fn without_reconnect_a_lost_connection_is_the_end() {
 
 #[test]
 fn the_first_connect_is_tried_again_if_asked_for() {
-    let mut pair = bare("reconnect.initial=true");
+    let mut pair = bare("protocolVersion=5 reconnect.initial=true");
     pair.connect();
     pair.cut();
     pair.tells([
@@ -116,7 +116,7 @@ fn the_first_connect_is_tried_again_if_asked_for() {
     pair.plays("CONNACK");
     pair.tells(["state connecting", "state connected", "connected"]);
 
-    let mut pair = bare("reconnect.initial=true");
+    let mut pair = bare("protocolVersion=5 reconnect.initial=true");
     pair.connect();
     pair.plays("CONNACK 0x87");
     pair.tells(["state connecting", "state closed", "closed CONNECTION_REFUSED 0x87"]);
@@ -219,7 +219,7 @@ fn reconnect_in_every_other_state() {
 
 #[test]
 fn the_first_connect_goes_through_all_servers_once() {
-    let mut pair = bare("");
+    let mut pair = bare("protocolVersion=5");
     pair.servers(&["ws://a", "ws://b", "ws://c"]);
     pair.connect();
     pair.cut();
@@ -234,7 +234,7 @@ fn the_first_connect_goes_through_all_servers_once() {
 
 #[test]
 fn attempts_go_through_the_servers_and_stay_with_one_that_works() {
-    let mut pair = bare("");
+    let mut pair = bare("protocolVersion=5");
     pair.servers(&["ws://a", "ws://b", "ws://c"]);
     pair.connect();
     pair.cut();
@@ -254,7 +254,7 @@ fn attempts_go_through_the_servers_and_stay_with_one_that_works() {
 
 #[test]
 fn each_server_gets_its_own_credentials() {
-    let mut pair = bare("");
+    let mut pair = bare("protocolVersion=5");
     let server = |url: &str, name: &str| Server {
         url: url.into(),
         credentials: Credentials { username: Some(name.into()), password: None },

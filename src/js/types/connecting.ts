@@ -45,6 +45,7 @@ export type BrokerUrl = Resolvable<string | URL | ReadonlyArray<string | URL>>
 export interface ConnectOptions {
   /**
    * The version of MQTT to speak: 5, 4 (which is 3.1.1), or 'auto'. 'auto' tries 5, and falls back to 3.1.1 if the server refuses the version.
+   * It does so too if the server has not accepted version 5 before, and closes the connection or is silent for 5 seconds instead of answering.
    *
    * @default 'auto'
    */

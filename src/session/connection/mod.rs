@@ -59,6 +59,8 @@ pub(super) struct Handshaking {
     pub authenticating: bool,
     /// When something was handed to the transport last.
     pub sent: Instant,
+    /// When the server has been silent for so long that it may know 3.1.1 only.
+    pub guess_at: Option<Instant>,
 }
 
 /// A connection that the server has accepted.
@@ -188,7 +190,9 @@ impl Stage {
     pub(super) fn next_timeout(&self) -> Option<Instant> {
         match self {
             Stage::Opening(Opening { deadline, .. }) => Some(*deadline),
-            Stage::Handshaking(handshaking) => Some(handshaking.deadline),
+            Stage::Handshaking(handshaking) => {
+                Instant::first(&[Some(handshaking.deadline), handshaking.guess_at])
+            }
             Stage::Up(up) => up.next_timeout(),
             Stage::Closing(up, ending) => {
                 Instant::first(&[up.next_timeout(), Some(ending.deadline)])

@@ -24,6 +24,10 @@ use blame::{Caution, Loss, SUSPECT};
 use packet_ids::{Entry, PacketIds};
 use waiting::{Line, Outgoing, Waiting};
 
+/// On 3.1.1, where a server cannot announce a Receive Maximum, at most so many QoS 2 messages are in
+/// flight: Mosquitto ends the connection at more.
+const EXACTLY_ONCE_IN_FLIGHT: u32 = 20;
+
 /// What became of a publish that was not refused.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Accepted {
@@ -53,6 +57,8 @@ pub(super) struct Sending {
     /// Our side of the send quota of [MQTT5 4.9]: QoS 1 and 2 messages that were sent on this
     /// connection and are not completed.
     live: u32,
+    /// Those of QoS 2 among them.
+    exactly_once: u32,
     /// What an earlier connection left unacknowledged and is to be sent again: the last one first.
     resend: Vec<PacketId>,
     /// SUBSCRIBE and UNSUBSCRIBE packets that are not answered.
@@ -69,6 +75,16 @@ impl Sending {
     /// `resend`: what [`Outbox::unacknowledged`] gave for a session that is resumed.
     pub(super) fn new(resend: Vec<PacketId>) -> Self {
         Self { resend, ..Self::default() }
+    }
+
+    fn sent(&mut self, qos: QoS) {
+        self.live += 1;
+        self.exactly_once += u32::from(qos == QoS::ExactlyOnce);
+    }
+
+    fn acknowledged(&mut self, qos: QoS) {
+        self.live -= 1;
+        self.exactly_once -= u32::from(qos == QoS::ExactlyOnce);
     }
 
     /// Whether the connection finds out which packet ends it.
@@ -169,7 +185,7 @@ impl Outbox {
             && !out.output.is_full()
             && !up.sending.is_cautious()
             && self.waiting.is_empty(qos)
-            && (qos == QoS::AtMostOnce || self.has_quota(up))
+            && qos <= self.quota(up)
         {
             self.send_message(now, message, up, out);
             return Ok(Accepted::Pending);
@@ -228,13 +244,14 @@ impl Outbox {
     }
 
     /// The server has no session. QoS 1 is published anew; a QoS 2 message that was sent could
-    /// arrive twice, so it fails.
-    pub(super) fn session_lost(&mut self, out: &mut Outlet) {
+    /// arrive twice, so it fails. `cause`: why the connection had ended.
+    pub(super) fn session_lost(&mut self, cause: &Option<Box<Error>>, out: &mut Outlet) {
         let mut again = Line::new();
         let is_message =
             |entry: &Entry| matches!(entry, Entry::Publish { .. } | Entry::Release { .. });
         for entry in self.ids.drain(is_message) {
             let mut error = Error::new(ErrorCode::SessionLost, "the server lost the session");
+            error.cause = cause.clone();
             match entry {
                 Entry::Publish { message, .. } if message.qos == QoS::AtLeastOnce => {
                     if !message.withdrawn {
@@ -427,12 +444,17 @@ impl Outbox {
         }
     }
 
-    /// Whether one more QoS 1 or 2 message may be under way [MQTT-3.3.4-7].
+    /// The highest QoS that one more message under way may have [MQTT-3.3.4-7].
     #[inline]
-    fn has_quota(&self, up: &Up) -> bool {
-        up.sending.live < u32::from(up.server.receive_maximum)
+    fn quota(&self, up: &Up) -> QoS {
+        if up.sending.live < u32::from(up.server.receive_maximum)
             && up.sending.resend.is_empty()
             && !self.ids.is_full()
+        {
+            most(up)
+        } else {
+            QoS::AtMostOnce
+        }
     }
 
     /// Whether [`Outbox::send_waiting`] may find something to do.
@@ -453,9 +475,9 @@ impl Outbox {
             out.output.fill();
         }
         while !out.output.is_full() && !up.sending.must_wait() {
-            let quota = self.has_quota(up);
+            let quota = self.quota(up);
             let Some(message) = self.waiting.pop(!up.sending.is_cautious(), quota) else {
-                if up.sending.is_cautious() && quota {
+                if up.sending.is_cautious() && quota == QoS::ExactlyOnce {
                     // Only QoS 0 is left, which waits for nothing then.
                     self.no_suspects(up);
                     continue;
@@ -474,16 +496,17 @@ impl Outbox {
     fn send_again(&mut self, id: PacketId, up: &mut Up, out: &mut Outlet) -> bool {
         let version = up.server.version;
         let full = up.sending.live >= u32::from(up.server.receive_maximum);
+        let most = most(up);
         let start = out.output.bytes.len();
         match self.ids.get(id) {
             Entry::Release { live, .. } => {
                 *live = true;
-                up.sending.live += 1;
+                up.sending.sent(QoS::ExactlyOnce);
                 let buffer = &mut out.output.bytes;
                 encode_ack(PacketType::PubRel, id, ReasonCode::SUCCESS, version, buffer);
                 out.wrote(PacketType::PubRel, start, Some(id), None, None);
             }
-            Entry::Publish { .. } if full => return false,
+            Entry::Publish { message, .. } if full || message.qos > most => return false,
             Entry::Publish { message, live } => {
                 if message.withdrawn {
                     self.forget(id, up, out);
@@ -499,7 +522,7 @@ impl Outbox {
                 publish.encode_header(version, None, message.payload.len(), &mut out.output.bytes);
                 out.output.bytes.extend_from_slice(&message.payload);
                 *live = true;
-                up.sending.live += 1;
+                up.sending.sent(message.qos);
                 out.wrote_message(start, Some(id), &message.topic);
             }
             Entry::Free | Entry::Subscribe(_) | Entry::Unsubscribe(_) => {
@@ -520,7 +543,7 @@ impl Outbox {
             // for a copy.
             let order = self.next_order();
             self.ids.put(id, Entry::Release { token: None, order, live: true, losses: 0 });
-            up.sending.live += 1;
+            up.sending.sent(QoS::ExactlyOnce);
             let reason = ReasonCode::PACKET_IDENTIFIER_NOT_FOUND;
             out.write_ack(PacketType::PubRel, id, reason, up.server.version);
         }
@@ -559,12 +582,12 @@ impl Outbox {
             }
             return;
         }
-        let id = self.ids.vacant().expect("has_quota() has seen to it");
+        let id = self.ids.vacant().expect("quota() has seen to it");
         let publish = message.packet(Some(id), false);
         let buffer = &mut out.output.bytes;
         match up.write_publish(publish, &message.topic, &message.payload, alias, buffer) {
             Ok(()) => {
-                up.sending.live += 1;
+                up.sending.sent(message.qos);
                 let topic = message.topic.clone();
                 self.ids.put(id, Entry::Publish { message, live: true });
                 out.wrote_message(start, Some(id), &topic);
@@ -593,7 +616,7 @@ impl Outbox {
                 let (token, topic) = (message.token, message.topic.clone());
                 self.ids.free(ack.id);
                 self.losses = 0;
-                sending.live -= 1;
+                sending.acknowledged(QoS::AtLeastOnce);
                 out.complete(token, Some(&topic), ack.reason, ack.properties);
                 Ok(())
             }
@@ -617,7 +640,7 @@ impl Outbox {
                 if ack.reason.is_error() {
                     let topic = message.topic.clone();
                     self.ids.free(ack.id);
-                    up.sending.live -= 1;
+                    up.sending.acknowledged(QoS::ExactlyOnce);
                     out.complete(token, Some(&topic), ack.reason, ack.properties);
                     return Ok(());
                 }
@@ -648,7 +671,7 @@ impl Outbox {
                 let token = *token;
                 self.ids.free(ack.id);
                 self.losses = 0;
-                sending.live -= 1;
+                sending.acknowledged(QoS::ExactlyOnce);
                 out.complete(token, None, ack.reason, ack.properties);
                 Ok(())
             }
@@ -696,6 +719,13 @@ pub(super) struct Unanswered {
     pub guilty: Option<Part>,
     /// The server has ended the connection because of a packet.
     pub is_judged: bool,
+}
+
+/// The highest QoS that one more message in flight may have, where there is quota.
+#[inline]
+fn most(up: &Up) -> QoS {
+    let many = up.sending.exactly_once >= EXACTLY_ONCE_IN_FLIGHT;
+    if many && up.server.version == Version::V311 { QoS::AtLeastOnce } else { QoS::ExactlyOnce }
 }
 
 impl Up {

@@ -120,7 +120,7 @@ impl Waiting {
         while full(self.len(), self.bytes) {
             let gone = match limits.overflow {
                 Overflow::Reject | Overflow::DropNewest => None,
-                Overflow::DropOldest => self.pop(true, true),
+                Overflow::DropOldest => self.pop(true, QoS::ExactlyOnce),
                 Overflow::LatestPerTopic => self.remove(&|other| other.topic == message.topic),
             };
             match gone {
@@ -156,10 +156,10 @@ impl Waiting {
         if qos == QoS::AtMostOnce { &mut self.at_most_once } else { &mut self.acknowledged }
     }
 
-    /// The next message: the oldest. `loose`: QoS 0 may go. `quota`: the others may.
-    pub(super) fn pop(&mut self, loose: bool, quota: bool) -> Option<Box<Outgoing>> {
+    /// The next message: the oldest. `loose`: QoS 0 may go. `quota`: the highest QoS that may.
+    pub(super) fn pop(&mut self, loose: bool, quota: QoS) -> Option<Box<Outgoing>> {
         let at_most_once = self.at_most_once.front().filter(|_| loose);
-        let acknowledged = self.acknowledged.front().filter(|_| quota);
+        let acknowledged = self.acknowledged.front().filter(|message| message.qos <= quota);
         let message = match (at_most_once, acknowledged) {
             (Some(a), Some(b)) if b.order < a.order => self.acknowledged.pop_front(),
             (None, Some(_)) => self.acknowledged.pop_front(),
