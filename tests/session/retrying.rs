@@ -437,3 +437,16 @@ fn credentials_that_no_connect_can_hold_are_refused() {
     pair.connect();
     assert!(pair.sent()[1].starts_with("CONNECT"));
 }
+
+/// What only a CONNACK may say by the specification means the same in a DISCONNECT.
+#[test]
+fn a_disconnect_with_a_reason_of_connack_is_final() {
+    for reason in ["0x84", "0x85", "0x86", "0x8A"] {
+        let mut pair = up("");
+        pair.plays(&format!("DISCONNECT {reason}"));
+        assert_eq!(pair.session().state(), State::Closed, "{reason}");
+        let told = pair.tell();
+        let closed = format!("closed SERVER_DISCONNECTED {}", reason.to_lowercase());
+        assert!(told.contains(&closed), "{told:?}");
+    }
+}
