@@ -13,7 +13,7 @@ use super::subscriptions::Subscriptions;
 use super::topic_table::{Found, Slots};
 use crate::codec::{
     Ack, DecodeError, PacketId, PacketType, Publish, PublishHints, QoS, ReasonCode, SubscriptionId,
-    Version, encode_ack,
+    Version, check_topic, encode_ack,
 };
 use crate::options::ConnectProperties;
 
@@ -171,6 +171,27 @@ impl Inbox {
         }
         out.stats.messages_received += 1;
         out.events.push(Event::Message(message(slot, sequence, len, at, &publish, &hints)));
+        Ok(())
+    }
+
+    /// A PUBLISH that was skipped is reported, and acknowledged like all others.
+    pub(super) fn process_skipped(
+        &mut self,
+        publish: &Publish<'_>,
+        up: &mut Up,
+        own: &ConnectProperties,
+        out: &mut Outlet,
+    ) -> Result<(), DecodeError> {
+        let topic = check_topic(publish.topic)?.into();
+        let admitted = self.admit(publish, up, own)?;
+        if !matches!(admitted, Admitted::Again) {
+            let what = "a message that is larger than maximumPacketSize was skipped";
+            out.report(Error::new(ErrorCode::PacketTooLarge, what).with_topic(&topic));
+        }
+        if let Admitted::Owed(sequence) = admitted {
+            up.receiving.acknowledge(sequence, ReasonCode::SUCCESS);
+        }
+        self.acknowledge_ready(up, out);
         Ok(())
     }
 

@@ -93,6 +93,7 @@ impl Session {
         let guess_at = self.may_guess_version().then(|| now.after_ms(GUESS_MS));
         let mut decoder = Decoder::new(version, limit);
         decoder.defers = true;
+        decoder.skips = version == Version::V311;
         self.stage = Stage::Handshaking(Box::new(Handshaking {
             deadline,
             decoder,

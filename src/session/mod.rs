@@ -173,6 +173,7 @@ impl Session {
                     }
                     result
                 }
+                Ok(Step::Skipped { first, body }) => self.process_skipped(first, &body),
                 Err(error) => Err(error),
             };
             if let Err(error) = result {

@@ -71,6 +71,19 @@ impl Session {
         self.inbox.process_publish(incoming, up, own, &mut self.subscriptions, &mut self.out)
     }
 
+    /// A message that is larger than the application takes was skipped: it is acknowledged as if it
+    /// had been delivered, so that the server does not send it again.
+    #[cold]
+    pub(super) fn process_skipped(&mut self, first: u8, body: &[u8]) -> Result<(), DecodeError> {
+        self.out.stats.packets_received += 1;
+        let version = self.attempts.version();
+        let (publish, _) = Publish::decode_header(version, first, body, body.len())?;
+        let Some(up) = self.stage.up_mut() else {
+            return Err(DecodeError::protocol("a packet before CONNACK"));
+        };
+        self.inbox.process_skipped(&publish, up, &self.options.properties, &mut self.out)
+    }
+
     /// What comes now and then. Apart from the rest: engines optimise function by function, and
     /// this is long.
     #[cold]

@@ -376,7 +376,9 @@ impl Broker {
                 }
                 Ok(Step::Split { first, body }) => self.packet(now, first, &body, sent),
                 Ok(Step::More) => return,
-                Ok(Step::Wait { .. }) => unreachable!("nobody said that it defers"),
+                Ok(Step::Wait { .. } | Step::Skipped { .. }) => {
+                    unreachable!("nobody said that it defers or skips")
+                }
                 Err(error) => panic!("the client sent no packet: {error:?}"),
             }
         }
@@ -522,7 +524,10 @@ impl Broker {
         link.session_expiry = property(Property::SessionExpiryInterval, 0);
         link.keep_alive = connect.keep_alive;
         if link.version == Version::V5 && self.config.old_broker {
-            link.out.extend([0x20, 2, 0, 1]);
+            // 3.1.1 has no enhanced authentication, so the client does not try it on a guess.
+            if !self.config.bare_close || self.config.authentication.is_some() {
+                link.out.extend([0x20, 2, 0, 1]);
+            }
             link.over = true;
             return;
         }

@@ -375,6 +375,17 @@ impl Wire {
         self.live.insert(id);
         let (live, maximum) = (self.live.len(), self.limits.receive_maximum);
         assert!(live <= maximum, "{live} messages are under way where {maximum} are allowed");
+        let is_v4 = self.version == Version::V311;
+        assert!(
+            !is_v4 || publish.qos < QoS::ExactlyOnce || live <= 20 || self.few_exactly_once(sent),
+            "many QoS 2 messages are in flight on 3.1.1"
+        );
+    }
+
+    /// Whether at most 20 of the messages in flight have QoS 2.
+    fn few_exactly_once(&self, sent: &[Sent]) -> bool {
+        let is_exactly_once = |id: &&PacketId| matches!(self.used.get(id), Some(Use::Message { number, .. }) if sent[*number].qos == QoS::ExactlyOnce);
+        self.live.iter().filter(is_exactly_once).count() <= 20
     }
 
     /// What an earlier connection left is sent again in order.
@@ -433,7 +444,9 @@ impl Wire {
                 }
                 Ok(Step::Split { first, body }) => (first, body),
                 Ok(Step::More) | Err(_) => return,
-                Ok(Step::Wait { .. }) => unreachable!("nobody said that it defers"),
+                Ok(Step::Wait { .. } | Step::Skipped { .. }) => {
+                    unreachable!("nobody said that it defers or skips")
+                }
             };
             match Packet::decode(self.version, first, &body) {
                 Ok(packet) => {

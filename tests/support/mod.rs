@@ -794,7 +794,9 @@ impl Ends {
                     self.arrivals.push(Arrival::Packet(server.version, packet));
                 }
                 Step::More => break,
-                Step::Split { .. } | Step::Wait { .. } => panic!("a frame ends with a packet"),
+                Step::Split { .. } | Step::Wait { .. } | Step::Skipped { .. } => {
+                    panic!("a frame ends with a packet")
+                }
             }
         }
         assert_eq!(server.decoder.buffered(), 0, "a frame ends with a packet");
