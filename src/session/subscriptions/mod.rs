@@ -333,13 +333,9 @@ impl Subscriptions {
         self.filters.routes_changed();
         let now = self.filters.epoch();
         for own in self.subscriptions.iter_mut().flatten() {
-            if own.answered.is_none() {
-                // Each has a request of its own.
-                self.filters.routes_changed();
-                own.asked = self.filters.epoch();
-            } else if all {
+            if all || own.answered.is_none() {
                 own.asked = now;
-                own.answered = Some(now);
+                own.answered = own.answered.map(|_| now);
             }
         }
     }
