@@ -205,7 +205,7 @@ export class KeepaliveTimeoutError extends MqttError {
   declare readonly code: 'KEEPALIVE_TIMEOUT'
 }
 
-/** The server lost the session: to send the QoS 2 message again could deliver it twice. */
+/** The server lost the session: to send the QoS 2 message again could deliver it twice. `cause` is the error with which the connection ended. */
 export class SessionLostError extends MqttError {
   declare readonly code: 'SESSION_LOST'
 }

@@ -71,8 +71,7 @@ impl Loss {
 
     /// Whether the server may mean this packet.
     pub(super) fn concerns(self, entry: &Entry) -> bool {
-        let is_subscribe = matches!(entry, Entry::Subscribe(_));
-        let is_request = is_subscribe || matches!(entry, Entry::Unsubscribe(_));
+        let is_request = entry.is_request();
         let is_publish = matches!(entry, Entry::Publish { live: true, .. });
         match self {
             Self::Innocent => false,
@@ -85,7 +84,7 @@ impl Loss {
                 ReasonCode::SHARED_SUBSCRIPTIONS_NOT_SUPPORTED
                 | ReasonCode::SUBSCRIPTION_IDENTIFIERS_NOT_SUPPORTED
                 | ReasonCode::WILDCARD_SUBSCRIPTIONS_NOT_SUPPORTED,
-            ) => is_subscribe,
+            ) => matches!(entry, Entry::Subscribe(_)),
             Self::Judged(_) => is_publish,
         }
     }

@@ -279,62 +279,58 @@ impl Outbox {
         mut loss: Loss,
         out: &mut Outlet,
     ) -> Unanswered {
-        let judged = loss.verdict().is_some();
-        let is_judged = judged && (sending.loose || sending.live > 0 || sending.requests > 0);
+        let is_judged =
+            loss.verdict().is_some() && (sending.loose || sending.live > 0 || sending.requests > 0);
         if out.output.pending() > 0 {
             // Some of it has not left.
             loss = Loss::Innocent;
         }
-        // What the server may mean: messages, and SUBSCRIBE and UNSUBSCRIBE packets.
-        let mut suspects = [0, 0];
-        let mut message = None;
+        let mut unanswered = Unanswered { parts: Vec::new(), guilty: None, is_judged };
+        if let Some(id) = self.judge(sending, loss) {
+            if self.ids.get(id).is_request() {
+                unanswered.guilty = self.ids.free(id).part();
+            } else {
+                self.losses = 0;
+                self.blame(id, loss, out);
+            }
+        }
+        for entry in self.ids.drain(Entry::is_request) {
+            unanswered.parts.extend(entry.part());
+        }
+        unanswered
+    }
+
+    /// Counts the end of a connection for what was sent on it: for every message, and for the first
+    /// request. The result is what has ended too many.
+    fn judge(&mut self, sending: &Sending, loss: Loss) -> Option<PacketId> {
+        let requests = self.ids.in_order(Entry::is_request);
+        let first = requests.into_iter().find(|id| loss.concerns(self.ids.get(*id)));
+        let (mut suspects, mut last, mut has_message) = (0, None, false);
         for (id, entry) in self.ids.iter_mut() {
-            let is_request = matches!(entry, Entry::Subscribe(_) | Entry::Unsubscribe(_));
             if loss.concerns(entry) {
-                suspects[usize::from(is_request)] += 1;
-                if let Some(losses) = entry.losses() {
+                suspects += 1;
+                last = Some(id);
+                has_message |= !entry.is_request();
+                if (!entry.is_request() || first == Some(id))
+                    && let Some(losses) = entry.losses()
+                {
                     *losses = losses.saturating_add(1);
-                    message = Some((id, *losses));
                 }
             }
             if let Entry::Publish { live, .. } | Entry::Release { live, .. } = entry {
                 *live = false;
             }
         }
-        let is_alone = suspects[0] + suspects[1] == 1
-            && (sending.caution == Caution::OneByOne || judged && !sending.loose);
+        let is_judged = loss.verdict().is_some();
         let before = self.losses;
-        if loss.verdict().is_some() && suspects != [0, 0] {
-            self.losses = SUSPECT;
-        } else if suspects[0] > 0 {
-            self.losses = SUSPECT.min(before + 1);
+        if suspects > 0 && (is_judged || has_message) {
+            self.losses = if is_judged { SUSPECT } else { SUSPECT.min(before + 1) };
         }
-        if is_alone {
-            if let Some((id, own)) = message
-                && (judged || before == SUSPECT && own > SUSPECT)
-            {
-                self.blame(id, loss, out);
-                self.losses = 0;
-            }
-        }
-        let is_request =
-            |entry: &Entry| matches!(entry, Entry::Subscribe(_) | Entry::Unsubscribe(_));
-        let mut unanswered = Unanswered { parts: Vec::new(), guilty: None, is_judged };
-        let mut is_first = true;
-        for entry in self.ids.drain(is_request) {
-            let concerned = loss.concerns(&entry);
-            if let Entry::Subscribe(mut part) | Entry::Unsubscribe(mut part) = entry {
-                if concerned && std::mem::take(&mut is_first) {
-                    part.losses = part.losses.saturating_add(1);
-                    if is_alone && (judged || part.losses > SUSPECT) {
-                        unanswered.guilty = Some(part);
-                        continue;
-                    }
-                }
-                unanswered.parts.push(part);
-            }
-        }
-        unanswered
+        let is_alone = sending.caution == Caution::OneByOne || is_judged && !sending.loose;
+        let id = last.filter(|_| suspects == 1 && is_alone)?;
+        let own = *self.ids.get(id).losses()?;
+        let is_guilty = is_judged || own > SUSPECT && (before == SUSPECT || !has_message);
+        is_guilty.then_some(id)
     }
 
     /// Gives up a message that ends the connection.

@@ -40,12 +40,26 @@ impl Entry {
         }
     }
 
-    /// How often the server has hung up while a message was in flight.
+    /// Whether it is a SUBSCRIBE or UNSUBSCRIBE.
+    pub(super) fn is_request(&self) -> bool {
+        matches!(self, Entry::Subscribe(_) | Entry::Unsubscribe(_))
+    }
+
+    /// What a SUBSCRIBE or UNSUBSCRIBE asks for.
+    pub(super) fn part(self) -> Option<Part> {
+        match self {
+            Entry::Subscribe(part) | Entry::Unsubscribe(part) => Some(part),
+            Entry::Free | Entry::Publish { .. } | Entry::Release { .. } => None,
+        }
+    }
+
+    /// How often the server has hung up while it was in flight.
     pub(super) fn losses(&mut self) -> Option<&mut u8> {
         match self {
             Entry::Publish { message, .. } => Some(&mut message.losses),
             Entry::Release { losses, .. } => Some(losses),
-            Entry::Free | Entry::Subscribe(_) | Entry::Unsubscribe(_) => None,
+            Entry::Subscribe(part) | Entry::Unsubscribe(part) => Some(&mut part.losses),
+            Entry::Free => None,
         }
     }
 
