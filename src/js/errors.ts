@@ -128,19 +128,22 @@ export class AuthenticationError extends MqttError {
   declare readonly code: 'AUTHENTICATION_FAILED'
 }
 
-/** The server refused a message. `reasonCode` says why. MQTT 5.0, sections 3.4.2.1 and 3.5.2.1. */
+/**
+ * The server refused a message, or ended the connection each time that it was sent. `reasonCode` says why, where the server did. MQTT 5.0, sections 3.4.2.1
+ * and 3.5.2.1.
+ */
 export class PublishError extends MqttError {
   declare readonly code: 'PUBLISH_REFUSED'
 }
 
-/** The server granted none of the filters. */
+/** The server granted none of the filters, or ended the connection each time that they were asked for. */
 export class SubscribeError extends MqttError {
   declare readonly code: 'SUBSCRIBE_REFUSED'
   /** The server's answer for each filter. */
   declare readonly grants: readonly Grant[]
 }
 
-/** The server refused to end any of the subscriptions. */
+/** The server refused to end any of the subscriptions, or ended the connection each time that it was asked to. */
 export class UnsubscribeError extends MqttError {
   declare readonly code: 'UNSUBSCRIBE_REFUSED'
   /** The server's answer for each filter. */

@@ -185,7 +185,7 @@ impl Inbox {
         let topic = check_topic(publish.topic)?.into();
         let admitted = self.admit(publish, up, own)?;
         if !matches!(admitted, Admitted::Again) {
-            let what = "a message that is larger than maximumPacketSize was skipped";
+            let what = "skipped a message over maximumPacketSize";
             out.report(Error::new(ErrorCode::PacketTooLarge, what).with_topic(&topic));
         }
         if let Admitted::Owed(sequence) = admitted {

@@ -43,6 +43,10 @@ pub struct Wire {
     pub clean_start: bool,
     /// On how many connections each filter was asked for or given up, and on which last.
     asked: BTreeMap<String, (u32, u32)>,
+    /// Filters whose UNSUBSCRIBE was not answered, and by packet identifier those of this connection. If it is given
+    /// up, the broker keeps them.
+    unsubscribing: BTreeSet<String>,
+    unsubscribes: BTreeMap<PacketId, Vec<String>>,
     /// A PINGREQ was the first packet behind CONNECT.
     cautious: Option<bool>,
     /// A message of QoS 0 was sent.
@@ -124,6 +128,8 @@ impl Wire {
             last_sent: Instant::default(),
             clean_start: true,
             asked: BTreeMap::new(),
+            unsubscribing: BTreeSet::new(),
+            unsubscribes: BTreeMap::new(),
             cautious: None,
             loose: false,
         }
@@ -137,6 +143,7 @@ impl Wire {
             connection: self.connection + 1,
             releases: self.releases,
             asked: std::mem::take(&mut self.asked),
+            unsubscribing: std::mem::take(&mut self.unsubscribing),
             phase: Phase::Open,
             ..Self::new()
         };
@@ -156,6 +163,11 @@ impl Wire {
     fn blames_one(&self) -> bool {
         let requests = self.used.values().filter(|used| matches!(used, Use::Request)).count();
         self.cautious == Some(true) && !self.loose && self.live.len() + requests == 1
+    }
+
+    /// Whether the broker may have a filter that nobody wants, because its UNSUBSCRIBE was not answered.
+    pub fn may_be_left(&self, filter: &str) -> bool {
+        self.unsubscribing.contains(filter)
     }
 
     /// Whether a message may be given up because it ends the connection.
@@ -288,7 +300,9 @@ impl Wire {
                 }
             }
             Packet::Unsubscribe(unsubscribe) => {
-                let filters = unsubscribe.filters.map(str::to_owned).collect();
+                let filters: Vec<String> = unsubscribe.filters.map(str::to_owned).collect();
+                self.unsubscribing.extend(filters.iter().cloned());
+                self.unsubscribes.insert(unsubscribe.id, filters.clone());
                 self.take(unsubscribe.id, filters, sent);
             }
             Packet::Disconnect(_) => self.phase = Phase::Over,
@@ -487,6 +501,9 @@ impl Wire {
             }
             Packet::SubAck(ack) | Packet::UnsubAck(ack) => {
                 self.used.remove(&ack.id);
+                for filter in self.unsubscribes.remove(&ack.id).unwrap_or_default() {
+                    self.unsubscribing.remove(&filter);
+                }
             }
             _ => {}
         }

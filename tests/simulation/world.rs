@@ -1145,7 +1145,8 @@ impl Scene {
         let believed = self.app.filters();
         match &self.broker.session {
             Some(session) => {
-                session.subscriptions.len() == believed.len()
+                let mut there = session.subscriptions.keys();
+                there.all(|filter| believed.contains_key(filter) || self.wire.may_be_left(filter))
                     && believed.iter().all(|(filter, qos)| {
                         session.subscriptions.get(filter).is_some_and(|grant| grant.asked >= *qos)
                     })
@@ -1284,7 +1285,7 @@ impl Scene {
         self.tally.failed += 1;
         // The server hung up on it, or said that it is wrong.
         let hung_up = error.what.contains("three times");
-        let judged = error.what.contains("because of it");
+        let judged = !hung_up && error.what.contains("because of");
         self.tally.given_up += u64::from(hung_up || judged);
         if hung_up && !matches!(request, Request::Publish(_)) {
             let filters = error.filters.iter().map(|code| &*code.filter);

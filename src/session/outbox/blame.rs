@@ -92,9 +92,9 @@ impl Loss {
     /// The error of a packet that is given up.
     pub(in crate::session) fn error(self, code: ErrorCode) -> Box<Error> {
         let what = match self {
-            Self::Judged(_) => "the server ended the connection because of it",
+            Self::Judged(_) => "the server ended the connection because of the packet",
             Self::Innocent | Self::HungUp => {
-                "sending it has ended the connection three times in a row"
+                "the server ended the connection three times in a row because of the packet"
             }
         };
         let mut error = Error::new(code, what);
