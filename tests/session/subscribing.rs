@@ -1613,3 +1613,32 @@ fn a_subscribe_on_every_connection_hides_nothing() {
         }
     }
 }
+
+#[test]
+fn a_filter_that_is_refused_while_a_call_for_it_waits_ends_its_subscription() {
+    for mut pair in both("") {
+        pair.subscribe("a");
+        pair.plays("SUBACK #1 0");
+        // After three losses, packets go one at a time until it is acknowledged.
+        pair.publish("q1 m 'x'");
+        for _ in 0..3 {
+            pair.reconnected("CONNACK");
+        }
+        pair.subscribe("b");
+        let again = pair.subscribe("a");
+        pair.answers_ping();
+        let restored = pair.sent();
+        pair.plays(&format!("SUBACK #{} 0x80", identifier(&restored[0])));
+        let other = pair.sent();
+        assert!(matches!(&other[..], [only] if only.contains(" b:q0")), "{other:?}");
+        pair.clear();
+        pair.cancel(again);
+        pair.plays(&format!("SUBACK #{} 0", identifier(&other[0])));
+        let asked = pair.sent();
+        assert!(matches!(&asked[..], [only] if only.contains(" a:q0")), "{asked:?}");
+        pair.plays(&format!("SUBACK #{} 0x80", identifier(&asked[0])));
+        let told = pair.tell();
+        assert!(told.iter().any(|line| line.starts_with("inactive")), "{told:?}");
+        assert_eq!(pair.session().stats().subscriptions, 1);
+    }
+}

@@ -164,7 +164,10 @@ impl Subscriptions {
         }
         if !committed {
             for item in self.requests.withdraw(id, &mut self.filters).items {
-                self.settle(item.filter);
+                if !self.settle(item.filter) {
+                    // Another Subscription wants it, to which it was refused while this one waited.
+                    self.ask(None, Kind::Restore, &[item.filter]);
+                }
             }
         }
         true
