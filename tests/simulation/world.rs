@@ -1109,7 +1109,9 @@ impl Scene {
     fn offer(&mut self, topic: u8, qos: u8, size: u16, retain: bool, properties: bool) {
         let topic = usize::from(topic) % TOPICS.len();
         let offer = self.app.offers.len();
+        let there = self.broker.session.as_ref().map_or(0, |session| session.subscriptions.len());
         let settled = self.subscriptions_agree()
+            && there == self.app.filters().len()
             && self.wire.is_up()
             && !self
                 .app
