@@ -407,7 +407,9 @@ impl Broker {
                     self.on_any(now, id, first, &bytes[start..start + len]);
                 }
                 Ok(Step::Split { first, body }) => self.on_any(now, id, first, &body),
-                Ok(Step::Wait { .. }) => unreachable!("the decoder was not told to defer"),
+                Ok(Step::Wait { .. } | Step::Skipped { .. }) => {
+                    unreachable!("the decoder was told neither to defer nor to skip")
+                }
                 Err(error) => self.violated(now, id, error.into()),
             }
             if self.connections.get(&id).is_some_and(|connection| connection.link.is_full()) {

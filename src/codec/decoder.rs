@@ -1,7 +1,7 @@
 //! Cuts the byte stream of a connection into packets.
 
 use super::wire::{self, Reader};
-use super::{DecodeError, Version, publish};
+use super::{DecodeError, PacketType, Version, publish};
 
 /// Cuts the byte stream of one connection into packets, wherever the stream is split.
 ///
@@ -21,6 +21,10 @@ pub struct Decoder {
     /// [`Decoder::step`] answers [`Step::Wait`] for such a packet instead of keeping its pieces.
     /// The default is false.
     pub defers: bool,
+    /// Whether a PUBLISH above the maximum is skipped instead of refused: [`Decoder::step`] answers
+    /// [`Step::Skipped`] when it is over. It is for 3.1.1, where the server knows no maximum. The
+    /// default is false.
+    pub skips: bool,
 }
 
 /// The packet of which the stream has brought only a part.
@@ -32,6 +36,8 @@ enum Partial {
     Header { bytes: [u8; 5], len: u8 },
     /// The fixed header is complete and announces a body of `length` bytes.
     Body { first: u8, length: usize },
+    /// A PUBLISH above the maximum, of which `left` bytes are to come.
+    Skipped { first: u8, left: usize },
 }
 
 /// What [`Decoder::step`] found in a window.
@@ -54,6 +60,14 @@ pub enum Step {
         /// The whole body.
         body: Vec<u8>,
     },
+    /// A PUBLISH above the maximum is over. The body is its topic and packet identifier, and maybe some
+    /// of the payload.
+    Skipped {
+        /// The first byte of the fixed header: packet type and flags.
+        first: u8,
+        /// The beginning of the body.
+        body: Vec<u8>,
+    },
     /// A large packet begins at `at` and goes on after the chunk. The decoder keeps none of it: the
     /// caller shows it again when all of it has come. Only a decoder that defers answers so.
     Wait {
@@ -74,6 +88,7 @@ impl Decoder {
             partial: Partial::None,
             body: Vec::new(),
             defers: false,
+            skips: false,
         }
     }
 
@@ -95,7 +110,7 @@ impl Decoder {
         beyond: usize,
     ) -> Result<Step, DecodeError> {
         if self.partial != Partial::None {
-            return self.resume(window, at);
+            return self.resume(window, at, beyond);
         }
         let rest = window.get(*at..).unwrap_or_default();
         let Some((&first, after)) = rest.split_first() else {
@@ -105,7 +120,11 @@ impl Decoder {
             return self.hold(window, at, beyond);
         };
         let length = length as usize;
-        self.check_size(1 + size + length)?;
+        if self.is_skipped(first, 1 + size + length)? {
+            self.partial = Partial::Skipped { first, left: length };
+            *at += 1 + size;
+            return self.resume(window, at, beyond);
+        }
         let start = *at + 1 + size;
         let body = window.get(start..).unwrap_or_default();
         if length <= body.len()
@@ -151,12 +170,17 @@ impl Decoder {
             return Ok(Step::More);
         }
         self.partial = Partial::Header { bytes: [0; 5], len: 0 };
-        self.resume(window, at)
+        self.resume(window, at, beyond)
     }
 
     /// Goes on with a packet that comes in pieces.
     #[cold]
-    fn resume(&mut self, window: &[u8], at: &mut usize) -> Result<Step, DecodeError> {
+    fn resume(
+        &mut self,
+        window: &[u8],
+        at: &mut usize,
+        beyond: usize,
+    ) -> Result<Step, DecodeError> {
         let mut rest = Reader::new(window.get(*at..).unwrap_or_default());
         while let Partial::Header { mut bytes, len } = self.partial {
             let Ok(byte) = rest.u8() else { break };
@@ -165,10 +189,31 @@ impl Decoder {
             self.partial = match wire::varint(&bytes[1..=len])? {
                 None => Partial::Header { bytes, len: len as u8 + 1 },
                 Some((length, _)) => {
-                    self.check_size(1 + len + length as usize)?;
-                    Partial::Body { first: bytes[0], length: length as usize }
+                    let (first, length) = (bytes[0], length as usize);
+                    if self.is_skipped(first, 1 + len + length)? {
+                        Partial::Skipped { first, left: length }
+                    } else {
+                        Partial::Body { first, length }
+                    }
                 }
             };
+        }
+        if let Partial::Skipped { first, left } = self.partial {
+            let rest = rest.rest();
+            let mut taken = left.min(rest.len());
+            if !publish::header_is_whole(self.version, first, &self.body) {
+                self.keep(&rest[..taken], left)?;
+            }
+            if publish::header_is_whole(self.version, first, &self.body) {
+                taken = left.min(rest.len() + beyond);
+            }
+            *at = window.len() - rest.len() + taken;
+            if taken == left {
+                self.partial = Partial::None;
+                return Ok(Step::Skipped { first, body: std::mem::take(&mut self.body) });
+            }
+            self.partial = Partial::Skipped { first, left: left - taken };
+            return Ok(Step::More);
         }
         if let Partial::Body { first, length } = self.partial {
             let missing = length - self.body.len();
@@ -198,9 +243,16 @@ impl Decoder {
         Ok(())
     }
 
+    /// Whether a packet of this size is skipped. Fails if it is too large, and not skipped.
     #[inline]
-    fn check_size(&self, size: usize) -> Result<(), DecodeError> {
-        if size > self.maximum_packet_size as usize { Err(DecodeError::TOO_LARGE) } else { Ok(()) }
+    fn is_skipped(&self, first: u8, size: usize) -> Result<bool, DecodeError> {
+        if size <= self.maximum_packet_size as usize {
+            Ok(false)
+        } else if self.skips && first >> 4 == PacketType::Publish as u8 {
+            Ok(true)
+        } else {
+            Err(DecodeError::TOO_LARGE)
+        }
     }
 }
 

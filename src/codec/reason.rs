@@ -40,6 +40,7 @@ macro_rules! reasons {
 }
 
 // The order is that of the specification. SUCCESS has two more names there: normal disconnection, and granted QoS 0.
+// 0x84, 0x85, 0x86 and 0x8A stand only in CONNACK there. Servers send them in DISCONNECT too, and mean the same.
 reasons! {
     0x00 SUCCESS "success": CONNACK | PUBACK | PUBREC | PUBREL | PUBCOMP | SUBACK | UNSUBACK | DISCONNECT | AUTH;
     0x01 GRANTED_QOS_1 "granted QoS 1": SUBACK;
@@ -53,13 +54,13 @@ reasons! {
     0x81 MALFORMED_PACKET "malformed packet": CONNACK | DISCONNECT;
     0x82 PROTOCOL_ERROR "protocol error": CONNACK | DISCONNECT;
     0x83 IMPLEMENTATION_SPECIFIC_ERROR "implementation specific error": CONNACK | PUBACK | PUBREC | SUBACK | UNSUBACK | DISCONNECT;
-    0x84 UNSUPPORTED_PROTOCOL_VERSION "unsupported protocol version": CONNACK;
-    0x85 CLIENT_IDENTIFIER_NOT_VALID "client identifier not valid": CONNACK;
-    0x86 BAD_USER_NAME_OR_PASSWORD "bad user name or password": CONNACK;
+    0x84 UNSUPPORTED_PROTOCOL_VERSION "unsupported protocol version": CONNACK | SERVER_DISCONNECT;
+    0x85 CLIENT_IDENTIFIER_NOT_VALID "client identifier not valid": CONNACK | SERVER_DISCONNECT;
+    0x86 BAD_USER_NAME_OR_PASSWORD "bad user name or password": CONNACK | SERVER_DISCONNECT;
     0x87 NOT_AUTHORIZED "not authorized": CONNACK | PUBACK | PUBREC | SUBACK | UNSUBACK | SERVER_DISCONNECT;
     0x88 SERVER_UNAVAILABLE "server unavailable": CONNACK;
     0x89 SERVER_BUSY "server busy": CONNACK | SERVER_DISCONNECT;
-    0x8A BANNED "banned": CONNACK;
+    0x8A BANNED "banned": CONNACK | SERVER_DISCONNECT;
     0x8B SERVER_SHUTTING_DOWN "server shutting down": SERVER_DISCONNECT;
     0x8C BAD_AUTHENTICATION_METHOD "bad authentication method": CONNACK | SERVER_DISCONNECT;
     0x8D KEEP_ALIVE_TIMEOUT "keep alive timeout": SERVER_DISCONNECT;

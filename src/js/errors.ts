@@ -80,19 +80,22 @@ export class AuthenticationError extends MqttError {
   declare readonly code: 'AUTHENTICATION_FAILED'
 }
 
-/** The server refused a message. `reasonCode` says why. MQTT 5.0, sections 3.4.2.1 and 3.5.2.1. */
+/**
+ * The server refused a message, or ended the connection each time that it was sent. `reasonCode` says why, where the server did. MQTT 5.0, sections 3.4.2.1
+ * and 3.5.2.1.
+ */
 export class PublishError extends MqttError {
   declare readonly code: 'PUBLISH_REFUSED'
 }
 
-/** The server granted none of the filters. */
+/** The server granted none of the filters, or ended the connection each time that they were asked for. */
 export class SubscribeError extends MqttError {
   declare readonly code: 'SUBSCRIBE_REFUSED'
   /** The server's answer for each filter. */
   declare readonly grants: readonly Grant[]
 }
 
-/** The server refused to end any of the subscriptions. */
+/** The server refused to end any of the subscriptions, or ended the connection each time that it was asked to. */
 export class UnsubscribeError extends MqttError {
   declare readonly code: 'UNSUBSCRIBE_REFUSED'
   /** The server's answer for each filter. */
@@ -157,7 +160,7 @@ export class KeepaliveTimeoutError extends MqttError {
   declare readonly code: 'KEEPALIVE_TIMEOUT'
 }
 
-/** The server lost the session: to send the QoS 2 message again could deliver it twice. */
+/** The server lost the session: to send the QoS 2 message again could deliver it twice. `cause` is the error with which the connection ended. */
 export class SessionLostError extends MqttError {
   declare readonly code: 'SESSION_LOST'
 }

@@ -102,6 +102,17 @@ fn verdict(reason: ReasonCode) -> Verdict {
     }
 }
 
+/// Why a version is asked for.
+#[derive(Clone, Hash, PartialEq, Eq, Debug)]
+enum VersionSource {
+    /// It is the one to begin with, and no server has answered it.
+    Default,
+    /// The server has not answered the other one, which went with this client identifier.
+    Guessed { client_id: Rc<str> },
+    /// It is the application's choice, or a server has answered it.
+    Known,
+}
+
 /// Attempts at a connection, from the first to the last.
 #[derive(Clone, Hash, Debug)]
 pub(super) struct Attempts {
@@ -112,8 +123,9 @@ pub(super) struct Attempts {
     dynamic: bool,
     /// Which of the servers the attempt goes to, or went to.
     current: usize,
-    /// The version of the next CONNECT. It is known for good once a server has accepted it.
+    /// The version of the next CONNECT.
     version: Version,
+    version_source: VersionSource,
     client_id: Rc<str>,
     /// A server has accepted a connection since the session began.
     established: bool,
@@ -126,6 +138,8 @@ pub(super) struct Attempts {
     doubtful: bool,
     reconnect: Reconnect,
     last_error: Option<Box<Error>>,
+    /// Why the last connection that was up has ended.
+    pub loss: Option<Box<Error>>,
 }
 
 impl Attempts {
@@ -138,6 +152,10 @@ impl Attempts {
             dynamic: false,
             current: 0,
             version: if is_v4 { Version::V311 } else { Version::V5 },
+            version_source: match options.version {
+                VersionChoice::Auto => VersionSource::Default,
+                VersionChoice::V311 | VersionChoice::V5 => VersionSource::Known,
+            },
             client_id: options.client_id.as_deref().unwrap_or_default().into(),
             established: false,
             tried: 0,
@@ -145,6 +163,7 @@ impl Attempts {
             doubtful: false,
             reconnect: Reconnect::default(),
             last_error: None,
+            loss: None,
         }
     }
 
@@ -168,6 +187,37 @@ impl Attempts {
     /// The server refuses MQTT 5: the next CONNECT is of 3.1.1.
     pub(super) fn fall_back(&mut self) {
         self.version = Version::V311;
+        self.version_source = VersionSource::Known;
+    }
+
+    /// Whether no answer to a CONNECT of MQTT 5 may mean that the server knows 3.1.1 only.
+    pub(super) fn may_guess_version(&self) -> bool {
+        self.version_source == VersionSource::Default
+    }
+
+    /// The server does not answer a CONNECT of MQTT 5: the next one is of 3.1.1.
+    pub(super) fn guess_version(&mut self) {
+        self.version = Version::V311;
+        self.version_source = VersionSource::Guessed { client_id: self.client_id.clone() };
+    }
+
+    /// The server has not answered a CONNECT of 3.1.1 either, if that was a guess.
+    pub(super) fn take_back_guess(&mut self) {
+        if let VersionSource::Guessed { client_id } = &self.version_source {
+            self.client_id = client_id.clone();
+            self.version = Version::V5;
+            self.version_source = VersionSource::Default;
+        }
+    }
+
+    /// Whether the version stays as it is.
+    pub(super) fn is_version_known(&self) -> bool {
+        self.version_source == VersionSource::Known
+    }
+
+    /// The server has answered a CONNECT of this version.
+    pub(super) fn keep_version(&mut self) {
+        self.version_source = VersionSource::Known;
     }
 
     /// The client identifier in use; empty: the server assigns one.
@@ -263,7 +313,8 @@ impl Attempts {
     }
 
     /// Decides what follows an error. `retry`: what the application says, if it has a say.
-    /// `random`: any number, for the jitter.
+    /// `random`: any number, for the jitter. `is_packet_judged`: the error is about a packet, and
+    /// not about the client.
     pub(super) fn next(
         &mut self,
         now: Instant,
@@ -271,8 +322,9 @@ impl Attempts {
         retry: Option<bool>,
         options: &Options,
         random: u32,
+        is_packet_judged: bool,
     ) -> Next {
-        let builtin = self.judge(error);
+        let builtin = if is_packet_judged { Verdict::Retry } else { self.judge(error) };
         let retry = retry.unwrap_or(builtin != Verdict::Final);
         error.retryable = builtin != Verdict::Final;
         self.last_error = Some(Box::new(error.clone()));

@@ -112,6 +112,8 @@ pub struct Error {
     pub argument: Option<String>,
     /// How the server answered each filter.
     pub filters: Vec<FilterCode>,
+    /// The error that has led to this one.
+    pub cause: Option<Box<Error>>,
 }
 
 impl Error {
@@ -140,6 +142,7 @@ impl Error {
             size: None,
             argument: None,
             filters: Vec::new(),
+            cause: None,
         })
     }
 

@@ -6,13 +6,14 @@ use std::rc::Rc;
 
 use super::connection::Up;
 use super::connection::aliases::IncomingAliases;
+use super::error::{Error, ErrorCode};
 use super::event::{Event, Message, Sequence, Span};
 use super::outlet::Outlet;
 use super::subscriptions::{Stored, Subscriptions};
 use super::topic_table::{Found, Slots};
 use crate::codec::{
     Ack, DecodeError, PacketId, PacketType, Publish, PublishHints, QoS, ReasonCode, SubscriptionId,
-    Version, encode_ack,
+    Version, check_topic, encode_ack,
 };
 use crate::options::ConnectProperties;
 
@@ -27,7 +28,13 @@ pub(super) struct Inbox {
     pub assembled: Vec<u8>,
     /// The subscription identifiers of the message that is being read.
     identifiers: Vec<u32>,
+    /// How often in a row the server has sent more than Receive Maximum, up to [`OVERSTEPS`].
+    oversteps: u8,
 }
+
+/// After so many connections in a row that ended because the server sent more than Receive Maximum,
+/// the limit is left out.
+const OVERSTEPS: u8 = 2;
 
 /// What is known of incoming messages on one connection.
 #[derive(Clone, Hash, Debug)]
@@ -67,6 +74,7 @@ impl Default for Inbox {
             slots: Slots::new(),
             assembled: Vec::new(),
             identifiers: Vec::new(),
+            oversteps: 0,
         }
     }
 }
@@ -81,6 +89,29 @@ impl Inbox {
     /// The connection is gone.
     pub(super) fn connection_lost(&mut self, receiving: &Receiving) {
         self.next = receiving.owed.next();
+    }
+
+    /// Whether our Receive Maximum is left out.
+    pub(super) fn is_unlimited(&self) -> bool {
+        self.oversteps == OVERSTEPS
+    }
+
+    /// A connection ends with an error, which may be that the server sent more than Receive Maximum.
+    pub(super) fn note_overstep(&mut self, error: &Error, out: &mut Outlet) {
+        if self.is_unlimited() {
+            return;
+        }
+        if (error.code, error.reason)
+            != (ErrorCode::ProtocolError, Some(ReasonCode::RECEIVE_MAXIMUM_EXCEEDED))
+        {
+            self.oversteps = 0;
+            return;
+        }
+        self.oversteps += 1;
+        if self.is_unlimited() {
+            let what = "the server does not keep to receiveMaximum, which is left out from here on";
+            out.report(Error::new(ErrorCode::ProtocolError, what));
+        }
     }
 
     /// The server has no session: it knows of no message that it has not released.
@@ -144,6 +175,27 @@ impl Inbox {
         Ok(())
     }
 
+    /// A PUBLISH that was skipped is reported, and acknowledged like all others.
+    pub(super) fn process_skipped(
+        &mut self,
+        publish: &Publish<'_>,
+        up: &mut Up,
+        own: &ConnectProperties,
+        out: &mut Outlet,
+    ) -> Result<(), DecodeError> {
+        let topic = check_topic(publish.topic)?.into();
+        let admitted = self.admit(publish, up, own)?;
+        if !matches!(admitted, Admitted::Again) {
+            let what = "skipped a message over maximumPacketSize";
+            out.report(Error::new(ErrorCode::PacketTooLarge, what).with_topic(&topic));
+        }
+        if let Admitted::Owed(sequence) = admitted {
+            up.receiving.acknowledge(sequence, ReasonCode::SUCCESS);
+        }
+        self.acknowledge_ready(up, out);
+        Ok(())
+    }
+
     /// Counts a message against our Receive Maximum, and notes the acknowledgement it is owed.
     #[inline]
     fn admit(
@@ -156,8 +208,8 @@ impl Inbox {
             return Ok(Admitted::Once);
         };
         let receive_maximum = match up.server.version {
-            Version::V311 => 65_535,
-            Version::V5 => u32::from(own.receive_maximum),
+            Version::V5 if !self.is_unlimited() => u32::from(own.receive_maximum),
+            Version::V311 | Version::V5 => 65_535,
         };
         let receiving = &mut up.receiving;
         let repeated = publish.qos == QoS::ExactlyOnce && self.received.contains(id);

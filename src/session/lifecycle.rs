@@ -9,6 +9,7 @@ use super::connection::{Ending, Handshaking, Opening, Stage, Trial, Up, WasUp};
 use super::error::{Error, ErrorCode, Phase};
 use super::event::{Challenge, Command, ConnectInfo, Event, ServerInfo, State};
 use super::outbox::Sending;
+use super::outbox::blame::{Caution, Loss, PING_MS};
 use super::time::Instant;
 use super::{Random, Session};
 use crate::codec::{
@@ -19,6 +20,9 @@ use crate::options::{Options, VersionChoice};
 
 /// The largest packet that MQTT can express, in bytes [MQTT5 2.1.4].
 const MAXIMUM_PACKET_SIZE: u32 = 268_435_460;
+
+/// After so many milliseconds without an answer to a CONNECT of MQTT 5, 3.1.1 is tried.
+const GUESS_MS: u64 = 5_000;
 
 // An attempt at a connection.
 impl Session {
@@ -56,7 +60,7 @@ impl Session {
                 self.attempts.name_client(random_client_id(&mut self.random));
             }
         }
-        let mut properties = connect_properties(&self.options);
+        let mut properties = connect_properties(&self.options, self.inbox.is_unlimited());
         self.push_authentication(&mut properties, authentication);
         let version = self.attempts.version();
         // On MQTT 5 only the first connection may be asked to forget; later ones resume what the
@@ -86,14 +90,17 @@ impl Session {
         connect.encode(version, &mut self.out.output.bytes);
         self.out.wrote(PacketType::Connect, start, None, None, None);
         let limit = self.options.properties.maximum_packet_size.unwrap_or(u32::MAX);
+        let guess_at = self.may_guess_version().then(|| now.after_ms(GUESS_MS));
         let mut decoder = Decoder::new(version, limit);
         decoder.defers = true;
+        decoder.skips = version == Version::V311;
         self.stage = Stage::Handshaking(Box::new(Handshaking {
             deadline,
             decoder,
             clean_start,
             authenticating,
             sent: now,
+            guess_at,
         }));
     }
 
@@ -107,6 +114,25 @@ impl Session {
         } else {
             None
         }
+    }
+
+    /// Whether no answer to the CONNECT may mean that the server knows 3.1.1 only. Many of these
+    /// close the connection, or are silent.
+    fn may_guess_version(&self) -> bool {
+        self.attempts.may_guess_version()
+            && self.options.authentication_method.is_none()
+            && self.what_v4_lacks(&self.attempts.credentials()).is_none()
+    }
+
+    /// The server has not answered a CONNECT of MQTT 5, so 3.1.1 is tried at once. `open`: the
+    /// socket is still there.
+    pub(super) fn guess_version(&mut self, now: Instant, open: bool) {
+        self.leave_connection(now, Stage::Resolving, Loss::Innocent);
+        if open {
+            self.out.commands.push_back(Command::Close { force: false });
+        }
+        self.attempts.guess_version();
+        self.open(now);
     }
 
     /// The server has not answered in time.
@@ -124,6 +150,7 @@ impl Session {
         let Stage::Handshaking(handshaking) = &self.stage else {
             return Err(DecodeError::protocol("a second CONNACK"));
         };
+        self.attempts.keep_version();
         if connack.reason != ReasonCode::SUCCESS {
             self.refused(now, connack.reason, connack.properties);
             return Ok(());
@@ -182,20 +209,37 @@ impl Session {
         })));
         if !connack.session_present {
             self.inbox.session_lost();
-            self.outbox.session_lost(&mut self.out);
+            self.outbox.session_lost(&self.attempts.loss, &mut self.out);
             let resubscribe = self.options.resubscribe;
             self.subscriptions.session_lost(resubscribe, &mut self.out.events);
         } else if doubtful && self.options.resubscribe {
             self.subscriptions.session_doubtful();
         }
+        if let Some(up) = self.stage.up_mut()
+            && self.outbox.is_suspected(&self.subscriptions, &up.sending)
+        {
+            up.sending.caution = Caution::Pinged { until: now.after_ms(PING_MS) };
+            self.ping();
+        }
         self.send_requests();
         self.send_waiting(now);
+    }
+
+    /// Writes PINGREQ.
+    #[cold]
+    pub(super) fn ping(&mut self) {
+        let start = self.out.output.bytes.len();
+        self.out.output.bytes.extend_from_slice(&[PacketType::PingReq.first_byte(), 0]);
+        self.out.wrote(PacketType::PingReq, start, None, None, None);
     }
 
     /// The server has refused the connection.
     pub(super) fn refused(&mut self, now: Instant, reason: ReasonCode, properties: Properties<'_>) {
         // A refusal leaves no session behind, and nothing in doubt.
         self.stage = Stage::Resolving;
+        if self.attempts.version() == Version::V311 {
+            self.attempts.keep_version();
+        }
         if reason == ReasonCode::UNSUPPORTED_PROTOCOL_VERSION
             && self.attempts.version() == Version::V5
             && self.options.version == VersionChoice::Auto
@@ -230,8 +274,22 @@ impl Session {
 
     /// The connection, or the attempt at one, has failed. `open`: the socket is still there.
     pub(super) fn fail(&mut self, now: Instant, error: Box<Error>, open: bool) {
+        let is_bare_close = error.code == ErrorCode::ConnectionFailed && !open;
+        if matches!(self.stage, Stage::Handshaking(_)) && is_bare_close && self.may_guess_version()
+        {
+            return self.guess_version(now, open);
+        }
+        self.attempts.take_back_guess();
         let closing = matches!(self.stage, Stage::Closing(..));
-        let was_up = self.leave_connection(now, Stage::Resolving);
+        if self.stage.up().is_some() {
+            self.inbox.note_overstep(&error, &mut self.out);
+        }
+        let loss = match error.code {
+            ErrorCode::ServerDisconnected => error.reason.map_or(Loss::HungUp, Loss::disconnect),
+            ErrorCode::ConnectionLost if !open => Loss::HungUp,
+            _ => Loss::Innocent,
+        };
+        let was_up = self.leave_connection(now, Stage::Resolving, loss);
         if open {
             self.out.commands.push_back(Command::Close { force: false });
         }
@@ -250,16 +308,27 @@ impl Session {
 
     /// Leaves the socket behind, and what lives with it. The result is there if the connection was
     /// up.
-    pub(super) fn leave_connection(&mut self, now: Instant, next: Stage) -> Option<WasUp> {
+    pub(super) fn leave_connection(
+        &mut self,
+        now: Instant,
+        next: Stage,
+        mut loss: Loss,
+    ) -> Option<WasUp> {
         self.attempts.supersede();
         self.out.withdraw_questions();
         match std::mem::replace(&mut self.stage, next) {
             Stage::Up(up) | Stage::Closing(up, _) => {
                 self.attempts.disconnected(now);
                 self.inbox.connection_lost(&up.receiving);
-                let parts = self.outbox.connection_lost(&up.sending, &mut self.out);
-                self.subscriptions.cut(parts);
-                Some(WasUp { reauthentication: up.reauthentication.and_then(|it| it.token) })
+                if up.reauthentication.is_some() {
+                    // That may be why, too.
+                    loss = Loss::Innocent;
+                }
+                let unanswered = self.outbox.connection_lost(&up.sending, loss, &mut self.out);
+                let is_packet_judged = unanswered.is_judged;
+                self.subscriptions.cut(unanswered, loss, &mut self.out.events);
+                let reauthentication = up.reauthentication.and_then(|it| it.token);
+                Some(WasUp { reauthentication, is_packet_judged })
             }
             Stage::Handshaking(handshaking) => {
                 if !handshaking.clean_start {
@@ -276,7 +345,8 @@ impl Session {
     pub(super) fn decide(&mut self, now: Instant, trial: Trial, retry: Option<bool>) {
         let Trial { mut error, was_up } = trial;
         let random = (self.random.next() >> 32) as u32;
-        match self.attempts.next(now, &mut error, retry, &self.options, random) {
+        let judged = was_up.as_ref().is_some_and(|was_up| was_up.is_packet_judged);
+        match self.attempts.next(now, &mut error, retry, &self.options, random, judged) {
             Next::Now => self.attempt(),
             Next::ConnectFailed => {
                 self.stage = Stage::Idle;
@@ -305,6 +375,7 @@ impl Session {
     /// Tells that a connection that was up is gone.
     pub(super) fn disconnected(&mut self, error: &Error, was_up: WasUp, will_reconnect: bool) {
         let error = Box::new(error.clone());
+        self.attempts.loss = Some(error.clone());
         self.out.events.push(Event::Disconnected { error: error.clone(), will_reconnect });
         self.out.fail(was_up.reauthentication, error);
     }
@@ -318,7 +389,7 @@ impl Session {
             self.out.output.discard();
             self.out.commands.push_back(Command::Close { force: true });
         }
-        let was_up = self.leave_connection(now, Stage::Closed);
+        let was_up = self.leave_connection(now, Stage::Closed, Loss::Innocent);
         self.close(None, was_up);
     }
 
@@ -352,7 +423,7 @@ impl Session {
         if self.stage.has_connection() {
             self.out.commands.push_back(Command::Close { force: false });
         }
-        let was_up = self.leave_connection(now, Stage::Closed);
+        let was_up = self.leave_connection(now, Stage::Closed, Loss::Innocent);
         self.close(None, was_up);
     }
 
@@ -499,13 +570,13 @@ impl Session {
 }
 
 /// The properties of CONNECT, but for those of an authentication [MQTT5 3.1.2.11].
-fn connect_properties(options: &Options) -> PropertiesBuf {
+fn connect_properties(options: &Options, unlimited: bool) -> PropertiesBuf {
     let mut properties = PropertiesBuf::default();
     let own = &options.properties;
     if let Some(seconds) = options.session_expiry().filter(|&seconds| seconds > 0) {
         properties.push(Property::SessionExpiryInterval, Value::Four(seconds));
     }
-    if own.receive_maximum < u16::MAX {
+    if own.receive_maximum < u16::MAX && !unlimited {
         properties.push(Property::ReceiveMaximum, Value::Two(own.receive_maximum));
     }
     if let Some(limit) = own.maximum_packet_size {

@@ -31,8 +31,8 @@ mod topic_table;
 use std::rc::Rc;
 
 use crate::codec::{
-    DecodeError, PacketSet, PacketType, Properties, Publish, QoS, ReasonCode, Step,
-    SubscribeOptions, TopicFilter, Version, check_no_control_character, check_topic,
+    DecodeError, PacketSet, Properties, Publish, QoS, ReasonCode, Step, SubscribeOptions,
+    TopicFilter, Version, check_no_control_character, check_topic,
 };
 use crate::options::{Draft, InvalidArgument, Options, Will};
 use attempts::Attempts;
@@ -48,6 +48,7 @@ use inbox::Inbox;
 pub use input::{Consumed, Input, Then};
 pub use outbox::Accepted;
 use outbox::Outbox;
+use outbox::blame::{Caution, Loss};
 use outlet::Outlet;
 pub use output::FRAME;
 use output::Pressure;
@@ -172,6 +173,7 @@ impl Session {
                     }
                     result
                 }
+                Ok(Step::Skipped { first, body }) => self.process_skipped(first, &body),
                 Err(error) => Err(error),
             };
             if let Err(error) = result {
@@ -218,6 +220,13 @@ impl Session {
             self.finish(now);
         }
         self.outbox.expire(now, &mut self.out);
+        if let Some(up) = self.stage.up_mut()
+            && matches!(up.sending.caution, Caution::Pinged { until } if until <= now)
+        {
+            up.sending.caution = Caution::OneByOne;
+            self.send_requests();
+            self.send_waiting(now);
+        }
         match &mut self.stage {
             Stage::Opening(opening) if opening.deadline <= now => {
                 self.unanswered(now, Phase::Transport);
@@ -225,15 +234,18 @@ impl Session {
             Stage::Handshaking(handshaking) if handshaking.deadline <= now => {
                 self.unanswered(now, Phase::Mqtt);
             }
+            Stage::Handshaking(handshaking)
+                if handshaking.guess_at.is_some_and(|guess_at| guess_at <= now) =>
+            {
+                self.guess_version(now, true);
+            }
             Stage::Up(up) | Stage::Closing(up, _) => match up.keep_alive.beat(now) {
                 Beat::Rest => {}
                 Beat::Ping => {
                     // Nothing was sent for a while: a time to give back what a burst took.
                     self.out.rest();
                     self.inbox.assembled = Vec::new();
-                    let start = self.out.output.bytes.len();
-                    self.out.output.bytes.extend_from_slice(&[PacketType::PingReq.first_byte(), 0]);
-                    self.out.wrote(PacketType::PingReq, start, None, None, None);
+                    self.ping();
                 }
                 Beat::Dead => {
                     let what = "the server did not answer a PINGREQ";
@@ -271,7 +283,14 @@ impl Session {
         let mut error = match &self.stage {
             Stage::Opening(_) => failed(Phase::Transport, "the server could not be reached"),
             Stage::Handshaking(_) => {
-                let text = "the server closed the connection without an answer to CONNECT";
+                let Credentials { username, password } = self.attempts.credentials();
+                let has_credentials = username.is_some() || password.is_some();
+                let text = if has_credentials && self.attempts.version() == Version::V311 {
+                    "the server closed the connection without an answer to CONNECT: username or \
+                     password may be wrong"
+                } else {
+                    "the server closed the connection without an answer to CONNECT"
+                };
                 failed(Phase::Mqtt, text)
             }
             _ => {
@@ -280,8 +299,9 @@ impl Session {
             }
         };
         error.close_code = code;
-        self.out.output.discard();
         self.fail(now, error, false);
+        self.out.output.discard();
+        self.progress(now);
     }
 
     /// The application's answer to [`Command::Judge`]: whether to try again; `None`: as it would be
@@ -320,7 +340,7 @@ impl Session {
             // The server may have accepted: it shall not publish the will.
             self.write_disconnect(ReasonCode::SUCCESS, &Draft::default().properties, None);
         }
-        self.leave_connection(now, Stage::Idle);
+        self.leave_connection(now, Stage::Idle, Loss::Innocent);
         self.out.commands.push_back(Command::Close { force: false });
         self.out.events.enter(State::Idle);
     }
@@ -330,7 +350,7 @@ impl Session {
         match self.stage.state() {
             State::Idle | State::Waiting => self.connect(),
             State::Connecting | State::Connected if !matches!(self.stage, Stage::Judging(_)) => {
-                let was_up = self.leave_connection(now, Stage::Resolving);
+                let was_up = self.leave_connection(now, Stage::Resolving, Loss::Innocent);
                 self.out.commands.push_back(Command::Close { force: false });
                 if let Some(was_up) = was_up {
                     self.out.events.enter(State::Connecting);
@@ -429,6 +449,7 @@ impl Session {
             && !self.out.output.is_full()
             && self.outbox.is_clear(qos)
             && let Stage::Up(up) = &mut self.stage
+            && !up.sending.is_cautious()
             && (up.server.retain_available || !retain)
         {
             // The shortest path: straight into the send buffer.
@@ -450,8 +471,8 @@ impl Session {
         }
         self.check_open()?;
         let draft = match self.attempts.version() {
-            Version::V311 => Draft::default(),
-            Version::V5 => draft.unwrap_or_default(),
+            Version::V311 if self.attempts.is_version_known() => Draft::default(),
+            Version::V311 | Version::V5 => draft.unwrap_or_default(),
         };
         let Self { stage, outbox, options, out, .. } = self;
         let up = stage.up_mut();
@@ -709,9 +730,11 @@ impl Session {
     /// Sends the SUBSCRIBE and UNSUBSCRIBE packets that wait.
     #[inline]
     fn send_requests(&mut self) {
-        if !self.subscriptions.nothing_waits()
-            && let Some(up) = self.stage.up_mut()
-        {
+        let Some(up) = self.stage.up_mut() else { return };
+        if up.sending.is_cautious() {
+            self.outbox.end_caution(&self.subscriptions, up);
+        }
+        if !self.subscriptions.nothing_waits() {
             self.outbox.send_requests(&mut self.subscriptions, up, &mut self.out);
         }
     }

@@ -4,6 +4,7 @@ use super::Session;
 use super::connection::Stage;
 use super::error::{Error, ErrorCode};
 use super::inbox::Incoming;
+use super::outbox::blame::Caution;
 use super::time::Instant;
 use crate::codec::{
     Ack, Auth, DecodeError, Packet, PacketId, PacketType, Properties, Property, Publish,
@@ -70,6 +71,19 @@ impl Session {
         self.inbox.process_publish(incoming, up, own, &mut self.subscriptions, &mut self.out)
     }
 
+    /// A message that is larger than the application takes was skipped: it is acknowledged as if it
+    /// had been delivered, so that the server does not send it again.
+    #[cold]
+    pub(super) fn process_skipped(&mut self, first: u8, body: &[u8]) -> Result<(), DecodeError> {
+        self.out.stats.packets_received += 1;
+        let version = self.attempts.version();
+        let (publish, _) = Publish::decode_header(version, first, body, body.len())?;
+        let Some(up) = self.stage.up_mut() else {
+            return Err(DecodeError::protocol("a packet before CONNACK"));
+        };
+        self.inbox.process_skipped(&publish, up, &self.options.properties, &mut self.out)
+    }
+
     /// What comes now and then. Apart from the rest: engines optimise function by function, and
     /// this is long.
     #[cold]
@@ -121,18 +135,21 @@ impl Session {
             Packet::SubAck(ack) => self.process_suback(ack, true)?,
             Packet::UnsubAck(ack) => self.process_suback(ack, false)?,
             Packet::PingResp => {
+                if let Caution::Pinged { .. } = up.sending.caution {
+                    up.sending.caution = Caution::OneByOne;
+                }
                 if let Some(round_trip) = up.keep_alive.pong(now) {
                     out.stats.round_trip = Some(round_trip);
                 }
             }
             Packet::Disconnect(disconnect) => {
-                // Nobody reads any more.
-                out.output.discard();
                 let what = "the server ended the connection";
                 let error = Error::new(ErrorCode::ServerDisconnected, what)
                     .with_reason(disconnect.reason)
                     .with_properties(disconnect.properties);
                 self.fail(now, error, true);
+                // Nobody reads any more.
+                self.out.output.discard();
             }
             // They were looked at.
             Packet::ConnAck(_) | Packet::Auth(_) => unreachable!(),

@@ -248,6 +248,9 @@ fn error_object(error: &Error) -> Object {
         object.count("size", size);
         object.count("limit", limit);
     }
+    if let Some(cause) = &error.cause {
+        object.put("cause", error_object(cause));
+    }
     if !error.filters.is_empty() {
         object.put("grants", filters(&error.filters, true));
         object.put("reasonCodes", filters(&error.filters, false));

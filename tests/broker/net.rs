@@ -186,7 +186,7 @@ impl Client {
                 Step::Packet { first, start, len } => self.hear(first, &bytes[start..start + len]),
                 Step::Split { first, body } => self.hear(first, &body),
                 Step::More => return,
-                Step::Wait { .. } => unreachable!(),
+                Step::Wait { .. } | Step::Skipped { .. } => unreachable!(),
             }
         }
     }

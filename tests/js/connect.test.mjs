@@ -801,3 +801,35 @@ test('packets that come in pieces, many in one, and after CONNACK in the same fr
   await until(() => got.length === 5)
   assert.deepEqual(got, ['1', '2', '3', '4', 'x'.repeat(300)])
 })
+
+test("'auto' tries 3.1.1 where a CONNECT of version 5 gets a bare close", async (t) => {
+  const broker = await startBroker(t)
+  const client = makeClient(t, broker.url, { protocolVersion: 'auto' })
+  const connecting = client.connect()
+  const first = await broker.accept()
+  assert.equal((await first.expect('connect')).version, 5)
+  first.drop()
+  const second = await broker.accept()
+  const connect = await second.welcome()
+  assert.equal(connect.version, 4)
+  assert.match(connect.clientId, /^wasmqtt[0-9a-f]{16}$/)
+  assert.equal((await connecting).server.protocolVersion, 4)
+})
+
+test('on 3.1.1 a message above maximumPacketSize is skipped, acknowledged and reported', async (t) => {
+  const options = { protocolVersion: 4, clientId: 'me', properties: { maximumPacketSize: 200_000 } }
+  const { client, peer } = await connected(t, options)
+  const errors = []
+  client.on('error', (error) => errors.push(error))
+  const received = []
+  client.on('message', (message) => received.push(message.text()))
+  const large = { type: 'publish', topic: 'large', qos: 1, id: 1, payload: 'x'.repeat(1_000_000) }
+  peer.send(large, { type: 'publish', topic: 'a', qos: 1, id: 2, payload: 'small' })
+  await peer.expect('puback', { id: 1 })
+  await peer.expect('puback', { id: 2 })
+  assert.deepEqual(received, ['small'])
+  assert.equal(errors.length, 1)
+  assert.equal(errors[0].code, 'PACKET_TOO_LARGE')
+  assert.equal(errors[0].message, "Skipped a message over maximumPacketSize to 'large'")
+  assert.equal(client.connected, true)
+})

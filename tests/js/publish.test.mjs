@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { Client } from '../../pkg/node.js'
-import { connected, event, makeClient, settle, startBroker } from './scripted-broker.mjs'
+import { connected, event, makeClient, settle, startBroker, until } from './scripted-broker.mjs'
 
 test('QoS 0: payloads of every kind', async (t) => {
   const { client, peer } = await connected(t, { topicAliases: false })
@@ -511,4 +511,103 @@ test('promises that nobody looks at do not end the process', async () => {
   client.drain()
   await settle()
   await client.end()
+})
+
+/**
+ * Plays a server that hangs up on some packets and answers all others, until the story is over.
+ * @param {(packet: any) => boolean} poison
+ */
+async function hangUpOn(broker, peer, poison, isOver) {
+  let hangsUp = 0
+  for (;;) {
+    await until(() => isOver() || broker.waiting > 0 || peer.pending.length > 0)
+    if (isOver()) return hangsUp
+    if (broker.waiting > 0) {
+      peer = await broker.accept()
+      await peer.welcome({ sessionPresent: true })
+      continue
+    }
+    const [{ type }] = peer.pending
+    const packet = await peer.expect(type)
+    if (poison(packet)) {
+      hangsUp++
+      peer.drop()
+      peer = await broker.accept()
+      await peer.welcome({ sessionPresent: true })
+    } else if (type === 'publish' && packet.qos) peer.send({ type: 'puback', id: packet.id })
+    else if (type === 'pingreq') peer.send({ type: 'pingresp' })
+    else if (type === 'subscribe') peer.send({ type: 'suback', id: packet.id, codes: [0] })
+    else if (type === 'unsubscribe') peer.send({ type: 'unsuback', id: packet.id, codes: [0] })
+  }
+}
+
+const quick = { minDelay: 5, maxDelay: 10 }
+
+test('a message that the server hangs up on is given up at the third time, and the client goes on', async (t) => {
+  const { broker, client, peer } = await connected(t, { reconnect: quick })
+  const poison = client.publish('poison', 'x', { qos: 1 })
+  const behind = client.publish('a', 'behind', { qos: 1 })
+  const settled = Promise.allSettled([poison, behind])
+  let over = false
+  settled.then(() => {
+    over = true
+  })
+  const isPoison = (packet) => packet.type === 'publish' && packet.topic === 'poison'
+  assert.equal(await hangUpOn(broker, peer, isPoison, () => over), 3)
+  await assert.rejects(poison, {
+    name: 'PublishError',
+    code: 'PUBLISH_REFUSED',
+    reasonCode: undefined,
+    message:
+      "The server ended the connection three times in a row because of the packet to 'poison'",
+  })
+  assert.deepEqual(await behind, { reasonCode: 0 })
+  assert.equal(client.state, 'connected')
+})
+
+test('a filter that the server hangs up on is given up at the third time, and the client goes on', async (t) => {
+  const { broker, client, peer } = await connected(t, { reconnect: quick })
+  const forbidden = client.subscribe('forbidden', () => {})
+  const good = client.subscribe('good', () => {})
+  const settled = Promise.allSettled([forbidden, good])
+  let over = false
+  settled.then(() => {
+    over = true
+  })
+  const isPoison = (packet) =>
+    packet.type === 'subscribe' && packet.filters.some(({ filter }) => filter === 'forbidden')
+  assert.equal(await hangUpOn(broker, peer, isPoison, () => over), 3)
+  await assert.rejects(forbidden, {
+    name: 'SubscribeError',
+    reasonCode: undefined,
+    message: /three times in a row/,
+  })
+  assert.equal((await good).active, true)
+})
+
+test('a DISCONNECT that judges a message fails it alone', async (t) => {
+  const { broker, client, peer } = await connected(t, { reconnect: quick })
+  const large = client.publish('large', 'x', { qos: 1 })
+  await peer.expect('publish')
+  peer.send({ type: 'disconnect', reasonCode: 0x95 })
+  await assert.rejects(large, { name: 'PublishError', reasonCode: 0x95 })
+  const next = await broker.accept()
+  await next.welcome({ sessionPresent: true })
+  await until(() => client.connected)
+  assert.deepEqual(next.pending, [])
+})
+
+test('a lost session tells why the connection had ended', async (t) => {
+  const { broker, client, peer } = await connected(t, { reconnect: quick })
+  const lost = client.publish('a', 'x', { qos: 2 })
+  await peer.expect('publish')
+  peer.close(1011)
+  lost.catch(() => {})
+  await (await broker.accept()).welcome()
+  await assert.rejects(lost, (/** @type {any} */ error) => {
+    assert.equal(error.code, 'SESSION_LOST')
+    assert.equal(error.cause.name, 'ConnectionLostError')
+    assert.equal(error.cause.closeCode, 1011)
+    return true
+  })
 })

@@ -1,6 +1,6 @@
 //! The first connection: what CONNECT says, what the server answers, versions, client id and session.
 
-use wasmqtt::codec::ReasonCode;
+use wasmqtt::codec::{ReasonCode, Version};
 use wasmqtt::session::{Consumed, Credentials, ErrorCode, State, Then};
 
 use crate::support::notation::bytes;
@@ -170,7 +170,7 @@ fn the_application_hears_of_the_connection_before_what_comes_with_it() {
 
 #[test]
 fn a_first_connect_that_fails_leads_back_to_idle() {
-    let mut pair = bare("clientId=me");
+    let mut pair = bare("protocolVersion=5 clientId=me");
     pair.publish("q1 a 'kept'");
     for _ in 0..2 {
         pair.connect();
@@ -188,7 +188,7 @@ fn a_first_connect_that_fails_leads_back_to_idle() {
 #[test]
 fn errors_of_an_attempt_say_where_it_failed() {
     let phase = |pair: &Pair| pair.errors()[0].phase.unwrap().name();
-    let mut pair = bare("");
+    let mut pair = bare("protocolVersion=5");
     pair.ends().by_hand = true;
     pair.connect();
     pair.resolve();
@@ -198,12 +198,12 @@ fn errors_of_an_attempt_say_where_it_failed() {
     assert_eq!((error.close_code, error.url.as_deref()), (Some(1006), Some("ws://a")));
     assert!(error.retryable);
 
-    let mut pair = bare("");
+    let mut pair = bare("protocolVersion=5");
     pair.connect();
     pair.closed(None);
     assert_eq!(phase(&pair), "mqtt");
 
-    let mut pair = bare("");
+    let mut pair = bare("protocolVersion=5");
     pair.ends().resolved = Err(());
     pair.connect();
     assert_eq!(phase(&pair), "transport");
@@ -259,7 +259,7 @@ fn a_connect_that_nobody_waits_for_leads_back_to_idle() {
         assert_eq!(pair.tell().pop().unwrap(), "state idle");
         assert_eq!(pair.session().poll_timeout(), None);
     };
-    let mut pair = bare("reconnect.initial=true will.topic=w");
+    let mut pair = bare("protocolVersion=5 reconnect.initial=true will.topic=w");
     pair.publish("q1 a 'kept'");
     pair.ends().by_hand = true;
     pair.connect();
@@ -457,6 +457,86 @@ fn a_server_of_3_1_1_is_met_on_its_terms() {
         pair.wait_for(State::Connecting);
         assert_eq!(pair.sent()[1], sent[2], "it is remembered");
     }
+}
+
+#[test]
+fn a_server_that_does_not_answer_version_5_is_met_with_3_1_1() {
+    for silent in [false, true] {
+        let mut pair = bare("");
+        pair.connect();
+        pair.clear();
+        if silent {
+            pair.wait(4_999);
+            pair.sends([]);
+            pair.wait(1);
+            assert_eq!(pair.sent()[..2], ["CLOSE", "OPEN ws://a"]);
+        } else {
+            pair.cut();
+            let sent = pair.sent();
+            assert_eq!(sent[0], "OPEN ws://a");
+            assert!(sent[1].starts_with("CONNECT 'wasmqtt"), "{sent:?}");
+        }
+        pair.tells([]);
+        pair.plays("CONNACK");
+        assert_eq!(pair.info().server.version, Version::V311);
+        pair.tells(["state connected", "connected"]);
+        pair.cut();
+        pair.wait_for(State::Connecting);
+        assert!(pair.sent()[1].starts_with("CONNECT 'wasmqtt"), "it is remembered");
+    }
+}
+
+#[test]
+fn a_server_that_does_not_answer_3_1_1_either_is_met_with_version_5_again() {
+    let mut pair = bare("reconnect.initial=true");
+    pair.connect();
+    for _ in 0..2 {
+        pair.clear();
+        pair.cut();
+        let sent = pair.sent();
+        assert!(sent[1].starts_with("CONNECT 'wasmqtt"), "{sent:?}");
+        pair.cut();
+        pair.wait_for(State::Connecting);
+        pair.sends(["OPEN ws://a", "CONNECT '' clean 60s SessionExpiryInterval=300"]);
+    }
+    pair.plays("CONNACK");
+    assert_eq!(pair.info().server.version, Version::V5);
+    // It has accepted version 5, so a close means something else.
+    pair.cut();
+    pair.wait_for(State::Connecting);
+    pair.clear();
+    pair.cut();
+    assert_eq!(pair.session().state(), State::Waiting);
+}
+
+#[test]
+fn what_3_1_1_cannot_do_is_not_tried_with_it() {
+    for text in ["clean=false", "authentication.method=m"] {
+        let mut pair = Pair::with(options(text));
+        pair.connect();
+        if text != "clean=false" {
+            pair.authenticate(Ok(None));
+        }
+        pair.cut();
+        assert_eq!(pair.errors()[0].code, ErrorCode::ConnectionFailed);
+    }
+}
+
+#[test]
+fn a_close_on_3_1_1_hints_at_the_credentials() {
+    for (credentials, hint) in [(Credentials::default(), false), (secret(), true)] {
+        let mut pair = bare("clientId=me");
+        pair.credentials(credentials);
+        pair.connect();
+        pair.cut();
+        pair.cut();
+        let error = &pair.errors()[0];
+        assert_eq!(error.what.ends_with("username or password may be wrong"), hint);
+    }
+}
+
+fn secret() -> Credentials {
+    Credentials { username: Some("user".into()), password: Some(b"pass".into()) }
 }
 
 #[test]

@@ -197,6 +197,7 @@ fn aliases_end_with_the_connection() {
     pair.sends(["PUBLISH q1 dup #1 a '1'", "PUBLISH q1 dup #2 a '2'"]);
     pair.publish("q1 a '3'");
     pair.sends(["PUBLISH q1 #3 a '3' TopicAlias=1"]);
+    pair.plays("PUBACK #1");
     pair.reconnected("CONNACK present");
     pair.clear();
     pair.publish("q0 a '4'");

@@ -586,11 +586,6 @@ fn a_packet_above_our_maximum_is_refused_from_its_header() {
     pair.sends(["DISCONNECT 0x95", "CLOSE"]);
     assert_eq!(pair.tell()[0], "error PROTOCOL_ERROR 0x95");
 
-    let mut pair = Pair::connected("protocolVersion=4 properties.maximumPacketSize=100");
-    pair.receives(&bytes("30 FF FF FF 7F"));
-    pair.sends(["CLOSE"]);
-    assert_eq!(pair.tell()[0], "error PROTOCOL_ERROR 0x95");
-
     let mut pair = Pair::connected("");
     pair.receives(&bytes("30 FF FF FF 7F"));
     pair.sends(["DISCONNECT 0x95", "CLOSE"]);
@@ -643,4 +638,89 @@ fn figures_of_what_came_in() {
     assert_eq!(stats.packets_received - before.packets_received, 2);
     assert_eq!(stats.bytes_received - before.bytes_received, 7 + 9);
     assert_eq!(stats.in_flight_in, 1);
+}
+
+/// Mosquitto 2.0.11 does so.
+#[test]
+fn a_receive_maximum_that_the_server_does_not_keep_to_is_left_out() {
+    let mut pair = up("properties.receiveMaximum=1 clean=false clientId=me").holding();
+    let two = "PUBLISH q1 #1 a ''; PUBLISH q1 #2 a ''";
+    let connect = |pair: &mut Pair| {
+        pair.wait_for(State::Connecting);
+        let sent = pair.sent();
+        sent.iter().find(|packet| packet.starts_with("CONNECT")).unwrap().clone()
+    };
+    for oversteps in [true, false, true, true] {
+        pair.clear();
+        if oversteps {
+            pair.plays(two);
+            pair.sends(["DISCONNECT 0x93", "CLOSE"]);
+        } else {
+            pair.cut();
+        }
+        let what = "the server does not keep to receiveMaximum, which is left out from here on";
+        let is_told = pair.errors().iter().any(|error| error.what == what);
+        let connect = connect(&mut pair);
+        assert_eq!(is_told, !connect.contains("ReceiveMaximum"), "{connect}");
+        pair.plays("CONNACK present");
+        if is_told {
+            pair.clear();
+            pair.plays(two);
+            pair.sends([]);
+            return;
+        }
+    }
+    panic!("it is never left out");
+}
+
+/// No server of 3.1.1 knows our maximum.
+#[test]
+fn a_message_above_our_maximum_is_skipped_on_3_1_1() {
+    let large = "x".repeat(100_000);
+    let error = "error PACKET_TOO_LARGE large/topic";
+    let packets = |large: &str| {
+        format!(
+            "PUBLISH q0 large/topic '{large}'; PUBLISH q1 #1 large/topic '{large}'; PUBLISH q1 #2 a 'b'; \
+             PUBLISH q2 #3 large/topic '{large}'; PUBREL #3; PUBLISH q0 a 'c'"
+        )
+    };
+    for size in [1, 3, 1_000, 65_536, usize::MAX] {
+        let mut pair = up("protocolVersion=4 clientId=me properties.maximumPacketSize=500");
+        let bytes = pair.bytes_of(&packets(if size < 1_000 { &large[..2_000] } else { &large }));
+        for chunk in bytes.chunks(size.min(bytes.len())) {
+            pair.receives(chunk);
+        }
+        pair.tells([error, error, "message q1 a 'b'", error, "message q0 a 'c'"]);
+        pair.sends(["PUBACK #1", "PUBACK #2", "PUBREC #3", "PUBCOMP #3"]);
+        assert_eq!(pair.session().stats().in_flight_in, 0);
+    }
+}
+
+#[test]
+fn what_is_skipped_keeps_the_order_of_the_acknowledgements_and_comes_once() {
+    let mut pair =
+        up("protocolVersion=4 clientId=me clean=false properties.maximumPacketSize=20").holding();
+    let large = "PUBLISH q2 #2 a 'xxxxxxxxxxxxxxxxxxxxxxxxxxxxxx'";
+    pair.plays(&format!("PUBLISH q1 #1 a 'held'; {large}"));
+    pair.sends([]);
+    pair.acknowledge("held", 0);
+    pair.sends(["PUBACK #1", "PUBREC #2"]);
+    pair.clear();
+    pair.reconnected("CONNACK present");
+    pair.plays(&large.replace("q2 #2", "q2 dup #2"));
+    pair.sends(["PUBREC #2"]);
+    pair.tells([]);
+    pair.plays("PUBREL #2");
+    pair.sends(["PUBCOMP #2"]);
+
+    // Only messages are skipped.
+    let mut pair = up("protocolVersion=4 clientId=me properties.maximumPacketSize=20");
+    pair.receives(&bytes("90 FF FF FF 7F"));
+    pair.sends(["CLOSE"]);
+    assert_eq!(pair.tell()[0], "error PROTOCOL_ERROR 0x95");
+
+    // A topic that is none.
+    let mut pair = up("protocolVersion=4 clientId=me properties.maximumPacketSize=20");
+    pair.receives(&[&bytes("30 20 00 02 'a+'")[..], &[b'x'; 28]].concat());
+    pair.sends(["CLOSE"]);
 }

@@ -100,7 +100,7 @@ fn without_reconnect_a_lost_connection_is_the_end() {
 
 #[test]
 fn the_first_connect_is_tried_again_if_asked_for() {
-    let mut pair = bare("reconnect.initial=true");
+    let mut pair = bare("protocolVersion=5 reconnect.initial=true");
     pair.connect();
     pair.cut();
     pair.tells([
@@ -113,7 +113,7 @@ fn the_first_connect_is_tried_again_if_asked_for() {
     pair.plays("CONNACK");
     pair.tells(["state connecting", "state connected", "connected"]);
 
-    let mut pair = bare("reconnect.initial=true");
+    let mut pair = bare("protocolVersion=5 reconnect.initial=true");
     pair.connect();
     pair.plays("CONNACK 0x87");
     pair.tells(["state connecting", "state closed", "closed CONNECTION_REFUSED 0x87"]);
@@ -216,7 +216,7 @@ fn reconnect_in_every_other_state() {
 
 #[test]
 fn the_first_connect_goes_through_all_servers_once() {
-    let mut pair = bare("");
+    let mut pair = bare("protocolVersion=5");
     pair.servers(&["ws://a", "ws://b", "ws://c"]);
     pair.connect();
     pair.cut();
@@ -231,7 +231,7 @@ fn the_first_connect_goes_through_all_servers_once() {
 
 #[test]
 fn attempts_go_through_the_servers_and_stay_with_one_that_works() {
-    let mut pair = bare("");
+    let mut pair = bare("protocolVersion=5");
     pair.servers(&["ws://a", "ws://b", "ws://c"]);
     pair.connect();
     pair.cut();
@@ -251,7 +251,7 @@ fn attempts_go_through_the_servers_and_stay_with_one_that_works() {
 
 #[test]
 fn each_server_gets_its_own_credentials() {
-    let mut pair = bare("");
+    let mut pair = bare("protocolVersion=5");
     let server = |url: &str, name: &str| Server {
         url: url.into(),
         credentials: Credentials { username: Some(name.into()), password: None },
@@ -433,4 +433,17 @@ fn credentials_that_no_connect_can_hold_are_refused() {
     });
     pair.connect();
     assert!(pair.sent()[1].starts_with("CONNECT"));
+}
+
+/// What only a CONNACK may say by the specification means the same in a DISCONNECT.
+#[test]
+fn a_disconnect_with_a_reason_of_connack_is_final() {
+    for reason in ["0x84", "0x85", "0x86", "0x8A"] {
+        let mut pair = up("");
+        pair.plays(&format!("DISCONNECT {reason}"));
+        assert_eq!(pair.session().state(), State::Closed, "{reason}");
+        let told = pair.tell();
+        let closed = format!("closed SERVER_DISCONNECTED {}", reason.to_lowercase());
+        assert!(told.contains(&closed), "{told:?}");
+    }
 }

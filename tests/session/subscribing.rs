@@ -5,7 +5,7 @@ use wasmqtt::options::Draft;
 use wasmqtt::session::{ErrorCode, Handle, State, Token};
 
 use crate::support::{Arrival, Pair, token};
-use crate::{accepted, bare, both, identifier, refused, up};
+use crate::{accepted, bare, both, identifier, kept, refused, up};
 
 /// One whose server takes no subscription identifiers: there the packets are the same in both versions.
 fn plain(text: &str) -> [Pair; 2] {
@@ -1311,6 +1311,10 @@ fn a_restoring_that_is_cut_off_goes_on() {
         pair.plays("SUBACK #1 0 0");
         for connack in [PLAIN, PLAIN, PLAIN_PRESENT] {
             pair.reconnected(connack);
+            if connack == PLAIN_PRESENT {
+                // After two losses the client asks first whether the server lives.
+                pair.answers_ping();
+            }
             let sent = pair.sent();
             assert!(
                 !sent.is_empty() && sent.iter().all(|packet| packet.ends_with(" a:q0 b:q0")),
@@ -1413,3 +1417,228 @@ fn a_filter_with_a_control_character_is_refused() {
 }
 
 // ---------------------------------------------------------------------------------------------- what ends the connection
+
+// ---------------------------------------------------------------------------------------------- what ends the connection
+
+/// Plays a server that hangs up on some SUBSCRIBE packets and grants all others, until the client asks for nothing any
+/// more. Returns how often the server has hung up, and what the application was told.
+fn hang_up_on(
+    pair: &mut Pair,
+    connack: &str,
+    poison: &dyn Fn(&str) -> bool,
+) -> (usize, Vec<String>) {
+    let (mut hangs_up, mut told) = (0, Vec::new());
+    let mut packets = pair.sent();
+    while !packets.is_empty() {
+        let packet = packets.remove(0);
+        if packet.starts_with("SUBSCRIBE") && poison(&packet) {
+            hangs_up += 1;
+            assert!(hangs_up < 20, "{packet}: {told:?}");
+            pair.cut();
+            told.extend(pair.tell());
+            pair.retried(connack);
+            packets = pair.sent();
+            continue;
+        }
+        let answer = match packet.split(' ').next().unwrap() {
+            "SUBSCRIBE" => {
+                let codes = " 0".repeat(packet.matches(":q0").count());
+                format!("SUBACK #{}{codes}", identifier(&packet))
+            }
+            "UNSUBSCRIBE" if pair.version() == Version::V311 => {
+                format!("UNSUBACK #{}", identifier(&packet))
+            }
+            "UNSUBSCRIBE" => format!("UNSUBACK #{} 0", identifier(&packet)),
+            "PINGREQ" => "PINGRESP".to_owned(),
+            "PUBLISH" => format!("PUBACK #{}", identifier(&packet)),
+            other => panic!("{other}"),
+        };
+        pair.plays(&answer);
+        packets.extend(pair.sent());
+        told.extend(pair.tell());
+    }
+    (hangs_up, told)
+}
+
+#[test]
+fn a_subscribe_that_ends_three_connections_is_given_up_and_others_go_on() {
+    for connack in ["CONNACK present", "CONNACK"] {
+        for mut pair in kept() {
+            pair.subscribe("good");
+            hang_up_on(&mut pair, connack, &|_| false);
+            let forbidden = pair.subscribe("forbidden");
+            let behind = pair.subscribe("behind");
+            let message = pair.publish("q1 a 'x'");
+            let poison = |packet: &str| packet.contains("forbidden");
+            let (hangs_up, told) = hang_up_on(&mut pair, connack, &poison);
+            assert_eq!(hangs_up, 3, "{told:?}");
+            let failed = format!("failed {forbidden} SUBSCRIBE_REFUSED");
+            assert!(told.iter().any(|line| line.starts_with(&failed)), "{told:?}");
+            assert!(!told.iter().any(|line| line.contains("0x80") && line.contains("failed")));
+            let subscribed = format!("subscribed {behind} ");
+            assert!(told.iter().any(|line| line.starts_with(&subscribed)), "{told:?}");
+            assert!(told.contains(&format!("published {message}")), "{told:?}");
+            pair.reconnected("CONNACK");
+            let sent = pair.sent();
+            assert!(!sent.iter().any(|packet| packet.contains("forbidden")), "{sent:?}");
+            assert!(sent.iter().any(|packet| packet.contains("good")), "{sent:?}");
+        }
+    }
+}
+
+/// The server allows eight filters in one SUBSCRIBE, and hangs up at more.
+#[test]
+fn a_subscribe_that_restores_too_much_is_halved() {
+    for connack in [PLAIN, PLAIN_PRESENT] {
+        for mut pair in plain("clean=false") {
+            for number in 0..25 {
+                pair.subscribe(&format!("f{number}"));
+                hang_up_on(&mut pair, connack, &|_| false);
+            }
+            let poison = |packet: &str| packet.matches(":q0").count() > 8;
+            pair.reconnected(PLAIN);
+            let (hangs_up, told) = hang_up_on(&mut pair, connack, &poison);
+            assert_eq!(hangs_up, 4, "three times, and once with half of them");
+            assert!(!told.iter().any(|line| line.starts_with("error")), "{told:?}");
+            assert_eq!(pair.session().stats().subscriptions, 25);
+            // It is remembered.
+            pair.reconnected(PLAIN);
+            let sent = pair.sent();
+            assert_eq!(sent.iter().map(|packet| packet.matches(":q0").count()).sum::<usize>(), 25);
+            assert!(!sent.iter().any(|packet| poison(packet)), "{sent:?}");
+        }
+    }
+}
+
+#[test]
+fn of_a_subscribe_that_is_halved_only_the_filter_at_fault_is_refused() {
+    for connack in ["CONNACK present", "CONNACK"] {
+        let mut pair = up("clean=false clientId=me");
+        let token = pair.subscribe("a b forbidden d");
+        let poison = |packet: &str| packet.contains("forbidden");
+        let (hangs_up, told) = hang_up_on(&mut pair, connack, &poison);
+        assert_eq!(hangs_up, 3 + 2, "halved twice");
+        let expected = format!("subscribed {token} a:0x00 b:0x00 forbidden:0x80 d:0x00");
+        assert!(told.contains(&expected), "{told:?}");
+    }
+}
+
+#[test]
+fn a_filter_that_is_not_restored_ends_its_subscription_alone() {
+    for mut pair in plain("clean=false") {
+        for filter in ["a", "b", "revoked", "d"] {
+            pair.subscribe(filter);
+            hang_up_on(&mut pair, PLAIN, &|_| false);
+        }
+        pair.reconnected(PLAIN);
+        let poison = |packet: &str| packet.contains("revoked");
+        let (_, told) = hang_up_on(&mut pair, PLAIN, &poison);
+        assert!(told.iter().any(|line| line.starts_with("inactive")), "{told:?}");
+        assert!(told.iter().any(|line| line.starts_with("error SUBSCRIBE_REFUSED")), "{told:?}");
+        assert_eq!(pair.session().stats().subscriptions, 3);
+    }
+}
+
+#[test]
+fn a_subscribe_that_a_disconnect_judges_fails_at_once() {
+    for reason in ["0x8F", "0x95", "0x9E", "0xA1", "0xA2"] {
+        let mut pair = up("clean=false clientId=me");
+        let token = pair.subscribe("forbidden");
+        pair.publish("q2 a 'x'");
+        pair.plays("PUBREC #2");
+        pair.clear();
+        pair.plays(&format!("DISCONNECT {reason}"));
+        let told = pair.tell();
+        let failed = format!("failed {token} SUBSCRIBE_REFUSED {}", reason.to_lowercase());
+        assert!(told.iter().any(|line| line.starts_with(&failed)), "{told:?}");
+        assert_eq!(pair.session().state(), State::Waiting);
+    }
+}
+
+#[test]
+fn an_unsubscribe_that_ends_three_connections_is_given_up() {
+    for mut pair in kept() {
+        let token = pair.unsubscribe("forbidden");
+        pair.reconnected("CONNACK present");
+        pair.reconnected("CONNACK present");
+        pair.answers_ping();
+        pair.clear();
+        pair.cut();
+        let told = pair.tell();
+        let failed = format!("failed {token} UNSUBSCRIBE_REFUSED");
+        assert!(told.iter().any(|line| line.starts_with(&failed)), "{told:?}");
+        pair.retried("CONNACK present");
+        pair.sends([]);
+    }
+}
+
+#[test]
+fn a_subscribe_that_was_withdrawn_is_not_sent_again() {
+    for mut pair in kept() {
+        let token = pair.subscribe("a");
+        pair.cancel(token);
+        pair.clear();
+        pair.reconnected("CONNACK present");
+        let sent = pair.sent();
+        assert!(!sent.iter().any(|packet| packet.starts_with("SUBSCRIBE")), "{sent:?}");
+        assert!(sent.iter().any(|packet| packet.starts_with("UNSUBSCRIBE")), "{sent:?}");
+    }
+}
+
+/// An application that subscribes on every connection does not hide the message that ends it.
+#[test]
+fn a_subscribe_on_every_connection_hides_nothing() {
+    for mut pair in kept() {
+        let poison = pair.publish("q1 poison 'x'");
+        for hangs_up in 1.. {
+            assert!(hangs_up <= 3);
+            pair.subscribe("a");
+            pair.cut();
+            if pair.tell().contains(&format!("failed {poison} PUBLISH_REFUSED poison")) {
+                assert_eq!(hangs_up, 3);
+                break;
+            }
+            pair.retried("CONNACK present");
+            loop {
+                let sent = pair.sent();
+                if sent.is_empty() || sent[0].starts_with("PUBLISH") {
+                    break;
+                }
+                match sent[0].split(' ').next().unwrap() {
+                    "PINGREQ" => pair.plays("PINGRESP"),
+                    "SUBSCRIBE" => pair.plays(&format!("SUBACK #{} 0", identifier(&sent[0]))),
+                    _ => {}
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn a_filter_that_is_refused_while_a_call_for_it_waits_ends_its_subscription() {
+    for mut pair in both("") {
+        pair.subscribe("a");
+        pair.plays("SUBACK #1 0");
+        // After three losses, packets go one at a time until it is acknowledged.
+        pair.publish("q1 m 'x'");
+        for _ in 0..3 {
+            pair.reconnected("CONNACK");
+        }
+        pair.subscribe("b");
+        let again = pair.subscribe("a");
+        pair.answers_ping();
+        let restored = pair.sent();
+        pair.plays(&format!("SUBACK #{} 0x80", identifier(&restored[0])));
+        let other = pair.sent();
+        assert!(matches!(&other[..], [only] if only.contains(" b:q0")), "{other:?}");
+        pair.clear();
+        pair.cancel(again);
+        pair.plays(&format!("SUBACK #{} 0", identifier(&other[0])));
+        let asked = pair.sent();
+        assert!(matches!(&asked[..], [only] if only.contains(" a:q0")), "{asked:?}");
+        pair.plays(&format!("SUBACK #{} 0x80", identifier(&asked[0])));
+        let told = pair.tell();
+        assert!(told.iter().any(|line| line.starts_with("inactive")), "{told:?}");
+        assert_eq!(pair.session().stats().subscriptions, 1);
+    }
+}

@@ -33,6 +33,19 @@ pub struct Sent {
     pub taken: u32,
     /// The broker does not want it.
     pub refused: bool,
+    /// On how many connections it was on the wire, as PUBLISH or PUBREL, and on which last.
+    pub connections: u32,
+    pub last_connection: u32,
+    /// When it was withdrawn, by the count of connections.
+    pub withdrawn_on: Option<u32>,
+}
+
+impl Sent {
+    /// It is on the wire.
+    pub fn on_wire(&mut self, connection: u32) {
+        self.connections += u32::from(self.last_connection != connection);
+        self.last_connection = connection;
+    }
 }
 
 #[derive(Clone, Copy, PartialEq, Debug)]
@@ -44,7 +57,7 @@ pub enum Fate {
     Untold,
     /// Cancelled after it was sent.
     Withdrawn,
-    /// Cancelled while it waited.
+    /// Cancelled before it was sent.
     Dropped,
     Done,
     Failed(ErrorCode),

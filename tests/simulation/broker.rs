@@ -30,6 +30,8 @@ pub struct Broker {
     pub limited: bool,
     /// It has been without subscription identifiers.
     pub unidentified: bool,
+    /// It has hung up on a packet.
+    pub has_hung_up: bool,
     /// All that was ever to go to the client.
     pub copies: Vec<Copy>,
     /// By topic, what is stored: QoS, size, and whether it has properties.
@@ -374,7 +376,9 @@ impl Broker {
                 }
                 Ok(Step::Split { first, body }) => self.packet(now, first, &body, sent),
                 Ok(Step::More) => return,
-                Ok(Step::Wait { .. }) => unreachable!("nobody said that it defers"),
+                Ok(Step::Wait { .. } | Step::Skipped { .. }) => {
+                    unreachable!("nobody said that it defers or skips")
+                }
                 Err(error) => panic!("the client sent no packet: {error:?}"),
             }
         }
@@ -389,6 +393,12 @@ impl Broker {
             panic!("the client sent a malformed packet: {error:?}: {first:#x} {body:02x?}")
         });
         trace::line(now, || format!("        broker < {}", trace::brief(&packet)));
+        if self.config.is_poison(&packet) {
+            trace::line(now, || "        broker hangs up".into());
+            link.over = true;
+            self.has_hung_up = true;
+            return;
+        }
         if !matches!(packet, Packet::Connect(_) | Packet::Auth(_) | Packet::Disconnect(_)) {
             assert!(link.connected, "{} before CONNACK", packet.packet_type().name());
             self.unheard_loss = false;
@@ -514,7 +524,10 @@ impl Broker {
         link.session_expiry = property(Property::SessionExpiryInterval, 0);
         link.keep_alive = connect.keep_alive;
         if link.version == Version::V5 && self.config.old_broker {
-            link.out.extend([0x20, 2, 0, 1]);
+            // 3.1.1 has no enhanced authentication, so the client does not try it on a guess.
+            if !self.config.bare_close || self.config.authentication.is_some() {
+                link.out.extend([0x20, 2, 0, 1]);
+            }
             link.over = true;
             return;
         }
@@ -732,6 +745,24 @@ impl Broker {
             link.reply(&Packet::PubRel(ack(ack_.id, ReasonCode::SUCCESS)));
         }
         self.send(false);
+    }
+}
+
+impl Config {
+    /// Whether the broker hangs up on a packet.
+    fn is_poison(&self, packet: &Packet) -> bool {
+        match packet {
+            Packet::Publish(publish) => self
+                .poison_topic
+                .is_some_and(|topic| publish.topic == TOPICS[usize::from(topic)].as_bytes()),
+            Packet::Subscribe(subscribe) => {
+                let filters: Vec<&str> =
+                    subscribe.filters.clone().map(|(filter, _)| filter).collect();
+                self.poison_filter.is_some_and(|at| filters.contains(&FILTERS[usize::from(at)]))
+                    || self.most_filters.is_some_and(|most| filters.len() > usize::from(most))
+            }
+            _ => false,
+        }
     }
 }
 

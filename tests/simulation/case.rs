@@ -79,6 +79,14 @@ pub struct Config {
     pub copies: bool,
     /// The broker uses the lowest packet identifier that is free.
     pub low_identifiers: bool,
+    /// The broker hangs up on messages of this topic.
+    pub poison_topic: Option<u8>,
+    /// The broker hangs up on a SUBSCRIBE with this filter.
+    pub poison_filter: Option<u8>,
+    /// The broker hangs up on a SUBSCRIBE with more filters.
+    pub most_filters: Option<u8>,
+    /// A broker that knows 3.1.1 only closes the socket at a CONNECT of MQTT 5, without a word.
+    pub bare_close: bool,
 }
 
 impl Config {
@@ -112,6 +120,10 @@ impl Config {
             refused_messages: r.rarely(6, &[2, 3, 7]),
             copies: r.one_in(3),
             low_identifiers: r.one_in(2),
+            poison_topic: r.rarely(12, &[0, 1, 2, 3]),
+            poison_filter: r.rarely(12, &[0, 1, 2, 4, 9]),
+            most_filters: r.rarely(16, &[1, 2, 3]),
+            bare_close: r.one_in(2),
         }
     }
 
@@ -167,7 +179,7 @@ impl Config {
         reset!(version old_broker anonymous resumes_first keep_alive never_reconnects initial min_delay max_attempts
             session_expiry receive_maximum maximum_packet_size alias_maximum queue_messages queue_bytes overflow
             no_offline_qos0 no_resubscribe no_aliases authentication dynamic_credentials asks_verdict tapped lossy_close
-            refused_messages copies low_identifiers);
+            refused_messages copies low_identifiers poison_topic poison_filter most_filters bare_close);
         simpler
     }
 }

@@ -41,6 +41,16 @@ pub struct Wire {
     pub keep_alive: u16,
     pub last_sent: Instant,
     pub clean_start: bool,
+    /// On how many connections each filter was asked for or given up, and on which last.
+    asked: BTreeMap<String, (u32, u32)>,
+    /// Filters whose UNSUBSCRIBE was not answered, and by packet identifier those of this connection. If it is given
+    /// up, the broker keeps them.
+    unsubscribing: BTreeSet<String>,
+    unsubscribes: BTreeMap<PacketId, Vec<String>>,
+    /// A PINGREQ was the first packet behind CONNECT.
+    cautious: Option<bool>,
+    /// A message of QoS 0 was sent.
+    loose: bool,
 }
 
 #[derive(Clone, Copy, PartialEq, Debug)]
@@ -54,7 +64,7 @@ enum Phase {
     Over,
 }
 
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 enum Use {
     Message {
         number: usize,
@@ -117,6 +127,11 @@ impl Wire {
             keep_alive: 0,
             last_sent: Instant::default(),
             clean_start: true,
+            asked: BTreeMap::new(),
+            unsubscribing: BTreeSet::new(),
+            unsubscribes: BTreeMap::new(),
+            cautious: None,
+            loose: false,
         }
     }
 
@@ -127,6 +142,8 @@ impl Wire {
             used: std::mem::take(&mut self.used),
             connection: self.connection + 1,
             releases: self.releases,
+            asked: std::mem::take(&mut self.asked),
+            unsubscribing: std::mem::take(&mut self.unsubscribing),
             phase: Phase::Open,
             ..Self::new()
         };
@@ -134,6 +151,39 @@ impl Wire {
 
     pub fn is_up(&self) -> bool {
         self.phase == Phase::Up
+    }
+
+    /// Counts connections.
+    pub fn connection(&self) -> u32 {
+        self.connection
+    }
+
+    /// Whether the client may blame the end of the last connection on what was sent on it: it sent one packet at a
+    /// time, and this one was not answered.
+    fn blames_one(&self) -> bool {
+        let requests = self.used.values().filter(|used| matches!(used, Use::Request)).count();
+        self.cautious == Some(true) && !self.loose && self.live.len() + requests == 1
+    }
+
+    /// Whether the broker may have a filter that nobody wants, because its UNSUBSCRIBE was not answered.
+    pub fn may_be_left(&self, filter: &str) -> bool {
+        self.unsubscribing.contains(filter)
+    }
+
+    /// Whether a message may be given up because it ends the connection.
+    pub fn may_give_up(&self, message: &Sent) -> bool {
+        self.blames_one() && message.connections >= 3 && message.last_connection == self.connection
+    }
+
+    /// Whether a request for one of these filters may be given up.
+    pub fn may_give_up_request<'a>(&self, filters: impl IntoIterator<Item = &'a str>) -> bool {
+        let ended = (3.., self.connection);
+        self.blames_one()
+            && filters.into_iter().any(|filter| {
+                self.asked
+                    .get(filter)
+                    .is_some_and(|(count, last)| ended.0.contains(count) && *last == ended.1)
+            })
     }
 
     /// The application has heard of everything.
@@ -204,6 +254,9 @@ impl Wire {
             (Phase::Connecting, Packet::Auth(_) | Packet::Disconnect(_)) | (Phase::Up, _) => {}
             _ => panic!("{kind} where the connection is {:?}", self.phase),
         }
+        if self.phase == Phase::Up {
+            self.cautious.get_or_insert(matches!(packet, Packet::PingReq));
+        }
         let limit = self.limits.maximum_packet_size;
         assert!(size <= limit, "{kind} of {size} bytes where {limit} are allowed");
         match packet {
@@ -227,7 +280,8 @@ impl Wire {
             }
             Packet::PubRel(ack) => self.pubrel_sent(&ack, sent),
             Packet::Subscribe(subscribe) => {
-                self.take(subscribe.id, sent);
+                let filters = subscribe.filters.clone().map(|(filter, _)| filter.to_owned());
+                self.take(subscribe.id, filters.collect(), sent);
                 let identifier = subscribe.properties.get(Property::SubscriptionIdentifier);
                 assert!(
                     self.limits.identifiers || identifier.is_none(),
@@ -245,15 +299,25 @@ impl Wire {
                     );
                 }
             }
-            Packet::Unsubscribe(unsubscribe) => self.take(unsubscribe.id, sent),
+            Packet::Unsubscribe(unsubscribe) => {
+                let filters: Vec<String> = unsubscribe.filters.map(str::to_owned).collect();
+                self.unsubscribing.extend(filters.iter().cloned());
+                self.unsubscribes.insert(unsubscribe.id, filters.clone());
+                self.take(unsubscribe.id, filters, sent);
+            }
             Packet::Disconnect(_) => self.phase = Phase::Over,
             Packet::PingReq | Packet::Auth(_) => {}
             _ => panic!("the client sent {kind}"),
         }
     }
 
-    fn take(&mut self, id: PacketId, sent: &[Sent]) {
+    fn take(&mut self, id: PacketId, filters: Vec<String>, sent: &[Sent]) {
         self.drop_given_up(id, sent);
+        for filter in filters {
+            let (count, last) = self.asked.entry(filter).or_default();
+            *count += u32::from(*last != self.connection);
+            *last = self.connection;
+        }
         let before = self.used.insert(id, Use::Request);
         assert!(before.is_none(), "packet identifier {id} is in use: {before:?}");
     }
@@ -288,6 +352,12 @@ impl Wire {
         message.left = Some(expiry);
         let again = message.first_sent.is_some();
         message.first_sent.get_or_insert(now);
+        message.on_wire(self.connection);
+        assert!(
+            message.withdrawn_on.is_none_or(|on| self.connection <= on),
+            "message {n} was withdrawn, and is sent again"
+        );
+        self.loose |= publish.id.is_none();
         let Some(id) = publish.id else {
             return assert!(!again, "message {n} of QoS 0 is sent again");
         };
@@ -319,6 +389,17 @@ impl Wire {
         self.live.insert(id);
         let (live, maximum) = (self.live.len(), self.limits.receive_maximum);
         assert!(live <= maximum, "{live} messages are under way where {maximum} are allowed");
+        let is_v4 = self.version == Version::V311;
+        assert!(
+            !is_v4 || publish.qos < QoS::ExactlyOnce || live <= 20 || self.few_exactly_once(sent),
+            "many QoS 2 messages are in flight on 3.1.1"
+        );
+    }
+
+    /// Whether at most 20 of the messages in flight have QoS 2.
+    fn few_exactly_once(&self, sent: &[Sent]) -> bool {
+        let is_exactly_once = |id: &&PacketId| matches!(self.used.get(id), Some(Use::Message { number, .. }) if sent[*number].qos == QoS::ExactlyOnce);
+        self.live.iter().filter(is_exactly_once).count() <= 20
     }
 
     /// What an earlier connection left is sent again in order.
@@ -327,12 +408,16 @@ impl Wire {
         assert!(last < Some(order), "sent again out of order: {last:?}, then {order}");
     }
 
-    fn pubrel_sent(&mut self, ack: &Ack, sent: &[Sent]) {
+    fn pubrel_sent(&mut self, ack: &Ack, sent: &mut [Sent]) {
         if self.released.front() == Some(&ack.id) {
             self.released.pop_front();
             return;
         }
         let connection = self.connection;
+        if let Some(Use::Message { number, .. }) = self.used.get(&ack.id) {
+            sent[*number].on_wire(connection);
+            self.live.insert(ack.id);
+        }
         match self.used.get_mut(&ack.id) {
             Some(Use::Message { released: Some((order, on)), .. }) if *on < connection => {
                 *on = connection;
@@ -373,7 +458,9 @@ impl Wire {
                 }
                 Ok(Step::Split { first, body }) => (first, body),
                 Ok(Step::More) | Err(_) => return,
-                Ok(Step::Wait { .. }) => unreachable!("nobody said that it defers"),
+                Ok(Step::Wait { .. } | Step::Skipped { .. }) => {
+                    unreachable!("nobody said that it defers or skips")
+                }
             };
             match Packet::decode(self.version, first, &body) {
                 Ok(packet) => {
@@ -414,6 +501,9 @@ impl Wire {
             }
             Packet::SubAck(ack) | Packet::UnsubAck(ack) => {
                 self.used.remove(&ack.id);
+                for filter in self.unsubscribes.remove(&ack.id).unwrap_or_default() {
+                    self.unsubscribing.remove(&filter);
+                }
             }
             _ => {}
         }

@@ -81,6 +81,8 @@ struct Scene {
     /// Since then timers were punctual.
     punctual: Instant,
     steps: u32,
+    /// A DISCONNECT has judged a packet.
+    judges: bool,
     tally: Tally,
 }
 
@@ -124,6 +126,10 @@ pub struct Tally {
     pub session_lost: u64,
     pub closed_early: u64,
     pub failed: u64,
+    /// Messages and requests that ended every connection, or that a DISCONNECT judged.
+    pub given_up: u64,
+    /// Messages among them that the broker had nothing against.
+    pub lost_to_cuts: u64,
 }
 
 impl AddAssign for Tally {
@@ -137,6 +143,8 @@ impl AddAssign for Tally {
         self.session_lost += other.session_lost;
         self.closed_early += other.closed_early;
         self.failed += other.failed;
+        self.given_up += other.given_up;
+        self.lost_to_cuts += other.lost_to_cuts;
     }
 }
 
@@ -177,6 +185,7 @@ impl World {
             closed: false,
             punctual: Instant::default(),
             steps: 0,
+            judges: false,
             tally: Tally::default(),
             config,
         };
@@ -433,7 +442,9 @@ impl World {
         self.press(false);
         // Time alone, without a word of use from either side.
         let mut idle = 0;
-        while idle < 100 {
+        // Each packet that the broker hangs up on takes several connections.
+        let patience = if self.scene().broker.has_hung_up { 2_000 } else { 100 };
+        while idle < patience {
             self.scene().broker.hold_replies(false);
             while !self.scene().app.held.is_empty() {
                 self.with(|scene, session| scene.acknowledge(session, 0, false));
@@ -768,9 +779,12 @@ impl Scene {
                 self.broker.lose_session();
             }
             Action::Disconnect { reason } => {
-                let reasons =
-                    [0x00, 0x82, 0x89, 0x8B, 0x8D, 0x8E, 0x93, 0x97, 0x98, 0x98, 0x9C, 0xA0];
+                let reasons = [
+                    0x00, 0x82, 0x89, 0x8B, 0x8D, 0x8E, 0x93, 0x97, 0x98, 0x98, 0x9C, 0xA0, 0x8F,
+                    0x90, 0x95, 0x9B, 0xA2,
+                ];
                 let reason = reasons[usize::from(*reason) % reasons.len()];
+                self.judges |= [0x8F, 0x90, 0x95, 0x9B, 0xA2].contains(&reason);
                 self.broker.disconnect(ReasonCode(reason));
             }
             Action::Garbage { which } => {
@@ -942,6 +956,9 @@ impl Scene {
             written: false,
             taken: 0,
             refused: false,
+            connections: 0,
+            last_connection: 0,
+            withdrawn_on: None,
         });
         self.tally.published += 1;
         let before = session.stats();
@@ -1056,8 +1073,11 @@ impl Scene {
         }
         match request {
             Request::Publish(n) => {
-                let dropped = session.stats().queued_messages < queued;
-                self.app.sent[n].fate = if dropped { Fate::Dropped } else { Fate::Withdrawn };
+                let message = &mut self.app.sent[n];
+                let dropped =
+                    session.stats().queued_messages < queued && message.first_sent.is_none();
+                message.fate = if dropped { Fate::Dropped } else { Fate::Withdrawn };
+                message.withdrawn_on = Some(self.wire.connection());
             }
             Request::Subscribe(handle) => {
                 // What was granted in the meantime is given back.
@@ -1089,7 +1109,9 @@ impl Scene {
     fn offer(&mut self, topic: u8, qos: u8, size: u16, retain: bool, properties: bool) {
         let topic = usize::from(topic) % TOPICS.len();
         let offer = self.app.offers.len();
+        let there = self.broker.session.as_ref().map_or(0, |session| session.subscriptions.len());
         let settled = self.subscriptions_agree()
+            && there == self.app.filters().len()
             && self.wire.is_up()
             && !self
                 .app
@@ -1125,7 +1147,8 @@ impl Scene {
         let believed = self.app.filters();
         match &self.broker.session {
             Some(session) => {
-                session.subscriptions.len() == believed.len()
+                let mut there = session.subscriptions.keys();
+                there.all(|filter| believed.contains_key(filter) || self.wire.may_be_left(filter))
                     && believed.iter().all(|(filter, qos)| {
                         session.subscriptions.get(filter).is_some_and(|grant| grant.asked >= *qos)
                     })
@@ -1167,7 +1190,16 @@ impl Scene {
                 let garbage = self.socket.as_ref().is_some_and(|socket| socket.garbage);
                 match error.code {
                     ErrorCode::ProtocolError => assert!(garbage, "{error:?}"),
-                    ErrorCode::ConnectionLost => {}
+                    // A message without a token is given up.
+                    ErrorCode::PublishRefused => {
+                        self.tally.given_up += 1;
+                        let judged = error.reason.is_some();
+                        let may = |message: &Sent| {
+                            message.fate == Fate::Untold
+                                && (judged || self.wire.may_give_up(message))
+                        };
+                        assert!(self.app.sent.iter().any(may), "{error:?}");
+                    }
                     _ => {
                         let gone = app::refused(&error.filters);
                         assert!(!gone.is_empty(), "{error:?}");
@@ -1253,6 +1285,14 @@ impl Scene {
     fn failed(&mut self, token: Token, error: &Error) {
         let Some(request) = self.complete(token) else { return };
         self.tally.failed += 1;
+        // The server hung up on it, or said that it is wrong.
+        let hung_up = error.what.contains("three times");
+        let judged = !hung_up && error.what.contains("because of");
+        self.tally.given_up += u64::from(hung_up || judged);
+        if hung_up && !matches!(request, Request::Publish(_)) {
+            let filters = error.filters.iter().map(|code| &*code.filter);
+            assert!(self.wire.may_give_up_request(filters), "{error:?}");
+        }
         let closed = error.code == ErrorCode::Closed && self.state == State::Closed;
         match request {
             Request::Publish(n) => {
@@ -1265,6 +1305,14 @@ impl Scene {
                             && message.expiry.is_some_and(|seconds| {
                                 message.since.after_ms(u64::from(seconds) * 1_000) <= self.now
                             })
+                    }
+                    ErrorCode::PublishRefused if hung_up => {
+                        let is_poison = self.config.poison_topic == Some(message.topic as u8);
+                        self.tally.lost_to_cuts += u64::from(!is_poison);
+                        self.wire.may_give_up(message)
+                    }
+                    ErrorCode::PublishRefused if judged => {
+                        message.last_connection == self.wire.connection()
                     }
                     ErrorCode::PublishRefused => message.refused,
                     ErrorCode::QueueFull => {
@@ -1288,7 +1336,8 @@ impl Scene {
             }
             Request::Unsubscribe => {
                 self.app.version += 1;
-                assert!(closed || error.code == ErrorCode::PacketTooLarge, "{error:?}");
+                let given_up = error.code == ErrorCode::UnsubscribeRefused && (hung_up || judged);
+                assert!(closed || given_up || error.code == ErrorCode::PacketTooLarge, "{error:?}");
             }
             Request::Drain => assert!(closed, "{error:?}"),
             Request::Reauthenticate => {}
@@ -1516,11 +1565,16 @@ impl Scene {
                 Fate::Dropped | Fate::Refused => {
                     assert_eq!(message.taken, 0, "message {n}: {message:?}")
                 }
-                Fate::Untold | Fate::Withdrawn if keeps && message.qos == QoS::AtLeastOnce => {
+                // What was withdrawn is not sent again.
+                Fate::Untold if keeps && message.qos == QoS::AtLeastOnce => {
                     let limited =
                         message.expiry.is_some() || message.aliased || self.broker.limited;
                     assert!(
-                        message.taken > 0 || message.refused || limited,
+                        message.taken > 0
+                            || message.refused
+                            || limited
+                            || message.connections >= 3
+                            || self.judges,
                         "message {n}: {message:?}"
                     );
                 }

@@ -197,14 +197,15 @@ export class Attempt {
 
   /** An error of the core, with what the application or the runtime threw as its cause where that explains it. */
   error(fields: ErrorFields): AnyMqttError {
-    const { code } = fields
+    const { code, cause } = fields
     if (code === 'PROTOCOL_ERROR' && this.#delivered !== undefined) {
       const sentence = `The transport delivered a ${this.#delivered}: it must heed its binaryType, 'arraybuffer'`
       return mqttError({ ...fields, sentence })
     }
     const thrown =
       code === 'CONNECTION_FAILED' || code === 'CONNECTION_LOST' || code === 'AUTHENTICATION_FAILED'
-    return mqttError(thrown ? withTransportCause(fields, this.cause, this.closeReason) : fields)
+    if (thrown) return mqttError(withTransportCause(fields, this.cause, this.closeReason))
+    return mqttError(cause ? { ...fields, cause: mqttError(cause as ErrorFields) } : fields)
   }
 
   /** Does what the core waits for, begun when the core has returned: the application's functions may call the client. */

@@ -45,6 +45,7 @@ export type BrokerUrl = Resolvable<string | URL | ReadonlyArray<string | URL>>
 export interface ConnectOptions {
   /**
    * The version of MQTT to speak: 5, 4 (which is 3.1.1), or 'auto'. 'auto' tries 5, and falls back to 3.1.1 if the server refuses the version.
+   * It does so too if the server has not accepted version 5 before, and closes the connection or is silent for 5 seconds instead of answering.
    *
    * @default 'auto'
    */
@@ -171,13 +172,15 @@ export interface ConnectProperties {
    */
   sessionExpiryInterval?: number | undefined
   /**
-   * How many QoS 1 and 2 messages the server may send without an acknowledgement, 1 to 65535. MQTT 5.0, section 3.1.2.11.3.
+   * How many QoS 1 and 2 messages the server may send without an acknowledgement, 1 to 65535. A server that sends more is disconnected. After the
+   * second time in a row the limit is left out, and an 'error' event says so. MQTT 5.0, section 3.1.2.11.3.
    *
    * @default 65_535
    */
   receiveMaximum?: number | undefined
   /**
-   * Bytes of the largest packet to accept; Infinity: the limit of the protocol. It is checked on 3.1.1, too. MQTT 5.0, section 3.1.2.11.4.
+   * Bytes of the largest packet to accept; Infinity: the limit of the protocol. MQTT 5.0, section 3.1.2.11.4.
+   * No server of 3.1.1 knows it: there a larger message is skipped, acknowledged, and reported by an 'error' event with its topic.
    *
    * @default 16_777_216
    */

@@ -8,6 +8,7 @@ use super::error::Error;
 use super::event::{ServerInfo, State, Token};
 use super::inbox::Receiving;
 use super::outbox::Sending;
+use super::outbox::blame::Caution;
 use super::time::Instant;
 use crate::codec::{Decoder, PropertiesBuf, ReasonCode};
 use aliases::OutgoingAliases;
@@ -58,6 +59,8 @@ pub(super) struct Handshaking {
     pub authenticating: bool,
     /// When something was handed to the transport last.
     pub sent: Instant,
+    /// When the server has been silent for so long that it may know 3.1.1 only.
+    pub guess_at: Option<Instant>,
 }
 
 /// A connection that the server has accepted.
@@ -72,6 +75,16 @@ pub(super) struct Up {
     pub receiving: Receiving,
     pub aliases: OutgoingAliases,
     pub reauthentication: Option<Reauthentication>,
+}
+
+impl Up {
+    fn next_timeout(&self) -> Option<Instant> {
+        let ping = match self.sending.caution {
+            Caution::Pinged { until } => Some(until),
+            Caution::None | Caution::OneByOne => None,
+        };
+        Instant::first(&[self.keep_alive.next(), ping])
+    }
 }
 
 /// A re-authentication that is under way [MQTT5 4.12.1].
@@ -105,6 +118,8 @@ pub(super) struct Trial {
 pub(super) struct WasUp {
     /// Who waits for a re-authentication.
     pub reauthentication: Option<Token>,
+    /// The server has ended it because of a packet, and not because of the client.
+    pub is_packet_judged: bool,
 }
 
 impl Stage {
@@ -175,10 +190,12 @@ impl Stage {
     pub(super) fn next_timeout(&self) -> Option<Instant> {
         match self {
             Stage::Opening(Opening { deadline, .. }) => Some(*deadline),
-            Stage::Handshaking(handshaking) => Some(handshaking.deadline),
-            Stage::Up(up) => up.keep_alive.next(),
+            Stage::Handshaking(handshaking) => {
+                Instant::first(&[Some(handshaking.deadline), handshaking.guess_at])
+            }
+            Stage::Up(up) => up.next_timeout(),
             Stage::Closing(up, ending) => {
-                Instant::first(&[up.keep_alive.next(), Some(ending.deadline)])
+                Instant::first(&[up.next_timeout(), Some(ending.deadline)])
             }
             Stage::Waiting { retry_at } => Some(*retry_at),
             Stage::Idle | Stage::Resolving | Stage::Judging(_) | Stage::Closed => None,

@@ -2,6 +2,7 @@
 //! flight by packet identifier, and what is sent again after a loss. SUBSCRIBE and UNSUBSCRIBE
 //! share the packet identifiers.
 
+pub(super) mod blame;
 mod packet_ids;
 mod waiting;
 
@@ -19,11 +20,13 @@ use crate::codec::{
     Version, encode_ack,
 };
 use crate::options::{Draft, InvalidArgument, Queue};
+use blame::{Caution, Loss, SUSPECT};
 use packet_ids::{Entry, PacketIds};
 use waiting::{Line, Outgoing, Waiting};
 
-/// How many connections in a row one message may end before the application is told.
-const POISON: u8 = 5;
+/// On 3.1.1, where a server cannot announce a Receive Maximum, at most so many QoS 2 messages are in
+/// flight: Mosquitto ends the connection at more.
+const EXACTLY_ONCE_IN_FLIGHT: u32 = 20;
 
 /// What became of a publish that was not refused.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -43,6 +46,9 @@ pub(super) struct Outbox {
     order: u64,
     /// Topics the application publishes to, by the number it was given.
     topics: Vec<Rc<str>>,
+    /// How often in a row the server has hung up while a message was in flight, with none
+    /// acknowledged in between, up to [`SUSPECT`].
+    losses: u8,
 }
 
 /// What is under way on one connection.
@@ -51,10 +57,15 @@ pub(super) struct Sending {
     /// Our side of the send quota of [MQTT5 4.9]: QoS 1 and 2 messages that were sent on this
     /// connection and are not completed.
     live: u32,
+    /// Those of QoS 2 among them.
+    exactly_once: u32,
     /// What an earlier connection left unacknowledged and is to be sent again: the last one first.
     resend: Vec<PacketId>,
-    /// An acknowledgement has come.
-    progressed: bool,
+    /// SUBSCRIBE and UNSUBSCRIBE packets that are not answered.
+    requests: u32,
+    pub caution: Caution,
+    /// A QoS 0 message was sent: nothing tells whether the server means that one.
+    loose: bool,
     /// The server acknowledged a packet identifier that is not in use. Reported once per
     /// connection.
     reported: bool,
@@ -66,9 +77,30 @@ impl Sending {
         Self { resend, ..Self::default() }
     }
 
-    fn acknowledged(&mut self) {
+    fn sent(&mut self, qos: QoS) {
+        self.live += 1;
+        self.exactly_once += u32::from(qos == QoS::ExactlyOnce);
+    }
+
+    fn acknowledged(&mut self, qos: QoS) {
         self.live -= 1;
-        self.progressed = true;
+        self.exactly_once -= u32::from(qos == QoS::ExactlyOnce);
+    }
+
+    /// Whether the connection finds out which packet ends it.
+    #[inline]
+    pub(super) fn is_cautious(&self) -> bool {
+        self.caution != Caution::None
+    }
+
+    /// Whether a packet must wait for the answer to another one, which may end the connection.
+    #[inline]
+    fn must_wait(&self) -> bool {
+        match self.caution {
+            Caution::None => false,
+            Caution::Pinged { .. } => true,
+            Caution::OneByOne => self.live > 0 || self.requests > 0,
+        }
     }
 
     /// An acknowledgement of nothing harms nothing, so the connection stays.
@@ -139,8 +171,8 @@ impl Outbox {
             properties: draft.properties,
             alias: draft.topic_alias,
             expiry: draft.message_expiry.map(|seconds| (now, seconds)),
-            sent: false,
-            cuts: 0,
+            withdrawn: false,
+            losses: 0,
         });
         if let Some(up) = &up {
             check_message(&message, &up.server)?;
@@ -151,8 +183,9 @@ impl Outbox {
         self.order += 1;
         if let Some(up) = up
             && !out.output.is_full()
+            && !up.sending.is_cautious()
             && self.waiting.is_empty(qos)
-            && (qos == QoS::AtMostOnce || self.has_quota(up))
+            && qos <= self.quota(up)
         {
             self.send_message(now, message, up, out);
             return Ok(Accepted::Pending);
@@ -179,17 +212,20 @@ impl Outbox {
         Ok(Accepted::Pending)
     }
 
-    /// Nobody waits for the request any more. A message that was not sent is dropped, one that was
-    /// sent goes on. False: it is no message that waits.
+    /// Nobody waits for the request any more. A message that waits is dropped. False: it is no
+    /// message that waits.
     pub(super) fn cancel(&mut self, token: Token) -> bool {
         self.waiting.cancel(token)
     }
 
-    /// Nobody waits for a message any more that is in flight.
+    /// Nobody waits for a message any more that is in flight. It goes on, and is not sent again.
     pub(super) fn cancel_in_flight(&mut self, token: Token) {
-        for entry in self.ids.iter_mut() {
+        for (_, entry) in self.ids.iter_mut() {
             if let Some(other) = entry.token().filter(|other| **other == Some(token)) {
                 *other = None;
+                if let Entry::Publish { message, .. } = entry {
+                    message.withdrawn = true;
+                }
             }
         }
     }
@@ -208,16 +244,19 @@ impl Outbox {
     }
 
     /// The server has no session. QoS 1 is published anew; a QoS 2 message that was sent could
-    /// arrive twice, so it fails.
-    pub(super) fn session_lost(&mut self, out: &mut Outlet) {
+    /// arrive twice, so it fails. `cause`: why the connection had ended.
+    pub(super) fn session_lost(&mut self, cause: &Option<Box<Error>>, out: &mut Outlet) {
         let mut again = Line::new();
         let is_message =
             |entry: &Entry| matches!(entry, Entry::Publish { .. } | Entry::Release { .. });
         for entry in self.ids.drain(is_message) {
             let mut error = Error::new(ErrorCode::SessionLost, "the server lost the session");
+            error.cause = cause.clone();
             match entry {
                 Entry::Publish { message, .. } if message.qos == QoS::AtLeastOnce => {
-                    again.push_back(message);
+                    if !message.withdrawn {
+                        again.push_back(message);
+                    }
                 }
                 Entry::Publish { message, .. } => {
                     error.topic = Some(message.topic.clone());
@@ -233,38 +272,105 @@ impl Outbox {
         self.waiting.push_front(again);
     }
 
-    /// The connection is gone. The result are the requests that were not answered.
-    pub(super) fn connection_lost(&mut self, sending: &Sending, out: &mut Outlet) -> Vec<Part> {
-        let is_request =
-            |entry: &Entry| matches!(entry, Entry::Subscribe(_) | Entry::Unsubscribe(_));
-        let mut parts = Vec::new();
-        for entry in self.ids.drain(is_request) {
-            if let Entry::Subscribe(part) | Entry::Unsubscribe(part) = entry {
-                parts.push(part);
+    /// The connection is gone. A message that has ended it too often is given up.
+    pub(super) fn connection_lost(
+        &mut self,
+        sending: &Sending,
+        mut loss: Loss,
+        out: &mut Outlet,
+    ) -> Unanswered {
+        let is_judged =
+            loss.verdict().is_some() && (sending.loose || sending.live > 0 || sending.requests > 0);
+        if out.output.pending() > 0 {
+            // Some of it has not left.
+            loss = Loss::Innocent;
+        }
+        let mut unanswered = Unanswered { parts: Vec::new(), guilty: None, is_judged };
+        if let Some(id) = self.judge(sending, loss) {
+            if self.ids.get(id).is_request() {
+                unanswered.guilty = self.ids.free(id).part();
+            } else {
+                self.losses = 0;
+                self.blame(id, loss, out);
             }
         }
-        let mut first: Option<&mut Outgoing> = None;
-        for entry in self.ids.iter_mut() {
-            match entry {
-                Entry::Publish { message, live } if *live => {
-                    *live = false;
-                    if first.as_ref().is_none_or(|first| message.order < first.order) {
-                        first = Some(message);
-                    }
+        for entry in self.ids.drain(Entry::is_request) {
+            unanswered.parts.extend(entry.part());
+        }
+        unanswered
+    }
+
+    /// Counts the end of a connection for what was sent on it: for every message, and for the first
+    /// request. The result is what has ended too many.
+    fn judge(&mut self, sending: &Sending, loss: Loss) -> Option<PacketId> {
+        let requests = self.ids.in_order(Entry::is_request);
+        let first = requests.into_iter().find(|id| loss.concerns(self.ids.get(*id)));
+        let (mut suspects, mut last, mut has_message) = (0, None, false);
+        for (id, entry) in self.ids.iter_mut() {
+            if loss.concerns(entry) {
+                suspects += 1;
+                last = Some(id);
+                has_message |= !entry.is_request();
+                if (!entry.is_request() || first == Some(id))
+                    && let Some(losses) = entry.losses()
+                {
+                    *losses = losses.saturating_add(1);
                 }
-                Entry::Release { live, .. } => *live = false,
-                _ => {}
+            }
+            if let Entry::Publish { live, .. } | Entry::Release { live, .. } = entry {
+                *live = false;
             }
         }
-        if let Some(message) = first.filter(|_| !sending.progressed) {
-            message.cuts += 1;
-            if message.cuts == POISON {
-                message.cuts = 0;
-                let what = "sending this message has ended the connection five times in a row";
-                out.report(Error::new(ErrorCode::ConnectionLost, what).with_topic(&message.topic));
-            }
+        let is_judged = loss.verdict().is_some();
+        let before = self.losses;
+        if suspects > 0 && (is_judged || has_message) {
+            self.losses = if is_judged { SUSPECT } else { SUSPECT.min(before + 1) };
         }
-        parts
+        let is_alone = sending.caution == Caution::OneByOne || is_judged && !sending.loose;
+        let id = last.filter(|_| suspects == 1 && is_alone)?;
+        let own = *self.ids.get(id).losses()?;
+        let is_guilty = is_judged || own > SUSPECT && (before == SUSPECT || !has_message);
+        is_guilty.then_some(id)
+    }
+
+    /// Gives up a message that ends the connection.
+    #[cold]
+    fn blame(&mut self, id: PacketId, loss: Loss, out: &mut Outlet) {
+        let mut error = loss.error(ErrorCode::PublishRefused);
+        let withdrawn = match self.ids.get(id) {
+            Entry::Publish { message, .. } => {
+                error.topic = Some(message.topic.clone());
+                let told = message.token.take();
+                if told.is_none() && !message.withdrawn {
+                    out.report(error.clone());
+                }
+                message.withdrawn = true;
+                told
+            }
+            _ => self.ids.free(id).token().copied().flatten(),
+        };
+        out.fail(withdrawn, error);
+    }
+
+    /// Whether something that waits for a connection may be what has ended the last ones.
+    pub(super) fn is_suspected(&self, subscriptions: &Subscriptions, sending: &Sending) -> bool {
+        let is_owed = !sending.resend.is_empty()
+            || !self.waiting.is_empty(QoS::AtLeastOnce)
+            || !subscriptions.nothing_waits();
+        self.losses == SUSPECT && is_owed || subscriptions.is_suspected()
+    }
+
+    /// Lets packets go together again once no suspect is left.
+    #[cold]
+    pub(super) fn end_caution(&mut self, subscriptions: &Subscriptions, up: &mut Up) {
+        if !up.sending.must_wait() && !self.is_suspected(subscriptions, &up.sending) {
+            self.no_suspects(up);
+        }
+    }
+
+    fn no_suspects(&mut self, up: &mut Up) {
+        up.sending.caution = Caution::None;
+        self.losses = 0;
     }
 
     /// Fails the messages that have expired.
@@ -315,10 +421,10 @@ impl Outbox {
     pub(super) fn send_requests(
         &mut self,
         subscriptions: &mut Subscriptions,
-        up: &Up,
+        up: &mut Up,
         out: &mut Outlet,
     ) {
-        while !subscriptions.nothing_waits() {
+        while !subscriptions.nothing_waits() && !up.sending.must_wait() {
             let Some(id) = self.ids.vacant() else { return };
             let start = out.output.bytes.len();
             let sent = subscriptions.send(id, &up.server, &mut out.output.bytes, &mut out.events);
@@ -329,16 +435,22 @@ impl Outbox {
                 (PacketType::Unsubscribe, Entry::Unsubscribe(part))
             };
             self.ids.put(id, entry);
+            up.sending.requests += 1;
             out.wrote(kind, start, Some(id), None, None);
         }
     }
 
-    /// Whether one more QoS 1 or 2 message may be under way [MQTT-3.3.4-7].
+    /// The highest QoS that one more message under way may have [MQTT-3.3.4-7].
     #[inline]
-    fn has_quota(&self, up: &Up) -> bool {
-        up.sending.live < u32::from(up.server.receive_maximum)
+    fn quota(&self, up: &Up) -> QoS {
+        if up.sending.live < u32::from(up.server.receive_maximum)
             && up.sending.resend.is_empty()
             && !self.ids.is_full()
+        {
+            most(up)
+        } else {
+            QoS::AtMostOnce
+        }
     }
 
     /// Whether [`Outbox::send_waiting`] may find something to do.
@@ -350,7 +462,7 @@ impl Outbox {
     /// Sends what the quota, the limits and the transport allow: first what an earlier connection
     /// left unacknowledged, then what waits.
     pub(super) fn send_waiting(&mut self, now: Instant, up: &mut Up, out: &mut Outlet) {
-        while !out.output.is_full() {
+        while !out.output.is_full() && !up.sending.must_wait() {
             let Some(&id) = up.sending.resend.last() else { break };
             if !self.send_again(id, up, out) {
                 break;
@@ -358,9 +470,16 @@ impl Outbox {
             up.sending.resend.pop();
             out.output.fill();
         }
-        while !out.output.is_full() {
-            let quota = self.has_quota(up);
-            let Some(message) = self.waiting.pop(quota) else { break };
+        while !out.output.is_full() && !up.sending.must_wait() {
+            let quota = self.quota(up);
+            let Some(message) = self.waiting.pop(!up.sending.is_cautious(), quota) else {
+                if up.sending.is_cautious() && quota == QoS::ExactlyOnce {
+                    // Only QoS 0 is left, which waits for nothing then.
+                    self.no_suspects(up);
+                    continue;
+                }
+                break;
+            };
             match check_message(&message, &up.server) {
                 Ok(()) => self.send_message(now, message, up, out),
                 Err(error) => out.fail(message.token, error),
@@ -373,26 +492,33 @@ impl Outbox {
     fn send_again(&mut self, id: PacketId, up: &mut Up, out: &mut Outlet) -> bool {
         let version = up.server.version;
         let full = up.sending.live >= u32::from(up.server.receive_maximum);
+        let most = most(up);
         let start = out.output.bytes.len();
         match self.ids.get(id) {
             Entry::Release { live, .. } => {
                 *live = true;
-                up.sending.live += 1;
+                up.sending.sent(QoS::ExactlyOnce);
                 let buffer = &mut out.output.bytes;
                 encode_ack(PacketType::PubRel, id, ReasonCode::SUCCESS, version, buffer);
                 out.wrote(PacketType::PubRel, start, Some(id), None, None);
             }
-            Entry::Publish { .. } if full => return false,
+            Entry::Publish { message, .. } if full || message.qos > most => return false,
             Entry::Publish { message, live } => {
+                if message.withdrawn {
+                    self.forget(id, up, out);
+                    return true;
+                }
                 if let Err(error) = check_message(message, &up.server) {
-                    self.give_up(id, error, up, out);
+                    let token = message.token;
+                    self.forget(id, up, out);
+                    out.fail(token, error);
                     return true;
                 }
                 let publish = message.packet(Some(id), true);
                 publish.encode_header(version, None, message.payload.len(), &mut out.output.bytes);
                 out.output.bytes.extend_from_slice(&message.payload);
                 *live = true;
-                up.sending.live += 1;
+                up.sending.sent(message.qos);
                 out.wrote_message(start, Some(id), &message.topic);
             }
             Entry::Free | Entry::Subscribe(_) | Entry::Unsubscribe(_) => {
@@ -403,23 +529,20 @@ impl Outbox {
         true
     }
 
-    /// Fails a message that was sent on an earlier connection: the server has come back with other
-    /// limits.
-    fn give_up(&mut self, id: PacketId, error: Box<Error>, up: &mut Up, out: &mut Outlet) {
-        let Entry::Publish { message, .. } = self.ids.free(id) else {
-            // Only messages are given up.
-            unreachable!()
-        };
-        if message.qos == QoS::ExactlyOnce {
+    /// Sends a message no more that was sent on an earlier connection: nobody wants it, or the
+    /// server has come back with other limits.
+    fn forget(&mut self, id: PacketId, up: &mut Up, out: &mut Outlet) {
+        if let Entry::Publish { message, .. } = self.ids.free(id)
+            && message.qos == QoS::ExactlyOnce
+        {
             // The server may have it: until it forgets the identifier, another message would pass
             // for a copy.
             let order = self.next_order();
-            self.ids.put(id, Entry::Release { token: None, order, live: true });
-            up.sending.live += 1;
+            self.ids.put(id, Entry::Release { token: None, order, live: true, losses: 0 });
+            up.sending.sent(QoS::ExactlyOnce);
             let reason = ReasonCode::PACKET_IDENTIFIER_NOT_FOUND;
             out.write_ack(PacketType::PubRel, id, reason, up.server.version);
         }
-        out.fail(message.token, error);
     }
 
     /// Sends a message for the first time. There is quota.
@@ -455,13 +578,12 @@ impl Outbox {
             }
             return;
         }
-        let id = self.ids.vacant().expect("has_quota() has seen to it");
+        let id = self.ids.vacant().expect("quota() has seen to it");
         let publish = message.packet(Some(id), false);
         let buffer = &mut out.output.bytes;
         match up.write_publish(publish, &message.topic, &message.payload, alias, buffer) {
             Ok(()) => {
-                up.sending.live += 1;
-                message.sent = true;
+                up.sending.sent(message.qos);
                 let topic = message.topic.clone();
                 self.ids.put(id, Entry::Publish { message, live: true });
                 out.wrote_message(start, Some(id), &topic);
@@ -489,7 +611,8 @@ impl Outbox {
             Entry::Publish { message, live: true } if message.qos == QoS::AtLeastOnce => {
                 let (token, topic) = (message.token, message.topic.clone());
                 self.ids.free(ack.id);
-                sending.acknowledged();
+                self.losses = 0;
+                sending.acknowledged(QoS::AtLeastOnce);
                 out.complete(token, Some(&topic), ack.reason, ack.properties);
                 Ok(())
             }
@@ -509,18 +632,18 @@ impl Outbox {
         match self.ids.get(ack.id) {
             Entry::Publish { message, live: true } if message.qos == QoS::ExactlyOnce => {
                 let token = message.token;
+                self.losses = 0;
                 if ack.reason.is_error() {
                     let topic = message.topic.clone();
                     self.ids.free(ack.id);
-                    up.sending.acknowledged();
+                    up.sending.acknowledged(QoS::ExactlyOnce);
                     out.complete(token, Some(&topic), ack.reason, ack.properties);
                     return Ok(());
                 }
                 // From here on the PUBREL is what is sent again, in the order of the PUBRECs
                 // [MQTT-4.6.0-4].
                 let order = self.next_order();
-                *self.ids.get(ack.id) = Entry::Release { token, order, live: true };
-                up.sending.progressed = true;
+                *self.ids.get(ack.id) = Entry::Release { token, order, live: true, losses: 0 };
             }
             Entry::Release { live: true, .. } => {}
             Entry::Free => reply = ReasonCode::PACKET_IDENTIFIER_NOT_FOUND,
@@ -543,7 +666,8 @@ impl Outbox {
             Entry::Release { token, live: true, .. } => {
                 let token = *token;
                 self.ids.free(ack.id);
-                sending.acknowledged();
+                self.losses = 0;
+                sending.acknowledged(QoS::ExactlyOnce);
                 out.complete(token, None, ack.reason, ack.properties);
                 Ok(())
             }
@@ -574,12 +698,30 @@ impl Outbox {
             let what = "an acknowledgement with another number of reason codes than filters";
             return Err(DecodeError::protocol(what));
         }
+        up.sending.requests -= 1;
         match self.ids.free(id) {
             Entry::Subscribe(part) | Entry::Unsubscribe(part) => Ok(Some(part)),
             // The entry was looked at.
             _ => unreachable!(),
         }
     }
+}
+
+/// What a connection leaves behind.
+pub(super) struct Unanswered {
+    /// Requests to be sent again.
+    pub parts: Vec<Part>,
+    /// The request that has ended the connection too often.
+    pub guilty: Option<Part>,
+    /// The server has ended the connection because of a packet.
+    pub is_judged: bool,
+}
+
+/// The highest QoS that one more message in flight may have, where there is quota.
+#[inline]
+fn most(up: &Up) -> QoS {
+    let many = up.sending.exactly_once >= EXACTLY_ONCE_IN_FLIGHT;
+    if many && up.server.version == Version::V311 { QoS::AtLeastOnce } else { QoS::ExactlyOnce }
 }
 
 impl Up {
@@ -594,6 +736,7 @@ impl Up {
         alias: Option<u16>,
         out: &mut Vec<u8>,
     ) -> Result<(), Box<Error>> {
+        self.sending.loose |= publish.qos == QoS::AtMostOnce;
         let version = self.server.version;
         let limit = self.server.maximum_packet_size;
         let size = publish.size(version, alias, payload.len());

@@ -23,6 +23,8 @@ pub(super) enum Entry {
         token: Option<Token>,
         order: u64,
         live: bool,
+        /// How often the server has hung up while it was in flight. See [`super::blame`].
+        losses: u8,
     },
     Subscribe(Part),
     Unsubscribe(Part),
@@ -35,6 +37,29 @@ impl Entry {
             Entry::Release { order, .. } => *order,
             Entry::Subscribe(part) | Entry::Unsubscribe(part) => part.order(),
             Entry::Free => 0,
+        }
+    }
+
+    /// Whether it is a SUBSCRIBE or UNSUBSCRIBE.
+    pub(super) fn is_request(&self) -> bool {
+        matches!(self, Entry::Subscribe(_) | Entry::Unsubscribe(_))
+    }
+
+    /// What a SUBSCRIBE or UNSUBSCRIBE asks for.
+    pub(super) fn part(self) -> Option<Part> {
+        match self {
+            Entry::Subscribe(part) | Entry::Unsubscribe(part) => Some(part),
+            Entry::Free | Entry::Publish { .. } | Entry::Release { .. } => None,
+        }
+    }
+
+    /// How often the server has hung up while it was in flight.
+    pub(super) fn losses(&mut self) -> Option<&mut u8> {
+        match self {
+            Entry::Publish { message, .. } => Some(&mut message.losses),
+            Entry::Release { losses, .. } => Some(losses),
+            Entry::Subscribe(part) | Entry::Unsubscribe(part) => Some(&mut part.losses),
+            Entry::Free => None,
         }
     }
 
@@ -126,8 +151,9 @@ impl PacketIds {
     }
 
     /// All entries, the free ones too.
-    pub(super) fn iter_mut(&mut self) -> impl Iterator<Item = &mut Entry> {
-        self.entries.iter_mut()
+    pub(super) fn iter_mut(&mut self) -> impl Iterator<Item = (PacketId, &mut Entry)> {
+        let entries = self.entries.iter_mut().enumerate();
+        entries.filter_map(|(id, entry)| Some((PacketId::new(id as u16)?, entry)))
     }
 
     /// The identifiers of what `which` picks, in the order of the application's calls.

@@ -25,11 +25,10 @@ pub(super) struct Outgoing {
     /// When it was handed over, and how many seconds it may wait. `None` once it has been sent
     /// [MQTT-4.3.3-7].
     pub expiry: Option<(Instant, u32)>,
-    /// It has had a packet identifier. If it waits again, that was in a session that was lost.
-    pub sent: bool,
-    /// How many consecutive connections died while this message was the oldest unacknowledged
-    /// one.
-    pub cuts: u8,
+    /// Nobody wants it any more: it is not sent again.
+    pub withdrawn: bool,
+    /// How often the server has hung up while it was in flight. See [`super::blame`].
+    pub losses: u8,
 }
 
 impl Outgoing {
@@ -121,7 +120,7 @@ impl Waiting {
         while full(self.len(), self.bytes) {
             let gone = match limits.overflow {
                 Overflow::Reject | Overflow::DropNewest => None,
-                Overflow::DropOldest => self.pop(true),
+                Overflow::DropOldest => self.pop(true, QoS::ExactlyOnce),
                 Overflow::LatestPerTopic => self.remove(&|other| other.topic == message.topic),
             };
             match gone {
@@ -157,13 +156,15 @@ impl Waiting {
         if qos == QoS::AtMostOnce { &mut self.at_most_once } else { &mut self.acknowledged }
     }
 
-    /// The next message: the oldest, or the oldest of QoS 0 where the quota is used up.
-    pub(super) fn pop(&mut self, quota: bool) -> Option<Box<Outgoing>> {
-        let acknowledged = self.acknowledged.front().filter(|_| quota);
-        let message = match (self.at_most_once.front(), acknowledged) {
+    /// The next message: the oldest. `loose`: QoS 0 may go. `quota`: the highest QoS that may.
+    pub(super) fn pop(&mut self, loose: bool, quota: QoS) -> Option<Box<Outgoing>> {
+        let at_most_once = self.at_most_once.front().filter(|_| loose);
+        let acknowledged = self.acknowledged.front().filter(|message| message.qos <= quota);
+        let message = match (at_most_once, acknowledged) {
             (Some(a), Some(b)) if b.order < a.order => self.acknowledged.pop_front(),
             (None, Some(_)) => self.acknowledged.pop_front(),
-            _ => self.at_most_once.pop_front(),
+            (Some(_), _) => self.at_most_once.pop_front(),
+            (None, None) => None,
         }?;
         self.bytes -= message.size();
         Some(message)
@@ -180,14 +181,8 @@ impl Waiting {
         None
     }
 
-    /// Drops the message of a request that nobody waits for, unless it was sent before. False: it
-    /// is not here.
+    /// Drops the message of a request that nobody waits for. False: it is not here.
     pub(super) fn cancel(&mut self, token: Token) -> bool {
-        let is_sent = |message: &&mut Box<Outgoing>| message.token == Some(token) && message.sent;
-        if let Some(message) = self.acknowledged.iter_mut().find(is_sent) {
-            message.token = None;
-            return true;
-        }
         self.remove(&|message| message.token == Some(token)).is_some()
     }
 

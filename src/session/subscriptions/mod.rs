@@ -24,6 +24,8 @@ use self::request::{Kind, Outcome, Request, RequestId};
 use self::requests::Requests;
 use super::error::{Error, ErrorCode};
 use super::event::{Event, Events, Handle, ServerInfo, Token};
+use super::outbox::Unanswered;
+use super::outbox::blame::Loss;
 use super::topic_table::{Epoch, Seen};
 use crate::codec::{
     PacketId, PropertiesBuf, QoS, SubscribeOptions, SubscriptionId, TopicFilter, Version,
@@ -169,7 +171,10 @@ impl Subscriptions {
         }
         if !committed {
             for item in self.requests.withdraw(id, &mut self.filters).items {
-                self.settle(item.filter);
+                if !self.settle(item.filter) {
+                    // Another Subscription wants it, to which it was refused while this one waited.
+                    self.ask(None, Kind::Restore, &[item.filter]);
+                }
             }
         }
         true
@@ -267,11 +272,25 @@ impl Subscriptions {
     }
 
     /// The connection is gone. Parts that it left unanswered are sent again on the next one, before
-    /// what waits.
-    pub(super) fn cut(&mut self, parts: Vec<Part>) {
+    /// what waits, but not those that were withdrawn, and not the one that ends the connection.
+    pub(super) fn cut(&mut self, unanswered: Unanswered, loss: Loss, events: &mut Events) {
         // The value that a Subscription got with the copy of another may have changed unheard.
         self.need_stored(false);
+        let Unanswered { mut parts, guilty, .. } = unanswered;
+        let mut left: Vec<_> =
+            parts.extract_if(.., |part| self.requests.is_withdrawn(part)).collect();
+        left.extend(guilty);
         self.requests.repeat(parts);
+        for part in left {
+            if let Some(left) = self.requests.leave(part, loss, &mut self.filters) {
+                self.finish(left.request, Some(left.error), events);
+            }
+        }
+    }
+
+    /// Whether a request that waits may be what has ended the last connections.
+    pub(super) fn is_suspected(&self) -> bool {
+        self.requests.is_suspected()
     }
 
     /// The server has begun a new session. What was granted is asked for again, or else its

@@ -112,6 +112,9 @@ pub(crate) struct Part {
     pub(super) sending: Option<Sending>,
     /// It was sent on an earlier connection, in this session.
     pub(super) repeated: bool,
+    /// How often the server has hung up while it was the first that was not answered. See
+    /// `outbox::blame`.
+    pub(crate) losses: u8,
 }
 
 impl Part {
@@ -128,17 +131,15 @@ impl Part {
     /// Moves those of its items that are picked to a part of their own. Returns `None` if none is.
     pub(super) fn split(&mut self, picked: &dyn Fn(u32) -> bool) -> Option<Self> {
         let items: Vec<_> = self.items.extract_if(.., |item| picked(*item)).collect();
-        let Self { request, ref properties, sending, repeated, .. } = *self;
         let is_some = !items.is_empty();
-        is_some.then(|| Self { request, items, properties: properties.clone(), sending, repeated })
+        is_some.then(|| Self { items, properties: self.properties.clone(), ..*self })
     }
 
-    /// Moves the second half of its items to a part of their own. Returns `None` if there is one
-    /// item only.
-    pub(super) fn halve(&mut self) -> Option<Self> {
-        let half = self.items.len() / 2;
-        let middle = self.items[half];
-        if half > 0 { self.split(&|item| item >= middle) } else { None }
+    /// Moves its items from the `count`th on to a part of their own. Returns `None` if nothing
+    /// stays, or nothing goes.
+    pub(super) fn split_off(&mut self, count: usize) -> Option<Self> {
+        let &middle = self.items.get(count).filter(|_| count > 0)?;
+        self.split(&|item| item >= middle)
     }
 }
 
@@ -205,8 +206,11 @@ impl Outcome {
     /// server.
     pub(super) fn error(&self, code: ErrorCode, what: &'static str) -> Box<Error> {
         let mut error = self.unsendable.clone().unwrap_or_else(|| Error::new(code, what));
-        let refused = self.codes.iter().find(|code| code.code.is_error());
-        error.reason = error.reason.or(refused.map(|code| code.code));
+        // Of what has ended the connection, the server may have given no reason.
+        if self.unsendable.as_ref().is_none_or(|unsendable| unsendable.code != code) {
+            let refused = self.codes.iter().find(|code| code.code.is_error());
+            error.reason = error.reason.or(refused.map(|code| code.code));
+        }
         error.filters = self.codes.clone();
         error
     }

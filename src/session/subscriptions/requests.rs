@@ -14,6 +14,7 @@ use crate::codec::{
 };
 use crate::session::error::{Error, ErrorCode};
 use crate::session::event::{ServerInfo, Token, keep};
+use crate::session::outbox::blame::{Loss, SUSPECT};
 
 /// The bytes of a SUBSCRIBE that restores subscriptions, where the server allows more.
 const RESTORE_BYTES: u32 = 32 * 1024;
@@ -32,6 +33,9 @@ pub(super) struct Requests {
     waiting: VecDeque<Part>,
     /// The packet that was sent last.
     last_sending: Option<Sending>,
+    /// How many filters go in one packet at most. `None`: any number. It is halved when the server
+    /// hangs up on a packet with several filters: one of them may be at fault, or their number.
+    most: Option<usize>,
 }
 
 impl Index<RequestId> for Requests {
@@ -71,7 +75,8 @@ impl Requests {
         }
         let items = (0..request.items.len() as u32).collect();
         let id = self.requests.insert(request);
-        let part = Part { request: id, items, properties, sending: None, repeated: false };
+        let part =
+            Part { request: id, items, properties, sending: None, repeated: false, losses: 0 };
         self.waiting.push_back(part);
         id
     }
@@ -124,6 +129,8 @@ impl Requests {
     ) -> Option<Result<(bool, Part), Unsendable>> {
         loop {
             let mut part = self.waiting.pop_front()?;
+            let rest = self.most.and_then(|most| part.split_off(most));
+            self.put_first(rest);
             let result = self
                 .prepare(&mut part, server, filters)
                 .and_then(|()| self.encode(&part, packet_id, server, filters, out));
@@ -132,23 +139,62 @@ impl Requests {
                 return Some(Ok((subscribes, self.sent(part))));
             };
             if error.code == ErrorCode::PacketTooLarge
-                && let Some(rest) = part.halve()
+                && let Some(rest) = part.split_off(part.len() / 2)
             {
                 self.waiting.push_front(rest);
                 self.waiting.push_front(part);
                 continue;
             }
-            return Some(Err(self.give_up(&part, error, filters)));
+            let code = error.reason.unwrap_or(ReasonCode::PACKET_TOO_LARGE);
+            return Some(Err(self.give_up(&part, code, error, filters)));
         }
     }
 
     /// Answers a part that cannot be sent, in the place of the server.
-    fn give_up(&mut self, part: &Part, error: Box<Error>, filters: &mut Filters) -> Unsendable {
-        let code = error.reason.unwrap_or(ReasonCode::PACKET_TOO_LARGE);
+    fn give_up(
+        &mut self,
+        part: &Part,
+        code: ReasonCode,
+        error: Box<Error>,
+        filters: &mut Filters,
+    ) -> Unsendable {
         for &item in &part.items {
             self.answer(part, item, code, filters);
         }
         Unsendable { request: part.request, error }
+    }
+
+    /// Whether a part that waits may be what has ended the last connections.
+    pub(super) fn is_suspected(&self) -> bool {
+        self.waiting.iter().any(|part| part.losses >= SUSPECT)
+    }
+
+    /// Whether nobody waits for a part, and the Subscription that it is for has ended.
+    pub(super) fn is_withdrawn(&self, part: &Part) -> bool {
+        let request = &self.requests[part.request];
+        request.token.is_none() && matches!(request.kind, Kind::SubscribeEnded(_))
+    }
+
+    /// Sends a part no more that ends the connection, or that was withdrawn. If it ends the
+    /// connection and has several filters, it is sent again in halves.
+    pub(super) fn leave(
+        &mut self,
+        mut part: Part,
+        loss: Loss,
+        filters: &mut Filters,
+    ) -> Option<Unsendable> {
+        part.repeated = true;
+        if part.len() > 1 && !self.is_withdrawn(&part) {
+            self.most = Some(part.len() / 2);
+            self.waiting.push_front(part);
+            return None;
+        }
+        let error = loss.error(match self.requests[part.request].kind {
+            Kind::Unsubscribe => ErrorCode::UnsubscribeRefused,
+            _ => ErrorCode::SubscribeRefused,
+        });
+        let code = error.reason.unwrap_or(ReasonCode::UNSPECIFIED_ERROR);
+        Some(self.give_up(&part, code, error, filters))
     }
 
     /// Makes a part of a subscribe request fit for one packet. Fails if the server cannot do what

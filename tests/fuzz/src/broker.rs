@@ -442,7 +442,9 @@ impl Peer {
                 Step::Packet { first, start, len } => self.hear(first, &bytes[start..start + len]),
                 Step::Split { first, body } => self.hear(first, &body),
                 Step::More => return,
-                Step::Wait { .. } => unreachable!("nobody said that it defers"),
+                Step::Wait { .. } | Step::Skipped { .. } => {
+                    unreachable!("nobody said that it defers or skips")
+                }
             }
         }
     }

@@ -60,7 +60,9 @@ pub fn split(version: Version, limit: u32, stream: &[u8], size: usize) -> Found 
                     decoder.recycle(body);
                 }
                 Ok(Step::More) => break,
-                Ok(Step::Wait { .. }) => unreachable!("nobody said that it defers"),
+                Ok(Step::Wait { .. } | Step::Skipped { .. }) => {
+                    unreachable!("nobody said that it defers or skips")
+                }
                 Err(error) => {
                     let end = Err(error);
                     return Found { packets, end };
@@ -95,6 +97,7 @@ fn gathered(version: Version, limit: u32, stream: &[u8], size: usize, whole: &Fo
                 Ok(Step::Packet { first, start, len }) => (first, chunk[start..][..len].to_vec()),
                 Ok(Step::Split { first, body }) => (first, body),
                 Ok(Step::More) => break,
+                Ok(Step::Skipped { .. }) => unreachable!("nobody said that it skips"),
                 Ok(Step::Wait { missing }) => {
                     kept = chunk[at..].to_vec();
                     wanted = kept.len() + missing;
@@ -138,7 +141,9 @@ pub fn windows(version: Version, limit: u32, chunk: &[u8], size: usize) -> Found
                     decoder.recycle(body);
                 }
                 Ok(Step::More) => break,
-                Ok(Step::Wait { .. }) => unreachable!("nobody said that it defers"),
+                Ok(Step::Wait { .. } | Step::Skipped { .. }) => {
+                    unreachable!("nobody said that it defers or skips")
+                }
                 Err(error) => {
                     let end = Err(error);
                     return Found { packets, end };

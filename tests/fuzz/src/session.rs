@@ -1087,7 +1087,9 @@ impl Socket {
                 Ok(Step::Packet { first, start, len }) => (first, bytes[start..][..len].to_vec()),
                 Ok(Step::Split { first, body }) => (first, body),
                 Ok(Step::More) => return,
-                Ok(Step::Wait { .. }) => unreachable!("nobody said that it defers"),
+                Ok(Step::Wait { .. } | Step::Skipped { .. }) => {
+                    unreachable!("nobody said that it defers or skips")
+                }
                 Err(_) => break,
             };
             match Packet::decode_from_server(version, first, &body) {
