@@ -719,7 +719,7 @@ impl Session {
         if let Some(up) = self.stage.up_mut()
             && self.outbox.has_waiting(up)
         {
-            self.outbox.send_waiting(now, up, &mut self.out);
+            self.outbox.send_waiting(now, up, &self.options.queue, &mut self.out);
         }
     }
 

@@ -303,7 +303,7 @@ impl Outbox {
 
     /// Whether there is nothing to send and nothing to wait for.
     pub(super) fn is_settled(&self) -> bool {
-        self.waiting.len() == 0 && self.ids.used() == 0
+        self.waiting.is_over() && self.ids.used() == 0
     }
 }
 
@@ -344,12 +344,18 @@ impl Outbox {
     /// Whether [`Outbox::send_waiting`] may find something to do.
     #[inline]
     pub(super) fn has_waiting(&self, up: &Up) -> bool {
-        self.waiting.len() > 0 || !up.sending.resend.is_empty()
+        !self.waiting.is_over() || !up.sending.resend.is_empty()
     }
 
     /// Sends what the quota, the limits and the transport allow: first what an earlier connection
     /// left unacknowledged, then what waits.
-    pub(super) fn send_waiting(&mut self, now: Instant, up: &mut Up, out: &mut Outlet) {
+    pub(super) fn send_waiting(
+        &mut self,
+        now: Instant,
+        up: &mut Up,
+        queue: &Queue,
+        out: &mut Outlet,
+    ) {
         while !out.output.is_full() {
             let Some(&id) = up.sending.resend.last() else { break };
             if !self.send_again(id, up, out) {
@@ -360,6 +366,7 @@ impl Outbox {
         }
         while !out.output.is_full() {
             let quota = self.has_quota(up);
+            self.waiting.admit(queue);
             let Some(message) = self.waiting.pop(quota) else { break };
             match check_message(&message, &up.server) {
                 Ok(()) => self.send_message(now, message, up, out),
