@@ -28,6 +28,7 @@ export class Life implements Owner {
   readonly handle = new CoreHandle((error) => this.#evicted(error))
   readonly turn = new Turn(this.handle, this.pending)
   readonly #attempt: Attempt
+  readonly #delivery: Delivery
   readonly #host: Host
   readonly #signal: AbortSignal | undefined
   state: ClientState = 'idle'
@@ -45,7 +46,7 @@ export class Life implements Owner {
     const { settings, leaves } = readConnect(options)
     const { emitter, pending, handle, turn } = this
     this.#attempt = new Attempt(url, settings, emitter)
-    const delivery = new Delivery(handle, emitter, pending, turn, this)
+    const delivery = (this.#delivery = new Delivery(handle, emitter, pending, turn, this))
     this.#host = new Host(handle, turn, this.#attempt, new Records(this.routes), delivery)
     handle.make(this.#host, leaves)
     this.stats()
@@ -103,7 +104,14 @@ export class Life implements Owner {
 
   stats(): Stats {
     this.handle.run((core) => (this.#lastStats = core.stats()))
-    return { ...this.#lastStats!, wasmMemoryBytes: memoryBytes().length }
+    const stats = { ...this.#lastStats!, wasmMemoryBytes: memoryBytes().length }
+    stats.droppedMessages += this.#delivery.dropped
+    return stats
+  }
+
+  /** Takes what conflation lets through to the handler of a route. */
+  get taker(): Delivery['taker'] {
+    return this.#delivery.taker
   }
 
   // ---------------------------------------------------------------------------------------------- how a call is made

@@ -618,6 +618,12 @@ impl Session {
         self.asks_verdict = on;
     }
 
+    /// Remembers the topics of at least so many incoming messages, up to 131,072. It is told to the
+    /// application once what a topic stands for, and again where it was not remembered.
+    pub fn reserve_topics(&mut self, count: usize) {
+        self.inbox.reserve_topics(count);
+    }
+
     /// Sets whether every packet is an event.
     pub fn tap(&mut self, on: bool) {
         self.out.events.tapped = on;

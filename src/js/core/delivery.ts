@@ -1,5 +1,6 @@
 import type { Core, CoreEvent } from '#glue'
 import { type Emitter, isThenable } from '../emitter.js'
+import type { Take } from '../flow.js'
 import { type Acknowledger, arm, copyOf, Hold, type Message } from '../message.js'
 import type { Pending } from '../pending.js'
 import type { Route } from '../subscription.js'
@@ -22,6 +23,8 @@ export class Delivery implements RecordTaker, Acknowledger {
   readonly #pending: Pending
   readonly #turn: Turn
   readonly #owner: Owner
+  /** Messages that gave way because handlers were busy. */
+  dropped = 0
 
   constructor(handle: CoreHandle, emitter: Emitter, pending: Pending, turn: Turn, owner: Owner) {
     this.#handle = handle
@@ -41,8 +44,8 @@ export class Delivery implements RecordTaker, Acknowledger {
 
   message(core: Core, slot: Slot, message: Message, sequence: number): void {
     const { direct } = slot
-    if (direct !== undefined) this.#call(direct, message)
-    else this.#deliver(core, slot.routes, message, sequence)
+    if (direct !== undefined && direct.working < direct.concurrency) this.#call(direct, message)
+    else this.#deliver(core, slot, message, sequence)
     const listeners = this.#emitter.get('message')
     if (listeners !== undefined) this.#emitter.each(listeners, message)
   }
@@ -61,29 +64,61 @@ export class Delivery implements RecordTaker, Acknowledger {
   }
 
   /** Delivers to several Subscriptions, or to one that has a say in the acknowledgement. */
-  #deliver(core: Core, routes: Route[], message: Message, sequence: number): void {
+  #deliver(core: Core, slot: Slot, message: Message, sequence: number): void {
     const unacknowledged = message.qos === 0
     let hold: Hold | undefined
-    for (const route of routes) {
-      const { sink, ack, handler } = route
-      if (unacknowledged || (ack === 'auto' && sink === undefined)) {
-        if (sink !== undefined) sink.push(message, undefined)
-        else this.#call(route, message)
-        continue
-      }
-      hold ??= this.#hold(core, sequence)
-      if (sink !== undefined) {
-        sink.push(message, hold.share())
-      } else if (ack === 'settled') {
-        const share = hold.share()
-        this.#call(route, message, () => share.release())
-      } else {
-        const own = arm(message, hold) || handler === undefined ? message : copyOf(message)
-        arm(own, hold)
-        this.#call(route, own, (failed) => failed && own.ack())
-      }
+    for (const route of slot.routes) {
+      const { sink, conflation } = route
+      let share: Hold | undefined
+      // Under conflation most messages never reach the handler: with 'auto' none waits for it.
+      if (
+        !unacknowledged &&
+        !(route.isDirect && route.working < route.concurrency) &&
+        !(conflation !== undefined && route.ack === 'auto')
+      )
+        share = (hold ??= this.#hold(core, sequence)).share()
+      if (sink !== undefined) sink.push(message, share, slot)
+      else if (conflation !== undefined) conflation.push(message, share)
+      else this.#take(route, message, share)
     }
     hold?.release()
+  }
+
+  /** What conflation lets through. */
+  readonly taker = (route: Route): Take => {
+    return (message, hold) => this.#take(route, message, hold)
+  }
+
+  /** Takes a message to the handler, or has it wait until the handler is free. */
+  #take(route: Route, message: Message, hold: Hold | undefined): void {
+    if (route.working < route.concurrency) this.#show(route, message, hold)
+    else if (route.backlog.push(message, hold)) this.dropped++
+  }
+
+  #show(route: Route, message: Message, hold: Hold | undefined): void {
+    if (hold === undefined) {
+      this.#call(route, message)
+    } else if (route.ack === 'settled') {
+      this.#call(route, message, () => hold.release())
+    } else if (route.ack === 'manual') {
+      const own = arm(message, hold) || route.handler === undefined ? message : copyOf(message)
+      arm(own, hold)
+      hold.release()
+      this.#call(route, own, (failed) => failed && own.ack())
+    } else {
+      this.#call(route, message)
+      hold.release()
+    }
+  }
+
+  /** A promise of the handler has settled. */
+  #settled(route: Route): void {
+    route.working--
+    while (route.working < route.concurrency) {
+      const next = route.backlog.shift()
+      if (next === undefined) return
+      this.#show(route, next.message, next.hold)
+    }
   }
 
   #hold(core: Core, sequence: number): Hold {
@@ -98,7 +133,13 @@ export class Delivery implements RecordTaker, Acknowledger {
       const returned: unknown =
         handler === undefined ? undefined : handler(message, route.subscription)
       if (returned === undefined || !isThenable(returned)) done?.(false)
-      else this.#follow(returned, route, message, done)
+      else {
+        route.working++
+        this.#follow(returned, route, message, (failed) => {
+          done?.(failed)
+          this.#settled(route)
+        })
+      }
     } catch (cause) {
       this.#failed(route, message, cause)
       done?.(true)
