@@ -1510,14 +1510,22 @@ impl Scene {
 
     fn check_deliveries(&self) {
         let overflow = self.config.options().queue.overflow;
-        let keeps = matches!(overflow, Overflow::Reject | Overflow::Wait);
+        let keeps = |fate| match overflow {
+            Overflow::Reject => true,
+            // Whether one that was withdrawn had been sent cannot be told from the queue: another
+            // one takes its place.
+            Overflow::Wait => fate == Fate::Untold,
+            _ => false,
+        };
         for (n, message) in self.app.sent.iter().enumerate() {
             match message.fate {
                 Fate::Pending => panic!("message {n} is pending"),
                 Fate::Dropped | Fate::Refused => {
                     assert_eq!(message.taken, 0, "message {n}: {message:?}")
                 }
-                Fate::Untold | Fate::Withdrawn if keeps && message.qos == QoS::AtLeastOnce => {
+                Fate::Untold | Fate::Withdrawn
+                    if keeps(message.fate) && message.qos == QoS::AtLeastOnce =>
+                {
                     let limited =
                         message.expiry.is_some() || message.aliased || self.broker.limited;
                     assert!(
