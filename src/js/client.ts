@@ -72,7 +72,8 @@ export class Client implements AsyncDisposable {
     this.#source = {
       subscribe: (filters, options, sink, callback) =>
         void this.#subscribe(filters, options, undefined, callback, sink),
-      reserveTopics: (count) => this.#life.handle.run((core) => core.reserveTopics(Math.min(count, 0xffff_ffff))),
+      reserveTopics: (count) =>
+        this.#life.handle.run((core) => core.reserveTopics(Math.min(count, 0xffff_ffff))),
       isConnected: () => this.connected,
       emitter: this.#life.emitter,
     }

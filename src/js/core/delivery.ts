@@ -44,7 +44,9 @@ export class Delivery implements RecordTaker, Acknowledger {
 
   message(core: Core, slot: Slot, message: Message, sequence: number): void {
     const { direct } = slot
-    if (direct !== undefined && direct.working < direct.concurrency) this.#call(direct, message)
+    if (direct?.sink !== undefined) direct.sink.push(message, undefined, slot)
+    else if (direct !== undefined && direct.working < direct.concurrency)
+      this.#call(direct, message)
     else this.#deliver(core, slot, message, sequence)
     const listeners = this.#emitter.get('message')
     if (listeners !== undefined) this.#emitter.each(listeners, message)

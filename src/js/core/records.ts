@@ -41,7 +41,7 @@ const decoder = new TextDecoder('utf-8', { ignoreBOM: true })
 /** A topic, and what is known about its messages before they come. */
 export interface Slot {
   topic: string
-  /** The one Subscription, if its messages need nothing more than that its handler is called. */
+  /** The one Subscription, if its messages need nothing more than that its handler is called or its watches are told. */
   direct: Route | undefined
   routes: Route[]
   properties: MessageProperties | undefined
@@ -138,7 +138,7 @@ export class Records {
     const [only] = routes
     this.#slots[head >>> SLOT_SHIFT] = {
       topic: decoder.decode(memoryBytes().subarray(start, start + length)),
-      direct: routes.length === 1 && only!.isDirect && only!.sink === undefined ? only : undefined,
+      direct: routes.length === 1 && only!.isDirect ? only : undefined,
       routes,
       properties:
         identifierCount > 0
