@@ -8,7 +8,7 @@ use wasm_bindgen::prelude::*;
 use wasm_bindgen_futures::JsFuture;
 use wasm_bindgen_test::wasm_bindgen_test;
 use wasmqtt::web::records::{
-    DONE, EVENT, HAS_PROPERTIES, IN_MEMORY, KIND, MESSAGE, QOS_SHIFT, SLOT,
+    DONE, EVENT, HAS_PROPERTIES, IN_MEMORY, KIND, MESSAGE, QOS_SHIFT, SLOT, SLOT_SHIFT,
 };
 use wasmqtt::web::{Core, CoreHost, matches};
 
@@ -57,6 +57,9 @@ const HOST: &str = r#"
       retry: () => undefined };
     return host;
 "#;
+
+/// The slot of the first topic. Before it is the one that long topics share.
+const FIRST: u32 = 1;
 
 /// The host, which knows the records by their names.
 fn new_host() -> JsValue {
@@ -247,7 +250,9 @@ async fn a_message_stays_in_its_chunk_and_its_topic_is_told_once() {
     let words = world.words();
     assert_eq!(words[0] & KIND, SLOT);
     assert_eq!(words[2..5], [3, 0, 0], "a topic of three bytes, no routes, no identifiers");
-    assert_eq!(words[5..], [MESSAGE, 8, 3, MESSAGE, 19, 3], "kind, offset, length");
+    let head = MESSAGE | FIRST << SLOT_SHIFT;
+    assert_eq!(words[0], SLOT | FIRST << SLOT_SHIFT);
+    assert_eq!(words[5..], [head, 8, 3, head, 19, 3], "kind and slot, offset, length");
 }
 
 #[wasm_bindgen_test]
@@ -272,7 +277,7 @@ async fn a_large_payload_is_not_copied_in() {
     world.receive(&packet);
     assert_eq!(
         world.words()[world.words().len() - 3..],
-        [MESSAGE, 8, size as u32],
+        [MESSAGE | FIRST << SLOT_SHIFT, 8, size as u32],
         "at 8 of the chunk"
     );
 }

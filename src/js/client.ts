@@ -13,7 +13,7 @@ import {
   readWill,
 } from './options.js'
 import { asyncDispose } from './platform.js'
-import { MessageStream } from './stream.js'
+import { MessageStream, type Source } from './stream.js'
 import { Route, type Sink } from './subscription.js'
 import type { CallOptions, Payload, PublishResult, UnsubscribeResult } from './types/basics.js'
 import type * as api from './types/calls.js'
@@ -27,10 +27,12 @@ import type {
   SubscribeOptions,
   Subscription,
   UnsubscribeOptions,
+  WatchOptions,
 } from './types/calls.js'
 import type { BrokerUrl, ConnectOptions, Will } from './types/connecting.js'
 import type { ClientEvents, ClientState, ConnectInfo, ServerInfo, Stats } from './types/events.js'
 import * as validate from './validate.js'
+import { Watches } from './watch.js'
 
 /** Where the errors of a client's callbacks go. @internal */
 export let emitterOf: (client: Client) => Emitter
@@ -50,6 +52,8 @@ export class Client implements AsyncDisposable {
   readonly #life: Life
   readonly #clientId: string
   #will: Will | undefined
+  readonly #source: Source
+  readonly #watches: Watches
 
   static {
     keepName(Client, 'Client')
@@ -65,6 +69,15 @@ export class Client implements AsyncDisposable {
     this.#life = new Life(url, options)
     this.#clientId = options.clientId ?? ''
     this.#will = options.will
+    this.#source = {
+      subscribe: (filters, options, sink, callback) =>
+        void this.#subscribe(filters, options, undefined, callback, sink),
+      reserveTopics: (count) =>
+        this.#life.handle.run((core) => core.reserveTopics(Math.min(count, 0xffff_ffff))),
+      isConnected: () => this.connected,
+      emitter: this.#life.emitter,
+    }
+    this.#watches = new Watches(this.#source)
   }
 
   /** Where in its life the client is. */
@@ -236,7 +249,7 @@ export class Client implements AsyncDisposable {
       const token = life.pending.next
       const handle = routes.takeHandle()
       if (core.subscribe(token, handle, call.filters, call.bits) < 0) throw life.refusal(core)
-      const route = new Route(handle, { ...call, handler, sink }, this.#leave)
+      const route = new Route(handle, { ...call, handler, sink }, this.#leave, life.taker)
       routes.add(token, route)
       return life.take(callback, call, (token, error) => {
         life.cancel(token)
@@ -268,17 +281,25 @@ export class Client implements AsyncDisposable {
    * for await (const message of client.messages('house/#', { qos: 1 })) console.log(message.topic, message.text())
    */
   messages(filter: Filters, options?: IterateOptions): api.MessageStream {
-    const source = {
-      subscribe: (
-        filters: Filters,
-        options: SubscribeOptions,
-        sink: Sink,
-        callback: Callback<Subscription>,
-      ) => void this.#subscribe(filters, options, undefined, callback, sink),
-      isConnected: () => this.connected,
-      emitter: this.#life.emitter,
-    }
-    return new MessageStream(source, filter, options)
+    return new MessageStream(this.#source, filter, options)
+  }
+
+  /**
+   * Watches the latest message of every topic that matches, live: a map that a user interface reads and is told of. All watches of a filter, with
+   * the same QoS, share one subscription: a late one has the known values at once, without another SUBSCRIBE. A message with an empty payload
+   * takes its topic out of the map: that is how a retained message is deleted. What is wrong with the arguments rejects `ready`. MQTT 5.0, section
+   * 3.8.
+   *
+   * @throws InvalidArgumentError, SubscribeError, NotSupportedError, ClosedError: not here, but by `ready`
+   * @example
+   * const house = client.watch('house/#', { conflate: 100 })
+   * house.onChange((topics) => {
+   *   for (const topic of topics) console.log(topic, house.get(topic)?.text())
+   * })
+   * await house.ready
+   */
+  watch(filter: Filters, options?: WatchOptions): api.Watch {
+    return this.#watches.watch(filter, options)
   }
 
   /**

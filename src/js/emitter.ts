@@ -81,7 +81,7 @@ export class Emitter {
   }
 
   /** Emits what a function of the application threw as 'error'. */
-  failed(what: string, cause: unknown, of?: { topic: string; filter: string | undefined }): void {
+  failed(what: string, cause: unknown, of?: { topic?: string; filter: string | undefined }): void {
     const error = mqttError({ code: 'HANDLER_FAILED', what, cause, ...of })
     // A listener of 'error' that throws must not be called with its own error again and again.
     if (what === listenerOf('error')) console.error(error)

@@ -29,8 +29,8 @@ export class Life implements Owner {
   readonly handle = new CoreHandle((error) => this.#evicted(error))
   readonly turn = new Turn(this.handle, this.pending)
   readonly #attempt: Attempt
-  readonly #host: Host
   readonly #delivery: Delivery
+  readonly #host: Host
   readonly #signal: AbortSignal | undefined
   state: ClientState = 'idle'
   /** What the current or last connection brought. */
@@ -160,7 +160,14 @@ export class Life implements Owner {
 
   stats(): Stats {
     this.handle.run((core) => (this.#lastStats = core.stats()))
-    return { ...this.#lastStats!, wasmMemoryBytes: memoryBytes().length }
+    const stats = { ...this.#lastStats!, wasmMemoryBytes: memoryBytes().length }
+    stats.droppedMessages += this.#delivery.dropped
+    return stats
+  }
+
+  /** Takes what conflation lets through to the handler of a route. */
+  get taker(): Delivery['taker'] {
+    return this.#delivery.taker
   }
 
   // ---------------------------------------------------------------------------------------------- how a call is made

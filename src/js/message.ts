@@ -4,6 +4,9 @@ import { invalid, keepName, unsupported } from './errors.js'
 import { ACKNOWLEDGEMENTS } from './reason-code.js'
 import type { MessageProperties, QoS } from './types/basics.js'
 
+/** Bytes. Payloads up to this length are copied when they come: that costs less than a view. @internal */
+export const SMALL = 64
+
 const decoder = new TextDecoder('utf-8', { ignoreBOM: true })
 
 /** Takes acknowledgements to the server. @internal */
@@ -50,6 +53,8 @@ export class Hold {
 export let arm: (message: Message, hold: Hold) => boolean
 /** The same message for one more Subscription that acknowledges by hand. @internal */
 export let copyOf: (message: Message) => Message
+/** The same message, to be kept for long: no buffer is kept with it that is much larger than its payload. @internal */
+export let compact: (message: Message) => Message
 
 /**
  * A received message.
@@ -82,9 +87,17 @@ export class Message {
       message.#hold = hold.share()
       return true
     }
-    copyOf = (message) => {
-      const { topic, payload, qos, retain, dup } = message
+    const copy = (message: Message, payload: Uint8Array) => {
+      const { topic, qos, retain, dup } = message
       return new Message(topic, payload, qos, retain, dup, message.#properties)
+    }
+    copyOf = (message) => copy(message, message.payload)
+    compact = (message) => {
+      const { payload } = message
+      // Short ones have a buffer of their own, which engines make only when it is asked for.
+      return payload.length > SMALL && payload.buffer.byteLength > 2 * payload.length
+        ? copy(message, payload.slice())
+        : message
     }
   }
 

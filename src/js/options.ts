@@ -16,8 +16,9 @@ const MESSAGE_PROPERTIES = words(
 )
 const PUBLISH = [...CALL, ...MESSAGE]
 const ROUTED = [...CALL, ...FILTER, 'subscriptionIdentifier', 'userProperties']
-const SUBSCRIBE = [...ROUTED, 'ack', 'conflate']
+const SUBSCRIBE = [...ROUTED, 'ack', 'conflate', 'concurrency']
 const ITERATE = [...ROUTED, 'buffer', 'overflow']
+const WATCH = words('qos signal conflate subscriptionIdentifier limit')
 const END = [...CALL, ...words('force reasonCode properties')]
 // A received message has `subscriptionIdentifiers`, which are not sent on.
 const PUBLISH_PROPERTIES = [...MESSAGE_PROPERTIES, 'topicAlias', 'subscriptionIdentifiers']
@@ -251,6 +252,8 @@ export interface SubscribeCall extends CallOptions {
   /** One byte each, as in a SUBSCRIBE. */
   bits: Uint8Array
   ack: 'auto' | 'settled' | 'manual'
+  conflate: number
+  concurrency: number
   draft: Leaves
 }
 
@@ -262,12 +265,14 @@ export const readSubscribe = validate.careful((filters: Filters, given: unknown)
       : readFilters(filters).map((filter) => [filter, undefined])
   if (entries.length === 0) throw invalid('filter', 'names no filter')
   const bits = entries.map(([, own]) => filterBits(validate.options(own, 'filter', FILTER), whole))
-  const { ack = 'auto', conflate = 0, subscriptionIdentifier, userProperties } = whole
-  if (validate.number(conflate, 'conflate')) throw unsupported('the option conflate')
+  const { ack = 'auto', conflate = 0, concurrency = 1_000 } = whole
+  const { subscriptionIdentifier, userProperties } = whole
   return {
     filters: entries.map(([filter]) => validate.wellFormed(filter, 'filter')),
     bits: Uint8Array.from(bits),
     ack: validate.oneOf(ack, 'ack', ['auto', 'settled', 'manual'] as const),
+    conflate: validate.number(conflate, 'conflate'),
+    concurrency: validate.number(concurrency, 'concurrency', 1),
     draft: draftOf({ subscriptionIdentifier, userProperties }, ''),
     ...validate.call(whole),
   }
@@ -301,6 +306,31 @@ export const readIterate = validate.careful((given: unknown): IterateCall => {
     limit: validate.number(buffer, 'buffer', 1),
     overflow: validate.oneOf(overflow, 'overflow', OVERFLOW),
     signal: signal === undefined ? undefined : validate.checkSignal(signal),
+    subscribe,
+  }
+})
+
+/** What a watch keeps of its options, and those of the subscribe call. */
+export interface WatchCall {
+  /** Watches with the same one share a subscription. */
+  key: string
+  filters: string[]
+  limit: number
+  conflate: number
+  signal: AbortSignal | undefined
+  subscribe: SubscribeOptions
+}
+
+export const readWatch = validate.careful((filters: Filters, given: unknown): WatchCall => {
+  const bag = validate.options(given, 'options', WATCH)
+  const { limit = 10_000, conflate = 0, signal, ...subscribe } = bag
+  const call = readSubscribe(filters, subscribe)
+  return {
+    key: JSON.stringify([call.filters, [...call.bits], call.draft]),
+    filters: call.filters,
+    limit: validate.number(limit, 'limit', 1),
+    conflate: validate.number(conflate, 'conflate'),
+    signal: validate.call({ signal }).signal ?? undefined,
     subscribe,
   }
 })

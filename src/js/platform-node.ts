@@ -58,7 +58,12 @@ type Bare = new (
   url: URL,
   protocols: string[],
   options: ClientOptions & { closeTimeout: number },
-) => Omit<WebSocket, 'onopen' | 'onmessage' | 'onclose' | 'onerror'>
+) => BareSocket
+
+interface BareSocket
+  extends Omit<WebSocket, 'onopen' | 'onmessage' | 'onclose' | 'onerror' | 'close'> {
+  close(): void
+}
 
 /**
  * The class of sockets as the client wants them. They hand over what one read of the network brought as one message: brokers send a WebSocket message

@@ -7,7 +7,7 @@ import { asyncDispose } from './platform.js'
 import type { Sink } from './subscription.js'
 import type * as api from './types/calls.js'
 
-/** Where a stream gets its messages: a client. */
+/** Where streams and watches get their messages: a client. */
 export interface Source {
   subscribe(
     filters: api.Filters,
@@ -15,6 +15,8 @@ export interface Source {
     sink: Sink,
     callback: api.Callback<api.Subscription>,
   ): void
+  /** Has the core remember so many topics of incoming messages. */
+  reserveTopics(count: number): void
   /** Whether a server is there to answer. */
   isConnected(): boolean
   /** Emits an error that belongs to no call of the reader. */
@@ -113,6 +115,7 @@ export class MessageStream implements api.MessageStream {
         this.#filters,
         { ...subscribe, signal: this.#withdraw.signal },
         {
+          holds: true,
           push: (message, hold) => this.#push(message, hold),
           finish: (error) => void this.#finish(error),
         },
@@ -196,12 +199,16 @@ export class MessageStream implements api.MessageStream {
     this.#error = error
     this.#withdraw.abort()
     this.#serve()
-    // What goes wrong here belongs to no call of the reader.
-    await this.#subscription
-      ?.unsubscribe()
-      .catch(
-        (error: AnyMqttError) =>
-          error.code === 'CLOSED' || this.#source.emitter.emit('error', error),
-      )
+    await leave(this.#source, this.#subscription)
   }
+}
+
+/** Ends the subscription. What goes wrong then belongs to no call of the reader. */
+export async function leave(
+  source: Source,
+  subscription: api.Subscription | undefined,
+): Promise<void> {
+  await subscription
+    ?.unsubscribe()
+    .catch((error: AnyMqttError) => error.code === 'CLOSED' || source.emitter.emit('error', error))
 }

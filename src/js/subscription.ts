@@ -1,13 +1,17 @@
+import type { Slot } from './core/records.js'
 import type { AnyMqttError } from './errors.js'
 import { keepName } from './errors.js'
+import { Backlog, Conflation, type Take } from './flow.js'
 import type { Hold, Message } from './message.js'
 import { asyncDispose, soon } from './platform.js'
 import type { CallOptions, Grant } from './types/basics.js'
 import type * as api from './types/calls.js'
 
-/** Takes the messages of a Subscription that has no handler: a stream. */
+/** Takes the messages of a Subscription that has no handler: a stream, or what watches share. */
 export interface Sink {
-  push(message: Message, hold: Hold | undefined): void
+  /** Whether it keeps acknowledgements waiting. */
+  readonly holds: boolean
+  push(message: Message, hold: Hold | undefined, slot: Slot): void
   /** No message comes any more. */
   finish(error?: AnyMqttError): void
 }
@@ -18,6 +22,8 @@ type Leave = (route: Route, options: CallOptions | undefined) => Promise<void>
 export interface Wanted {
   filters: string[]
   ack: 'auto' | 'settled' | 'manual'
+  concurrency: number
+  conflate: number
   handler: api.MessageHandler | undefined
   sink: Sink | undefined
 }
@@ -28,6 +34,13 @@ export class Route {
   readonly handle: number
   readonly filters: string[]
   readonly ack: 'auto' | 'settled' | 'manual'
+  readonly concurrency: number
+  readonly conflation: Conflation | undefined
+  /** Whether each message is taken at once, and is acknowledged then. */
+  readonly isDirect: boolean
+  /** How many promises of the handler have not settled. */
+  working = 0
+  readonly backlog = new Backlog()
   handler: api.MessageHandler | undefined
   sink: Sink | undefined
   grants: readonly Grant[] = []
@@ -35,11 +48,16 @@ export class Route {
   readonly leave: Leave
   readonly subscription = new Subscription(this)
 
-  constructor(handle: number, { filters, ack, handler, sink }: Wanted, leave: Leave) {
+  /** `take` gets what conflation lets through. */
+  constructor(handle: number, wanted: Wanted, leave: Leave, take: (route: Route) => Take) {
+    const { ack, conflate, sink } = wanted
     this.handle = handle
-    this.filters = filters
+    this.filters = wanted.filters
     this.ack = ack
-    this.handler = handler
+    this.concurrency = wanted.concurrency
+    this.conflation = conflate > 0 ? new Conflation(conflate, take(this)) : undefined
+    this.isDirect = ack === 'auto' && !sink?.holds && conflate === 0
+    this.handler = wanted.handler
     this.sink = sink
     this.leave = leave
   }
@@ -132,6 +150,10 @@ export class Routes {
     route.active = false
     route.handler = undefined
     route.sink = undefined
+    route.conflation?.end()
+    // What waits for the handler is not for anybody any more.
+    for (let next = route.backlog.shift(); next !== undefined; next = route.backlog.shift())
+      next.hold?.release()
     sink?.finish(error)
   }
 

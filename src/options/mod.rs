@@ -114,6 +114,8 @@ pub enum Overflow {
     DropNewest,
     /// Older messages to the same topic make room.
     LatestPerTopic,
+    /// The new message waits for room before it is taken.
+    Wait,
 }
 
 /// The message that the server publishes if the connection is lost (3.1.2.5, 3.1.3.2 to 3.1.3.4).
@@ -712,6 +714,7 @@ mod tests {
             ("drop-oldest", Overflow::DropOldest),
             ("drop-newest", Overflow::DropNewest),
             ("latest-per-topic", Overflow::LatestPerTopic),
+            ("wait", Overflow::Wait),
         ] {
             assert_eq!(options(&[("queue.overflow", text(word))]).queue.overflow, overflow);
         }

@@ -35,7 +35,8 @@ const TEXT: &str = "must be a string of at most 65535 bytes in UTF-8, without U+
 const BYTES: &str = "must be bytes, 65535 at most";
 const PAIRS: &str =
     "must be pairs of strings, each of at most 65535 bytes in UTF-8, without U+0000";
-const OVERFLOW: &str = "must be 'reject', 'drop-oldest', 'drop-newest' or 'latest-per-topic'";
+const OVERFLOW: &str =
+    "must be 'reject', 'wait', 'drop-oldest', 'drop-newest' or 'latest-per-topic'";
 const BYTES_OR_NONE: &str = "must be a whole number of bytes, 1 to 4294967295, or Infinity";
 const MILLISECONDS: &str = "must be a number of milliseconds, 0 or more";
 const SECONDS: &str = "must be a whole number of seconds, 0 to 4294967295";
@@ -123,6 +124,7 @@ impl Value {
             "drop-oldest" => Ok(Overflow::DropOldest),
             "drop-newest" => Ok(Overflow::DropNewest),
             "latest-per-topic" => Ok(Overflow::LatestPerTopic),
+            "wait" => Ok(Overflow::Wait),
             _ => Err(OVERFLOW),
         }
     }

@@ -80,6 +80,11 @@ impl Default for Inbox {
 }
 
 impl Inbox {
+    /// Remembers at least so many topics, as far as there may be so many.
+    pub(super) fn reserve_topics(&mut self, count: usize) {
+        self.slots.reserve(count);
+    }
+
     /// What the next connection begins with.
     pub(super) fn start(&self) -> Receiving {
         let owed = Owed { queue: VecDeque::new(), first: self.next };

@@ -642,6 +642,12 @@ impl Session {
         self.asks_verdict = on;
     }
 
+    /// Remembers the topics of at least so many incoming messages, up to 131,072. It is told to the
+    /// application once what a topic stands for, and again where it was not remembered.
+    pub fn reserve_topics(&mut self, count: usize) {
+        self.inbox.reserve_topics(count);
+    }
+
     /// Sets whether every packet is an event.
     pub fn tap(&mut self, on: bool) {
         self.out.events.tapped = on;
@@ -745,7 +751,7 @@ impl Session {
         if let Some(up) = self.stage.up_mut()
             && self.outbox.has_waiting(up)
         {
-            self.outbox.send_waiting(now, up, &mut self.out);
+            self.outbox.send_waiting(now, up, &self.options.queue, &mut self.out);
         }
     }
 

@@ -7,7 +7,10 @@ use std::rc::Rc;
 
 use crate::codec::{DecodeError, check_topic};
 
-const EMPTY: u16 = u16::MAX;
+const EMPTY: u32 = u32::MAX;
+
+/// What the index of a table begins with.
+const FEWEST: usize = 16;
 
 /// Counts the changes of the Subscriptions.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
@@ -98,14 +101,23 @@ pub(super) struct Slots {
     long: Topics,
 }
 
-/// Number of the slot that long topics share.
-const LONG: u32 = 4096;
+/// Number of the slot that long topics share. Those of short topics follow.
+const LONG: u32 = 0;
+/// Short topics that are remembered at once, unless the application asks for more.
+const SHORT: usize = 4096;
+/// The most that it can ask for.
+const MOST: usize = 131_072;
 /// Bytes of a topic and its identifiers from which on it is long.
 const LENGTH: usize = 1024;
 
 impl Slots {
     pub(super) fn new() -> Self {
-        Self { short: Topics::new(LONG as usize), long: Topics::new(1) }
+        Self { short: Topics::new(SHORT), long: Topics::new(1) }
+    }
+
+    /// Remembers at least so many topics, as far as there may be so many.
+    pub(super) fn reserve(&mut self, count: usize) {
+        self.short.capacity = self.short.capacity.max(count.min(MOST));
     }
 
     /// Finds or makes the slot of a message. `epoch` is `None` for a stored message, which gets
@@ -118,7 +130,10 @@ impl Slots {
         epoch: Option<Epoch>,
     ) -> Result<Found, DecodeError> {
         if topic.len() + size_of_val(identifiers) < LENGTH {
-            return self.short.find(topic, identifiers, epoch);
+            return Ok(match self.short.find(topic, identifiers, epoch)? {
+                Found::Known(number) => Found::Known(number + 1),
+                Found::Fresh(number) => Found::Fresh(number + 1),
+            });
         }
         self.find_long(topic, identifiers, epoch)
     }
@@ -148,14 +163,14 @@ impl Slots {
     pub(super) fn seen_mut(&mut self, slot: u32) -> &mut Seen {
         match slot {
             LONG => &mut self.long.slots[0].seen,
-            _ => &mut self.short.slots[slot as usize].seen,
+            _ => &mut self.short.slots[slot as usize - 1].seen,
         }
     }
 
     fn slot(&self, slot: u32) -> &Slot {
         match slot {
             LONG => &self.long.slots[0],
-            _ => &self.short.slots[slot as usize],
+            _ => &self.short.slots[slot as usize - 1],
         }
     }
 }
@@ -165,14 +180,14 @@ pub(super) struct Topics {
     /// Topics remembered at once; beyond, one that was not used for long gives way.
     capacity: usize,
     slots: Vec<Slot>,
-    /// Open addressing with linear probing; a power of two, at most half full, allocated with the first topic.
-    index: Vec<u16>,
+    /// Open addressing with linear probing; a power of two, at most half full.
+    index: Vec<u32>,
     hand: usize,
     last: usize,
 }
 
 impl Topics {
-    /// `capacity`: 1 to 16,384.
+    /// `capacity`: at least 1.
     pub(super) fn new(capacity: usize) -> Self {
         Self { capacity, slots: Vec::new(), index: Vec::new(), hand: 0, last: 0 }
     }
@@ -235,7 +250,7 @@ impl Topics {
         let mask = self.index.len().checked_sub(1)?;
         let mut at = hash as usize & mask;
         while self.index[at] != EMPTY {
-            let number = usize::from(self.index[at]);
+            let number = self.index[at] as usize;
             let slot = &self.slots[number];
             if slot.hash == hash && slot.is(topic, identifiers) {
                 return Some(number);
@@ -250,13 +265,12 @@ impl Topics {
     }
 
     fn place(&mut self, slot: Slot) -> usize {
-        if self.index.is_empty() {
-            self.index = vec![EMPTY; (self.capacity * 2).next_power_of_two()];
-        }
-        let mask = self.index.len() - 1;
-        let mut at = slot.hash as usize & mask;
         let number = if self.slots.len() < self.capacity {
             self.slots.push(slot);
+            if self.slots.len() * 2 > self.index.len() {
+                self.grow();
+                return self.slots.len() - 1;
+            }
             self.slots.len() - 1
         } else {
             while self.slots[self.hand].used {
@@ -269,18 +283,34 @@ impl Topics {
             self.slots[number] = slot;
             number
         };
+        self.link(number);
+        number
+    }
+
+    /// Makes the index twice as large, for all slots that there are.
+    #[cold]
+    fn grow(&mut self) {
+        self.index = vec![EMPTY; (self.index.len() * 2).max(FEWEST)];
+        for number in 0..self.slots.len() {
+            self.link(number);
+        }
+    }
+
+    /// Puts a slot into the index.
+    fn link(&mut self, number: usize) {
+        let mask = self.index.len() - 1;
+        let mut at = self.slots[number].hash as usize & mask;
         while self.index[at] != EMPTY {
             at = (at + 1) & mask;
         }
-        self.index[at] = number as u16;
-        number
+        self.index[at] = number as u32;
     }
 
     /// Takes a slot out of the index and moves up those that had to step over it.
     fn unlink(&mut self, number: usize) {
         let mask = self.index.len() - 1;
         let mut hole = self.slots[number].hash as usize & mask;
-        while usize::from(self.index[hole]) != number {
+        while self.index[hole] as usize != number {
             hole = (hole + 1) & mask;
         }
         let mut at = hole;
@@ -290,7 +320,7 @@ impl Topics {
             if other == EMPTY {
                 break;
             }
-            let home = self.slots[usize::from(other)].hash as usize;
+            let home = self.slots[other as usize].hash as usize;
             // The entry may fill the hole unless its home lies between the hole and where it stands.
             if at.wrapping_sub(home) & mask >= at.wrapping_sub(hole) & mask {
                 self.index[hole] = other;
@@ -302,7 +332,7 @@ impl Topics {
 }
 
 /// Words of eight bytes, multiplied and folded: topics are short and differ near their end. The multiplier is odd and
-/// without pattern; a server that aims at collisions gains a scan of at most 4,096 slots.
+/// without pattern; a server that aims at collisions gains a scan of at most all slots.
 #[inline]
 fn hash(topic: &[u8], identifiers: &[u32]) -> u32 {
     const K: u64 = 0x9e37_79b9_7f4a_7c15;

@@ -327,6 +327,12 @@ impl Core {
         self.link.take_event(index)
     }
 
+    /// Remembers the topics of at least so many incoming messages.
+    #[wasm_bindgen(js_name = reserveTopics)]
+    pub fn reserve_topics(&self, count: usize) {
+        self.session(|session| session.reserve_topics(count));
+    }
+
     /// Sets whether every packet is an event.
     pub fn tap(&self, on: bool) {
         self.session(|session| session.tap(on));

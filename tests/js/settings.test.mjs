@@ -310,6 +310,8 @@ const STORIES = {
   async 'queue.overflow'(t) {
     const found = await outcomes(t, { maxMessages: 1, overflow: 'drop-oldest' }, [['a'], ['a']])
     assert.deepEqual(found, ['QUEUE_FULL', 'waits'])
+    const waiting = await outcomes(t, { maxMessages: 1, overflow: 'wait' }, [['a'], ['a']])
+    assert.deepEqual(waiting, ['waits', 'waits'])
   },
   async 'queue.qos0'(t) {
     const found = await outcomes(t, { qos0: false }, [['a'], ['a', 'b', { qos: 1 }]])

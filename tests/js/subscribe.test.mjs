@@ -105,10 +105,6 @@ test('subscribe: what is wrong is named', async (t) => {
     assert.equal(error.name, 'InvalidArgumentError', argument)
     assert.equal(error.argument, argument)
   }
-  assert.equal(
-    (await client.subscribe('a', { conflate: 100 }).catch((error) => error)).name,
-    'NotSupportedError',
-  )
   assert.equal((await client.unsubscribe([]).catch((error) => error)).argument, 'filter')
   assert.equal(
     (await client.unsubscribe('a', /** @type {any} */ ({ foo: 1 })).catch((error) => error))

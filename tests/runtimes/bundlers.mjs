@@ -166,7 +166,9 @@ const all = [
     how: '`parcel build`',
     packages: { parcel: 'latest' },
     files: app,
-    build: [['parcel', 'build', 'index.html', '--dist-dir', 'out', '--public-url', './', '--no-cache']],
+    build: [
+      ['parcel', 'build', 'index.html', '--dist-dir', 'out', '--public-url', './', '--no-cache'],
+    ],
   },
   {
     name: 'Bun, bundler',

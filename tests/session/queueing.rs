@@ -80,9 +80,83 @@ fn when_the_queue_is_full_something_gives_way() {
     }
 }
 
+/// Both limits, two messages each.
+#[test]
+fn what_waits_for_room_is_sent_in_the_order_of_the_calls() {
+    for limit in ["queue.maxMessages=2", "queue.maxBytes=4"] {
+        let mut pair = up(&format!("queue.overflow=wait {limit}"));
+        pair.cut();
+        publish_all(&mut pair, "q1", 1..4);
+        let zero = pair.publish("q0 a '4'");
+        publish_all(&mut pair, "q1", 5..7);
+        pair.clear();
+        assert_eq!(pair.session().stats().queued_messages, 2);
+        assert_eq!(pair.session().stats().queued_bytes, 4);
+        pair.retried("CONNACK present");
+        pair.sends([
+            "PUBLISH q1 #1 a '1'",
+            "PUBLISH q1 #2 a '2'",
+            "PUBLISH q1 #3 a '3'",
+            "PUBLISH q0 a '4'",
+            "PUBLISH q1 #4 a '5'",
+            "PUBLISH q1 #5 a '6'",
+        ]);
+        assert!(pair.tell().contains(&format!("published {zero}")));
+        assert_eq!(pair.session().stats().dropped_messages, 0);
+        assert_eq!(pair.session().stats().queued_messages, 0);
+    }
+}
+
+#[test]
+fn what_waits_for_room_is_not_overtaken() {
+    let mut pair = accepted("queue.overflow=wait queue.maxMessages=1", "CONNACK ReceiveMaximum=1");
+    publish_all(&mut pair, "q1", 1..4);
+    let zero = pair.publish("q0 a '4'");
+    pair.sends(["PUBLISH q1 #1 a '1'"]);
+    pair.plays("PUBACK #1");
+    pair.sends(["PUBLISH q1 #2 a '2'"]);
+    pair.clear();
+    pair.plays("PUBACK #2");
+    pair.sends(["PUBLISH q1 #3 a '3'", "PUBLISH q0 a '4'"]);
+    assert!(pair.tell().contains(&format!("published {zero}")));
+}
+
+#[test]
+fn what_waits_for_room_is_withdrawn_and_expires_and_fails_at_the_end() {
+    let mut pair = up("queue.overflow=wait queue.maxMessages=1");
+    pair.cut();
+    let one = pair.publish("q1 a '1'");
+    let two = pair.publish("q1 a '2'");
+    let three = pair.publish("q1 a '3' messageExpiryInterval=1");
+    let drained = pair.drain();
+    let four = pair.publish("q1 a '4'");
+    pair.connect();
+    pair.clear();
+    pair.cancel(two);
+    pair.wait(1_000);
+    pair.tells([&format!("failed {three} EXPIRED a")]);
+    pair.plays("CONNACK present");
+    pair.sends(["PUBLISH q1 #1 a '1'", "PUBLISH q1 #2 a '4'"]);
+    pair.clear();
+    pair.plays("PUBACK #1");
+    pair.tells([&format!("published {one}")]);
+    pair.plays("PUBACK #2");
+    pair.tells([&format!("published {four}"), &format!("done {drained}")]);
+
+    let mut pair = up("queue.overflow=wait queue.maxMessages=1");
+    pair.cut();
+    let tokens = [pair.publish("q1 a '1'"), pair.publish("q1 a '2'")];
+    pair.clear();
+    pair.end();
+    let told = pair.tell();
+    for token in tokens {
+        assert!(told.contains(&format!("failed {token} CLOSED")), "{told:?}");
+    }
+}
+
 #[test]
 fn a_message_that_no_queue_can_hold_displaces_none() {
-    for policy in ["reject", "drop-oldest", "drop-newest", "latest-per-topic"] {
+    for policy in ["reject", "wait", "drop-oldest", "drop-newest", "latest-per-topic"] {
         let mut pair = up(&format!("queue.maxBytes=4 queue.overflow={policy}"));
         pair.cut();
         pair.publish("q1 a 'x'");

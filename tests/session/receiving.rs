@@ -433,7 +433,8 @@ fn topics_that_differ_in_one_byte() {
 
 #[test]
 fn more_topics_than_are_remembered() {
-    for mut pair in both("") {
+    for (mut pair, reserved) in both("").into_iter().chain(both("")).zip([0, 0, 4_999, 5_000]) {
+        pair.session().reserve_topics(reserved);
         let first = pair.subscribe("t/#");
         let second = pair.subscribe("t/+/5");
         pair.plays("SUBACK #1 0; SUBACK #2 0");
@@ -448,6 +449,7 @@ fn more_topics_than_are_remembered() {
             let to = if topic % 10 == 5 { format!("{first},{second}") } else { first.to_string() };
             assert_eq!(*told, format!("message q0 t/{topic}/{} '{round}' to {to}", topic % 10));
         }
+        assert_eq!(pair.slots(), reserved.max(4_096));
     }
 }
 

@@ -108,7 +108,7 @@ impl Config {
             alias_maximum: r.rarely(3, &[0, 1, 3]),
             queue_messages: r.rarely(4, &[0, 1, 2, 5]),
             queue_bytes: r.rarely(8, &[0, 20, 200]),
-            overflow: r.rarely(3, &["drop-oldest", "drop-newest", "latest-per-topic"]),
+            overflow: r.rarely(3, &["drop-oldest", "drop-newest", "latest-per-topic", "wait"]),
             no_offline_qos0: r.one_in(8),
             no_resubscribe: r.one_in(8),
             no_aliases: r.one_in(8),

@@ -1558,7 +1558,8 @@ impl Scene {
     }
 
     fn check_deliveries(&self) {
-        let keeps = self.config.options().queue.overflow == Overflow::Reject;
+        let overflow = self.config.options().queue.overflow;
+        let keeps = matches!(overflow, Overflow::Reject | Overflow::Wait);
         for (n, message) in self.app.sent.iter().enumerate() {
             match message.fate {
                 Fate::Pending => panic!("message {n} is pending"),

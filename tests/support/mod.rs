@@ -417,6 +417,11 @@ impl Pair {
         result.map(|_| token)
     }
 
+    /// How many slots the application knows.
+    pub fn slots(&self) -> usize {
+        self.ends().slots.len()
+    }
+
     pub fn drain(&mut self) -> Token {
         let token = self.next_token();
         self.session().drain(self.now(), token).unwrap();

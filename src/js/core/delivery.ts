@@ -1,6 +1,7 @@
 import type { Core, CoreEvent } from '#glue'
 import { type Emitter, listenerOf } from '../emitter.js'
 import { mqttError } from '../errors.js'
+import type { Take } from '../flow.js'
 import { type Acknowledger, arm, copyOf, Hold, type Message } from '../message.js'
 import type { Pending } from '../pending.js'
 import type { Route } from '../subscription.js'
@@ -33,6 +34,8 @@ export class Delivery implements RecordTaker, Acknowledger {
   #idle: (() => void)[] = []
   /** Whether it was told that a message found nobody. */
   #told = false
+  /** Messages that gave way because handlers were busy. */
+  dropped = 0
 
   constructor(handle: CoreHandle, emitter: Emitter, pending: Pending, turn: Turn, owner: Owner) {
     this.#handle = handle
@@ -56,8 +59,10 @@ export class Delivery implements RecordTaker, Acknowledger {
       return
     }
     const { direct } = slot
-    if (direct !== undefined) this.#call(direct, direct.handler, message)
-    else this.#deliver(core, slot.routes, message, sequence)
+    if (direct?.sink !== undefined) direct.sink.push(message, undefined, slot)
+    else if (direct !== undefined && direct.working < direct.concurrency)
+      this.#call(direct, direct.handler, message)
+    else this.#deliver(core, slot, message, sequence)
     const listeners = this.#emitter.get('message')
     if (listeners !== undefined)
       for (const listener of listeners) this.#call(undefined, listener, message)
@@ -92,29 +97,61 @@ export class Delivery implements RecordTaker, Acknowledger {
   }
 
   /** Delivers to several Subscriptions, or to one that has a say in the acknowledgement. */
-  #deliver(core: Core, routes: Route[], message: Message, sequence: number): void {
+  #deliver(core: Core, slot: Slot, message: Message, sequence: number): void {
     const unacknowledged = message.qos === 0
     let hold: Hold | undefined
-    for (const route of routes) {
-      const { sink, ack, handler } = route
-      if (unacknowledged || (ack === 'auto' && sink === undefined)) {
-        if (sink !== undefined) sink.push(message, undefined)
-        else this.#call(route, handler, message)
-        continue
-      }
-      hold ??= this.#hold(core, sequence)
-      if (sink !== undefined) {
-        sink.push(message, hold.share())
-      } else if (ack === 'settled') {
-        const share = hold.share()
-        this.#call(route, handler, message, () => share.release())
-      } else {
-        const own = arm(message, hold) || handler === undefined ? message : copyOf(message)
-        arm(own, hold)
-        this.#call(route, handler, own, (failed) => failed && own.ack())
-      }
+    for (const route of slot.routes) {
+      const { sink, conflation } = route
+      let share: Hold | undefined
+      // Under conflation most messages never reach the handler: with 'auto' none waits for it.
+      if (
+        !unacknowledged &&
+        !(route.isDirect && route.working < route.concurrency) &&
+        !(conflation !== undefined && route.ack === 'auto')
+      )
+        share = (hold ??= this.#hold(core, sequence)).share()
+      if (sink !== undefined) sink.push(message, share, slot)
+      else if (conflation !== undefined) conflation.push(message, share)
+      else this.#take(route, message, share)
     }
     hold?.release()
+  }
+
+  /** What conflation lets through. */
+  readonly taker = (route: Route): Take => {
+    return (message, hold) => this.#take(route, message, hold)
+  }
+
+  /** Takes a message to the handler, or has it wait until the handler is free. */
+  #take(route: Route, message: Message, hold: Hold | undefined): void {
+    if (route.working < route.concurrency) this.#show(route, message, hold)
+    else if (route.backlog.push(message, hold)) this.dropped++
+  }
+
+  #show(route: Route, message: Message, hold: Hold | undefined): void {
+    if (hold === undefined) {
+      this.#call(route, route.handler, message)
+    } else if (route.ack === 'settled') {
+      this.#call(route, route.handler, message, () => hold.release())
+    } else if (route.ack === 'manual') {
+      const own = arm(message, hold) || route.handler === undefined ? message : copyOf(message)
+      arm(own, hold)
+      hold.release()
+      this.#call(route, route.handler, own, (failed) => failed && own.ack())
+    } else {
+      this.#call(route, route.handler, message)
+      hold.release()
+    }
+  }
+
+  /** A promise of the handler has settled. */
+  #settled(route: Route): void {
+    route.working--
+    while (!this.stopped && route.working < route.concurrency) {
+      const next = route.backlog.shift()
+      if (next === undefined) return
+      this.#show(route, next.message, next.hold)
+    }
   }
 
   #hold(core: Core, sequence: number): Hold {
@@ -147,6 +184,7 @@ export class Delivery implements RecordTaker, Acknowledger {
     done?: (failed: boolean) => void,
   ): void {
     this.working++
+    if (route !== undefined) route.working++
     let isOver = false
     // A thenable that is no promise may settle twice, or settle and throw.
     const settled = (failed: boolean, cause?: unknown) => {
@@ -155,6 +193,7 @@ export class Delivery implements RecordTaker, Acknowledger {
       if (failed) this.#failed(route, message, cause)
       try {
         done?.(failed)
+        if (route !== undefined) this.#settled(route)
       } finally {
         if (--this.working === 0) for (const call of this.#idle.splice(0)) call()
       }

@@ -96,6 +96,8 @@ declare module '#glue' {
     /** An event of the batch that is being delivered; each can be taken once. */
     event(index: number): CoreEvent
 
+    /** Remembers the topics of at least so many incoming messages: a topic that is remembered comes with its slot once. */
+    reserveTopics(count: number): void
     /** Whether every packet is an event. */
     tap(on: boolean): void
     stats(): Omit<Stats, 'wasmMemoryBytes'>

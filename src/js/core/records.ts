@@ -1,8 +1,9 @@
 // The records in which the core hands over messages and answers: the other half of src/web/records.rs, which says what they hold.
 import type { Core, CoreEvent } from '#glue'
-import { Message } from '../message.js'
+import { Message, SMALL } from '../message.js'
 import type { Route, Routes } from '../subscription.js'
 import type { MessageProperties, QoS } from '../types/basics.js'
+import type { Cell } from '../watch.js'
 import { memoryBytes, memoryWords } from './instance.js'
 
 // #region constants of src/web/records.rs, written by scripts/records.mjs
@@ -32,8 +33,6 @@ const SLOT_SHIFT = 12
 const REASON_SHIFT = 8
 // #endregion
 
-/** Bytes. Payloads up to this length are copied: that costs less than a view. */
-const SMALL = 64
 /** Bytes. A view would keep its whole frame alive: a small part of a larger frame than this is copied. */
 export const BIG_FRAME = 65_536
 
@@ -42,10 +41,12 @@ const decoder = new TextDecoder('utf-8', { ignoreBOM: true })
 /** A topic, and what is known about its messages before they come. */
 export interface Slot {
   topic: string
-  /** The one Subscription, if its messages need nothing more than that its handler is called. */
+  /** The one Subscription, if its messages need nothing more than that its handler is called or its watches are told. */
   direct: Route | undefined
   routes: Route[]
   properties: MessageProperties | undefined
+  /** What a watch has of the topic, so that it need not look for it. */
+  cell: Cell | undefined
 }
 
 /** Takes what the records say. */
@@ -137,13 +138,13 @@ export class Records {
     const [only] = routes
     this.#slots[head >>> SLOT_SHIFT] = {
       topic: decoder.decode(memoryBytes().subarray(start, start + length)),
-      direct:
-        routes.length === 1 && only!.ack === 'auto' && only!.sink === undefined ? only : undefined,
+      direct: routes.length === 1 && only!.isDirect ? only : undefined,
       routes,
       properties:
         identifierCount > 0
           ? { subscriptionIdentifiers: [...words.subarray(routesEnd, routesEnd + identifierCount)] }
           : undefined,
+      cell: undefined,
     }
     return routesEnd + identifierCount
   }

@@ -87,17 +87,80 @@ export interface SubscribeOptions extends CallOptions {
    * When a QoS 1 or 2 message is acknowledged. 'auto': when the handler has returned. 'settled': when the promise that it returned has settled.
    * 'manual': by `message.ack()`. Acknowledgements leave in the order of arrival, so a late one holds back those after it. A message whose
    * handler throws is acknowledged all the same. A message of several Subscriptions is acknowledged when all of them have done so. After the
-   * connection is gone `ack()` does nothing: the server sends the message again.
+   * connection is gone `ack()` does nothing: the server sends the message again. A message that waits because of `concurrency` is not
+   * acknowledged before its handler was called.
    *
    * @default 'auto'
    */
   ack?: 'auto' | 'settled' | 'manual' | undefined
   /**
-   * Milliseconds in which at most one message of a topic is to come. Only 0, every message, is there: NotSupportedError otherwise.
+   * How many promises of the handler may be pending. Beyond that, messages wait: QoS 1 and 2 without an acknowledgement, up to Receive Maximum;
+   * of QoS 0 at most 10,000, then the oldest gives way and counts in `stats().droppedMessages`. A handler that returns no promise is never busy.
+   *
+   * @default 1_000
+   * @example
+   * await client.subscribe('jobs/#', { qos: 1, ack: 'settled', concurrency: 4 }, async (message) => {
+   *   await work(message.json())
+   * })
+   */
+  concurrency?: number | undefined
+  /**
+   * Milliseconds in which the handler gets at most one message of a topic, for user interfaces: the first at once, and the latest of those that
+   * came meanwhile when the time is over. 0: every message. With `ack: 'auto'` a QoS 1 or 2 message is acknowledged as it comes; otherwise those
+   * that another one replaces are acknowledged then. It does not concern the event 'message'.
+   *
+   * @default 0
+   * @example
+   * await client.subscribe('meters/#', { conflate: 250 }, (message) => draw(message.topic, message.json()))
+   */
+  conflate?: number | undefined
+}
+
+/** Options of `watch()`. */
+export interface WatchOptions
+  extends Pick<SubscribeOptions, 'qos' | 'subscriptionIdentifier' | 'signal'> {
+  /**
+   * Milliseconds in which the listeners are called at most once. 0: they are called at the end of each turn of the event loop in which something
+   * changed. The values are always the latest.
    *
    * @default 0
    */
   conflate?: number | undefined
+  /**
+   * How many topics the map holds. Beyond that, the one that has not changed for longest gives way.
+   *
+   * @default 10_000
+   */
+  limit?: number | undefined
+}
+
+/**
+ * The latest message of every topic that matches: a read-only map that changes. Its topics are in the order in which they came. `await using`
+ * ends it at the end of the block. After the end it keeps what it has.
+ *
+ * @example
+ * // React
+ * const house = client.watch('house/#', { conflate: 100 })
+ * const version = useSyncExternalStore(house.onChange, () => house.version)
+ */
+export interface Watch extends ReadonlyMap<string, Message>, AsyncDisposable {
+  /**
+   * Resolves when the server has answered the SUBSCRIBE. It rejects as `subscribe()` does, and with AbortError where the watch ends before.
+   *
+   * @throws InvalidArgumentError, SubscribeError, NotSupportedError, AbortError, ClosedError
+   */
+  readonly ready: Promise<void>
+  /** Counts up with every change of the map. */
+  readonly version: number
+  /**
+   * Calls the listener with the topics that changed, which are not in the map any more where they were deleted or gave way. Returns what ends
+   * that. What the listener throws is an 'error' event.
+   *
+   * @throws InvalidArgumentError if the listener is not a function
+   */
+  onChange(listener: (topics: readonly string[]) => void): () => void
+  /** Ends the watch, and with the last one of its filters the subscription. Resolves when the server has answered, while connected. */
+  end(): Promise<void>
 }
 
 /**
@@ -131,7 +194,7 @@ export interface Subscription extends AsyncDisposable {
 }
 
 /** Options of `messages()`. */
-export interface IterateOptions extends Omit<SubscribeOptions, 'ack' | 'conflate'> {
+export interface IterateOptions extends Omit<SubscribeOptions, 'ack' | 'conflate' | 'concurrency'> {
   /**
    * How many messages may wait for the reader.
    *

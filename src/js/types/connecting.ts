@@ -317,11 +317,16 @@ export interface QueueOptions {
   /**
    * What gives way when the queue is full: the new message ('reject', 'drop-newest'), the messages that wait longest ('drop-oldest'), or those
    * of the same topic, and where that is not enough the new message ('latest-per-topic'). The promise of a message that gives way rejects with
-   * QueueFullError.
+   * QueueFullError. With 'wait' nothing gives way: `publish()` waits for room before the queue takes the message, in the order of the calls, as
+   * long as its `timeout` and `signal` allow. Only a message that is larger than the whole queue is refused then.
    *
    * @default 'reject'
+   * @example
+   * // Reads no faster than the server acknowledges.
+   * const client = await connect(url, { queue: { overflow: 'wait' } })
+   * for await (const line of lines) await client.publish('log', line, { qos: 1 })
    */
-  overflow?: 'reject' | 'drop-oldest' | 'drop-newest' | 'latest-per-topic' | undefined
+  overflow?: 'reject' | 'wait' | 'drop-oldest' | 'drop-newest' | 'latest-per-topic' | undefined
   /**
    * Whether QoS 0 messages wait, too, while the client is offline.
    *

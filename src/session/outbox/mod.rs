@@ -409,7 +409,7 @@ impl Outbox {
 
     /// Whether there is nothing to send and nothing to wait for.
     pub(super) fn is_settled(&self) -> bool {
-        self.waiting.len() == 0 && self.ids.used() == 0
+        self.waiting.is_over() && self.ids.used() == 0
     }
 }
 
@@ -456,12 +456,18 @@ impl Outbox {
     /// Whether [`Outbox::send_waiting`] may find something to do.
     #[inline]
     pub(super) fn has_waiting(&self, up: &Up) -> bool {
-        self.waiting.len() > 0 || !up.sending.resend.is_empty()
+        !self.waiting.is_over() || !up.sending.resend.is_empty()
     }
 
     /// Sends what the quota, the limits and the transport allow: first what an earlier connection
     /// left unacknowledged, then what waits.
-    pub(super) fn send_waiting(&mut self, now: Instant, up: &mut Up, out: &mut Outlet) {
+    pub(super) fn send_waiting(
+        &mut self,
+        now: Instant,
+        up: &mut Up,
+        queue: &Queue,
+        out: &mut Outlet,
+    ) {
         while !out.output.is_full() && !up.sending.must_wait() {
             let Some(&id) = up.sending.resend.last() else { break };
             if !self.send_again(id, up, out) {
@@ -472,6 +478,7 @@ impl Outbox {
         }
         while !out.output.is_full() && !up.sending.must_wait() {
             let quota = self.quota(up);
+            self.waiting.admit(queue);
             let Some(message) = self.waiting.pop(!up.sending.is_cautious(), quota) else {
                 if up.sending.is_cautious() && quota == QoS::ExactlyOnce {
                     // Only QoS 0 is left, which waits for nothing then.

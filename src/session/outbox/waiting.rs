@@ -65,13 +65,21 @@ pub(super) type Line = VecDeque<Box<Outgoing>>;
 pub(super) struct Waiting {
     at_most_once: Line,
     acknowledged: Line,
+    /// Those for which the lines have no room yet, in the order in which they came.
+    outside: Line,
+    /// Bytes of the messages in the lines.
     bytes: usize,
     /// Not later than the first expiry among those that wait.
     expiry: Option<Instant>,
 }
 
 impl Waiting {
-    /// How many messages wait.
+    /// Whether no message waits, in the lines or for room in them.
+    pub(super) fn is_over(&self) -> bool {
+        self.len() == 0 && self.outside.is_empty()
+    }
+
+    /// How many messages are in the lines.
     pub(super) fn len(&self) -> usize {
         self.at_most_once.len() + self.acknowledged.len()
     }
@@ -86,13 +94,20 @@ impl Waiting {
         self.expiry
     }
 
-    /// Whether no message waits in the line of this QoS.
+    /// Whether no message waits that one of this QoS must not overtake.
     #[inline]
     pub(super) fn is_empty(&self, qos: QoS) -> bool {
-        if qos == QoS::AtMostOnce {
-            self.at_most_once.is_empty()
-        } else {
-            self.acknowledged.is_empty()
+        let line = if qos == QoS::AtMostOnce { &self.at_most_once } else { &self.acknowledged };
+        line.is_empty() && self.outside.is_empty()
+    }
+
+    /// Takes messages into the lines, as far as there is room.
+    pub(super) fn admit(&mut self, limits: &Queue) {
+        while let Some(message) = self.outside.pop_front() {
+            if is_full(self.len(), self.bytes, &message, limits) {
+                return self.outside.push_front(message);
+            }
+            self.append(message);
         }
     }
 
@@ -100,10 +115,7 @@ impl Waiting {
     /// itself.
     pub(super) fn push(&mut self, message: Box<Outgoing>, limits: &Queue) -> Line {
         let mut out = Line::new();
-        let size = message.size();
-        let full = |count, bytes| {
-            count >= limits.max_messages as usize || bytes + size > limits.max_bytes as usize
-        };
+        let full = |count, bytes| is_full(count, bytes, &message, limits);
         // How much stays, whatever gives way.
         let (mut count, mut bytes) = (0, 0);
         if limits.overflow == Overflow::LatestPerTopic && full(self.len(), self.bytes) {
@@ -117,9 +129,15 @@ impl Waiting {
         if full(count, bytes) {
             return [message].into();
         }
-        while full(self.len(), self.bytes) {
+        if limits.overflow == Overflow::Wait {
+            self.note_expiry(&message);
+            self.outside.push_back(message);
+            self.admit(limits);
+            return out;
+        }
+        while is_full(self.len(), self.bytes, &message, limits) {
             let gone = match limits.overflow {
-                Overflow::Reject | Overflow::DropNewest => None,
+                Overflow::Reject | Overflow::DropNewest | Overflow::Wait => None,
                 Overflow::DropOldest => self.pop(true, QoS::ExactlyOnce),
                 Overflow::LatestPerTopic => self.remove(&|other| other.topic == message.topic),
             };
@@ -137,10 +155,14 @@ impl Waiting {
 
     fn append(&mut self, message: Box<Outgoing>) {
         self.bytes += message.size();
+        self.note_expiry(&message);
+        self.line(message.qos).push_back(message);
+    }
+
+    fn note_expiry(&mut self, message: &Outgoing) {
         if let Some(expires) = message.expires() {
             self.expiry = Some(self.expiry.map_or(expires, |first| first.min(expires)));
         }
-        self.line(message.qos).push_back(message);
     }
 
     /// Puts messages that were under way first again, whatever the limits. They are in order, and
@@ -183,6 +205,9 @@ impl Waiting {
 
     /// Drops the message of a request that nobody waits for. False: it is not here.
     pub(super) fn cancel(&mut self, token: Token) -> bool {
+        if let Some(at) = self.outside.iter().position(|message| message.token == Some(token)) {
+            return self.outside.remove(at).is_some();
+        }
         self.remove(&|message| message.token == Some(token)).is_some()
     }
 
@@ -193,11 +218,18 @@ impl Waiting {
             return gone;
         }
         let mut next: Option<Instant> = None;
-        for line in [&mut self.at_most_once, &mut self.acknowledged] {
+        for (line, counted) in [
+            (&mut self.at_most_once, true),
+            (&mut self.acknowledged, true),
+            (&mut self.outside, false),
+        ] {
             let all = std::mem::take(line);
             for message in all {
                 match message.expires() {
-                    Some(expires) if expires <= now => gone.push_back(message),
+                    Some(expires) if expires <= now => {
+                        self.bytes -= if counted { message.size() } else { 0 };
+                        gone.push_back(message);
+                    }
                     Some(expires) => {
                         next = Some(next.map_or(expires, |first| first.min(expires)));
                         line.push_back(message);
@@ -206,7 +238,6 @@ impl Waiting {
                 }
             }
         }
-        self.bytes -= gone.iter().map(|message| message.size()).sum::<usize>();
         self.expiry = next;
         gone
     }
@@ -215,6 +246,12 @@ impl Waiting {
     pub(super) fn drain(&mut self) -> Line {
         let mut all = std::mem::take(self);
         all.at_most_once.append(&mut all.acknowledged);
+        all.at_most_once.append(&mut all.outside);
         all.at_most_once
     }
+}
+
+/// Whether a message is too much for lines that hold so many messages and bytes.
+fn is_full(count: usize, bytes: usize, message: &Outgoing, limits: &Queue) -> bool {
+    count >= limits.max_messages as usize || bytes + message.size() > limits.max_bytes as usize
 }
