@@ -1,5 +1,5 @@
 import type { Emitter } from './emitter.js'
-import { keepName, unsupported } from './errors.js'
+import { keepName } from './errors.js'
 import { Life } from './life.js'
 import type { Message } from './message.js'
 import {
@@ -13,6 +13,7 @@ import {
   readWill,
 } from './options.js'
 import { asyncDispose } from './platform.js'
+import { Requests } from './requests.js'
 import { MessageStream } from './stream.js'
 import { Route, type Sink } from './subscription.js'
 import type { CallOptions, Payload, PublishResult, UnsubscribeResult } from './types/basics.js'
@@ -24,6 +25,7 @@ import type {
   IterateOptions,
   MessageHandler,
   PublishOptions,
+  RequestHandler,
   SubscribeOptions,
   Subscription,
   UnsubscribeOptions,
@@ -49,6 +51,7 @@ export let emitterOf: (client: Client) => Emitter
 export class Client implements AsyncDisposable {
   readonly #life: Life
   readonly #clientId: string
+  readonly #requests: Requests
   #will: Will | undefined
 
   static {
@@ -63,6 +66,7 @@ export class Client implements AsyncDisposable {
    */
   constructor(url: BrokerUrl, options: ConnectOptions = {}) {
     this.#life = new Life(url, options)
+    this.#requests = new Requests(this, this.#life)
     this.#clientId = options.clientId ?? ''
     this.#will = options.will
   }
@@ -311,20 +315,40 @@ export class Client implements AsyncDisposable {
     })
   }
 
-  /** Publishes a request and waits for the response. Not there yet: it rejects with NotSupportedError. */
-  request(topic: string, payload?: Payload, options?: PublishOptions): Promise<Message>
-  request(): Promise<Message> {
-    return this.#life.pending.refuse(unsupported('request()'), undefined)!
+  /**
+   * Publishes a request with a response topic and correlation data of its own, and resolves with the first response; later ones are dropped. All
+   * requests share one subscription to `response/` and the client id, percent-encoded, which the first of them makes. If the server gives
+   * Response Information, which `properties.requestResponseInformation` asks for, that takes the place of `response`. A response with the user
+   * property `error` rejects with a HandlerError: its text is in `message`, and the response is `cause`. A request goes on waiting when the
+   * connection is lost; if the server loses the session, a response that came in between is lost, too. MQTT 5 only. MQTT 5.0, section 4.10.
+   *
+   * @param options as those of publish(). The default of `timeout` is 30_000.
+   * @throws InvalidArgumentError, TimeoutError, HandlerError if the responder failed, SubscribeError if the server refuses the response topic,
+   *   NotSupportedError on MQTT 3.1.1, and what publish() throws
+   * @example
+   * const response = await client.request('house/thermostat/get', 'celsius', { timeout: 5_000 })
+   * console.log(response.text())
+   */
+  request(topic: string, payload?: Payload, options?: PublishOptions): Promise<Message> {
+    return this.#requests.request(topic, payload, options)
   }
 
-  /** Answers requests on a filter. Not there yet: it rejects with NotSupportedError. */
+  /**
+   * Answers requests. What the handler returns is published to the response topic of the request, at its QoS and with its correlation data;
+   * `undefined` and `null` are an empty response. If the handler throws, the requester gets an empty response with the user property `error`,
+   * which holds the message of what was thrown, and 'error' carries a HandlerError. A message without a response topic is handled, and nothing
+   * is published. With `ack: 'settled'` a request is acknowledged when its response was. MQTT 5 only. MQTT 5.0, section 4.10.
+   *
+   * @throws InvalidArgumentError, SubscribeError if the filter was not granted, NotSupportedError on MQTT 3.1.1, ClosedError
+   * @example
+   * await client.respond('house/thermostat/get', (request) => `${temperature(request.text())}`)
+   */
   respond(
     filter: string,
-    handler: (message: Message) => Payload | Promise<Payload>,
+    handler: RequestHandler,
     options?: SubscribeOptions,
-  ): Promise<Subscription>
-  respond(): Promise<Subscription> {
-    return this.#life.pending.refuse(unsupported('respond()'), undefined)!
+  ): Promise<Subscription> {
+    return this.#requests.respond(filter, handler, options)
   }
 
   /**

@@ -4,7 +4,8 @@ import { invalid, keepName, unsupported } from './errors.js'
 import { ACKNOWLEDGEMENTS } from './reason-code.js'
 import type { MessageProperties, QoS } from './types/basics.js'
 
-const decoder = new TextDecoder('utf-8', { ignoreBOM: true })
+/** @internal */
+export const decoder = new TextDecoder('utf-8', { ignoreBOM: true })
 
 /** Takes acknowledgements to the server. @internal */
 export interface Acknowledger {

@@ -215,6 +215,12 @@ export const readPublish = validate.careful((given: unknown): PublishCall => {
   return { flags: draft.length ? flags | 8 : flags, draft, ...validate.call(bag) }
 })
 
+/** A copy of a publish's options, checked: a request is published later. */
+export const readRequest = validate.careful((given: PublishOptions = {}): PublishOptions => {
+  readPublish(given)
+  return { ...given, properties: { ...given.properties } }
+})
+
 /** A subscribe as the core takes it. */
 export interface SubscribeCall extends CallOptions {
   filters: string[]
