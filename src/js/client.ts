@@ -1,5 +1,5 @@
 import type { Emitter } from './emitter.js'
-import { keepName } from './errors.js'
+import { invalid, keepName } from './errors.js'
 import { Life } from './life.js'
 import type { Message } from './message.js'
 import {
@@ -13,6 +13,7 @@ import {
   readWill,
 } from './options.js'
 import { asyncDispose } from './platform.js'
+import { Presence } from './presence.js'
 import { Requests } from './requests.js'
 import { MessageStream } from './stream.js'
 import { Route, type Sink } from './subscription.js'
@@ -65,7 +66,10 @@ export class Client implements AsyncDisposable {
    * @throws InvalidArgumentError, NotSupportedError
    */
   constructor(url: BrokerUrl, options: ConnectOptions = {}) {
-    this.#life = new Life(url, options)
+    const life = new Life(url, options)
+    this.#life = life
+    if (life.presenceSettings !== undefined)
+      life.presence = new Presence(this, life.emitter, life.presenceSettings)
     this.#requests = new Requests(this, this.#life)
     this.#clientId = options.clientId ?? ''
     this.#will = options.will
@@ -92,7 +96,8 @@ export class Client implements AsyncDisposable {
   }
 
   /**
-   * The message that the server publishes when the connection breaks. It is sent in the next CONNECT. MQTT 5.0, section 3.1.2.5.
+   * The message that the server publishes when the connection breaks. It is sent in the next CONNECT. It is undefined and cannot be set where
+   * the option `presence` makes the will. MQTT 5.0, section 3.1.2.5.
    *
    * @throws InvalidArgumentError, ClosedError when it is set
    */
@@ -101,6 +106,8 @@ export class Client implements AsyncDisposable {
   }
 
   set will(will: Will | undefined) {
+    if (this.#life.presence !== undefined)
+      throw invalid('will', 'cannot be set where the option presence makes the will')
     const leaves = will === undefined ? undefined : readWill(will)
     this.#life.handle.try((core) => core.setWill(leaves))
     this.#will = will

@@ -9,9 +9,11 @@ import { Records } from './core/records.js'
 import { Turn } from './core/turn.js'
 import { Emitter } from './emitter.js'
 import { type AnyMqttError, mqttError } from './errors.js'
-import { readCall, readConnect, readEnd } from './options.js'
+import { type PresenceSettings, readCall, readConnect, readEnd } from './options.js'
 import { Pending, type Withdraw } from './pending.js'
 import { soon } from './platform.js'
+import type { Presence } from './presence.js'
+import { ReasonCode } from './reason-code.js'
 import { Routes } from './subscription.js'
 import type { CallOptions } from './types/basics.js'
 import type { Callback, EndOptions } from './types/calls.js'
@@ -30,6 +32,8 @@ export class Life implements Owner {
   readonly #attempt: Attempt
   readonly #host: Host
   readonly #signal: AbortSignal | undefined
+  readonly presenceSettings: PresenceSettings | undefined
+  presence: Presence | undefined
   state: ClientState = 'idle'
   /** What the current or last connection brought. */
   info: ConnectInfo | undefined
@@ -44,6 +48,7 @@ export class Life implements Owner {
   constructor(url: BrokerUrl, options: ConnectOptions) {
     const { settings, leaves } = readConnect(options)
     const { emitter, pending, handle, turn } = this
+    this.presenceSettings = settings.presence
     this.#attempt = new Attempt(url, settings, emitter)
     const delivery = new Delivery(handle, emitter, pending, turn, this)
     this.#host = new Host(handle, turn, this.#attempt, new Records(this.routes), delivery)
@@ -84,17 +89,22 @@ export class Life implements Owner {
     if (callback === undefined && this.#end !== undefined) return this.#end
     return this.call(callback, () => {
       const { signal, timeout, force, reasonCode, draft } = readEnd(options)
-      const token = this.pending.next
       const { core } = this.handle
-      if (core === undefined) {
-        soon(() => this.pending.resolve(token, undefined))
-      } else {
-        if (this.#ending.length === 0) {
-          this.outgoing.properties(core, draft)
+      if (core !== undefined && this.#ending.length === 0) {
+        const says = !force && reasonCode !== ReasonCode.disconnectWithWillMessage
+        if (says) this.presence?.leave()
+        this.outgoing.properties(core, draft)
+        try {
           core.end(timeout, force, reasonCode)
+        } catch (thrown) {
+          // The client goes on.
+          if (says) this.presence?.enter()
+          throw thrown
         }
-        this.#ending.push(token)
       }
+      const token = this.pending.next
+      if (core === undefined) soon(() => this.pending.resolve(token, undefined))
+      else this.#ending.push(token)
       const promise = this.take(callback, { signal }, () => {})
       if (callback === undefined) this.#end = promise as Promise<void>
       return promise

@@ -14,6 +14,7 @@ const ROUTED = [...CALL, ...FILTER, 'subscriptionIdentifier', 'userProperties']
 const SUBSCRIBE = [...ROUTED, 'ack', 'conflate']
 const ITERATE = [...ROUTED, 'buffer', 'overflow']
 const END = [...CALL, 'force', 'reasonCode', 'properties']
+const PRESENCE = ['topic', 'online', 'offline', 'qos', 'retain']
 const WILL = ['topic', 'payload', 'qos', 'retain', 'properties']
 const TLS = ['ca', 'cert', 'key', 'passphrase', 'servername', 'rejectUnauthorized', 'alpnProtocols']
 const WEBSOCKET = ['protocols', 'headers']
@@ -22,6 +23,14 @@ const GROUPS = ['properties', 'will.properties', 'queue', 'reconnect']
 const QOS: readonly QoS[] = [0, 1, 2]
 const OVERFLOW = ['pause', 'drop-oldest', 'drop-newest', 'error'] as const
 
+/** What presence publishes. */
+export interface PresenceSettings {
+  topic: string
+  online: Uint8Array
+  offline: Uint8Array
+  options: Pick<PublishOptions, 'qos' | 'retain'>
+}
+
 /** What of ConnectOptions is for JavaScript. */
 export interface Settings
   extends Pick<
@@ -29,6 +38,7 @@ export interface Settings
     'username' | 'password' | 'transport' | 'tls' | 'signal' | 'authentication'
   > {
   protocols: string[]
+  presence?: PresenceSettings | undefined
   headers?: NonNullable<ConnectOptions['websocket']>['headers']
   shouldRetry?: ((...args: any[]) => unknown) | undefined
 }
@@ -40,6 +50,8 @@ export const readConnect = validate.careful(
     const leaves: Leaves = []
     for (const [name, value] of Object.entries(validate.object(given, 'options')))
       if (value !== undefined) readOption(name, value, settings, leaves)
+    if (settings.presence !== undefined && given.will !== undefined)
+      throw invalid('presence', 'makes the will, so the option will cannot be set, too')
     if (settings.transport === undefined && !platform.native) {
       if (settings.tls)
         throw unsupported('the option tls: this runtime makes its own TLS connections')
@@ -82,6 +94,9 @@ function readOption(name: string, value: unknown, settings: Settings, leaves: Le
     case 'will':
       leaves.push(...readWill(value as Will))
       break
+    case 'presence':
+      settings.presence = readPresence(value, leaves)
+      break
     case 'reconnect':
       if (typeof value === 'object') pass(leaves, name, readReconnect(value, settings, leaves))
       else leaves.push(name, value)
@@ -89,6 +104,26 @@ function readOption(name: string, value: unknown, settings: Settings, leaves: Le
     default:
       pass(leaves, name, value)
   }
+}
+
+/** Adds the will that presence makes. */
+function readPresence(value: unknown, leaves: Leaves): PresenceSettings {
+  const bag = validate.options(value, 'presence', PRESENCE, 'presence.')
+  const { topic = '', online = 'online', offline = 'offline', qos = 1, retain = true } = bag
+  const payload = (given: unknown, name: string) =>
+    new Uint8Array(validate.payloadBytes((given ?? '') as Payload, `presence.${name}`))
+  const settings = {
+    topic: validate.string(topic, 'presence.topic'),
+    online: payload(online, 'online'),
+    offline: payload(offline, 'offline'),
+    options: {
+      qos: validate.oneOf(qos, 'presence.qos', QOS),
+      retain: validate.boolean(retain, 'presence.retain'),
+    },
+  }
+  for (const [name, each] of Object.entries({ ...settings, ...settings.options }))
+    if (name !== 'online' && name !== 'options') leaves.push(`presence.${name}`, each)
+  return settings
 }
 
 function readAuthenticator(value: unknown, leaves: Leaves): Authenticator {
