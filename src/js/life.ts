@@ -10,6 +10,7 @@ import { Turn } from './core/turn.js'
 import { Emitter } from './emitter.js'
 import { type AnyMqttError, mqttError } from './errors.js'
 import { type PresenceSettings, readCall, readConnect, readEnd } from './options.js'
+import { watchPage } from './page.js'
 import { Pending, type Withdraw } from './pending.js'
 import { soon } from './platform.js'
 import type { Presence } from './presence.js'
@@ -42,6 +43,8 @@ export class Life implements Owner {
   readonly #connecting: number[] = []
   readonly #ending: number[] = []
   #end: Promise<void> | undefined
+  /** Ends the watch over the page. */
+  #unwatch: (() => void) | undefined
   /** For when the core cannot be asked any more. */
   #lastStats: Omit<Stats, 'wasmMemoryBytes'> | undefined
 
@@ -240,6 +243,9 @@ export class Life implements Owner {
   #setState(state: ClientState): void {
     const previous = this.state
     this.state = state
+    this.#host.keepAwake(state !== 'connected')
+    if (state === 'idle') this.#leavePage()
+    else if (state === 'connecting') this.#unwatch ??= watchPage(this.#check)
     this.emitter.emit('state', state, previous)
   }
 
@@ -268,9 +274,23 @@ export class Life implements Owner {
     })
   }
 
+  /** The page or its network has come back, or the network goes. */
+  readonly #check = (goes: boolean): void => {
+    // Without a network there is nothing to try.
+    if (goes && this.state !== 'connected') return
+    this.handle.run((core) => core.check())
+    this.turn.wake()
+  }
+
+  #leavePage(): void {
+    this.#unwatch?.()
+    this.#unwatch = undefined
+  }
+
   /** Nothing is left that keeps the page or process busy. */
   #leave(): void {
     this.#host.timer(-1)
+    this.#leavePage()
     this.#signal?.removeEventListener('abort', this.#onAbort)
   }
 

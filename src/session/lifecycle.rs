@@ -259,7 +259,10 @@ impl Session {
                 self.inbox.connection_lost(&up.receiving);
                 let parts = self.outbox.connection_lost(&up.sending, &mut self.out);
                 self.subscriptions.cut(parts);
-                Some(WasUp { reauthentication: up.reauthentication.and_then(|it| it.token) })
+                Some(WasUp {
+                    reauthentication: up.reauthentication.and_then(|it| it.token),
+                    doubtful: up.keep_alive.is_doubtful(),
+                })
             }
             Stage::Handshaking(handshaking) => {
                 if !handshaking.clean_start {
@@ -284,6 +287,8 @@ impl Session {
                 self.out.events.push(Event::ConnectFailed(error));
             }
             Next::After(delay_ms) => {
+                let at_once = was_up.as_ref().is_some_and(|was_up| was_up.doubtful);
+                let delay_ms = if at_once { 0 } else { delay_ms };
                 self.stage = Stage::Waiting { retry_at: now.after_ms(delay_ms) };
                 self.out.events.enter(State::Waiting);
                 if let Some(was_up) = was_up {

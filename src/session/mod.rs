@@ -227,11 +227,7 @@ impl Session {
             }
             Stage::Up(up) | Stage::Closing(up, _) => match up.keep_alive.beat(now) {
                 Beat::Rest => {}
-                Beat::Ping => {
-                    let start = self.out.output.bytes.len();
-                    self.out.output.bytes.extend_from_slice(&[PacketType::PingReq.first_byte(), 0]);
-                    self.out.wrote(PacketType::PingReq, start, None, None, None);
-                }
+                Beat::Ping => self.ping(),
                 Beat::Dead => {
                     let what = "the server did not answer a PINGREQ";
                     self.fail(now, Error::new(ErrorCode::KeepaliveTimeout, what), true);
@@ -303,6 +299,28 @@ impl Session {
             Stage::Waiting { .. } => self.attempt(),
             _ => {}
         }
+    }
+
+    /// Something outside the session says that the connection may be gone, or that one can be had
+    /// again: the network has changed, or the machine has slept. The server is asked at once
+    /// whether it lives, and gets little time to answer; a client that waits for its next attempt
+    /// makes it now.
+    pub fn check(&mut self, now: Instant) {
+        match &mut self.stage {
+            Stage::Up(up) | Stage::Closing(up, _) => {
+                if up.keep_alive.doubt(now) {
+                    self.ping();
+                }
+            }
+            Stage::Waiting { .. } => self.attempt(),
+            _ => {}
+        }
+    }
+
+    fn ping(&mut self) {
+        let start = self.out.output.bytes.len();
+        self.out.output.bytes.extend_from_slice(&[PacketType::PingReq.first_byte(), 0]);
+        self.out.wrote(PacketType::PingReq, start, None, None, None);
     }
 
     /// Gives up the first connection while it is being made, or waits for its next attempt.

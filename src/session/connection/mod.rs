@@ -105,6 +105,8 @@ pub(super) struct Trial {
 pub(super) struct WasUp {
     /// Who waits for a re-authentication.
     pub reauthentication: Option<Token>,
+    /// Whether it was doubtful already: the next attempt need not wait.
+    pub doubtful: bool,
 }
 
 impl Stage {
