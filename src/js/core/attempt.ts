@@ -48,10 +48,12 @@ export class Attempt {
 
   /** Begins an attempt. */
   resolve(attempt: number, error: ErrorFields | undefined): Promise<Resolved> {
+    // It has the cause of the attempt before this one.
+    const lastError = error && this.error(error)
     this.#giveUp()
     this.cause = this.closeReason = undefined
     const { signal } = (this.#controller = new AbortController())
-    const context: AttemptContext = { attempt, lastError: error && this.error(error), signal }
+    const context: AttemptContext = { attempt, lastError, signal }
     const { username, password, headers } = this.#settings
     return this.#promised(async () => {
       const [url, user, word, more] = await Promise.all([
