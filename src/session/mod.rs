@@ -306,14 +306,10 @@ impl Session {
     /// whether it lives, and gets little time to answer; a client that waits for its next attempt
     /// makes it now.
     pub fn check(&mut self, now: Instant) {
-        match &mut self.stage {
-            Stage::Up(up) | Stage::Closing(up, _) => {
-                if up.keep_alive.doubt(now) {
-                    self.ping();
-                }
-            }
-            Stage::Waiting { .. } => self.attempt(),
-            _ => {}
+        if self.stage.up_mut().is_some_and(|up| up.keep_alive.doubt(now)) {
+            self.ping();
+        } else if matches!(self.stage, Stage::Waiting { .. }) {
+            self.attempt();
         }
     }
 
