@@ -66,11 +66,10 @@ export class Client implements AsyncDisposable {
    * @throws InvalidArgumentError, NotSupportedError
    */
   constructor(url: BrokerUrl, options: ConnectOptions = {}) {
-    const life = new Life(url, options)
-    this.#life = life
-    if (life.presenceSettings !== undefined)
-      life.presence = new Presence(this, life.emitter, life.presenceSettings)
-    this.#requests = new Requests(this, this.#life)
+    const life = (this.#life = new Life(url, options))
+    const { presenceSettings: presence, emitter } = life
+    if (presence !== undefined) life.presence = new Presence(this, emitter, presence)
+    this.#requests = new Requests(this, life)
     this.#clientId = options.clientId ?? ''
     this.#will = options.will
   }
@@ -96,8 +95,7 @@ export class Client implements AsyncDisposable {
   }
 
   /**
-   * The message that the server publishes when the connection breaks. It is sent in the next CONNECT. It is undefined and cannot be set where
-   * the option `presence` makes the will. MQTT 5.0, section 3.1.2.5.
+   * The message that the server publishes when the connection breaks, sent in the next CONNECT; undefined with `presence`. MQTT 5.0, section 3.1.2.5.
    *
    * @throws InvalidArgumentError, ClosedError when it is set
    */
@@ -106,8 +104,7 @@ export class Client implements AsyncDisposable {
   }
 
   set will(will: Will | undefined) {
-    if (this.#life.presence !== undefined)
-      throw invalid('will', 'cannot be set where the option presence makes the will')
+    if (this.#life.presence) throw invalid('will', 'cannot be set beside the option presence')
     const leaves = will === undefined ? undefined : readWill(will)
     this.#life.handle.try((core) => core.setWill(leaves))
     this.#will = will
@@ -324,27 +321,24 @@ export class Client implements AsyncDisposable {
 
   /**
    * Publishes a request with a response topic and correlation data of its own, and resolves with the first response; later ones are dropped. All
-   * requests share one subscription to `response/` and the client id, percent-encoded, which the first of them makes. If the server gives
-   * Response Information, which `properties.requestResponseInformation` asks for, that takes the place of `response`. A response with the user
-   * property `error` rejects with a HandlerError: its text is in `message`, and the response is `cause`. A request goes on waiting when the
-   * connection is lost; if the server loses the session, a response that came in between is lost, too. MQTT 5 only. MQTT 5.0, section 4.10.
+   * requests share one subscription, to `response/` and the client id, percent-encoded. Response Information of the server, which
+   * `properties.requestResponseInformation` asks for, takes the place of `response`. A response with the user property `error` rejects with a
+   * HandlerError: its text is in `message`, and the response is `cause`. A request waits on when the connection is lost, and a response that comes
+   * while the server has lost the session is lost, too. `timeout` is 30_000 by default. MQTT 5 only. MQTT 5.0, section 4.10.
    *
-   * @param options as those of publish(). The default of `timeout` is 30_000.
-   * @throws InvalidArgumentError, TimeoutError, HandlerError if the responder failed, SubscribeError if the server refuses the response topic,
-   *   NotSupportedError on MQTT 3.1.1, and what publish() throws
+   * @throws HandlerError if the responder failed, TimeoutError, SubscribeError, NotSupportedError on MQTT 3.1.1, and what publish() throws
    * @example
-   * const response = await client.request('house/thermostat/get', 'celsius', { timeout: 5_000 })
-   * console.log(response.text())
+   * console.log((await client.request('house/thermostat/get', 'celsius', { timeout: 5_000 })).text())
    */
   request(topic: string, payload?: Payload, options?: PublishOptions): Promise<Message> {
     return this.#requests.request(topic, payload, options)
   }
 
   /**
-   * Answers requests. What the handler returns is published to the response topic of the request, at its QoS and with its correlation data;
-   * `undefined` and `null` are an empty response. If the handler throws, the requester gets an empty response with the user property `error`,
-   * which holds the message of what was thrown, and 'error' carries a HandlerError. A message without a response topic is handled, and nothing
-   * is published. With `ack: 'settled'` a request is acknowledged when its response was. MQTT 5 only. MQTT 5.0, section 4.10.
+   * Answers requests. What the handler returns is published to the response topic, at the QoS of the request and with its correlation data;
+   * `undefined` and `null` are an empty response. If the handler throws, the requester gets an empty response with the message of what was thrown
+   * as the user property `error`, and 'error' carries a HandlerError. A message without a response topic is handled, and nothing is published.
+   * With `ack: 'settled'` a request is acknowledged when its response was. MQTT 5 only. MQTT 5.0, section 4.10.
    *
    * @throws InvalidArgumentError, SubscribeError if the filter was not granted, NotSupportedError on MQTT 3.1.1, ClosedError
    * @example

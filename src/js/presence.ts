@@ -1,16 +1,24 @@
-import type { Client } from './client.js'
 import type { Emitter } from './emitter.js'
 import type { AnyMqttError } from './errors.js'
 import type { PresenceSettings } from './options.js'
+import type { Payload, PublishResult } from './types/basics.js'
+import type { PublishOptions } from './types/calls.js'
+
+/** What presence needs of a client. */
+interface Present {
+  readonly connected: boolean
+  publish(topic: string, payload: Payload, options: PublishOptions): Promise<PublishResult>
+  on(event: 'connect' | 'disconnect', listener: () => void): unknown
+}
 
 /** Publishes whether the client is there; that it is gone without a word, the server says by the will. */
 export class Presence {
-  readonly #client: Client
+  readonly #client: Present
   readonly #emitter: Emitter
   readonly #settings: PresenceSettings
   #last = new AbortController()
 
-  constructor(client: Client, emitter: Emitter, settings: PresenceSettings) {
+  constructor(client: Present, emitter: Emitter, settings: PresenceSettings) {
     this.#client = client
     this.#emitter = emitter
     this.#settings = settings

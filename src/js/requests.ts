@@ -1,10 +1,10 @@
-import type { Client } from './client.js'
 import { mqttError, unsupported } from './errors.js'
 import type { Life } from './life.js'
 import { decoder, type Message } from './message.js'
 import { readRequest } from './options.js'
 import type { Payload } from './types/basics.js'
 import type {
+  MessageHandler,
   PublishOptions,
   RequestHandler,
   SubscribeOptions,
@@ -19,6 +19,16 @@ const ERROR = 'error'
 /** How much of an error a responder tells. */
 const LONGEST_ERROR = 1_000
 
+/** What requests need of a client. */
+interface Messenger {
+  publish(topic: string, payload: Payload, options: PublishOptions): Promise<unknown>
+  subscribe(
+    filter: string,
+    options: SubscribeOptions | undefined,
+    handler: MessageHandler,
+  ): Promise<Subscription>
+}
+
 /** A call that waits for a response. */
 interface Waiting {
   token: number
@@ -28,7 +38,7 @@ interface Waiting {
 
 /** The requests of a client, and its answers to those of others. MQTT 5.0, section 4.10. */
 export class Requests {
-  readonly #client: Client
+  readonly #client: Messenger
   readonly #life: Life
   /** By correlation data. */
   readonly #waiting = new Map<string, Waiting>()
@@ -39,7 +49,7 @@ export class Requests {
   #subscription: Subscription | undefined
   #subscribing: Promise<void> | undefined
 
-  constructor(client: Client, life: Life) {
+  constructor(client: Messenger, life: Life) {
     this.#client = client
     this.#life = life
   }
