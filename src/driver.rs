@@ -287,11 +287,15 @@ impl<H: Host> Driver<H> {
             self.read_chunk(&chunk, window);
             self.read_inbox(window);
         });
-        let (commands, output) = {
-            let session = self.session();
-            (session.has_commands(), session.pending_output())
+        let (late, commands, output) = {
+            let Inner { session, now, armed, .. } = &*self.inner();
+            let late = armed.is_some_and(|at| at < *now);
+            (late, session.has_commands(), session.pending_output())
         };
-        if commands {
+        if late {
+            // Browsers delay the timers of hidden tabs, but not what comes from the network.
+            self.timeout();
+        } else if commands {
             self.pump();
         } else if output > 0 {
             self.host.wake();

@@ -1,5 +1,5 @@
 import { type Emitter, eventName } from './emitter.js'
-import { keepName, unsupported } from './errors.js'
+import { invalid, keepName } from './errors.js'
 import { Life } from './life.js'
 import type { Message } from './message.js'
 import {
@@ -13,6 +13,8 @@ import {
   readWill,
 } from './options.js'
 import { asyncDispose } from './platform.js'
+import { Presence } from './presence.js'
+import { Requests } from './requests.js'
 import { MessageStream, type Source } from './stream.js'
 import { Route, type Sink } from './subscription.js'
 import type { CallOptions, Payload, PublishResult, UnsubscribeResult } from './types/basics.js'
@@ -24,6 +26,7 @@ import type {
   IterateOptions,
   MessageHandler,
   PublishOptions,
+  RequestHandler,
   SubscribeOptions,
   Subscription,
   UnsubscribeOptions,
@@ -51,6 +54,7 @@ export let emitterOf: (client: Client) => Emitter
 export class Client implements AsyncDisposable {
   readonly #life: Life
   readonly #clientId: string
+  readonly #requests: Requests
   #will: Will | undefined
   readonly #source: Source
   readonly #watches: Watches
@@ -66,7 +70,10 @@ export class Client implements AsyncDisposable {
    * @throws InvalidArgumentError, NotSupportedError
    */
   constructor(url: BrokerUrl, options: ConnectOptions = {}) {
-    this.#life = new Life(url, options)
+    const life = (this.#life = new Life(url, options))
+    const { presenceSettings: presence, emitter } = life
+    if (presence !== undefined) life.presence = new Presence(this, emitter, presence)
+    this.#requests = new Requests(this, life)
     this.#clientId = options.clientId ?? ''
     this.#will = options.will
     this.#source = {
@@ -101,7 +108,7 @@ export class Client implements AsyncDisposable {
   }
 
   /**
-   * The message that the server publishes when the connection breaks. It is sent in the next CONNECT. MQTT 5.0, section 3.1.2.5.
+   * The message that the server publishes when the connection breaks, sent in the next CONNECT; undefined with `presence`. MQTT 5.0, section 3.1.2.5.
    *
    * @throws InvalidArgumentError, ClosedError when it is set
    */
@@ -110,6 +117,7 @@ export class Client implements AsyncDisposable {
   }
 
   set will(will: Will | undefined) {
+    if (this.#life.presence) throw invalid('will', 'cannot be set beside the option presence')
     const leaves = will === undefined ? undefined : readWill(will)
     this.#life.handle.try((core) => core.setWill(leaves))
     this.#will = will
@@ -332,20 +340,37 @@ export class Client implements AsyncDisposable {
     })
   }
 
-  /** Publishes a request and waits for the response. Not there yet: it rejects with NotSupportedError. */
-  request(topic: string, payload?: Payload, options?: PublishOptions): Promise<Message>
-  request(): Promise<Message> {
-    return this.#life.pending.refuse(unsupported('request()'), undefined)!
+  /**
+   * Publishes a request with a response topic and correlation data of its own, and resolves with the first response; later ones are dropped. All
+   * requests share one subscription, to `response/` and the client id, percent-encoded. Response Information of the server, which
+   * `properties.requestResponseInformation` asks for, takes the place of `response`. A response with the user property `error` rejects with a
+   * HandlerError: its text is in `message`, and the response is `cause`. A request waits on when the connection is lost, and a response that comes
+   * while the server has lost the session is lost, too. `timeout` is 30_000 by default. MQTT 5 only. MQTT 5.0, section 4.10.
+   *
+   * @throws HandlerError if the responder failed, TimeoutError, SubscribeError, NotSupportedError on MQTT 3.1.1, and what publish() throws
+   * @example
+   * console.log((await client.request('house/thermostat/get', 'celsius', { timeout: 5_000 })).text())
+   */
+  request(topic: string, payload?: Payload, options?: PublishOptions): Promise<Message> {
+    return this.#requests.request(topic, payload, options)
   }
 
-  /** Answers requests on a filter. Not there yet: it rejects with NotSupportedError. */
+  /**
+   * Answers requests. What the handler returns is published to the response topic, at the QoS of the request and with its correlation data;
+   * `undefined` and `null` are an empty response. If the handler throws, the requester gets an empty response with the message of what was thrown
+   * as the user property `error`, and 'error' carries a HandlerError. A message without a response topic is handled, and nothing is published.
+   * With `ack: 'settled'` a request is acknowledged when its response was. MQTT 5 only. MQTT 5.0, section 4.10.
+   *
+   * @throws InvalidArgumentError, SubscribeError if the filter was not granted, NotSupportedError on MQTT 3.1.1, ClosedError
+   * @example
+   * await client.respond('house/thermostat/get', (request) => `${temperature(request.text())}`)
+   */
   respond(
     filter: string,
-    handler: (message: Message) => Payload | Promise<Payload>,
+    handler: RequestHandler,
     options?: SubscribeOptions,
-  ): Promise<Subscription>
-  respond(): Promise<Subscription> {
-    return this.#life.pending.refuse(unsupported('respond()'), undefined)!
+  ): Promise<Subscription> {
+    return this.#requests.respond(filter, handler, options)
   }
 
   /**

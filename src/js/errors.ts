@@ -175,10 +175,13 @@ export class StoreError extends MqttError {
   declare readonly code: 'STORE_FAILED'
 }
 
-/** A handler, listener or callback of the application threw, or its promise rejected. `cause` is what it threw. */
+/**
+ * A handler, listener or callback of the application threw, or its promise rejected: `cause` is what it threw. Or the responder of a `request()`
+ * failed: `cause` is its response.
+ */
 export class HandlerError extends MqttError {
   declare readonly code: 'HANDLER_FAILED'
-  /** The topic of the message that the handler was called with, if it was a message handler. */
+  /** The topic of the message that the handler was called with, if it was a message handler, or the topic of the request. */
   declare readonly topic: string | undefined
   /** The filters of the handler's Subscription, separated by commas, if it was a message handler. */
   declare readonly filter: string | undefined

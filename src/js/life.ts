@@ -9,9 +9,12 @@ import { Records } from './core/records.js'
 import { Turn } from './core/turn.js'
 import { Emitter } from './emitter.js'
 import { type AnyMqttError, mqttError } from './errors.js'
-import { readCall, readConnect, readEnd } from './options.js'
+import { type PresenceSettings, readCall, readConnect, readEnd } from './options.js'
+import { watchPage } from './page.js'
 import { Pending, type Withdraw } from './pending.js'
 import { atLatest, soon } from './platform.js'
+import type { Presence } from './presence.js'
+import { ReasonCode } from './reason-code.js'
 import { Routes } from './subscription.js'
 import type { CallOptions } from './types/basics.js'
 import type { Callback, EndOptions } from './types/calls.js'
@@ -32,6 +35,8 @@ export class Life implements Owner {
   readonly #delivery: Delivery
   readonly #host: Host
   readonly #signal: AbortSignal | undefined
+  readonly presenceSettings: PresenceSettings | undefined
+  presence: Presence | undefined
   state: ClientState = 'idle'
   /** What the current or last connection brought. */
   info: ConnectInfo | undefined
@@ -45,12 +50,15 @@ export class Life implements Owner {
   /** Ends the core, where that still waits for handlers at work. */
   #goodbye: (() => void) | undefined
   readonly #draining = new Set<number>()
+  /** Ends the watch over the page. */
+  #unwatch: (() => void) | undefined
   /** For when the core cannot be asked any more. */
   #lastStats: Omit<Stats, 'wasmMemoryBytes'> | undefined
 
   constructor(url: BrokerUrl, options: ConnectOptions) {
     const { settings, leaves } = readConnect(options)
     const { emitter, pending, handle, turn } = this
+    this.presenceSettings = settings.presence
     this.#attempt = new Attempt(url, settings, emitter)
     const delivery = (this.#delivery = new Delivery(handle, emitter, pending, turn, this))
     this.#host = new Host(handle, turn, this.#attempt, new Records(this.routes), delivery)
@@ -91,24 +99,29 @@ export class Life implements Owner {
     if (callback === undefined && this.#end !== undefined) return this.#end
     return this.call(callback, () => {
       const { signal, timeout, force, reasonCode, draft } = readEnd(options)
-      const token = this.pending.next
       const { core } = this.handle
-      if (core === undefined) {
-        soon(() => this.pending.resolve(token, undefined))
-      } else {
-        if (this.#ending.length === 0) {
-          const deadline = performance.now() + (force ? 0 : timeout)
-          this.#left = () => Math.max(0, deadline - performance.now())
-          const say = () => {
-            this.outgoing.properties(core, draft)
-            core.end(this.#left(), force, reasonCode)
-          }
+      if (core !== undefined && this.#ending.length === 0) {
+        const deadline = performance.now() + (force ? 0 : timeout)
+        this.#left = () => Math.max(0, deadline - performance.now())
+        const says = !force && reasonCode !== ReasonCode.disconnectWithWillMessage
+        if (says) this.presence?.leave()
+        const say = () => {
+          this.outgoing.properties(core, draft)
+          core.end(this.#left(), force, reasonCode)
+        }
+        try {
           if (force || this.state !== 'connected' || this.#delivery.working === 0) say()
           else this.#waitForHandlers(say)
           this.#delivery.stopped = true
+        } catch (thrown) {
+          // The client goes on.
+          if (says) this.presence?.enter()
+          throw thrown
         }
-        this.#ending.push(token)
       }
+      const token = this.pending.next
+      if (core === undefined) soon(() => this.pending.resolve(token, undefined))
+      else this.#ending.push(token)
       const promise = this.take(callback, { signal }, () => {})
       if (callback === undefined) this.#end = promise as Promise<void>
       return promise
@@ -306,6 +319,9 @@ export class Life implements Owner {
   #setState(state: ClientState): void {
     const previous = this.state
     this.state = state
+    this.#host.keepAwake(state !== 'connected')
+    if (state === 'idle') this.#leavePage()
+    else if (state === 'connecting') this.#unwatch ??= watchPage(this.#check)
     this.emitter.emit('state', state, previous)
   }
 
@@ -349,9 +365,23 @@ export class Life implements Owner {
     })
   }
 
+  /** The page or its network has come back, or the network goes. */
+  readonly #check = (goes: boolean): void => {
+    // Without a network there is nothing to try.
+    if (goes && this.state !== 'connected') return
+    this.handle.run((core) => core.check())
+    this.turn.wake()
+  }
+
+  #leavePage(): void {
+    this.#unwatch?.()
+    this.#unwatch = undefined
+  }
+
   /** Nothing is left that keeps the page or process busy. */
   #leave(): void {
     this.#host.timer(-1)
+    this.#leavePage()
     this.#signal?.removeEventListener('abort', this.#onAbort)
   }
 

@@ -7,7 +7,8 @@ import type { MessageProperties, QoS } from './types/basics.js'
 /** Bytes. Payloads up to this length are copied when they come: that costs less than a view. @internal */
 export const SMALL = 64
 
-const decoder = new TextDecoder('utf-8', { ignoreBOM: true })
+/** @internal */
+export const decoder = new TextDecoder('utf-8', { ignoreBOM: true })
 
 /** Takes acknowledgements to the server. @internal */
 export interface Acknowledger {

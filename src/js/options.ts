@@ -26,6 +26,7 @@ const END_PROPERTIES = words('sessionExpiryInterval reasonString userProperties'
 /** The options of a client that hold others, by their paths. */
 const GROUPS = {
   will: [...MESSAGE, 'topic', 'payload'],
+  presence: words('topic online offline qos retain'),
   reconnect: words('minDelay maxDelay factor jitter maxAttempts initial shouldRetry'),
   queue: words('maxMessages maxBytes overflow qos0'),
   properties: words(
@@ -44,6 +45,14 @@ const CONNECT = [
 const QOS: readonly QoS[] = [0, 1, 2]
 const OVERFLOW = ['pause', 'drop-oldest', 'drop-newest', 'error'] as const
 
+/** What presence publishes. */
+export interface PresenceSettings {
+  topic: string
+  online: Uint8Array
+  offline: Uint8Array
+  options: Pick<PublishOptions, 'qos' | 'retain'>
+}
+
 /** What of ConnectOptions is for JavaScript. */
 export interface Settings
   extends Pick<
@@ -51,6 +60,7 @@ export interface Settings
     'username' | 'password' | 'transport' | 'tls' | 'signal' | 'authentication'
   > {
   protocols: string[]
+  presence?: PresenceSettings | undefined
   headers?: NonNullable<ConnectOptions['websocket']>['headers']
   shouldRetry?: ((...args: any[]) => unknown) | undefined
 }
@@ -65,6 +75,8 @@ export const readConnect = validate.careful(
       validate.options(given, 'options', CONNECT, '', GROUPS),
     ))
       if (value !== undefined) readOption(name, value, settings, leaves)
+    if (settings.presence !== undefined && given.will !== undefined)
+      throw invalid('presence', 'makes the will, so the option will cannot be set, too')
     if (settings.transport === undefined && !platform.native) {
       if (settings.tls)
         throw unsupported('the option tls: this runtime makes its own TLS connections')
@@ -107,6 +119,9 @@ function readOption(name: string, value: unknown, settings: Settings, leaves: Le
     case 'will':
       leaves.push(...readWill(value as Will))
       break
+    case 'presence':
+      settings.presence = readPresence(value, leaves)
+      break
     case 'reconnect':
       if (typeof value === 'object') pass(leaves, name, readReconnect(value, settings, leaves))
       else leaves.push(name, value)
@@ -114,6 +129,26 @@ function readOption(name: string, value: unknown, settings: Settings, leaves: Le
     default:
       pass(leaves, name, value)
   }
+}
+
+/** Adds the will that presence makes. */
+function readPresence(value: unknown, leaves: Leaves): PresenceSettings {
+  const bag = readGroup(value, 'presence')
+  const { topic = '', online = 'online', offline = 'offline', qos = 1, retain = true } = bag
+  const payload = (given: unknown, name: string) =>
+    new Uint8Array(validate.payloadBytes((given ?? '') as Payload, `presence.${name}`))
+  const settings = {
+    topic: validate.string(topic, 'presence.topic'),
+    online: payload(online, 'online'),
+    offline: payload(offline, 'offline'),
+    options: {
+      qos: validate.oneOf(qos, 'presence.qos', QOS),
+      retain: validate.boolean(retain, 'presence.retain'),
+    },
+  }
+  for (const [name, each] of Object.entries({ ...settings, ...settings.options }))
+    if (name !== 'online' && name !== 'options') leaves.push(`presence.${name}`, each)
+  return settings
 }
 
 function readAuthenticator(value: unknown, leaves: Leaves): Authenticator {
@@ -244,6 +279,12 @@ export const readPublish = validate.careful((given: unknown): PublishCall => {
   const flags = validate.oneOf(qos, 'qos', QOS) | (validate.boolean(retain, 'retain') ? 4 : 0)
   const draft = readProperties(properties, PUBLISH_PROPERTIES)
   return { flags: draft.length ? flags | 8 : flags, draft, ...validate.call(bag) }
+})
+
+/** A copy of a publish's options, checked: a request is published later. */
+export const readRequest = validate.careful((given: PublishOptions = {}): PublishOptions => {
+  readPublish(given)
+  return { ...given, properties: { ...given.properties } }
 })
 
 /** A subscribe as the core takes it. */

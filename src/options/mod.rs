@@ -243,7 +243,8 @@ impl Options {
         if let Value::Undefined = value {
             return Ok(());
         }
-        if let Some(name) = path.strip_prefix("will.") {
+        // Presence is a will under names of its own.
+        if let Some(name) = path.strip_prefix("will.").or(path.strip_prefix("presence.")) {
             return self.will.get_or_insert_default().assign(name, value);
         }
         if path.starts_with("reconnect.") {
@@ -355,7 +356,7 @@ impl Will {
                 check_no_control_character(topic).map_err(TopicError::what)?;
                 self.topic = topic.to_owned();
             }
-            "payload" => self.payload = value.bytes()?.to_owned(),
+            "payload" | "offline" => self.payload = value.bytes()?.to_owned(),
             "qos" => self.qos = value.qos()?,
             "retain" => self.retain = value.flag()?,
             _ => {
@@ -411,6 +412,23 @@ mod tests {
             assert_eq!(error.argument, "will.topic");
             assert!(error.message.starts_with("must not contain control characters"));
         }
+    }
+
+    #[test]
+    fn presence_is_a_will_under_names_of_its_own() {
+        let will = |prefix: &str, payload: &str| {
+            let path = |name: &str| format!("{prefix}.{name}");
+            let options = options(&[
+                (&path("topic"), text("a")),
+                (&path(payload), Bytes(b"gone".to_vec())),
+                (&path("qos"), Number(1.0)),
+                (&path("retain"), Bool(true)),
+            ]);
+            options.will.unwrap()
+        };
+        assert_eq!(will("presence", "offline"), will("will", "payload"));
+        let error = Options::new().set("presence.topic", text("a/#")).unwrap_err();
+        assert_eq!(error.argument, "presence.topic");
     }
 
     /// Each value is refused with words that go on where the path ends, and changes nothing.

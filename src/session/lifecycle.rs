@@ -328,7 +328,8 @@ impl Session {
                 let is_packet_judged = unanswered.is_judged;
                 self.subscriptions.cut(unanswered, loss, &mut self.out.events);
                 let reauthentication = up.reauthentication.and_then(|it| it.token);
-                Some(WasUp { reauthentication, is_packet_judged })
+                let doubtful = up.keep_alive.is_doubtful();
+                Some(WasUp { reauthentication, is_packet_judged, doubtful })
             }
             Stage::Handshaking(handshaking) => {
                 if !handshaking.clean_start {
@@ -354,6 +355,8 @@ impl Session {
                 self.out.events.push(Event::ConnectFailed(error));
             }
             Next::After(delay_ms) => {
+                let at_once = was_up.as_ref().is_some_and(|was_up| was_up.doubtful);
+                let delay_ms = if at_once { 0 } else { delay_ms };
                 self.stage = Stage::Waiting { retry_at: now.after_ms(delay_ms) };
                 self.out.events.enter(State::Waiting);
                 if let Some(was_up) = was_up {

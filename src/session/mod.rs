@@ -328,6 +328,18 @@ impl Session {
         }
     }
 
+    /// Something outside the session says that the connection may be gone, or that one can be had
+    /// again: the network has changed, or the machine has slept. The server is asked at once
+    /// whether it lives, and gets little time to answer; a client that waits for its next attempt
+    /// makes it now.
+    pub fn check(&mut self, now: Instant) {
+        if self.stage.up_mut().is_some_and(|up| up.keep_alive.doubt(now)) {
+            self.ping();
+        } else if matches!(self.stage, Stage::Waiting { .. }) {
+            self.attempt();
+        }
+    }
+
     /// Gives up the first connection while it is being made, or waits for its next attempt.
     /// Nothing that waits is lost.
     pub fn abandon(&mut self, now: Instant) {

@@ -115,6 +115,12 @@ impl Core {
         self.link.session().reconnect(now);
     }
 
+    /// Asks whether the connection lives, or makes the next attempt at once.
+    pub fn check(&self) {
+        let now = self.now();
+        self.link.session().check(now);
+    }
+
     /// Ends the client, after `timeout` milliseconds at the latest. Throws what is wrong with the
     /// reason code or the properties.
     pub fn end(&self, timeout: f64, force: bool, reason_code: u8) -> Thrown<()> {

@@ -52,6 +52,36 @@ test('a connected client keeps it alive, one that was never connected does not',
   assert.equal((await connected).stdout, 'closed\n')
 })
 
+test('no timer keeps it alive that the socket would not', async () => {
+  // A socket that keeps no process alive, and a broker in it.
+  const script = `
+    import { TestBroker } from ${JSON.stringify(node.replace('node.js', 'testing-node.js'))}
+    const { transport } = new TestBroker()
+    const client = await wasmqtt.connect('ws://broker', { transport, keepalive: 5 })
+    await client.subscribe('a', (message) => console.log(message.text()))
+    await client.publish('a', 'b', { qos: 1 })`
+  const began = performance.now()
+  assert.deepEqual(await run('', script), { code: 0, stdout: 'b\n', stderr: '' })
+  assert.ok(performance.now() - began < 15_000)
+})
+
+test('a client that waits for its next attempt keeps it alive', async (t) => {
+  const broker = await startBroker(t)
+  const script = `
+    const reconnect = { minDelay: 300, jitter: 0 }
+    const client = await wasmqtt.connect(url, { protocolVersion: 5, keepalive: 1, reconnect })
+    await new Promise((resolve) => client.once('connect', resolve))
+    console.log('back')
+    client.end()`
+  const over = run(broker.url, script)
+  const peer = await broker.accept()
+  await peer.welcome()
+  peer.drop()
+  const second = await broker.accept()
+  await second.welcome()
+  assert.equal((await over).stdout, 'back\n')
+})
+
 test('rejections that nobody looks at, and hostile bytes, do not end it', async (t) => {
   const broker = await startBroker(t)
   const script = `

@@ -427,15 +427,6 @@ test('3.1.1: properties are left out, version 5 calls refused', async (t) => {
   assert.equal((await client.reauthenticate().catch((error) => error)).code, 'NOT_SUPPORTED')
 })
 
-test('not there yet: request, respond', async (t) => {
-  const client = makeClient(t, 'ws://127.0.0.1:1')
-  assert.equal((await client.request('a').catch((error) => error)).name, 'NotSupportedError')
-  assert.equal(
-    (await client.respond('a', () => '').catch((error) => error)).name,
-    'NotSupportedError',
-  )
-})
-
 test('an expired message in the queue', async (t) => {
   const broker = await startBroker(t)
   const client = makeClient(t, broker.url)

@@ -63,6 +63,11 @@ const willProperties = (name, value, sent = value) => [
   { will: { topic: 'w', properties: { [name]: value } } },
   { will: { properties: { [name]: sent } } },
 ]
+const presence = (field, value, sent) => [
+  `presence.${field}`,
+  { presence: { topic: 'p', [field]: value } },
+  { will: sent },
+]
 
 /** Path, options, and what CONNECT has to hold. A client without options does not send it. */
 const CONNECT = [
@@ -97,6 +102,11 @@ const CONNECT = [
   willProperties('responseTopic', 'answers'),
   willProperties('correlationData', new Uint8Array([1, 2]), Buffer.from([1, 2])),
   willProperties('userProperties', [['b', '3']]),
+  presence('topic', 'here', { topic: 'here', payload: 'offline', qos: 1, retain: true }),
+  presence('offline', 'bye', { payload: 'bye' }),
+  presence('offline', null, { payload: '' }),
+  presence('qos', 2, { qos: 2 }),
+  presence('retain', false, { retain: false }),
   [
     'authentication.method',
     { authentication: { method: 'X', start: () => undefined, continue: () => undefined } },
@@ -243,6 +253,11 @@ const STORIES = {
     peer.send({ type: 'auth', reasonCode: 0x18, properties })
     const auth = await peer.expect('auth')
     assert.equal(auth.properties.authenticationData.toString(), 're: riddle')
+  },
+
+  async 'presence.online'(t) {
+    const { peer } = await connected(t, { presence: { topic: 'p', online: 'here' } })
+    await peer.expect('publish', { topic: 'p', payload: 'here', qos: 1, retain: true })
   },
 
   async reconnect(t) {

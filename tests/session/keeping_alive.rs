@@ -3,7 +3,7 @@
 use wasmqtt::session::{ErrorCode, State};
 
 use crate::support::Pair;
-use crate::{accepted, both, up};
+use crate::{accepted, bare, both, up};
 
 fn pings(pair: &mut Pair) -> usize {
     pair.sent().iter().filter(|packet| **packet == "PINGREQ").count()
@@ -189,4 +189,122 @@ fn the_round_trip_is_measured() {
         pair.plays("PINGRESP");
         assert_eq!(pair.session().stats().round_trip, Some(1_234));
     }
+}
+
+// ---------------------------------------------------------------------------------------------- a doubtful connection
+
+#[test]
+fn a_doubtful_connection_is_asked_at_once_and_given_little_time() {
+    for keep_alive in [0, 10, 3_600] {
+        for mut pair in both(&format!("keepalive={keep_alive}")) {
+            pair.wait(100);
+            pair.check();
+            pair.sends(["PINGREQ"]);
+            pair.wait(5_199);
+            assert_eq!(pair.session().state(), State::Connected);
+            pair.sends([]);
+            pair.wait(1);
+            assert_eq!(pair.sent()[..2], ["CLOSE", "OPEN ws://a"]);
+            assert_eq!(pair.errors()[0].code, ErrorCode::KeepaliveTimeout);
+        }
+    }
+}
+
+#[test]
+fn a_doubtful_connection_that_answers_goes_on() {
+    for mut pair in both("keepalive=10") {
+        pair.wait(2_000);
+        pair.check();
+        pair.sends(["PINGREQ"]);
+        pair.wait(4_000);
+        pair.plays("PINGRESP");
+        assert_eq!(pair.session().stats().round_trip, Some(4_000_000));
+        // Nine seconds after the last packet, which was that PINGREQ.
+        pair.wait(4_999);
+        pair.sends([]);
+        pair.wait(1);
+        pair.sends(["PINGREQ"]);
+    }
+    let mut pair = up("keepalive=0");
+    pair.check();
+    pair.plays("PINGRESP");
+    pair.clear();
+    pair.wait(1_000_000);
+    pair.quiet();
+}
+
+#[test]
+fn one_question_at_a_time_and_the_last_answer_that_is_due_counts() {
+    for mut pair in both("keepalive=60") {
+        pair.wait(54_000);
+        pair.sends(["PINGREQ"]);
+        pair.wait(1_000);
+        // The answer would be due in 19 seconds.
+        pair.check();
+        pair.wait(1_000);
+        pair.check();
+        pair.sends([]);
+        pair.wait(4_199);
+        assert_eq!(pair.session().state(), State::Connected);
+        pair.wait(1);
+        assert_eq!(pair.session().state(), State::Connecting);
+    }
+}
+
+#[test]
+fn where_there_is_no_connection_nothing_is_asked() {
+    let mut pair = bare("");
+    pair.check();
+    pair.quiet();
+    pair.connect();
+    pair.clear();
+    pair.check();
+    pair.quiet();
+    assert_eq!(pair.session().state(), State::Connecting);
+    pair.end();
+    pair.clear();
+    pair.check();
+    pair.quiet();
+}
+
+#[test]
+fn an_end_that_waits_for_an_answer_asks_too() {
+    let mut pair = up("");
+    pair.publish("q1 a 'x'");
+    pair.end_with(60_000, 0, "").unwrap();
+    pair.clear();
+    pair.check();
+    pair.sends(["PINGREQ"]);
+    pair.wait(5_200);
+    assert_eq!(pair.session().state(), State::Closed);
+}
+
+/// A browser that hides a page delays its timers, up to a minute, and not what the network brings.
+#[test]
+fn what_comes_makes_up_for_a_timer_that_is_late() {
+    for mut pair in both("keepalive=10") {
+        for _ in 0..10 {
+            pair.sleep_unnoticed(9_500);
+            pair.plays("PUBLISH q0 a 'x'");
+            pair.sends(["PINGREQ"]);
+            pair.plays("PINGRESP");
+            pair.clear();
+        }
+        assert_eq!(pair.session().state(), State::Connected);
+    }
+}
+
+#[test]
+fn an_answer_counts_before_the_timer_that_is_late() {
+    let mut pair = up("keepalive=10");
+    pair.wait(9_000);
+    pair.sends(["PINGREQ"]);
+    // An answer is in time, however late the timer is that waited for it.
+    pair.sleep_unnoticed(60_000);
+    pair.plays("PINGRESP");
+    assert_eq!(pair.session().state(), State::Connected);
+    pair.sends(["PINGREQ"]);
+    pair.plays("PINGRESP");
+    pair.wait(8_999);
+    pair.quiet();
 }

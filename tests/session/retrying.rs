@@ -175,6 +175,52 @@ fn connect_while_waiting_tries_now() {
     pair.quiet();
 }
 
+/// The network is back, or the machine has woken up.
+#[test]
+fn a_client_that_waits_tries_at_once_when_things_have_changed() {
+    let mut pair = up("");
+    for attempt in 1..=5 {
+        pair.cut();
+        pair.clear();
+        pair.wait(10);
+        pair.check();
+        pair.tells(["state connecting"]);
+        pair.check();
+        pair.tells([]);
+        assert_eq!(pair.session().state(), State::Connecting);
+        pair.cut();
+        let delay = pair.tell().pop().unwrap();
+        // To be told so often is no reason to wait less.
+        assert!(delay.starts_with(&format!("attempt {} in ", attempt * 2)), "{delay}");
+        pair.check();
+    }
+    pair.plays("CONNACK");
+    pair.clear();
+    pair.wait(10_000);
+    pair.quiet();
+}
+
+/// Chromium closes the socket of a page that comes back from the back/forward cache only after the page has heard of that.
+#[test]
+fn a_connection_that_is_lost_while_it_is_doubtful_is_made_again_at_once() {
+    for lost in [Pair::cut, |pair: &mut Pair| pair.wait(5_200)] {
+        let mut pair = up("");
+        pair.check();
+        lost(&mut pair);
+        let told = pair.tell().join(", ");
+        assert!(told.contains("attempt 1 in 0 ms"), "{told}");
+        pair.wait_for(State::Connecting);
+        // Only the first attempt.
+        pair.cut();
+        assert!(pair.tell().pop().unwrap().starts_with("attempt 2 in 2000 ms"));
+    }
+    let mut pair = up("");
+    pair.check();
+    pair.plays("PINGRESP");
+    pair.cut();
+    assert!(pair.tell().pop().unwrap().starts_with("attempt 1 in 1000 ms"), "it was not doubtful");
+}
+
 #[test]
 fn reconnect_drops_the_connection_and_connects_at_once() {
     for mut pair in both("properties.sessionExpiryInterval=100 clean=false") {

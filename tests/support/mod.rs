@@ -439,6 +439,11 @@ impl Pair {
         self.pump();
     }
 
+    pub fn check(&mut self) {
+        self.session().check(self.now());
+        self.pump();
+    }
+
     pub fn reauthenticate(&mut self) -> Token {
         let token = self.next_token();
         self.session().reauthenticate(Some(token)).unwrap();

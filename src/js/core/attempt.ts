@@ -54,16 +54,13 @@ export class Attempt {
 
   /** Begins an attempt. */
   resolve(attempt: number, error: ErrorFields | undefined): Promise<Resolved> {
+    // It has the cause of the attempt before this one.
+    const lastError = error && this.error(error)
     this.#giveUp()
     this.cause = this.closeReason = this.#delivered = undefined
     const course = (this.#course = new Course())
     let made: AttemptContext | undefined
-    const context = () =>
-      (made ??= {
-        attempt,
-        lastError: error && this.error(error),
-        signal: course.signal,
-      })
+    const context = () => (made ??= { attempt, lastError, signal: course.signal })
     const { username, password, headers } = this.#settings
     return this.#promised(async () => {
       const [url, user, word, more] = await Promise.all([

@@ -53,6 +53,8 @@ declare module '#glue' {
     /** Gives up the first attempt to connect. */
     abandon(): void
     reconnect(): void
+    /** Asks whether the connection lives, or makes the next attempt at once. */
+    check(): void
     /** `timeout` in ms. Throws `{ argument, message }`. */
     end(timeout: number, force: boolean, reasonCode: number): void
     /** Everything that the session has to say leaves. */

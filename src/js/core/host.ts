@@ -13,6 +13,10 @@ import type { Records } from './records.js'
 import type { Turn } from './turn.js'
 
 const NONE = new Uint8Array()
+/** Milliseconds after which the client looks at the clocks, where no page tells that the machine has slept. */
+const LOOK = 15_000
+/** Milliseconds that the calendar gets ahead of the client's time when the machine has slept: timers and their clock stand still meanwhile. */
+const SLEPT = 5_000
 
 /** What Rust calls, by the same names as there. */
 export class Host implements CoreHost {
@@ -31,6 +35,10 @@ export class Host implements CoreHost {
   #reassembly: Reassembly | undefined
   #rest: Uint8Array = NONE
   #timer: ReturnType<typeof setTimeout> | undefined
+  /** Whether the timer keeps the process alive. */
+  #awake = true
+  /** How far the calendar is ahead of the client's time, in ms. */
+  #calendar = Date.now() - performance.now()
 
   constructor(
     handle: CoreHandle,
@@ -103,9 +111,16 @@ export class Host implements CoreHost {
   timer(delay: number): void {
     clearTimeout(this.#timer)
     if (delay < 0) return
-    const wait = Math.min(delay, LONGEST_TIMEOUT)
+    const wait = Math.min(delay, isPage() ? LONGEST_TIMEOUT : LOOK)
     this.#due = this.now() + wait
     this.#timer = setTimeout(this.#onTimer, wait)
+    this.keepAwake(this.#awake)
+  }
+
+  /** Sets whether the timer keeps a Node process alive: where there is a connection, its socket does that. */
+  keepAwake(awake: boolean): void {
+    this.#awake = awake
+    this.#timer?.[awake ? 'ref' : 'unref']?.()
   }
 
   later(): void {
@@ -202,11 +217,21 @@ export class Host implements CoreHost {
     if (event?.error !== undefined) this.#attempt.cause = event.error
   }
 
-  readonly #onTimer = (): void => {
+  // A timer that is set while one fires counts as nested, and Chromium delays the fifth of those in a row to once a minute where the page is hidden:
+  // too late for keep-alive. In a new task the count starts over.
+  readonly #onTimer = (): void => (isPage() ? task(this.#fire) : this.#fire())
+
+  readonly #fire = (): void => {
     // Where timers are mocked and `performance` is not, the client goes by the timers. Real ones are never early by more.
     const early = this.#due - this.now()
     if (early > 5) this.#ahead += early
-    this.#handle.run((core) => core.timeout())
+    const calendar = Date.now() - this.now()
+    const slept = calendar - this.#calendar > SLEPT
+    this.#calendar = calendar
+    this.#handle.run((core) => {
+      if (slept) core.check()
+      core.timeout()
+    })
   }
 }
 
@@ -220,4 +245,8 @@ function hang(
 ): void {
   for (const [name, handler] of Object.entries({ onopen, onmessage, onclose, onerror }))
     tolerate(() => (socket[name as 'onopen'] = handler))
+}
+
+function isPage(): boolean {
+  return typeof document !== 'undefined'
 }

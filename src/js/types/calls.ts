@@ -1,7 +1,14 @@
 /// <reference lib="esnext.disposable" preserve="true" />
 import type { AnyMqttError } from '../errors.js'
 import type { Message } from '../message.js'
-import type { CallOptions, Grant, PublishProperties, QoS, UserPropertiesInput } from './basics.js'
+import type {
+  CallOptions,
+  Grant,
+  Payload,
+  PublishProperties,
+  QoS,
+  UserPropertiesInput,
+} from './basics.js'
 
 /**
  * How a method answers where it is given a callback instead of returning a promise: it is called exactly once, never before the method has
@@ -171,6 +178,16 @@ export interface Watch extends ReadonlyMap<string, Message>, AsyncDisposable {
  * const handler: MessageHandler = (message) => console.log(message.topic, message.text())
  */
 export type MessageHandler = (message: Message, subscription: Subscription) => void | Promise<void>
+
+/**
+ * Answers a request: what it returns, or what its promise brings, is the payload of the response.
+ *
+ * @example
+ * const handler: RequestHandler = (request) => JSON.stringify({ sum: request.json<number[]>().reduce((a, b) => a + b, 0) })
+ */
+export type RequestHandler = (message: Message) => Answer | Promise<Answer>
+/** The payload of a response; nothing at all is the empty one. */
+type Answer = Payload | null | undefined | void
 
 /**
  * One `subscribe()` call that is in force. `await using` ends it at the end of the block.

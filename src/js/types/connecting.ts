@@ -82,6 +82,11 @@ export interface ConnectOptions {
   connectTimeout?: number | undefined
   /** The message that the server publishes when the connection breaks. `client.will` changes it for the next CONNECT. MQTT 5.0, section 3.1.2.5. */
   will?: Will | undefined
+  /**
+   * Tells others whether the client is there, instead of `will`: `online` is published after every connect, and `offline` is the will and is
+   * published before `end()`, unless that is by force or with reason code 0x04. Together with `will` it is an InvalidArgumentError.
+   */
+  presence?: PresenceOptions | undefined
   /** MQTT 5 properties of CONNECT. They are ignored on 3.1.1. */
   properties?: ConnectProperties | undefined
   /** Enhanced authentication, which `client.reauthenticate()` uses, too. MQTT 5.0, section 4.12. */
@@ -232,6 +237,41 @@ export interface Will {
   retain?: boolean | undefined
   /** MQTT 5 properties of the will. They are left out on 3.1.1. */
   properties?: WillProperties | undefined
+}
+
+/**
+ * What a client says about itself.
+ *
+ * @example
+ * const pump = await connect('wss://example.org/mqtt', { presence: { topic: 'devices/pump/status' } })
+ */
+export interface PresenceOptions {
+  /** The topic that it is published to. */
+  topic: string
+  /**
+   * The payload while the client is connected.
+   *
+   * @default 'online'
+   */
+  online?: Payload | null | undefined
+  /**
+   * The payload when it is not, 65535 bytes at most.
+   *
+   * @default 'offline'
+   */
+  offline?: Payload | null | undefined
+  /**
+   * The QoS that both are published at.
+   *
+   * @default 1
+   */
+  qos?: QoS | undefined
+  /**
+   * Whether the server keeps them for later subscribers.
+   *
+   * @default true
+   */
+  retain?: boolean | undefined
 }
 
 /** MQTT 5 properties of a will. MQTT 5.0, section 3.1.3.2. */

@@ -1,7 +1,11 @@
 //! Whether the other side lives. A PINGREQ goes when one direction has been silent for the
-//! keep-alive interval: outgoing traffic alone would hide that nobody answers.
+//! keep-alive interval: outgoing traffic alone would hide that nobody answers. Another goes when
+//! something outside makes the connection doubtful.
 
 use crate::session::time::Instant;
+
+/// Milliseconds that the answer to a PINGREQ may take where the connection is doubtful.
+const LITTLE_PATIENCE_MS: u64 = 5_000;
 
 /// The keep-alive of one connection [MQTT5 3.1.2.10].
 #[derive(Clone, Hash, Debug)]
@@ -20,6 +24,8 @@ struct Ping {
     deadline: Instant,
     /// The deadline has passed once. Input that was already there gets a chance to be read.
     late: bool,
+    /// Something outside had made the connection doubtful.
+    doubted: bool,
 }
 
 /// What keep-alive asks for.
@@ -50,14 +56,12 @@ impl KeepAlive {
 
     /// When [`KeepAlive::beat`] must be asked.
     pub(crate) fn next(&self) -> Option<Instant> {
-        if self.interval_ms == 0 {
-            return None;
-        }
         let (since, answer) = match self.ping {
-            Some(ping) => (self.sent, ping.deadline),
-            None => (self.sent.min(self.received), Instant(u64::MAX)),
+            Some(ping) => (self.sent, Some(ping.deadline)),
+            None => (self.sent.min(self.received), None),
         };
-        Some(since.after_ms(self.quiet_ms()).min(answer))
+        let quiet = (self.interval_ms > 0).then(|| since.after_ms(self.quiet_ms()));
+        Instant::first(&[quiet, answer])
     }
 
     /// Something was handed to the transport.
@@ -91,7 +95,8 @@ impl KeepAlive {
         let patience = self.patience_ms();
         match &mut self.ping {
             None => {
-                self.ping = Some(Ping { sent: now, deadline: now.after_ms(patience), late: false });
+                let deadline = now.after_ms(patience);
+                self.ping = Some(Ping { sent: now, deadline, late: false, doubted: false });
                 Beat::Ping
             }
             // The server counts on our packets while its answer is due, too.
@@ -102,10 +107,31 @@ impl KeepAlive {
                 // moment too.
                 let slept = now.since_ms(ping.deadline) > 1_000;
                 ping.late = true;
-                ping.deadline = now.after_ms(if slept { 5_000 } else { 200 });
+                ping.deadline = now.after_ms(if slept { LITTLE_PATIENCE_MS } else { 200 });
                 if slept { Beat::Ping } else { Beat::Rest }
             }
         }
+    }
+
+    /// The connection is doubtful. True: a PINGREQ is to be sent; otherwise one is under way.
+    pub(crate) fn doubt(&mut self, now: Instant) -> bool {
+        let deadline = now.after_ms(LITTLE_PATIENCE_MS);
+        match &mut self.ping {
+            None => {
+                self.ping = Some(Ping { sent: now, deadline, late: false, doubted: true });
+                true
+            }
+            Some(ping) => {
+                ping.deadline = ping.deadline.min(deadline);
+                ping.doubted = true;
+                false
+            }
+        }
+    }
+
+    /// Whether the connection is doubtful, and the server has not answered yet.
+    pub(crate) fn is_doubtful(&self) -> bool {
+        self.ping.is_some_and(|ping| ping.doubted)
     }
 
     /// A PINGRESP came. The result is the round trip in microseconds, if one was due.

@@ -120,6 +120,8 @@ pub(super) struct WasUp {
     pub reauthentication: Option<Token>,
     /// The server has ended it because of a packet, and not because of the client.
     pub is_packet_judged: bool,
+    /// Whether it was doubtful already: the next attempt need not wait.
+    pub doubtful: bool,
 }
 
 impl Stage {

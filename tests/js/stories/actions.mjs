@@ -78,7 +78,10 @@ export const ACTIONS = {
         withdrawn((signal) => subscription.unsubscribe({ signal })),
       ),
     ),
-  request: (client) => client.request('z', 'z'),
+  request: (client) =>
+    client.request('z', 'z', { timeout: 20 }).catch((error) => {
+      if (error.code !== 'TIMEOUT') throw error
+    }),
   respond: (client) => client.respond('z', () => 'z'),
   reauthenticate: (client) => client.reauthenticate(),
   reconnect: (client) => client.reconnect(),
