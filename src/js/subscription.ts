@@ -1,10 +1,9 @@
-import type { Slot } from './core/records.js'
 import type { AnyMqttError } from './errors.js'
 import { keepName } from './errors.js'
 import { Backlog, Conflation, type Take } from './flow.js'
 import type { Hold, Message } from './message.js'
 import { asyncDispose, soon } from './platform.js'
-import type { CallOptions, Grant } from './types/basics.js'
+import type { CallOptions, Grant, MessageProperties } from './types/basics.js'
 import type * as api from './types/calls.js'
 
 /** Takes the messages of a Subscription that has no handler: a stream, or what watches share. */
@@ -14,6 +13,28 @@ export interface Sink {
   push(message: Message, hold: Hold | undefined, slot: Slot): void
   /** No message comes any more. */
   finish(error?: AnyMqttError): void
+}
+
+/** A topic's latest message, for watches. */
+export interface Cell {
+  /** Whose it is. */
+  feed: Sink
+  topic: string
+  /** Undefined once the topic is not in the map any more. */
+  message: Message | undefined
+  /** That of the feed when it changed last. */
+  version: number
+}
+
+/** A topic, and what is known about its messages before they come. */
+export interface Slot {
+  topic: string
+  /** The one Subscription, if its messages need nothing more than that its handler is called or its watches are told. */
+  direct: Route | undefined
+  routes: Route[]
+  properties: MessageProperties | undefined
+  /** What a watch has of the topic, so that it need not look for it. */
+  cell: Cell | undefined
 }
 
 type Leave = (route: Route, options: CallOptions | undefined) => Promise<void>

@@ -1,25 +1,14 @@
-import type { Slot } from './core/records.js'
 import { keepName, mqttError } from './errors.js'
 import { compact, type Message } from './message.js'
 import { readWatch, type WatchCall } from './options.js'
 import { CallPromise } from './pending.js'
 import { asyncDispose, LONGEST_TIMEOUT, soon } from './platform.js'
 import { leave, type Source } from './stream.js'
-import type { Sink } from './subscription.js'
+import type { Cell, Sink, Slot } from './subscription.js'
 import type * as api from './types/calls.js'
 import * as validate from './validate.js'
 
 type Listener = (topics: readonly string[]) => unknown
-
-/** A topic's latest message. */
-export interface Cell {
-  feed: Feed
-  topic: string
-  /** Undefined once the topic is not in the map any more. */
-  message: Message | undefined
-  /** That of the feed when it changed last. */
-  version: number
-}
 
 /** The latest message of each topic of one subscription, which all watches of its filters share. */
 class Feed implements Sink {

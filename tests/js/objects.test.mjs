@@ -71,6 +71,7 @@ test('prototypes have the public methods and no others', async (t) => {
     'subscribe',
     'subscriptions',
     'unsubscribe',
+    'watch',
     'will',
   ])
 })

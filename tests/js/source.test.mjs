@@ -54,9 +54,10 @@ test('no file of src/js imports itself by way of others', () => {
   for (const name of files) visit(name, [])
 })
 
-test('no file of src/js has more than 450 lines, and none of the shims more than 800', () => {
+test('no file of src/js has more than 450 lines without its comments, and none of the shims more than 800', () => {
   for (const name of files) {
-    const lines = readFileSync(join(folder, name), 'utf8').split('\n').length - 1
+    const text = readFileSync(join(folder, name), 'utf8')
+    const lines = text.split('\n').filter((line) => !/^\s*(\/\/|\/?\*)/.test(line)).length - 1
     // A shim repeats the one class of another library, with all its methods.
     const limit = /^(mqttjs|paho)\b/.test(name) ? 800 : 450
     assert.ok(lines < limit, `${name}: ${lines}`)

@@ -112,8 +112,11 @@ export class Attempt {
       // What a Content-Security-Policy forbids fires no 'close' in Chromium.
       if (!platform.native)
         socket.addEventListener?.('error', () => {
-          if (socket.readyState === CLOSED)
-            task(() => socket.onclose?.({ code: 1006, error: forbidden() } as object))
+          if (socket.readyState !== CLOSED) return
+          task(() => {
+            if (this.#socket === socket) this.cause = forbidden()
+            socket.onclose?.({ code: 1006 })
+          })
         })
       return socket
     })

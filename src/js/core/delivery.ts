@@ -4,11 +4,11 @@ import { mqttError } from '../errors.js'
 import type { Take } from '../flow.js'
 import { type Acknowledger, arm, copyOf, Hold, type Message } from '../message.js'
 import type { Pending } from '../pending.js'
-import type { Route } from '../subscription.js'
+import type { Route, Slot } from '../subscription.js'
 import type { ConnectInfo } from '../types/events.js'
 import { isThenable } from '../validate.js'
 import type { CoreHandle } from './handle.js'
-import type { RecordTaker, Slot } from './records.js'
+import type { RecordTaker } from './records.js'
 import { SUCCESS, type Turn } from './turn.js'
 
 /** Takes events that are no messages. */

@@ -1,9 +1,8 @@
 // The records in which the core hands over messages and answers: the other half of src/web/records.rs, which says what they hold.
 import type { Core, CoreEvent } from '#glue'
 import { Message, SMALL } from '../message.js'
-import type { Route, Routes } from '../subscription.js'
+import type { Route, Routes, Slot } from '../subscription.js'
 import type { MessageProperties, QoS } from '../types/basics.js'
-import type { Cell } from '../watch.js'
 import { memoryBytes, memoryWords } from './instance.js'
 
 // #region constants of src/web/records.rs, written by scripts/records.mjs
@@ -37,17 +36,6 @@ const REASON_SHIFT = 8
 export const BIG_FRAME = 65_536
 
 const decoder = new TextDecoder('utf-8', { ignoreBOM: true })
-
-/** A topic, and what is known about its messages before they come. */
-export interface Slot {
-  topic: string
-  /** The one Subscription, if its messages need nothing more than that its handler is called or its watches are told. */
-  direct: Route | undefined
-  routes: Route[]
-  properties: MessageProperties | undefined
-  /** What a watch has of the topic, so that it need not look for it. */
-  cell: Cell | undefined
-}
 
 /** Takes what the records say. */
 export interface RecordTaker {
