@@ -101,7 +101,7 @@ fn a_disconnect_says_why() {
             Version::V5 => net.hears("me", ["DISCONNECT 0x89", "CLOSE"]),
             Version::V311 => net.hears("me", ["CLOSE"]),
         }
-        for code in [0x04, 0x85, 0x05] {
+        for code in [0x04, 0x88, 0x05] {
             assert!(net.broker.disconnect(net.now, ReasonCode(code), None).is_err());
         }
     }

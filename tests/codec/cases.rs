@@ -877,6 +877,10 @@ fn above_the_maximum_packet_size() {
         for shape in
             shapes(version).iter().filter(|shape| !of_client(shape.first) && shape.first != 0xF0)
         {
+            // On 3.1.1 no server knows the limit: such a message is skipped.
+            if version == V311 && shape.first >> 4 == 3 {
+                continue;
+            }
             let packet = shape.packet();
             let number = if version == V5 { 5 } else { 4 };
             let play = |limit: usize, bytes: &[u8], verdict| {

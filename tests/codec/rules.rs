@@ -114,7 +114,8 @@ fn what_only_a_client_may_say() {
     assert_eq!(from_server(V5, "83 00"), Err(MALFORMED));
 }
 
-/// The codes of each packet, as its own section lists them.
+/// The codes of each packet, as its own section lists them. DISCONNECT has four more, 84, 85, 86 and
+/// 8A: servers send them there too.
 pub const REASONS: &[(u8, PacketSet, &str)] = &[
     (0x20, PacketSet::CONNACK, "00 80 81 82 83 84 85 86 87 88 89 8A 8C 90 95 97 99 9A 9B 9C 9D 9F"),
     (0x40, PacketSet::PUBACK, "00 10 80 83 87 90 91 97 99"),
@@ -126,7 +127,7 @@ pub const REASONS: &[(u8, PacketSet, &str)] = &[
     (
         0xE0,
         PacketSet::DISCONNECT,
-        "00 04 80 81 82 83 87 89 8B 8C 8D 8E 8F 90 93 94 95 96 97 98 99 9A 9B 9C 9D 9E 9F A0 A1 A2",
+        "00 04 80 81 82 83 84 85 86 87 89 8A 8B 8C 8D 8E 8F 90 93 94 95 96 97 98 99 9A 9B 9C 9D 9E 9F A0 A1 A2",
     ),
     (0xF0, PacketSet::AUTH, "00 18 19"),
 ];
