@@ -57,6 +57,7 @@ test('a classic script has the global Paho', async (t) => {
     URL,
     AbortController,
     performance,
+    atob,
   }
   const globals = {
     ...page,
