@@ -98,6 +98,22 @@ impl<'a> Publish<'a> {
         Ok((Self { dup, qos, retain, topic, id, properties, payload }, hints))
     }
 
+    /// Reads a PUBLISH of MQTT 5 with its fixed header, and nothing behind it.
+    ///
+    /// # Errors
+    ///
+    /// The bytes are no such packet.
+    pub fn decode_whole(packet: &'a [u8]) -> Result<Self, DecodeError> {
+        let mut reader = Reader::new(packet);
+        let first = reader.u8()?;
+        let body = reader.sub()?;
+        reader.end()?;
+        if PacketType::from_first_byte(first) != Some(PacketType::Publish) {
+            return Err(DecodeError::malformed("no PUBLISH"));
+        }
+        Self::decode(Version::V5, first, body.rest())
+    }
+
     /// Appends all that comes before the payload, and announces a payload of `payload_len` bytes. `alias` is
     /// a Topic Alias that is not among the properties.
     ///

@@ -7,8 +7,9 @@ use super::connection::aliases::OutgoingAliases;
 use super::connection::keep_alive::KeepAlive;
 use super::connection::{Ending, Handshaking, Opening, Stage, Trial, Up, WasUp};
 use super::error::{Error, ErrorCode, Phase};
-use super::event::{Challenge, Command, ConnectInfo, Event, ServerInfo, State};
-use super::outbox::Sending;
+use super::event::{Challenge, Command, ConnectInfo, Event, ServerInfo, State, Token};
+use super::journal::Journal;
+use super::outbox::{Records, Sending};
 use super::time::Instant;
 use super::{Random, Session};
 use crate::codec::{
@@ -29,6 +30,37 @@ impl Session {
         self.out.events.enter(State::Connecting);
         let (attempt, error) = (self.attempts.count(), self.attempts.last_error());
         self.out.commands.push_back(Command::Resolve { id, attempt, error });
+    }
+
+    /// Asks what the store holds.
+    pub(super) fn load(&mut self) {
+        let id = self.attempts.supersede();
+        self.stage = Stage::Loading;
+        self.out.events.enter(State::Connecting);
+        self.out.commands.push_back(Command::Load { id });
+    }
+
+    /// The store was read: what it holds is taken over, and the first attempt begins.
+    pub(super) fn loaded(
+        &mut self,
+        now: Instant,
+        since_epoch_ms: u64,
+        records: Result<Vec<Vec<u8>>, ()>,
+    ) {
+        let mut what = "the store could not be read";
+        if let Ok(records) = records {
+            self.out.journal.open(now, since_epoch_ms);
+            if let Some(records) = Records::read(now, &self.out.journal, &records) {
+                self.outbox.restore(records, &mut self.inbox, &mut self.out);
+                return self.attempt();
+            }
+            what = "the store holds what this client did not write";
+            self.out.journal = Journal::new(true);
+        }
+        self.stage = Stage::Idle;
+        self.out.events.enter(State::Idle);
+        let error = Error::new(ErrorCode::StoreFailed, what);
+        self.out.events.push(Event::ConnectFailed(error));
     }
 
     /// Asks for a socket.
@@ -160,7 +192,7 @@ impl Session {
             decoder,
             since: now,
             keep_alive: KeepAlive::new(server.keep_alive, sent, now),
-            sending: Sending::new(resend),
+            sending: Sending::new(resend, &self.out),
             receiving: self.inbox.start(),
             aliases: OutgoingAliases::new(aliases),
             reauthentication: None,
@@ -181,7 +213,7 @@ impl Session {
             properties: properties.into(),
         })));
         if !connack.session_present {
-            self.inbox.session_lost();
+            self.inbox.session_lost(&mut self.out);
             self.outbox.session_lost(&mut self.out);
             let resubscribe = self.options.resubscribe;
             self.subscriptions.session_lost(resubscribe, &mut self.out.events);
@@ -361,6 +393,9 @@ impl Session {
         self.stage = Stage::Closed;
         self.out.events.enter(State::Closed);
         let mut tokens = self.outbox.close();
+        // Those stay in the store, for the next life.
+        tokens.retain(|&token| token != Some(Token::EARLIER));
+        self.out.journal.close();
         tokens.append(&mut self.subscriptions.close());
         tokens.extend(self.drains.drain(..).map(Some));
         tokens.extend(was_up.map(|was_up| was_up.reauthentication));

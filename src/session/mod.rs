@@ -18,6 +18,7 @@ mod error;
 mod event;
 mod inbox;
 mod input;
+mod journal;
 mod lifecycle;
 mod outbox;
 mod outlet;
@@ -46,6 +47,8 @@ pub use event::{
 };
 use inbox::Inbox;
 pub use input::{Consumed, Input, Then};
+use journal::Journal;
+pub use journal::{Change, Key};
 pub use outbox::Accepted;
 use outbox::Outbox;
 use outlet::Outlet;
@@ -90,7 +93,7 @@ impl Session {
             inbox: Inbox::default(),
             subscriptions: Subscriptions::default(),
             drains: Vec::new(),
-            out: Outlet::default(),
+            out: Outlet { journal: Journal::new(options.store), ..Outlet::default() },
             options,
         })
     }
@@ -112,6 +115,37 @@ impl Session {
             Ok(()) => self.open(now),
             Err(error) => self.fail(now, error, false),
         }
+    }
+
+    /// The store was read, or could not be. `records`: the values, in any order. `since_epoch_ms`:
+    /// the calendar's time, in milliseconds; messages expire by it while no client lives.
+    pub fn handle_loaded(
+        &mut self,
+        now: Instant,
+        id: AttemptId,
+        since_epoch_ms: u64,
+        records: Result<Vec<Vec<u8>>, ()>,
+    ) {
+        if id == self.attempts.id() && matches!(self.stage, Stage::Loading) {
+            self.loaded(now, since_epoch_ms, records);
+            self.progress(now);
+        }
+    }
+
+    /// The store has kept all changes of the last [`Command::Store`], or none of them. What is not
+    /// kept is written again later, but for messages that were not taken before: they fail.
+    pub fn handle_stored(&mut self, now: Instant, kept: bool) {
+        if kept {
+            self.out.journal.handle_kept();
+        } else if let Some((refused, first)) = self.out.journal.handle_failed(now) {
+            if first {
+                let what = "the store could not be written";
+                self.out.report(Error::new(ErrorCode::StoreFailed, what));
+            }
+            self.outbox.refuse(&refused, self.stage.up_mut(), &mut self.out);
+        }
+        self.send_waiting(now);
+        self.progress(now);
     }
 
     /// The socket of an attempt is open.
@@ -218,6 +252,7 @@ impl Session {
             self.finish(now);
         }
         self.outbox.expire(now, &mut self.out);
+        self.out.journal.handle_timeout(now);
         match &mut self.stage {
             Stage::Opening(opening) if opening.deadline <= now => {
                 self.unanswered(now, Phase::Transport);
@@ -298,7 +333,7 @@ impl Session {
         match self.stage {
             Stage::Idle => {
                 self.attempts.begin();
-                self.attempt();
+                if self.out.journal.is_unread() { self.load() } else { self.attempt() }
             }
             Stage::Waiting { .. } => self.attempt(),
             _ => {}
@@ -326,7 +361,9 @@ impl Session {
     pub fn reconnect(&mut self, now: Instant) {
         match self.stage.state() {
             State::Idle | State::Waiting => self.connect(),
-            State::Connecting | State::Connected if !matches!(self.stage, Stage::Judging(_)) => {
+            State::Connecting | State::Connected
+                if !matches!(self.stage, Stage::Judging(_) | Stage::Loading) =>
+            {
                 let was_up = self.leave_connection(now, Stage::Resolving);
                 self.out.commands.push_back(Command::Close { force: false });
                 if let Some(was_up) = was_up {
@@ -555,7 +592,8 @@ impl Session {
     /// Nobody waits for the token any more: what was not sent is dropped, what was sent goes on.
     pub fn cancel(&mut self, now: Instant, token: Token) {
         self.drains.retain(|&other| other != token);
-        if !self.outbox.cancel(token) && !self.subscriptions.cancel(token, &mut self.out.events) {
+        if !self.outbox.cancel(token, &mut self.out)
+            && !self.subscriptions.cancel(token, &mut self.out.events) {
             self.outbox.cancel_in_flight(token);
             let waits = match &mut self.stage {
                 Stage::Judging(Trial { was_up: Some(was_up), .. }) => {
@@ -627,12 +665,22 @@ impl Session {
 
     /// What the driver must do.
     pub fn poll_command(&mut self) -> Option<Command> {
-        self.out.commands.pop_front()
+        let Outlet { commands, journal, .. } = &mut self.out;
+        let store = |journal: &mut Journal| {
+            journal.next_write().map(|changes| Command::Store { changes })
+        };
+        commands.pop_front().or_else(|| store(journal))
     }
 
     /// Whether there is something for the driver to do.
     pub fn has_commands(&self) -> bool {
         !self.out.commands.is_empty()
+    }
+
+    /// Whether there is something for the store to write, which can wait for the end of the turn.
+    #[inline]
+    pub fn has_changes(&self) -> bool {
+        self.out.journal.has_write()
     }
 
     /// Bytes to send as one frame. They count as sent from here on.
@@ -651,7 +699,8 @@ impl Session {
 
     /// When [`Session::handle_timeout`] must be called.
     pub fn poll_timeout(&self) -> Option<Instant> {
-        Instant::first(&[self.stage.next_timeout(), self.outbox.expiry()])
+        let journal = self.out.journal.next_timeout();
+        Instant::first(&[self.stage.next_timeout(), self.outbox.expiry(), journal])
     }
 
     /// What the application must hear of.

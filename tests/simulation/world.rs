@@ -647,6 +647,14 @@ impl Host for Stage {
         self.0.borrow_mut().ask(id, Question::Authenticate);
     }
 
+    fn load(&self, id: AttemptId) {
+        self.0.borrow_mut().ask(id, Question::Load);
+    }
+
+    fn store(&self, changes: &[Change]) {
+        self.0.borrow_mut().store.write(changes);
+    }
+
     fn judge(&self, _: Box<Error>, _: u32) -> Option<bool> {
         self.0.borrow_mut().verdict.take()
     }

@@ -3,14 +3,17 @@
 //! share the packet identifiers.
 
 mod packet_ids;
+mod recording;
 mod waiting;
 
+use std::collections::VecDeque;
 use std::rc::Rc;
 
 use super::connection::Up;
 use super::connection::aliases::Naming;
 use super::error::{Error, ErrorCode};
 use super::event::{ServerInfo, Token};
+use super::journal::{Batch, Key};
 use super::outlet::Outlet;
 use super::subscriptions::{Part, Subscriptions};
 use super::time::Instant;
@@ -20,7 +23,8 @@ use crate::codec::{
 };
 use crate::options::{Draft, InvalidArgument, Queue};
 use packet_ids::{Entry, PacketIds};
-use waiting::{Line, Outgoing, Waiting};
+pub(super) use recording::{Records, received};
+use waiting::{Cancelled, Line, Outgoing, Waiting};
 
 /// How many connections in a row one message may end before the application is told.
 const POISON: u8 = 5;
@@ -53,6 +57,12 @@ pub(super) struct Sending {
     live: u32,
     /// What an earlier connection left unacknowledged and is to be sent again: the last one first.
     resend: Vec<PacketId>,
+    /// The changes that must be kept before.
+    resend_after: Batch,
+    /// What leaves when the store has kept what it depends on, in its order.
+    held: VecDeque<Held>,
+    /// How many of them are PUBACK or PUBREC.
+    held_answers: u32,
     /// An acknowledgement has come.
     progressed: bool,
     /// The server acknowledged a packet identifier that is not in use. Reported once per
@@ -60,10 +70,52 @@ pub(super) struct Sending {
     reported: bool,
 }
 
+/// A packet that waits for the store.
+#[derive(Clone, Copy, Hash, Debug)]
+struct Held {
+    batch: Batch,
+    /// PUBLISH or an acknowledgement.
+    kind: PacketType,
+    id: PacketId,
+    reason: ReasonCode,
+}
+
+impl Held {
+    fn is_answer(&self) -> bool {
+        matches!(self.kind, PacketType::PubAck | PacketType::PubRec)
+    }
+}
+
 impl Sending {
     /// `resend`: what [`Outbox::unacknowledged`] gave for a session that is resumed.
-    pub(super) fn new(resend: Vec<PacketId>) -> Self {
-        Self { resend, ..Self::default() }
+    pub(super) fn new(resend: Vec<PacketId>, out: &Outlet) -> Self {
+        Self { resend, resend_after: out.journal.last(), ..Self::default() }
+    }
+
+    /// Writes a PUBACK, PUBREC, PUBREL or PUBCOMP when what it says is recorded, and behind those
+    /// that wait for that. A PUBACK says nothing that is recorded: it waits for a PUBREC at most
+    /// [MQTT-4.6.0-2].
+    #[inline]
+    pub(super) fn acknowledge(
+        &mut self,
+        kind: PacketType,
+        id: PacketId,
+        reason: ReasonCode,
+        version: Version,
+        out: &mut Outlet,
+    ) {
+        let (batch, leaves) = if kind == PacketType::PubAck {
+            (Batch::NONE, self.held_answers == 0)
+        } else {
+            let batch = out.journal.last();
+            (batch, self.held.is_empty() && out.journal.is_kept(batch))
+        };
+        if leaves {
+            return out.write_ack(kind, id, reason, version);
+        }
+        let held = Held { batch, kind, id, reason };
+        self.held_answers += u32::from(held.is_answer());
+        self.held.push_back(held);
     }
 
     fn acknowledged(&mut self) {
@@ -154,7 +206,7 @@ impl Outbox {
             && self.waiting.is_empty(qos)
             && (qos == QoS::AtMostOnce || self.has_quota(up))
         {
-            self.send_message(now, message, up, out);
+            self.send_message(now, message, true, up, out);
             return Ok(Accepted::Pending);
         }
         self.enqueue(message, queue, out)
@@ -167,8 +219,10 @@ impl Outbox {
         out: &mut Outlet,
     ) -> Result<Accepted, Box<Error>> {
         let order = message.order;
+        out.record(&message, None, true);
         for gone in self.waiting.push(message, queue) {
             out.stats.dropped_messages += 1;
+            out.forget(&gone);
             let what = "the queue of messages that wait to be sent is full";
             let error = Error::new(ErrorCode::QueueFull, what).with_topic(&gone.topic);
             if gone.order == order {
@@ -181,8 +235,13 @@ impl Outbox {
 
     /// Nobody waits for the request any more. A message that was not sent is dropped, one that was
     /// sent goes on. False: it is no message that waits.
-    pub(super) fn cancel(&mut self, token: Token) -> bool {
-        self.waiting.cancel(token)
+    pub(super) fn cancel(&mut self, token: Token, out: &mut Outlet) -> bool {
+        match self.waiting.cancel(token) {
+            Cancelled::No => return false,
+            Cancelled::Goes => {}
+            Cancelled::Dropped(message) => out.forget(&message),
+        }
+        true
     }
 
     /// Nobody waits for a message any more that is in flight.
@@ -216,14 +275,21 @@ impl Outbox {
         for entry in self.ids.drain(is_message) {
             let mut error = Error::new(ErrorCode::SessionLost, "the server lost the session");
             match entry {
-                Entry::Publish { message, .. } if message.qos == QoS::AtLeastOnce => {
+                Entry::Publish { message, .. }
+                    if message.qos == QoS::AtLeastOnce || !message.sent =>
+                {
+                    out.record(&message, None, false);
                     again.push_back(message);
                 }
                 Entry::Publish { message, .. } => {
                     error.topic = Some(message.topic.clone());
+                    out.forget(&message);
                     out.fail(message.token, error);
                 }
-                Entry::Release { token, .. } => out.fail(token, error),
+                Entry::Release { token, order, .. } => {
+                    out.journal.delete(Key::Outgoing(order));
+                    out.fail(token, error);
+                }
                 Entry::Free | Entry::Subscribe(_) | Entry::Unsubscribe(_) => {
                     // Only messages were taken out.
                     unreachable!()
@@ -270,6 +336,7 @@ impl Outbox {
     /// Fails the messages that have expired.
     pub(super) fn expire(&mut self, now: Instant, out: &mut Outlet) {
         for message in self.waiting.expire(now) {
+            out.forget(&message);
             out.fail(message.token, expired(&message));
         }
     }
@@ -344,14 +411,19 @@ impl Outbox {
     /// Whether [`Outbox::send_waiting`] may find something to do.
     #[inline]
     pub(super) fn has_waiting(&self, up: &Up) -> bool {
-        self.waiting.len() > 0 || !up.sending.resend.is_empty()
+        let sending = &up.sending;
+        self.waiting.len() > 0 || !sending.resend.is_empty() || !sending.held.is_empty()
     }
 
     /// Sends what the quota, the limits and the transport allow: first what an earlier connection
     /// left unacknowledged, then what waits.
     pub(super) fn send_waiting(&mut self, now: Instant, up: &mut Up, out: &mut Outlet) {
+        self.send_held(up, out);
         while !out.output.is_full() {
             let Some(&id) = up.sending.resend.last() else { break };
+            if !out.journal.is_kept(up.sending.resend_after) {
+                break;
+            }
             if !self.send_again(id, up, out) {
                 break;
             }
@@ -362,8 +434,27 @@ impl Outbox {
             let quota = self.has_quota(up);
             let Some(message) = self.waiting.pop(quota) else { break };
             match check_message(&message, &up.server) {
-                Ok(()) => self.send_message(now, message, up, out),
-                Err(error) => out.fail(message.token, error),
+                Ok(()) => self.send_message(now, message, false, up, out),
+                Err(error) => {
+                    out.forget(&message);
+                    out.fail(message.token, error);
+                }
+            }
+            out.output.fill();
+        }
+    }
+
+    /// Sends what has waited for the store, and waits no longer.
+    fn send_held(&mut self, up: &mut Up, out: &mut Outlet) {
+        while !out.output.is_full()
+            && let Some(held) = up.sending.held.pop_front_if(|held| out.journal.is_kept(held.batch))
+        {
+            up.sending.held_answers -= u32::from(held.is_answer());
+            let Held { kind, id, reason, .. } = held;
+            if kind == PacketType::Publish {
+                self.send_first(id, up, out);
+            } else {
+                out.write_ack(kind, id, reason, up.server.version);
             }
             out.output.fill();
         }
@@ -416,23 +507,29 @@ impl Outbox {
             let order = self.next_order();
             self.ids.put(id, Entry::Release { token: None, order, live: true });
             up.sending.live += 1;
+            out.record_release(message.order, id, order);
             let reason = ReasonCode::PACKET_IDENTIFIER_NOT_FOUND;
-            out.write_ack(PacketType::PubRel, id, reason, up.server.version);
+            up.sending.acknowledge(PacketType::PubRel, id, reason, up.server.version, out);
+        } else {
+            out.forget(&message);
         }
         out.fail(message.token, error);
     }
 
-    /// Sends a message for the first time. There is quota.
+    /// Sends a message for the first time, when it is recorded. There is quota. `first`: it was not
+    /// recorded before.
     fn send_message(
         &mut self,
         now: Instant,
         mut message: Box<Outgoing>,
+        first: bool,
         up: &mut Up,
         out: &mut Outlet,
     ) {
         if let Some((since, seconds)) = message.expiry.take() {
             let waited = now.since_ms(since) / 1_000;
             if waited > 0 && waited >= u64::from(seconds) {
+                out.forget(&message);
                 return out.fail(message.token, expired(&message));
             }
             let left = seconds - waited as u32;
@@ -441,9 +538,9 @@ impl Outbox {
         if message.alias.is_some() {
             up.aliases.leave_to_application();
         }
-        let start = out.output.bytes.len();
-        let alias = message.alias.take();
         if message.qos == QoS::AtMostOnce {
+            let start = out.output.bytes.len();
+            let alias = message.alias.take();
             let publish = message.packet(None, false);
             let buffer = &mut out.output.bytes;
             match up.write_publish(publish, &message.topic, &message.payload, alias, buffer) {
@@ -456,17 +553,43 @@ impl Outbox {
             return;
         }
         let id = self.ids.vacant().expect("has_quota() has seen to it");
+        up.sending.live += 1;
+        out.record(&message, Some(id), first);
+        self.ids.put(id, Entry::Publish { message, live: false });
+        let batch = out.journal.last();
+        if out.journal.is_kept(batch) {
+            self.send_first(id, up, out);
+        } else {
+            let (kind, reason) = (PacketType::Publish, ReasonCode::SUCCESS);
+            up.sending.held.push_back(Held { batch, kind, id, reason });
+        }
+    }
+
+    /// Sends a QoS 1 or 2 message that has a packet identifier for the first time.
+    #[inline]
+    fn send_first(&mut self, id: PacketId, up: &mut Up, out: &mut Outlet) {
+        let Entry::Publish { message, live } = self.ids.get(id) else {
+            // Nothing frees an identifier whose message waits for the store, without a word to
+            // `Sending`.
+            unreachable!()
+        };
+        let alias = message.alias.take();
+        let start = out.output.bytes.len();
         let publish = message.packet(Some(id), false);
         let buffer = &mut out.output.bytes;
         match up.write_publish(publish, &message.topic, &message.payload, alias, buffer) {
             Ok(()) => {
-                up.sending.live += 1;
+                *live = true;
                 message.sent = true;
-                let topic = message.topic.clone();
-                self.ids.put(id, Entry::Publish { message, live: true });
-                out.wrote_message(start, Some(id), &topic);
+                out.wrote_message(start, Some(id), &message.topic);
             }
-            Err(error) => out.fail(message.token, error.with_topic(&message.topic)),
+            Err(error) => {
+                let error = error.with_topic(&message.topic);
+                out.forget(message);
+                out.fail(message.token, error);
+                up.sending.live -= 1;
+                self.ids.free(id);
+            }
         }
     }
 
@@ -488,6 +611,7 @@ impl Outbox {
         match self.ids.get(ack.id) {
             Entry::Publish { message, live: true } if message.qos == QoS::AtLeastOnce => {
                 let (token, topic) = (message.token, message.topic.clone());
+                out.forget(message);
                 self.ids.free(ack.id);
                 sending.acknowledged();
                 out.complete(token, Some(&topic), ack.reason, ack.properties);
@@ -508,9 +632,10 @@ impl Outbox {
         let mut reply = ReasonCode::SUCCESS;
         match self.ids.get(ack.id) {
             Entry::Publish { message, live: true } if message.qos == QoS::ExactlyOnce => {
-                let token = message.token;
+                let (token, old) = (message.token, message.order);
                 if ack.reason.is_error() {
                     let topic = message.topic.clone();
+                    out.forget(message);
                     self.ids.free(ack.id);
                     up.sending.acknowledged();
                     out.complete(token, Some(&topic), ack.reason, ack.properties);
@@ -520,6 +645,7 @@ impl Outbox {
                 // [MQTT-4.6.0-4].
                 let order = self.next_order();
                 *self.ids.get(ack.id) = Entry::Release { token, order, live: true };
+                out.record_release(old, ack.id, order);
                 up.sending.progressed = true;
             }
             Entry::Release { live: true, .. } => {}
@@ -527,7 +653,8 @@ impl Outbox {
             _ => return misplaced(),
         }
         if !ack.reason.is_error() {
-            out.write_ack(PacketType::PubRel, ack.id, reply, up.server.version);
+            let version = up.server.version;
+            up.sending.acknowledge(PacketType::PubRel, ack.id, reply, version, out);
         }
         Ok(())
     }
@@ -540,8 +667,9 @@ impl Outbox {
         out: &mut Outlet,
     ) -> Result<(), DecodeError> {
         match self.ids.get(ack.id) {
-            Entry::Release { token, live: true, .. } => {
+            Entry::Release { token, order, live: true } => {
                 let token = *token;
+                out.journal.delete(Key::Outgoing(*order));
                 self.ids.free(ack.id);
                 sending.acknowledged();
                 out.complete(token, None, ack.reason, ack.properties);

@@ -99,6 +99,30 @@ impl PacketIds {
         self.used += 1;
     }
 
+    /// Takes over what an earlier session had under an identifier.
+    pub(super) fn restore(&mut self, id: PacketId, entry: Entry) {
+        let needed = usize::from(id.get()) + 1;
+        if self.entries.len() < needed {
+            self.entries.resize_with(needed, || Entry::Free);
+        }
+        self.free(id);
+        self.put(id, entry);
+    }
+
+    /// Whether an identifier stands for nothing.
+    pub(super) fn is_free(&mut self, id: PacketId) -> bool {
+        matches!(self.get(id), Entry::Free)
+    }
+
+    /// The identifier of the message with this place in the order.
+    pub(super) fn find_message(&self, order: u64) -> Option<PacketId> {
+        let is_it = |entry: &Entry| {
+            matches!(entry, Entry::Publish { message, .. } if message.order == order)
+        };
+        let at = self.entries.iter().position(is_it)?;
+        PacketId::new(at as u16)
+    }
+
     /// Whether all are in use.
     pub(super) fn is_full(&self) -> bool {
         self.used == Self::ALL

@@ -51,9 +51,19 @@ impl Outgoing {
         }
     }
 
-    fn expires(&self) -> Option<Instant> {
+    pub(super) fn expires(&self) -> Option<Instant> {
         self.expiry.map(|(since, seconds)| since.after_ms(u64::from(seconds) * 1000))
     }
+}
+
+/// What became of a message that nobody waits for.
+pub(super) enum Cancelled {
+    /// It does not wait to be sent.
+    No,
+    /// It is sent again all the same.
+    Goes,
+    /// It is out of the line.
+    Dropped(Box<Outgoing>),
 }
 
 /// Messages in their order. They are boxed, for they go from line to line and on into the table of
@@ -136,7 +146,8 @@ impl Waiting {
         out
     }
 
-    fn append(&mut self, message: Box<Outgoing>) {
+    /// Puts a message in line, whatever the limits.
+    pub(super) fn append(&mut self, message: Box<Outgoing>) {
         self.bytes += message.size();
         if let Some(expires) = message.expires() {
             self.expiry = Some(self.expiry.map_or(expires, |first| first.min(expires)));
@@ -169,7 +180,8 @@ impl Waiting {
         Some(message)
     }
 
-    fn remove(&mut self, which: &dyn Fn(&Outgoing) -> bool) -> Option<Box<Outgoing>> {
+    /// Takes out the first message that `which` picks.
+    pub(super) fn remove(&mut self, which: &dyn Fn(&Outgoing) -> bool) -> Option<Box<Outgoing>> {
         for line in [&mut self.at_most_once, &mut self.acknowledged] {
             if let Some(at) = line.iter().position(|message| which(message)) {
                 let message = line.remove(at)?;
@@ -180,15 +192,15 @@ impl Waiting {
         None
     }
 
-    /// Drops the message of a request that nobody waits for, unless it was sent before. False: it
-    /// is not here.
-    pub(super) fn cancel(&mut self, token: Token) -> bool {
+    /// Drops the message of a request that nobody waits for, unless it was sent before.
+    pub(super) fn cancel(&mut self, token: Token) -> Cancelled {
         let is_sent = |message: &&mut Box<Outgoing>| message.token == Some(token) && message.sent;
         if let Some(message) = self.acknowledged.iter_mut().find(is_sent) {
             message.token = None;
-            return true;
+            return Cancelled::Goes;
         }
-        self.remove(&|message| message.token == Some(token)).is_some()
+        let dropped = self.remove(&|message| message.token == Some(token));
+        dropped.map_or(Cancelled::No, Cancelled::Dropped)
     }
 
     /// Takes out what has expired.

@@ -523,6 +523,16 @@ impl Host for Stage<'_> {
         self.0.borrow_mut().authenticating = Some(id);
     }
 
+    fn load(&self, id: AttemptId) {
+        self.0.borrow_mut().loading = Some(id);
+    }
+
+    fn store(&self, _: &[Change]) {
+        let scene = &mut *self.0.borrow_mut();
+        assert!(!scene.storing || scene.closed, "one write at a time");
+        scene.storing = true;
+    }
+
     fn judge(&self, _: Box<Error>, _: u32) -> Option<bool> {
         self.0.borrow_mut().input.pick(&[None, Some(true), Some(false)])
     }
