@@ -2,7 +2,7 @@
 //! timer. What differs between a browser and a test is behind [`Host`].
 //!
 //! A [`Host`] is only ever called while nothing is borrowed, so the application may call the
-//! session from inside an event; the two exceptions say so.
+//! session from inside an event; the three exceptions say so.
 
 use std::cell::{Cell, RefCell, RefMut};
 use std::collections::VecDeque;
@@ -110,8 +110,8 @@ pub trait Host: Sized {
     /// Reads the store; [`Driver::loaded`] is the answer. Only a session that has a store asks.
     fn load(&self, id: AttemptId);
 
-    /// Writes to the store; [`Driver::stored`] is the answer, unless the session has come to its
-    /// end.
+    /// Writes to the store, while the session is borrowed: the application is called later.
+    /// [`Driver::stored`] is the answer, unless the session has come to its end.
     fn store(&self, changes: &[Change]);
 
     /// Asks the application whether to try again; `None`: it has no say.
@@ -554,7 +554,7 @@ impl<H: Host> Driver<H> {
             }
             Command::Authenticate { id, challenge } => self.host.authenticate(id, *challenge),
             Command::Load { id } => self.host.load(id),
-            Command::Store { changes } => self.host.store(&changes),
+            Command::Store => self.host.store(self.inner().session.changes()),
             Command::Judge { error, attempt } => {
                 let retry = self.host.judge(error, attempt);
                 self.inform(|session, now| session.handle_verdict(now, retry));

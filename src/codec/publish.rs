@@ -1,6 +1,6 @@
 //! PUBLISH (3.3), the packet of the hot path.
 
-use super::packet::{decode_id, decode_qos, decode_topic, flag};
+use super::packet::{Packet, decode_id, decode_qos, decode_topic, flag};
 use super::properties::{Properties, Property};
 use super::wire::{self, Reader, put_binary, put_u16};
 use super::{DecodeError, PacketId, PacketType, QoS, Version};
@@ -98,7 +98,7 @@ impl<'a> Publish<'a> {
         Ok((Self { dup, qos, retain, topic, id, properties, payload }, hints))
     }
 
-    /// Reads a PUBLISH of MQTT 5 with its fixed header, and nothing behind it.
+    /// Reads a PUBLISH of MQTT 5 with its fixed header.
     ///
     /// # Errors
     ///
@@ -106,12 +106,10 @@ impl<'a> Publish<'a> {
     pub fn decode_whole(packet: &'a [u8]) -> Result<Self, DecodeError> {
         let mut reader = Reader::new(packet);
         let first = reader.u8()?;
-        let body = reader.sub()?;
-        reader.end()?;
-        if PacketType::from_first_byte(first) != Some(PacketType::Publish) {
-            return Err(DecodeError::malformed("no PUBLISH"));
+        match Packet::decode_from_server(Version::V5, first, reader.sub()?.rest())? {
+            Packet::Publish(publish) => Ok(publish),
+            _ => Err(DecodeError::malformed("no PUBLISH")),
         }
-        Self::decode(Version::V5, first, body.rest())
     }
 
     /// Appends all that comes before the payload, and announces a payload of `payload_len` bytes. `alias` is

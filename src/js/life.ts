@@ -38,6 +38,8 @@ export class Life implements Owner {
   readonly #connecting: number[] = []
   readonly #ending: number[] = []
   #end: Promise<void> | undefined
+  /** Until when end() may take, in the client's time. */
+  #endBy = 0
   /** For when the core cannot be asked any more. */
   #lastStats: Omit<Stats, 'wasmMemoryBytes'> | undefined
 
@@ -92,6 +94,7 @@ export class Life implements Owner {
         if (this.#ending.length === 0) {
           this.outgoing.properties(core, draft)
           core.end(timeout, force, reasonCode)
+          this.#endBy = this.#host.now() + timeout
         }
         this.#ending.push(token)
       }
@@ -242,10 +245,15 @@ export class Life implements Owner {
     this.handle.close(error)
     this.emitter.emit('close', error)
     this.routes.endAll(error)
-    for (const token of this.#ending.splice(0)) this.pending.resolve(token, undefined)
     const ended = this.handle.ended()
     for (const token of this.#connecting.splice(0)) this.pending.reject(token, error ?? ended)
-    this.pending.rejectAll(ended)
+    this.pending.rejectAll(ended, this.#ending)
+    const settle = () => {
+      for (const token of this.#ending.splice(0)) this.pending.resolve(token, undefined)
+    }
+    const { keeper } = this.#attempt
+    if (keeper === undefined) settle()
+    else keeper.close(this.emitter, Math.max(0, this.#endBy - this.#host.now()), settle)
   }
 
   /** The instance trapped. This is called under whatever ran into it, so the rest happens later. */

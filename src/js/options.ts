@@ -4,7 +4,7 @@ import { invalid, unsupported } from './errors.js'
 import { platform } from './platform.js'
 import type { CallOptions, Payload, QoS } from './types/basics.js'
 import type { Filters, IterateOptions, PublishOptions, SubscribeOptions } from './types/calls.js'
-import type { Authenticator, ConnectOptions, Will } from './types/connecting.js'
+import type { Authenticator, ConnectOptions, Store, Will } from './types/connecting.js'
 import * as validate from './validate.js'
 
 const CALL = ['signal', 'timeout']
@@ -26,7 +26,14 @@ const OVERFLOW = ['pause', 'drop-oldest', 'drop-newest', 'error'] as const
 export interface Settings
   extends Pick<
     ConnectOptions,
-    'username' | 'password' | 'transport' | 'tls' | 'signal' | 'authentication'
+    | 'clientId'
+    | 'username'
+    | 'password'
+    | 'store'
+    | 'transport'
+    | 'tls'
+    | 'signal'
+    | 'authentication'
   > {
   protocols: string[]
   headers?: NonNullable<ConnectOptions['websocket']>['headers']
@@ -52,6 +59,10 @@ export const readConnect = validate.careful(
 
 function readOption(name: string, value: unknown, settings: Settings, leaves: Leaves): void {
   switch (name) {
+    case 'clientId':
+      settings.clientId = value as string
+      pass(leaves, name, value)
+      break
     case 'username':
     case 'password':
       if (typeof value !== 'function') checkCredential(name, value)
@@ -78,7 +89,9 @@ function readOption(name: string, value: unknown, settings: Settings, leaves: Le
       settings.authentication = readAuthenticator(value, leaves)
       break
     case 'store':
-      throw unsupported('the option store')
+      settings.store = readStore(value)
+      leaves.push(name, true)
+      break
     case 'will':
       leaves.push(...readWill(value as Will))
       break
@@ -89,6 +102,14 @@ function readOption(name: string, value: unknown, settings: Settings, leaves: Le
     default:
       pass(leaves, name, value)
   }
+}
+
+function readStore(value: unknown): Store {
+  const { load, write, close } = validate.object(value, 'store')
+  validate.func(load, 'store.load')
+  validate.func(write, 'store.write')
+  if (close !== undefined) validate.func(close, 'store.close')
+  return value as Store
 }
 
 function readAuthenticator(value: unknown, leaves: Leaves): Authenticator {

@@ -183,8 +183,9 @@ export class Pending {
     }
   }
 
-  rejectAll(error: AnyMqttError): void {
-    for (const token of this.#tokens) this.reject(token, error)
+  /** Rejects all calls but these. */
+  rejectAll(error: AnyMqttError, others: readonly number[]): void {
+    for (const token of this.#tokens) if (!others.includes(token)) this.reject(token, error)
   }
 
   /** The answer to a call that was refused at once: a promise that rejects, unless there is a callback. */

@@ -7,7 +7,6 @@ use std::num::NonZeroU32;
 use std::rc::Rc;
 
 use super::error::Error;
-use super::journal::Change;
 use super::time::Instant;
 use crate::codec::{PacketId, PacketType, PropertiesBuf, QoS, ReasonCode, Version};
 
@@ -397,12 +396,9 @@ pub enum Command {
         /// Goes into the answer.
         id: AttemptId,
     },
-    /// Write to the store, and answer with [`super::Session::handle_stored`]. The next one comes
-    /// after the answer.
-    Store {
-        /// What changes, in order: all of it or nothing.
-        changes: Rc<[Change]>,
-    },
+    /// Write [`super::Session::changes`] to the store, and answer with
+    /// [`super::Session::handle_stored`]. The next one comes after the answer.
+    Store,
     /// Ask the application whether to try again, and answer with
     /// [`super::Session::handle_verdict`].
     Judge {

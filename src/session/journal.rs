@@ -3,7 +3,8 @@
 //! Changes are collected while others are written, and go together into the next write. What may
 //! leave only when its record is kept says so by the [`Batch`] that the record is in.
 
-use std::rc::Rc;
+use std::mem::{replace, take};
+use std::ops::RangeInclusive;
 
 use super::time::Instant;
 use crate::codec::PacketId;
@@ -14,24 +15,22 @@ const RETRY_MS: u64 = 1_000;
 /// Names a record.
 #[derive(Clone, Copy, Hash, PartialEq, Eq, Debug)]
 pub enum Key {
-    /// A message of the application, or its release, by its place in the order of all of them.
-    Outgoing(u64),
+    /// A message of the application, by its place in the order of all of them.
+    Message(u64),
+    /// The release of a message of the application, which has a place in the same order.
+    Release(u64),
     /// A QoS 2 message of the server that was received and not released.
     Received(PacketId),
 }
 
 impl Key {
-    /// The key as the store gets it. Keys of one kind sort by their numbers.
-    pub fn text(self) -> String {
-        let (kind, digits, number) = match self {
-            Self::Outgoing(order) => ('o', 16, order),
-            Self::Received(id) => ('r', 4, u64::from(id.get())),
-        };
-        let mut text = String::from(kind);
-        for digit in (0..digits).rev() {
-            text.push(char::from(b"0123456789abcdef"[(number >> (4 * digit) & 15) as usize]));
+    /// The key as a number: of a message or a release its place in the order, of a received identifier one below
+    /// zero.
+    pub fn number(self) -> i64 {
+        match self {
+            Self::Message(order) | Self::Release(order) => order as i64,
+            Self::Received(id) => -i64::from(id.get()),
         }
-        text
     }
 }
 
@@ -73,7 +72,8 @@ pub(super) struct Journal {
     keeping: Keeping,
     /// What the next write takes.
     collected: Vec<Change>,
-    writing: Option<Rc<[Change]>>,
+    /// What the write that is under way takes; empty: there is none.
+    writing: Vec<Change>,
     /// How many writes have begun.
     begun: u64,
     /// The last of them that was kept.
@@ -87,10 +87,9 @@ pub(super) struct Journal {
 }
 
 impl Journal {
-    /// A journal that waits for the store to be read, or one of nothing.
-    pub(super) fn new(has_store: bool) -> Self {
-        let keeping = if has_store { Keeping::Unread } else { Keeping::Nothing };
-        Self { keeping, ..Self::default() }
+    /// There is a store, which must be read first.
+    pub(super) fn await_store(&mut self) {
+        self.keeping = Keeping::Unread;
     }
 
     /// Whether changes are recorded.
@@ -119,15 +118,20 @@ impl Journal {
 
     /// Records what a key stands for.
     pub(super) fn put(&mut self, key: Key, value: Vec<u8>, first: bool) {
-        self.collected.push(Change { key, value: Some(value), first });
+        self.push(Change { key, value: Some(value), first });
     }
 
     /// Deletes a record, if records are kept.
     #[inline]
     pub(super) fn delete(&mut self, key: Key) {
         if self.is_on() {
-            self.collected.push(Change { key, value: None, first: false });
+            self.push(Change { key, value: None, first: false });
         }
+    }
+
+    #[inline(never)]
+    fn push(&mut self, change: Change) {
+        self.collected.push(change);
     }
 
     /// The batch of the last change.
@@ -144,54 +148,57 @@ impl Journal {
 
     // -------------------------------------------------------------------------------- writes
 
-    /// Whether [`Journal::next_write`] has something.
+    /// Whether a write is to begin.
     #[inline]
     pub(super) fn has_write(&self) -> bool {
-        !self.collected.is_empty() && self.writing.is_none() && self.retry_at.is_none()
+        !self.collected.is_empty() && self.writing.is_empty() && self.retry_at.is_none()
     }
 
-    /// The changes to write next. One write is under way at a time.
-    pub(super) fn next_write(&mut self) -> Option<Rc<[Change]>> {
-        if !self.has_write() {
-            return None;
-        }
-        let changes: Rc<[Change]> = std::mem::take(&mut self.collected).into();
-        if self.is_on() {
+    /// Begins a write, if there is one to begin: of [`Journal::writing`]. One is under way at a
+    /// time.
+    pub(super) fn begin_write(&mut self) -> bool {
+        let begins = self.has_write();
+        if begins {
+            std::mem::swap(&mut self.collected, &mut self.writing);
             self.begun += 1;
-            self.writing = Some(changes.clone());
         }
-        Some(changes)
+        begins
+    }
+
+    /// The changes of the write that is under way.
+    pub(super) fn writing(&self) -> &[Change] {
+        &self.writing
     }
 
     /// The write that was under way is kept.
     pub(super) fn handle_kept(&mut self) {
-        if self.writing.take().is_some() {
-            self.kept = Batch(self.begun);
-            self.failing = false;
-        }
+        self.writing.clear();
+        self.kept = Batch(self.begun);
+        self.failing = false;
     }
 
     /// The write that was under way has failed. What it held is written later, but for messages
     /// that were not taken: the result are their places in the order. The flag: it is the first
     /// failure in a row.
-    pub(super) fn handle_failed(&mut self, now: Instant) -> Option<(Vec<u64>, bool)> {
-        let writing = self.writing.take()?;
-        let mut refused = Vec::new();
-        for change in &*writing {
-            if let (true, Key::Outgoing(order)) = (change.first, change.key) {
-                refused.push(order);
+    pub(super) fn handle_failed(&mut self, now: Instant) -> (RangeInclusive<u64>, bool) {
+        let (mut first, mut last) = (None, 0);
+        for change in &self.writing {
+            if let Change { key: Key::Message(order), first: true, .. } = change {
+                first.get_or_insert(*order);
+                last = *order;
             }
         }
-        let later = std::mem::take(&mut self.collected);
-        let is_refused =
-            |key| matches!(key, Key::Outgoing(order) if refused.binary_search(&order).is_ok());
-        for change in writing.iter().cloned().chain(later) {
-            if !is_refused(change.key) {
-                self.collected.push(change);
+        // Messages are recorded in their order, so there are no others between them.
+        let refused = first.unwrap_or(1)..=last;
+        let mut failed = take(&mut self.writing);
+        failed.append(&mut self.collected);
+        for change in failed {
+            if !matches!(change.key, Key::Message(order) if refused.contains(&order)) {
+                self.push(change);
             }
         }
         self.retry_at = Some(now.after_ms(RETRY_MS));
-        Some((refused, !std::mem::replace(&mut self.failing, true)))
+        (refused, !replace(&mut self.failing, true))
     }
 
     /// When [`Journal::handle_timeout`] must be called.
@@ -209,9 +216,8 @@ impl Journal {
     /// The session is at its end. What is under way is written once more with the rest, because
     /// nobody hears any more whether it was kept.
     pub(super) fn close(&mut self) {
-        let later = std::mem::take(&mut self.collected);
-        self.collected = self.writing.take().map_or(Vec::new(), |writing| writing.to_vec());
-        self.collected.extend(later);
+        self.writing.append(&mut self.collected);
+        std::mem::swap(&mut self.collected, &mut self.writing);
         self.retry_at = None;
         self.keeping = Keeping::Nothing;
     }

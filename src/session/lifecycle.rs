@@ -8,8 +8,7 @@ use super::connection::keep_alive::KeepAlive;
 use super::connection::{Ending, Handshaking, Opening, Stage, Trial, Up, WasUp};
 use super::error::{Error, ErrorCode, Phase};
 use super::event::{Challenge, Command, ConnectInfo, Event, ServerInfo, State, Token};
-use super::journal::Journal;
-use super::outbox::{Records, Sending};
+use super::outbox::{Outbox, Sending};
 use super::time::Instant;
 use super::{Random, Session};
 use crate::codec::{
@@ -50,12 +49,15 @@ impl Session {
         let mut what = "the store could not be read";
         if let Ok(records) = records {
             self.out.journal.open(now, since_epoch_ms);
-            if let Some(records) = Records::read(now, &self.out.journal, &records) {
-                self.outbox.restore(records, &mut self.inbox, &mut self.out);
+            let journal = &self.out.journal;
+            if let Some(earlier) = Outbox::restored(now, journal, &records, &mut self.inbox) {
+                self.outbox.follow(earlier, &mut self.out);
+                self.outbox.expire(now, &mut self.out);
                 return self.attempt();
             }
             what = "the store holds what this client did not write";
-            self.out.journal = Journal::new(true);
+            self.out.journal.await_store();
+            self.inbox.session_lost(&mut self.out);
         }
         self.stage = Stage::Idle;
         self.out.events.enter(State::Idle);

@@ -47,7 +47,6 @@ pub use event::{
 };
 use inbox::Inbox;
 pub use input::{Consumed, Input, Then};
-use journal::Journal;
 pub use journal::{Change, Key};
 pub use outbox::Accepted;
 use outbox::Outbox;
@@ -84,6 +83,10 @@ impl Session {
     /// identifier of MQTT 3.1.1.
     pub fn new(options: Options, seed: u64) -> Result<Self, InvalidArgument> {
         options.check()?;
+        let mut out = Outlet::default();
+        if options.store {
+            out.journal.await_store();
+        }
         Ok(Self {
             asks_verdict: false,
             random: Random::new(seed),
@@ -93,7 +96,7 @@ impl Session {
             inbox: Inbox::default(),
             subscriptions: Subscriptions::default(),
             drains: Vec::new(),
-            out: Outlet { journal: Journal::new(options.store), ..Outlet::default() },
+            out,
             options,
         })
     }
@@ -117,7 +120,7 @@ impl Session {
         }
     }
 
-    /// The store was read, or could not be. `records`: the values, in any order. `since_epoch_ms`:
+    /// The store was read, or could not be. `records`: the values, in the order of the keys. `since_epoch_ms`:
     /// the calendar's time, in milliseconds; messages expire by it while no client lives.
     pub fn handle_loaded(
         &mut self,
@@ -135,9 +138,13 @@ impl Session {
     /// The store has kept all changes of the last [`Command::Store`], or none of them. What is not
     /// kept is written again later, but for messages that were not taken before: they fail.
     pub fn handle_stored(&mut self, now: Instant, kept: bool) {
+        if !self.out.journal.is_on() {
+            return;
+        }
         if kept {
             self.out.journal.handle_kept();
-        } else if let Some((refused, first)) = self.out.journal.handle_failed(now) {
+        } else {
+            let (refused, first) = self.out.journal.handle_failed(now);
             if first {
                 let what = "the store could not be written";
                 self.out.report(Error::new(ErrorCode::StoreFailed, what));
@@ -593,7 +600,8 @@ impl Session {
     pub fn cancel(&mut self, now: Instant, token: Token) {
         self.drains.retain(|&other| other != token);
         if !self.outbox.cancel(token, &mut self.out)
-            && !self.subscriptions.cancel(token, &mut self.out.events) {
+            && !self.subscriptions.cancel(token, &mut self.out.events)
+        {
             self.outbox.cancel_in_flight(token);
             let waits = match &mut self.stage {
                 Stage::Judging(Trial { was_up: Some(was_up), .. }) => {
@@ -665,16 +673,18 @@ impl Session {
 
     /// What the driver must do.
     pub fn poll_command(&mut self) -> Option<Command> {
-        let Outlet { commands, journal, .. } = &mut self.out;
-        let store = |journal: &mut Journal| {
-            journal.next_write().map(|changes| Command::Store { changes })
-        };
-        commands.pop_front().or_else(|| store(journal))
+        let command = self.out.commands.pop_front();
+        command.or_else(|| self.out.journal.begin_write().then_some(Command::Store))
     }
 
     /// Whether there is something for the driver to do.
     pub fn has_commands(&self) -> bool {
         !self.out.commands.is_empty()
+    }
+
+    /// What changes in the store, in order: all of it or nothing.
+    pub fn changes(&self) -> &[Change] {
+        self.out.journal.writing()
     }
 
     /// Whether there is something for the store to write, which can wait for the end of the turn.

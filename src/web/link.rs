@@ -127,8 +127,14 @@ impl Link {
                 self.driver.closed(id, None, Some("the transport could not be made"));
             }
             (asked::LOAD, value) => {
-                let list = |value: JsValue| Array::from(&value).iter().filter_map(bytes).collect();
-                self.driver.loaded(id, Date::now() as u64, value.map(list).ok_or(()));
+                let records = value.map(|value| {
+                    let mut records = Vec::new();
+                    for record in Array::from(&value).iter() {
+                        records.extend(bytes(record));
+                    }
+                    records
+                });
+                self.driver.loaded(id, Date::now() as u64, records.ok_or(()));
             }
             (asked::STORE, value) => self.driver.stored(value.is_some()),
             (_, value) => self.driver.authenticated(id, value.map(bytes).ok_or(())),
@@ -290,7 +296,7 @@ impl Host for Page {
     fn store(&self, changes: &[Change]) {
         let list = Array::new();
         for change in changes {
-            list.push(&change.key.text().into());
+            list.push(&(change.key.number() as f64).into());
             let value = change.value.as_deref();
             list.push(&value.map_or(JsValue::NULL, |value| Uint8Array::from(value).into()));
         }

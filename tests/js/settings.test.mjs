@@ -316,10 +316,21 @@ const STORIES = {
     assert.deepEqual(found, ['CONNECTION_LOST', 'waits'])
   },
 
-  store() {
-    const refusal = { name: 'NotSupportedError' }
-    const store = { load: async () => [], write: async () => {} }
-    assert.throws(() => new Client('ws://h', { store }), refusal)
+  async store(t) {
+    const asked = []
+    const store = {
+      load: async (clientId) => (asked.push(['load', clientId]), []),
+      write: async (clientId, changes) => void asked.push(['write', clientId, changes.length]),
+      close: async () => void asked.push(['close']),
+    }
+    const { client, peer } = await connected(t, { clientId: 'me', store })
+    const publishing = client.publish('a', 'b', { qos: 1 })
+    const { id } = await peer.next('publish')
+    peer.send({ type: 'puback', id })
+    await publishing
+    await client.end()
+    const writes = ['write', 'me', 1]
+    assert.deepEqual(asked, [['load', 'me'], writes, writes, ['close']])
   },
 
   async topicAliases(t) {

@@ -5,13 +5,13 @@ use std::collections::BTreeMap;
 use wasmqtt::session::Change;
 
 /// A record as it is written: its key, and what it holds from then on.
-type Written = (String, Option<Vec<u8>>);
+type Written = (i64, Option<Vec<u8>>);
 
 /// What is kept, and the write that is under way.
 #[derive(Clone, Default, Hash, Debug)]
 pub struct Memory {
     /// The records, by key.
-    pub kept: BTreeMap<String, Vec<u8>>,
+    pub kept: BTreeMap<i64, Vec<u8>>,
     writing: Option<Vec<Written>>,
 }
 
@@ -19,7 +19,7 @@ impl Memory {
     /// A write begins. There is one at a time, but for the last one of a session.
     pub fn write(&mut self, changes: &[Change]) {
         assert!(!changes.is_empty(), "a write of nothing");
-        let written = |change: &Change| (change.key.text(), change.value.clone());
+        let written = |change: &Change| (change.key.number(), change.value.clone());
         self.writing = Some(changes.iter().map(written).collect());
     }
 

@@ -13,12 +13,15 @@ import type {
   WebSocketLike,
 } from '../types/connecting.js'
 import * as validate from '../validate.js'
+import { Keeper } from './keeper.js'
 
 /** What the application and the runtime add to one attempt to connect: servers, credentials, the socket, answers to challenges, a verdict. */
 export class Attempt {
   readonly #url: BrokerUrl
   readonly #settings: Settings
   readonly #emitter: Emitter
+  /** Of a client with a store. */
+  readonly keeper: Keeper | undefined
   /** Of a URL that is not a function. */
   readonly #addresses: Address[] | undefined
   #controller: AbortController | undefined
@@ -34,6 +37,8 @@ export class Attempt {
     this.#url = url
     this.#settings = settings
     this.#emitter = emitter
+    const { store, clientId } = settings
+    this.keeper = store && new Keeper(store, clientId!)
     if (typeof url !== 'function') this.#addresses = addresses(url, this.owns)
   }
 
@@ -147,6 +152,7 @@ export class Attempt {
   /** An error of the core, with what the application or the runtime threw as its cause where that explains it. */
   error(fields: ErrorFields): AnyMqttError {
     const { code } = fields
+    if (code === 'STORE_FAILED') return mqttError(this.keeper!.explain(fields))
     const thrown =
       code === 'CONNECTION_FAILED' || code === 'CONNECTION_LOST' || code === 'AUTHENTICATION_FAILED'
     return mqttError(thrown ? withTransportCause(fields, this.cause, this.closeReason) : fields)

@@ -185,11 +185,9 @@ impl Stage {
                 Instant::first(&[up.keep_alive.next(), Some(ending.deadline)])
             }
             Stage::Waiting { retry_at } => Some(*retry_at),
-            Stage::Idle
-            | Stage::Loading
-            | Stage::Resolving
-            | Stage::Judging(_)
-            | Stage::Closed => None,
+            Stage::Idle | Stage::Loading | Stage::Resolving | Stage::Judging(_) | Stage::Closed => {
+                None
+            }
         }
     }
 }

@@ -23,7 +23,7 @@ use crate::codec::{
 };
 use crate::options::{Draft, InvalidArgument, Queue};
 use packet_ids::{Entry, PacketIds};
-pub(super) use recording::{Records, received};
+pub(super) use recording::received;
 use waiting::{Cancelled, Line, Outgoing, Waiting};
 
 /// How many connections in a row one message may end before the application is told.
@@ -287,7 +287,7 @@ impl Outbox {
                     out.fail(message.token, error);
                 }
                 Entry::Release { token, order, .. } => {
-                    out.journal.delete(Key::Outgoing(order));
+                    out.journal.delete(Key::Release(order));
                     out.fail(token, error);
                 }
                 Entry::Free | Entry::Subscribe(_) | Entry::Unsubscribe(_) => {
@@ -334,6 +334,7 @@ impl Outbox {
     }
 
     /// Fails the messages that have expired.
+    #[inline(never)]
     pub(super) fn expire(&mut self, now: Instant, out: &mut Outlet) {
         for message in self.waiting.expire(now) {
             out.forget(&message);
@@ -349,7 +350,7 @@ impl Outbox {
     /// The client is closed. The result are the tokens that wait.
     pub(super) fn close(&mut self) -> Vec<Option<Token>> {
         let mut tokens = Vec::new();
-        for message in self.waiting.drain() {
+        while let Some(message) = self.waiting.pop(true) {
             tokens.push(message.token);
         }
         for mut entry in self.ids.drain(|entry| !matches!(entry, Entry::Free)) {
@@ -669,7 +670,7 @@ impl Outbox {
         match self.ids.get(ack.id) {
             Entry::Release { token, order, live: true } => {
                 let token = *token;
-                out.journal.delete(Key::Outgoing(*order));
+                out.journal.delete(Key::Release(*order));
                 self.ids.free(ack.id);
                 sending.acknowledged();
                 out.complete(token, None, ack.reason, ack.properties);

@@ -80,7 +80,7 @@ impl PacketIds {
         let mut room = self.entries.len() - 1;
         if self.used * 2 >= room && room < Self::ALL {
             room = (room * 2).clamp(Self::FEW, Self::ALL);
-            self.entries.resize_with(room + 1, || Entry::Free);
+            self.grow(room);
         }
         if self.used == room {
             return None;
@@ -93,6 +93,14 @@ impl PacketIds {
         }
     }
 
+    /// Makes room for identifiers up to `last`.
+    #[inline(never)]
+    fn grow(&mut self, last: usize) {
+        while self.entries.len() <= last {
+            self.entries.push(Entry::Free);
+        }
+    }
+
     /// Fills an identifier that [`PacketIds::vacant`] gave.
     pub(super) fn put(&mut self, id: PacketId, entry: Entry) {
         self.entries[usize::from(id.get())] = entry;
@@ -101,10 +109,7 @@ impl PacketIds {
 
     /// Takes over what an earlier session had under an identifier.
     pub(super) fn restore(&mut self, id: PacketId, entry: Entry) {
-        let needed = usize::from(id.get()) + 1;
-        if self.entries.len() < needed {
-            self.entries.resize_with(needed, || Entry::Free);
-        }
+        self.grow(usize::from(id.get()));
         self.free(id);
         self.put(id, entry);
     }
@@ -114,11 +119,10 @@ impl PacketIds {
         matches!(self.get(id), Entry::Free)
     }
 
-    /// The identifier of the message with this place in the order.
-    pub(super) fn find_message(&self, order: u64) -> Option<PacketId> {
-        let is_it = |entry: &Entry| {
-            matches!(entry, Entry::Publish { message, .. } if message.order == order)
-        };
+    /// The identifier of the first message that `which` picks.
+    pub(super) fn find_message(&self, which: &dyn Fn(&Outgoing) -> bool) -> Option<PacketId> {
+        let is_it =
+            |entry: &Entry| matches!(entry, Entry::Publish { message, .. } if which(message));
         let at = self.entries.iter().position(is_it)?;
         PacketId::new(at as u16)
     }

@@ -4,6 +4,9 @@
 //! eight bytes with the date when it expires (0: never), and its PUBLISH in the form of MQTT 5; for
 //! a release its packet identifier.
 
+use std::mem::{replace, take};
+use std::ops::RangeInclusive;
+
 use super::packet_ids::Entry;
 use super::waiting::Outgoing;
 use super::{Outbox, Up};
@@ -31,142 +34,103 @@ fn begin(kind: u8, number: u64) -> Vec<u8> {
     record
 }
 
-/// What a store held, in the order of the messages.
-pub(in crate::session) struct Records {
-    received: Vec<PacketId>,
-    outgoing: Vec<(u64, Restored)>,
-}
-
-enum Restored {
-    Message(Option<PacketId>, Box<Outgoing>),
-    Release(PacketId),
-}
-
-impl Records {
-    /// Reads the records of a store, in any order. `None`: one of them is none of ours.
-    pub(in crate::session) fn read(
-        now: Instant,
-        journal: &Journal,
-        records: &[Vec<u8>],
-    ) -> Option<Self> {
-        let mut all = Self { received: Vec::new(), outgoing: Vec::new() };
-        for record in records {
-            let (&kind, rest) = record.split_first()?;
-            let (number, rest) = number(rest)?;
-            if kind == RECEIVED {
-                all.received.push(PacketId::new(number as u16)?);
-                continue;
-            }
-            let restored = match (kind, rest) {
-                (RELEASE, &[high, low]) => {
-                    Restored::Release(PacketId::new(u16::from_be_bytes([high, low]))?)
-                }
-                (WAITING | IN_FLIGHT, rest) => {
-                    let (expires, packet) = self::number(rest)?;
-                    let left = expires.saturating_sub(journal.date(now)) / 1_000;
-                    let expiry = (expires > 0).then_some((now, left as u32));
-                    let (id, message) = message(number, expiry, packet)?;
-                    Restored::Message(id.filter(|_| kind == IN_FLIGHT), message)
-                }
-                _ => return None,
-            };
-            all.outgoing.push((number, restored));
-        }
-        all.outgoing.sort_unstable_by_key(|(order, _)| *order);
-        Some(all)
-    }
-}
-
 fn number(bytes: &[u8]) -> Option<(u64, &[u8])> {
     let (number, rest) = bytes.split_first_chunk()?;
     Some((u64::from_be_bytes(*number), rest))
 }
 
-fn message(
-    order: u64,
-    expiry: Option<(Instant, u32)>,
-    packet: &[u8],
-) -> Option<(Option<PacketId>, Box<Outgoing>)> {
-    let publish = Publish::decode_whole(packet).ok()?;
-    let message = Outgoing {
-        token: Some(Token::EARLIER),
-        order,
-        topic: check_topic(publish.topic).ok()?.into(),
-        payload: publish.payload.into(),
-        qos: publish.qos,
-        retain: publish.retain,
-        properties: publish.properties.into(),
-        alias: None,
-        expiry,
-        sent: true,
-        cuts: 0,
-    };
-    Some((publish.id, Box::new(message)))
-}
-
 impl Outbox {
-    /// Takes over what an earlier session left in the store. What was published since comes after
-    /// it, and is recorded.
-    pub(in crate::session) fn restore(
-        &mut self,
-        records: Records,
+    /// What an earlier life left in the store, in the order of the keys. `None`: a record is none of
+    /// ours.
+    pub(in crate::session) fn restored(
+        now: Instant,
+        journal: &Journal,
+        records: &[Vec<u8>],
         inbox: &mut Inbox,
-        out: &mut Outlet,
-    ) {
-        for id in records.received {
-            inbox.restore(id);
-        }
-        let published = self.waiting.drain();
-        let next = records.outgoing.last().map_or(0, |(order, _)| order.wrapping_add(1));
-        for (order, restored) in records.outgoing {
-            match restored {
-                Restored::Message(Some(id), message) if self.ids.is_free(id) => {
-                    self.ids.restore(id, Entry::Publish { message, live: false });
-                }
-                Restored::Message(_, message)
-                    if message.expiry.is_some_and(|(_, left)| left == 0) =>
-                {
-                    out.forget(&message);
-                    out.fail(message.token, super::expired(&message));
-                }
-                Restored::Message(_, message) => self.waiting.append(message),
-                Restored::Release(id) => {
+    ) -> Option<Self> {
+        let mut outbox = Self::default();
+        for record in records {
+            let (&kind, rest) = record.split_first()?;
+            let (order, rest) = number(rest)?;
+            if kind == RECEIVED {
+                inbox.restore(PacketId::new(order as u16)?);
+                continue;
+            }
+            if order < outbox.order {
+                return None;
+            }
+            outbox.order = order.checked_add(1)?;
+            match (kind, rest) {
+                (RELEASE, &[high, low]) => {
+                    let id = PacketId::new(u16::from_be_bytes([high, low]))?;
                     let token = Some(Token::EARLIER);
-                    self.ids.restore(id, Entry::Release { token, order, live: false });
+                    outbox.ids.restore(id, Entry::Release { token, order, live: false });
                 }
+                (WAITING | IN_FLIGHT, rest) => {
+                    let (expires, packet) = number(rest)?;
+                    let left = expires.saturating_sub(journal.date(now)) / 1_000;
+                    let publish = Publish::decode_whole(packet).ok()?;
+                    let message = Box::new(Outgoing {
+                        token: Some(Token::EARLIER),
+                        order,
+                        topic: check_topic(publish.topic).ok()?.into(),
+                        payload: publish.payload.into(),
+                        qos: publish.qos,
+                        retain: publish.retain,
+                        properties: publish.properties.into(),
+                        alias: None,
+                        expiry: (expires > 0).then_some((now, left as u32)),
+                        sent: true,
+                        cuts: 0,
+                    });
+                    match publish.id.filter(|&id| kind == IN_FLIGHT && outbox.ids.is_free(id)) {
+                        Some(id) => outbox.ids.restore(id, Entry::Publish { message, live: false }),
+                        None => outbox.waiting.append(message),
+                    }
+                }
+                _ => return None,
             }
         }
-        self.order += next;
-        for mut message in published {
-            message.order += next;
+        Some(outbox)
+    }
+
+    /// Goes on behind what an earlier life has left: what was published since comes after it, and
+    /// is recorded. What has expired meanwhile fails.
+    pub(in crate::session) fn follow(&mut self, earlier: Self, out: &mut Outlet) {
+        let mut published = replace(self, earlier);
+        self.topics = take(&mut published.topics);
+        while let Some(mut message) = published.waiting.pop(true) {
+            message.order += self.order;
             out.record(&message, None, true);
             self.waiting.append(message);
         }
+        self.order += published.order;
     }
 
     /// Refuses messages that could not be recorded, by their places in the order.
     #[cold]
     pub(in crate::session) fn refuse(
         &mut self,
-        orders: &[u64],
+        orders: &RangeInclusive<u64>,
         mut up: Option<&mut Up>,
         out: &mut Outlet,
     ) {
-        for &order in orders {
-            let mut refused = self.waiting.remove(&|message| message.order == order);
-            if let Some(id) = self.ids.find_message(order) {
+        let is_it = |it: &Outgoing| it.qos != QoS::AtMostOnce && orders.contains(&it.order);
+        loop {
+            let message = if let Some(id) = self.ids.find_message(&is_it) {
                 if let Some(up) = &mut up {
                     up.sending.forget(id);
                 }
-                if let Entry::Publish { message, .. } = self.ids.free(id) {
-                    refused = Some(message);
-                }
-            }
-            if let Some(message) = refused {
-                let what = "the message could not be recorded";
-                let error = Error::new(ErrorCode::StoreFailed, what).with_topic(&message.topic);
-                out.fail(message.token, error);
-            }
+                let Entry::Publish { message, .. } = self.ids.free(id) else { unreachable!() };
+                message
+            } else if let Some(message) = self.waiting.remove(&is_it) {
+                message
+            } else {
+                return;
+            };
+            let what = "the store did not take the message";
+            let error = Error::new(ErrorCode::StoreFailed, what).with_topic(&message.topic);
+            out.fail(message.token, error);
         }
     }
 }
@@ -185,16 +149,16 @@ impl Outlet {
         let publish = message.packet(id.or(PacketId::new(1)), false);
         publish.encode_header(Version::V5, None, message.payload.len(), &mut record);
         record.extend_from_slice(&message.payload);
-        self.journal.put(Key::Outgoing(message.order), record, first);
+        self.journal.put(Key::Message(message.order), record, first);
     }
 
     /// Records a release in the place of its message, if records are kept.
     pub(super) fn record_release(&mut self, message: u64, id: PacketId, order: u64) {
         if self.journal.is_on() {
-            self.journal.delete(Key::Outgoing(message));
+            self.journal.delete(Key::Message(message));
             let mut record = begin(RELEASE, order);
             record.extend_from_slice(&id.get().to_be_bytes());
-            self.journal.put(Key::Outgoing(order), record, false);
+            self.journal.put(Key::Release(order), record, false);
         }
     }
 
@@ -202,7 +166,7 @@ impl Outlet {
     #[inline]
     pub(super) fn forget(&mut self, message: &Outgoing) {
         if message.qos != QoS::AtMostOnce {
-            self.journal.delete(Key::Outgoing(message.order));
+            self.journal.delete(Key::Message(message.order));
         }
     }
 }

@@ -227,11 +227,4 @@ impl Waiting {
         self.expiry = next;
         gone
     }
-
-    /// Takes out everything.
-    pub(super) fn drain(&mut self) -> Line {
-        let mut all = std::mem::take(self);
-        all.at_most_once.append(&mut all.acknowledged);
-        all.at_most_once
-    }
 }
