@@ -4,7 +4,6 @@ import assert from 'node:assert/strict'
 import { createPrivateKey } from 'node:crypto'
 import { readFileSync } from 'node:fs'
 import { test } from 'node:test'
-import { Client } from '../../pkg/node.js'
 import { cert, key } from './certificate.mjs'
 import { Loopback } from './loopback.mjs'
 import {
@@ -325,7 +324,7 @@ const STORIES = {
     }
     const { client, peer } = await connected(t, { clientId: 'me', store })
     const publishing = client.publish('a', 'b', { qos: 1 })
-    const { id } = await peer.next('publish')
+    const { id } = await peer.expect('publish')
     peer.send({ type: 'puback', id })
     await publishing
     await client.end()
