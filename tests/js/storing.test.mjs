@@ -170,7 +170,7 @@ test('messages of a kept subscription that nobody asked for come by the event', 
   peer.send({ type: 'publish', qos: 1, id: 1, topic: 'a/b', payload: 'x' })
   await peer.expect('puback', { id: 1 })
   assert.deepEqual(
-    messages.map((message) => [message.topic, message.text()]),
+    messages.map(([, message]) => [message.topic, message.text()]),
     [['a/b', 'x']],
   )
 })
@@ -224,7 +224,7 @@ test('a publish that cannot be recorded rejects, and nothing else is lost', asyn
     cause: store.failure,
   })
   assert.deepEqual(
-    errors.map((error) => error.message),
+    errors.map(([, error]) => error.message),
     ['The store could not be written: disk full'],
   )
   peer.send({ type: 'pubrec', id })

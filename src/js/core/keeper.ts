@@ -1,6 +1,6 @@
 import type { Emitter } from '../emitter.js'
 import { type ErrorFields, type MqttError, mqttError } from '../errors.js'
-import { LONGEST_TIMEOUT } from '../platform.js'
+import { LONGEST_TIMEOUT, soon } from '../platform.js'
 import type { Store } from '../types/connecting.js'
 import { binary } from '../validate.js'
 
@@ -43,15 +43,19 @@ export class Keeper {
   /** Closes the store behind everything else, and calls back when that is done, or after `patience` ms at the latest. */
   close(emitter: Emitter, patience: number, done: () => void): void {
     const timer = setTimeout(done, Math.min(patience, LONGEST_TIMEOUT))
-    this.#ask(async (store) => store.close?.())
-      .catch(() => {
-        const fields = { code: 'STORE_FAILED', what: 'the store could not be closed' } as const
-        emitter.emit('error', mqttError(this.explain(fields)))
-      })
-      .then(() => {
-        clearTimeout(timer)
-        done()
-      })
+    const close = () => this.#ask(async (store) => store.close?.())
+    // The core is on the stack, and gives its last write when it has told of its end.
+    soon(() =>
+      close()
+        .catch(() => {
+          const fields = { code: 'STORE_FAILED', what: 'the store could not be closed' } as const
+          emitter.emit('error', mqttError(this.explain(fields)))
+        })
+        .then(() => {
+          clearTimeout(timer)
+          done()
+        }),
+    )
   }
 
   /** An error of the core, with what the store said. */
