@@ -328,8 +328,11 @@ const STORIES = {
     peer.send({ type: 'puback', id })
     await publishing
     await client.end()
-    const writes = ['write', 'me', 1]
-    assert.deepEqual(asked, [['load', 'me'], writes, writes, ['close']])
+    assert.deepEqual(asked.shift(), ['load', 'me'])
+    assert.deepEqual(asked.pop(), ['close'])
+    // The message, and that it is done: once more at the end, if that is under way.
+    assert(asked.length >= 2)
+    for (const write of asked) assert.deepEqual(write, ['write', 'me', 1])
   },
 
   async topicAliases(t) {
