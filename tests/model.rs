@@ -2,12 +2,19 @@
 //! each way, the connection cut at any point, the session kept or lost. No state may lose or repeat a message, and from
 //! each there must be a way to the end.
 //!
+//! With a store, the client may also be killed at any point: the next one goes on with what the store has kept. A write may
+//! fail, and its time is any.
+//!
 //! `MODEL=full cargo test --release --test model -- --nocapture` searches all combinations of both ways at once, two cuts each.
+
+#[path = "support/memory.rs"]
+mod memory;
 
 use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::hash::{Hash, Hasher};
 use std::io::{Write as _, stderr};
 
+use memory::Memory;
 use wasmqtt::codec::{
     self, Ack, ConnAck, DecodeError, Decoder, Packet, PacketId, PacketType, Properties, QoS,
     ReasonCode, Step, Version,
@@ -33,6 +40,8 @@ struct Bounds {
     out: &'static [QoS],
     back: &'static [QoS],
     cuts: u8,
+    /// With a store: how often the client may be killed, and how many writes may fail.
+    store: Option<(u8, u8)>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -53,6 +62,12 @@ enum Action {
     Delivered,
     /// The connection ends; what is under way is lost. The client opens the next one at once.
     Cut,
+    /// The store has kept the write that was under way.
+    Keep,
+    /// The write fails, and the time comes for the next one.
+    Fail,
+    /// The client is gone, and the next one begins with what the store has kept.
+    Kill,
 }
 
 use Action::*;
@@ -64,6 +79,10 @@ enum Promise {
     Pending,
     Kept,
     SessionLost,
+    /// The store did not take it.
+    Refused,
+    /// The client was killed before.
+    Orphan,
 }
 
 /// What became of a message of the server.
@@ -104,6 +123,15 @@ struct World {
     promises: [Promise; 2],
     /// How often each message of the server was delivered.
     delivered: [u8; 2],
+    store: Memory,
+    /// Messages of the application that the store has kept.
+    recorded: [bool; 2],
+    /// How often each message of the server was in the hands of the application when the client was killed.
+    exposed: [u8; 2],
+    /// Messages of a client that was killed for which the next one found no session.
+    orphans_lost: u8,
+    kills: u8,
+    fails: u8,
     /// Messages that the application has not been done with.
     in_delivery: bool,
     cuts: u8,
@@ -112,7 +140,7 @@ struct World {
 type Verdict = Result<(), String>;
 
 impl World {
-    fn new(bounds: Bounds) -> Self {
+    fn session(bounds: Bounds) -> Session {
         let number = |value| Value::Number(value);
         let mut options = Options::new();
         for (path, value) in [
@@ -123,14 +151,19 @@ impl World {
             ("reconnect.minDelay", number(0.0)),
             ("reconnect.jitter", number(0.0)),
             ("reconnect.initial", Value::Bool(true)),
+            ("store", Value::Bool(bounds.store.is_some())),
         ] {
             options.set(path, value).unwrap();
         }
         let mut session = Session::new(options, 1).unwrap();
         session.topic(TOPIC).unwrap();
         session.connect();
+        session
+    }
+
+    fn new(bounds: Bounds) -> Self {
         let mut world = Self {
-            session,
+            session: Self::session(bounds),
             server: Server {
                 connected: false,
                 session: false,
@@ -143,6 +176,12 @@ impl World {
             to_client: VecDeque::new(),
             promises: [Promise::Unmade; 2],
             delivered: [0; 2],
+            store: Memory::default(),
+            recorded: [false; 2],
+            exposed: [0; 2],
+            orphans_lost: 0,
+            kills: 0,
+            fails: 0,
             in_delivery: false,
             cuts: 0,
         };
@@ -152,12 +191,13 @@ impl World {
 
     /// Time stands still but for the delay after a cut, so that it tells states apart no more than cuts do.
     fn now(&self) -> Instant {
-        Instant::default().after_ms(1_000 * u64::from(self.cuts))
+        Instant::default().after_ms(1_000 * u64::from(self.cuts + self.kills + self.fails))
     }
 
     fn actions(&self, bounds: Bounds) -> Vec<Action> {
         let mut actions = Vec::new();
         let unmade = self.promises[..bounds.out.len()].contains(&Promise::Unmade);
+        let (kills, fails) = bounds.store.unwrap_or((0, 0));
         let unoffered = self.server.offered[..bounds.back.len()].contains(&Offered::Not);
         for (action, possible) in [
             (Publish, unmade),
@@ -171,6 +211,9 @@ impl World {
             (ToClient, !self.to_client.is_empty()),
             (Delivered, self.in_delivery),
             (Cut, self.cuts < bounds.cuts),
+            (Keep, self.store.is_writing()),
+            (Fail, self.store.is_writing() && self.fails < fails),
+            (Kill, self.kills < kills),
         ] {
             if possible {
                 actions.push(action);
@@ -244,12 +287,49 @@ impl World {
                 self.session.handle_timeout(self.now());
                 self.open(bounds)?;
             }
+            Keep => {
+                self.store.settle(true);
+                for at in 0..2 {
+                    // A message ends with its payload.
+                    let is_it = |record: &Vec<u8>| record[0] < 2 && record.ends_with(&[at]);
+                    self.recorded[usize::from(at)] |= self.store.kept.values().any(is_it);
+                }
+                self.session.handle_stored(self.now(), true);
+            }
+            Fail => {
+                self.store.settle(false);
+                self.session.handle_stored(self.now(), false);
+                self.fails += 1;
+                self.session.handle_timeout(self.now());
+            }
+            Kill => {
+                for (at, offered) in self.server.offered.iter().enumerate() {
+                    if let Offered::Open { id: Some(id), released: false } = offered
+                        && !self.store.kept.contains_key(&-i64::from(id.get()))
+                    {
+                        self.exposed[at] = self.delivered[at];
+                    }
+                }
+                for promise in &mut self.promises {
+                    if *promise == Promise::Pending {
+                        *promise = Promise::Orphan;
+                    }
+                }
+                self.kills += 1;
+                self.session = Self::session(bounds);
+                self.store = self.store.left();
+                self.to_server.clear();
+                self.to_client.clear();
+                self.server.connected = false;
+                self.in_delivery = false;
+                self.open(bounds)?;
+            }
         }
-        self.events(bounds, &[])?;
+        self.open(bounds)?;
         self.check(bounds)
     }
 
-    /// Does what the session asks for to have a socket.
+    /// Does what the session asks for.
     fn open(&mut self, bounds: Bounds) -> Verdict {
         let now = self.now();
         while let Some(command) = self.session.poll_command() {
@@ -263,6 +343,10 @@ impl World {
                     self.session.handle_resolved(now, id, Ok(resolved));
                 }
                 Command::Open { id, .. } => self.session.handle_open(now, id),
+                Command::Load { id } => {
+                    self.session.handle_loaded(now, id, 0, Ok(self.store.records()));
+                }
+                Command::Store => self.store.write(self.session.changes()),
                 other => return Err(format!("the session asks for {other:?}")),
             }
         }
@@ -277,6 +361,13 @@ impl World {
                         return Err(format!("message {token} was answered with {reason:?}"));
                     }
                     self.settle(token, Promise::Kept)?;
+                }
+                Event::Failed { token, error } if error.code == ErrorCode::StoreFailed => {
+                    self.settle(token, Promise::Refused)?;
+                }
+                Event::Error(error) if error.code == ErrorCode::StoreFailed && self.fails > 0 => {}
+                Event::Error(error) if error.code == ErrorCode::SessionLost && self.kills > 0 => {
+                    self.orphans_lost += 1;
                 }
                 Event::Failed { token, error } => {
                     if error.code != ErrorCode::SessionLost || bounds.out[index(token)] != TWO {
@@ -316,6 +407,14 @@ impl World {
             _ => true,
         };
         for (at, &qos) in bounds.out.iter().enumerate() {
+            let unsent = match self.promises[at] {
+                Promise::Refused => true,
+                Promise::Orphan => !self.recorded[at],
+                _ => bounds.store.is_some() && !self.recorded[at],
+            };
+            if unsent && self.server.taken[at] > 0 {
+                return Err(format!("message {} was taken without a record", at + 1));
+            }
             let (kept, count) = (self.promises[at] == Promise::Kept, self.server.taken[at]);
             if !counts(qos, kept, count) {
                 return Err(format!(
@@ -328,6 +427,12 @@ impl World {
         for (at, &qos) in bounds.back.iter().enumerate() {
             let (done, count) =
                 (self.server.offered[at] == Offered::Acknowledged, self.delivered[at]);
+            // Those deliveries nobody knows of any more.
+            let count = if done {
+                count.min(1).max(count - self.exposed[at])
+            } else {
+                count - self.exposed[at]
+            };
             if !counts(qos, done, count) {
                 return Err(format!("the server's message {} was delivered {count} times", at + 1));
             }
@@ -336,8 +441,7 @@ impl World {
         let same = |line: &[QoS]| line.len() == 2 && line[0] == line[1];
         let overtaken =
             |counts: [u8; 2], first_lost: bool| counts[0] == 0 && counts[1] > 0 && !first_lost;
-        if same(bounds.out)
-            && overtaken(self.server.taken, self.promises[0] == Promise::SessionLost)
+        if same(bounds.out) && overtaken(self.server.taken, self.is_lost(0))
             || same(bounds.back)
                 && overtaken(self.delivered, self.server.offered[0] == Offered::Lost)
         {
@@ -346,12 +450,25 @@ impl World {
         Ok(())
     }
 
+    /// Whether the server need not get this message of the application.
+    fn is_lost(&self, at: usize) -> bool {
+        match self.promises[at] {
+            Promise::SessionLost | Promise::Refused => true,
+            Promise::Orphan => !self.recorded[at] || self.orphans_lost > 0,
+            Promise::Unmade | Promise::Pending | Promise::Kept => false,
+        }
+    }
+
     /// Every promise has settled, and nothing is left to do.
     fn is_complete(&self, bounds: Bounds) -> bool {
         let promises = &self.promises[..bounds.out.len()];
         let offered = &self.server.offered[..bounds.back.len()];
         let stats = self.session.stats();
-        promises.iter().all(|promise| matches!(promise, Promise::Kept | Promise::SessionLost))
+        let settled = |at| self.is_lost(at) || self.server.taken[at] > 0;
+        promises.iter().all(|promise| !matches!(promise, Promise::Unmade | Promise::Pending))
+            && (0..promises.len()).all(settled)
+            && self.store.kept.is_empty()
+            && !self.store.is_writing()
             && offered
                 .iter()
                 .all(|offered| matches!(offered, Offered::Acknowledged | Offered::Lost))
@@ -669,11 +786,34 @@ fn no_state_loses_repeats_or_wedges() {
             }
         }
         for (out, back, cuts) in searches {
-            let bounds = Bounds { version, out, back, cuts };
+            let bounds = Bounds { version, out, back, cuts, store: None };
             let states = search(bounds);
             writeln!(stderr(), "{states:>8} states: {bounds:?}").unwrap();
             total += states;
         }
     }
     writeln!(stderr(), "{total:>8} states in all").unwrap();
+}
+
+#[test]
+fn no_state_with_a_store_loses_repeats_or_wedges() {
+    const NONE: &[QoS] = &[];
+    const PAIRS: [&[QoS]; 3] = [&[ONE, ONE], &[ONE, TWO], &[TWO, TWO]];
+    let full = std::env::var("MODEL").is_ok_and(|bounds| bounds == "full");
+    for version in [Version::V311, Version::V5] {
+        let mut searches = vec![(&[TWO][..], &[TWO][..], 0, (1, 0))];
+        for pair in PAIRS {
+            searches.extend([(pair, NONE, 0, (1, 1)), (NONE, pair, 0, (1, 1))]);
+            searches.extend([(pair, NONE, 1, (1, 0)), (NONE, pair, 1, (1, 0))]);
+            if full {
+                searches.extend([(pair, NONE, 1, (2, 1)), (NONE, pair, 1, (2, 1))]);
+                searches.push((pair, &[TWO], 0, (1, 0)));
+                searches.push((&[TWO], pair, 1, (1, 0)));
+            }
+        }
+        for (out, back, cuts, store) in searches {
+            let bounds = Bounds { version, out, back, cuts, store: Some(store) };
+            writeln!(stderr(), "{:>8} states: {bounds:?}", search(bounds)).unwrap();
+        }
+    }
 }

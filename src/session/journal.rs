@@ -197,6 +197,10 @@ impl Journal {
                 self.push(change);
             }
         }
+        if self.collected.is_empty() {
+            // Nothing waits for it any more.
+            self.kept = Batch(self.begun);
+        }
         self.retry_at = Some(now.after_ms(RETRY_MS));
         (refused, !replace(&mut self.failing, true))
     }

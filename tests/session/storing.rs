@@ -534,6 +534,16 @@ fn a_publish_that_cannot_be_recorded_fails_and_is_not_sent() {
 }
 
 #[test]
+fn nothing_waits_for_what_was_refused() {
+    let mut pair = stalling("");
+    pair.publish("q2 a '1'");
+    pair.breaks();
+    pair.clear();
+    pair.plays("PUBREL #7");
+    pair.sends(["PUBCOMP #7 0x92"]);
+}
+
+#[test]
 fn offline_it_is_the_same() {
     let mut pair = stalling("");
     pair.cut();
