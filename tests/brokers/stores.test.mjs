@@ -19,7 +19,8 @@ import { eventually } from './support.mjs'
 /** Processes that are killed. `KILLS=500 node --test tests/brokers/stores.test.mjs` is the long run. */
 const KILLS = Number(process.env.KILLS ?? 10)
 const CHILD = fileURLToPath(new URL('store-child.mjs', import.meta.url))
-const CONFIG = 'max_queued_messages 0\nmax_inflight_messages 20'
+// With a limit of messages in flight, Mosquitto 2.0.11 sends some before those that wait.
+const CONFIG = 'max_queued_messages 0\nmax_inflight_messages 0'
 
 function folderOf(t) {
   const folder = mkdtempSync(path(tmpdir(), 'wasmqtt-kill-'))
