@@ -1,6 +1,6 @@
 //! PUBLISH (3.3), the packet of the hot path.
 
-use super::packet::{Packet, decode_id, decode_qos, decode_topic, flag};
+use super::packet::{decode_id, decode_qos, decode_topic, flag};
 use super::properties::{Properties, Property};
 use super::wire::{self, Reader, put_binary, put_u16};
 use super::{DecodeError, PacketId, PacketType, QoS, Version};
@@ -98,18 +98,19 @@ impl<'a> Publish<'a> {
         Ok((Self { dup, qos, retain, topic, id, properties, payload }, hints))
     }
 
-    /// Reads a PUBLISH of MQTT 5 with its fixed header.
+    /// Reads a PUBLISH of MQTT 5 with its fixed header, of which only the flags count, and leaves the
+    /// text of the topic to be checked with [`check_topic`].
     ///
     /// # Errors
     ///
     /// The bytes are no such packet.
+    ///
+    /// [`check_topic`]: super::check_topic
     pub fn decode_whole(packet: &'a [u8]) -> Result<Self, DecodeError> {
         let mut reader = Reader::new(packet);
         let first = reader.u8()?;
-        match Packet::decode_from_server(Version::V5, first, reader.sub()?.rest())? {
-            Packet::Publish(publish) => Ok(publish),
-            _ => Err(DecodeError::malformed("no PUBLISH")),
-        }
+        let body = reader.sub()?.rest();
+        Self::decode_header(Version::V5, first, body, body.len()).map(|(publish, _)| publish)
     }
 
     /// Appends all that comes before the payload, and announces a payload of `payload_len` bytes. `alias` is

@@ -3,7 +3,7 @@
 //! Changes are collected while others are written, and go together into the next write. What may
 //! leave only when its record is kept says so by the [`Batch`] that the record is in.
 
-use std::mem::{replace, take};
+use std::mem::{replace, swap};
 use std::ops::RangeInclusive;
 
 use super::time::Instant;
@@ -72,6 +72,8 @@ pub(super) struct Journal {
     keeping: Keeping,
     /// What the next write takes.
     collected: Vec<Change>,
+    /// Something waits for the next write.
+    urgent: bool,
     /// What the write that is under way takes; empty: there is none.
     writing: Vec<Change>,
     /// How many writes have begun.
@@ -119,11 +121,19 @@ impl Journal {
     /// Records what a key stands for.
     pub(super) fn put(&mut self, key: Key, value: Vec<u8>, first: bool) {
         self.push(Change { key, value: Some(value), first });
+        self.urgent = true;
     }
 
     /// Deletes a record, if records are kept.
-    #[inline]
     pub(super) fn delete(&mut self, key: Key) {
+        self.delete_later(key);
+        self.urgent = true;
+    }
+
+    /// Deletes a record, if records are kept. That may wait for another write: without it, the next
+    /// life sends once more what the server has acknowledged, which does no harm.
+    #[inline]
+    pub(super) fn delete_later(&mut self, key: Key) {
         if self.is_on() {
             self.push(Change { key, value: None, first: false });
         }
@@ -132,6 +142,12 @@ impl Journal {
     #[inline(never)]
     fn push(&mut self, change: Change) {
         self.collected.push(change);
+    }
+
+    /// The next write begins as soon as it can.
+    #[inline]
+    pub(super) fn hurry(&mut self) {
+        self.urgent = true;
     }
 
     /// The batch of the last change.
@@ -151,7 +167,10 @@ impl Journal {
     /// Whether a write is to begin.
     #[inline]
     pub(super) fn has_write(&self) -> bool {
-        !self.collected.is_empty() && self.writing.is_empty() && self.retry_at.is_none()
+        self.urgent
+            && !self.collected.is_empty()
+            && self.writing.is_empty()
+            && self.retry_at.is_none()
     }
 
     /// Begins a write, if there is one to begin: of [`Journal::writing`]. One is under way at a
@@ -159,7 +178,8 @@ impl Journal {
     pub(super) fn begin_write(&mut self) -> bool {
         let begins = self.has_write();
         if begins {
-            std::mem::swap(&mut self.collected, &mut self.writing);
+            swap(&mut self.collected, &mut self.writing);
+            self.urgent = false;
             self.begun += 1;
         }
         begins
@@ -190,17 +210,25 @@ impl Journal {
         }
         // Messages are recorded in their order, so there are no others between them.
         let refused = first.unwrap_or(1)..=last;
-        let mut failed = take(&mut self.writing);
-        failed.append(&mut self.collected);
-        for change in failed {
-            if !matches!(change.key, Key::Message(order) if refused.contains(&order)) {
-                self.push(change);
+        let is_refused =
+            |change: &Change| matches!(change.key, Key::Message(order) if refused.contains(&order));
+        self.writing.append(&mut self.collected);
+        swap(&mut self.collected, &mut self.writing);
+        for change in &mut self.collected {
+            if is_refused(change) {
+                // There is nothing to delete, so it does no harm.
+                change.value = None;
+                change.first = false;
             }
+        }
+        while self.collected.last().is_some_and(is_refused) {
+            self.collected.pop();
         }
         if self.collected.is_empty() {
             // Nothing waits for it any more.
             self.kept = Batch(self.begun);
         }
+        self.urgent = true;
         self.retry_at = Some(now.after_ms(RETRY_MS));
         (refused, !replace(&mut self.failing, true))
     }
@@ -221,8 +249,9 @@ impl Journal {
     /// nobody hears any more whether it was kept.
     pub(super) fn close(&mut self) {
         self.writing.append(&mut self.collected);
-        std::mem::swap(&mut self.collected, &mut self.writing);
+        swap(&mut self.collected, &mut self.writing);
         self.retry_at = None;
+        self.urgent = true;
         self.keeping = Keeping::Nothing;
     }
 }

@@ -194,7 +194,7 @@ impl Session {
             decoder,
             since: now,
             keep_alive: KeepAlive::new(server.keep_alive, sent, now),
-            sending: Sending::new(resend, &self.out),
+            sending: Sending::new(resend, &mut self.out),
             receiving: self.inbox.start(),
             aliases: OutgoingAliases::new(aliases),
             reauthentication: None,

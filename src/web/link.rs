@@ -128,9 +128,10 @@ impl Link {
             }
             (asked::LOAD, value) => {
                 let records = value.map(|value| {
+                    let list: Array = value.unchecked_into();
                     let mut records = Vec::new();
-                    for record in Array::from(&value).iter() {
-                        records.extend(bytes(record));
+                    for at in 0..list.length() {
+                        records.extend(bytes(list.get(at)));
                     }
                     records
                 });

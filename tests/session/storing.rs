@@ -614,3 +614,44 @@ fn a_store_needs_a_client_identifier() {
     pair.force();
     refused(pair.try_publish("q1 a '1'"), "CLOSED");
 }
+
+#[test]
+fn that_a_message_is_done_goes_along_with_the_next_write() {
+    let mut pair = stalling("");
+    pair.publish("q1 a '1'");
+    pair.publish("q1 a '2'");
+    pair.keeps();
+    pair.keeps();
+    pair.plays("PUBACK #1");
+    assert!(!pair.ends().store.is_writing());
+    pair.publish("q1 a '3'");
+    pair.keeps();
+    assert_eq!(pair.ends().store.kept.len(), 2);
+    // But not when there is none to come.
+    pair.plays("PUBACK #2; PUBACK #3");
+    pair.keeps();
+    assert!(pair.ends().store.kept.is_empty());
+}
+
+#[test]
+fn nothing_waits_for_a_write_that_nothing_begins() {
+    let mut pair = stalling("");
+    pair.publish("q1 a '1'");
+    pair.publish("q1 a '2'");
+    pair.keeps();
+    pair.keeps();
+    pair.clear();
+    pair.plays("PUBACK #1; PUBREL #9");
+    pair.keeps();
+    pair.sends(["PUBCOMP #9 0x92"]);
+    pair.plays("PUBACK #2");
+    pair.keeps();
+    pair.publish("q1 a '3'");
+    pair.publish("q1 a '4'");
+    pair.keeps();
+    pair.keeps();
+    pair.plays("PUBACK #3");
+    pair.reconnected("CONNACK present");
+    pair.keeps();
+    pair.sends(["PUBLISH q1 dup #4 a '4'"]);
+}

@@ -88,7 +88,8 @@ impl Held {
 
 impl Sending {
     /// `resend`: what [`Outbox::unacknowledged`] gave for a session that is resumed.
-    pub(super) fn new(resend: Vec<PacketId>, out: &Outlet) -> Self {
+    pub(super) fn new(resend: Vec<PacketId>, out: &mut Outlet) -> Self {
+        out.journal.hurry();
         Self { resend, resend_after: out.journal.last(), ..Self::default() }
     }
 
@@ -114,13 +115,18 @@ impl Sending {
             return out.write_ack(kind, id, reason, version);
         }
         let held = Held { batch, kind, id, reason };
+        out.journal.hurry();
         self.held_answers += u32::from(held.is_answer());
         self.held.push_back(held);
     }
 
-    fn acknowledged(&mut self) {
+    fn acknowledged(&mut self, out: &mut Outlet) {
         self.live -= 1;
         self.progressed = true;
+        if self.live == 0 {
+            // No other record takes that along.
+            out.journal.hurry();
+        }
     }
 
     /// An acknowledgement of nothing harms nothing, so the connection stays.
@@ -612,9 +618,9 @@ impl Outbox {
         match self.ids.get(ack.id) {
             Entry::Publish { message, live: true } if message.qos == QoS::AtLeastOnce => {
                 let (token, topic) = (message.token, message.topic.clone());
-                out.forget(message);
+                out.journal.delete_later(Key::Message(message.order));
                 self.ids.free(ack.id);
-                sending.acknowledged();
+                sending.acknowledged(out);
                 out.complete(token, Some(&topic), ack.reason, ack.properties);
                 Ok(())
             }
@@ -638,7 +644,7 @@ impl Outbox {
                     let topic = message.topic.clone();
                     out.forget(message);
                     self.ids.free(ack.id);
-                    up.sending.acknowledged();
+                    up.sending.acknowledged(out);
                     out.complete(token, Some(&topic), ack.reason, ack.properties);
                     return Ok(());
                 }
@@ -670,9 +676,9 @@ impl Outbox {
         match self.ids.get(ack.id) {
             Entry::Release { token, order, live: true } => {
                 let token = *token;
-                out.journal.delete(Key::Release(*order));
+                out.journal.delete_later(Key::Release(*order));
                 self.ids.free(ack.id);
-                sending.acknowledged();
+                sending.acknowledged(out);
                 out.complete(token, None, ack.reason, ack.properties);
                 Ok(())
             }
