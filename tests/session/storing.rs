@@ -655,3 +655,16 @@ fn nothing_waits_for_a_write_that_nothing_begins() {
     pair.keeps();
     pair.sends(["PUBLISH q1 dup #4 a '4'"]);
 }
+
+#[test]
+fn what_was_first_sent_on_a_later_connection_was_sent() {
+    for mut pair in both() {
+        pair.publish("q2 a '1'");
+        pair.reconnected("CONNACK present");
+        pair.keeps();
+        pair.sends(["PUBLISH q2 dup #1 a '1'"]);
+        pair.reconnected("CONNACK");
+        assert_eq!(pair.sent(), [""; 0]);
+        assert_eq!(pair.told_since_connect()[0], "failed 1 SESSION_LOST a");
+    }
+}

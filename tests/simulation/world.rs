@@ -12,8 +12,8 @@ use wasmqtt::codec::{
 use wasmqtt::driver::{Driver, Host, NotSent, Opened, Unreadable};
 use wasmqtt::options::{Draft, Overflow};
 use wasmqtt::session::{
-    Accepted, AttemptId, Challenge, Error, ErrorCode, Event, Handle, Input, Instant, Message,
-    Resolved, Server, Session, State, Token,
+    Accepted, AttemptId, Challenge, Change, Error, ErrorCode, Event, Handle, Input, Instant,
+    Message, Resolved, Server, Session, State, Token,
 };
 
 use crate::app::{self, App, FILTERS, Fate, Offer, Request, Sent, Subscription, TOPICS};
@@ -21,6 +21,7 @@ use crate::broker::{Broker, CopyState, garbage};
 use crate::case::{Action, Case, Config, Verb};
 use crate::chunks::Chunks;
 use crate::memory;
+use crate::store::Memory;
 use crate::trace::{self, number, payload};
 use crate::wire::Wire;
 
@@ -69,6 +70,9 @@ struct Scene {
     window: usize,
     /// What is left of a chunk behind a CONNACK waits.
     waits: bool,
+    store: Memory,
+    /// A write has failed since the session began.
+    store_failed: bool,
     /// When the timer was set to fire.
     armed: Option<Instant>,
     /// The session's number for each topic.
@@ -110,6 +114,7 @@ enum Question {
     Resolve,
     Open,
     Authenticate,
+    Load,
 }
 
 /// What the runs went through.
@@ -150,7 +155,7 @@ impl World {
             now: Instant::default().after_ms(1_000),
             app: App::default(),
             broker: Broker::new(config.clone()),
-            wire: Wire::new(),
+            wire: Wire::new(config.store),
             socket: None,
             questions: VecDeque::new(),
             prompt: VecDeque::new(),
@@ -168,6 +173,8 @@ impl World {
             received: 0,
             window: usize::MAX,
             waits: false,
+            store: Memory::default(),
+            store_failed: false,
             armed: None,
             topics: [None; TOPICS.len()],
             state: State::Idle,
@@ -228,6 +235,7 @@ impl World {
             Action::InHandler(verb) => self.scene().calls.push_back(verb.clone()),
             Action::Hesitate(on) => self.scene().hesitates = *on,
             Action::Answer { fails } => self.answer_next(*fails),
+            Action::Keep { fails } => self.keep(*fails),
             Action::Verdict(retry) => self.scene().verdict = Some(*retry),
             Action::ToBroker { bytes } => self.scene().carry_to_broker(*bytes as usize),
             Action::ToClient { bytes, window } => {
@@ -294,6 +302,18 @@ impl World {
         }
     }
 
+    fn keep(&mut self, fails: bool) {
+        {
+            let scene = &mut *self.scene();
+            if !scene.store.is_writing() {
+                return;
+            }
+            scene.store.settle(!fails);
+            scene.store_failed |= fails;
+        }
+        self.driver.stored(!fails);
+    }
+
     /// The driver ignores what belongs to an earlier attempt.
     fn answer(&mut self, id: AttemptId, question: Question, fails: bool) {
         let is_current = id == self.driver.session().attempt_id();
@@ -317,6 +337,10 @@ impl World {
                     self.scene().open_socket(id);
                 }
                 self.driver.opened(id, Opened::Now);
+            }
+            Question::Load => {
+                let records = self.scene().store.records();
+                self.driver.loaded(id, 0, if fails { Err(()) } else { Ok(records) });
             }
             Question::Authenticate => {
                 self.driver.authenticated(id, if fails { Err(()) } else { Ok(None) });
@@ -440,6 +464,10 @@ impl World {
             }
             while !self.scene().questions.is_empty() {
                 self.answer_next(false);
+                self.pump();
+            }
+            while self.scene().store.is_writing() {
+                self.keep(false);
                 self.pump();
             }
             self.pump();
@@ -1176,6 +1204,7 @@ impl Scene {
                 match error.code {
                     ErrorCode::ProtocolError => assert!(garbage, "{error:?}"),
                     ErrorCode::ConnectionLost => {}
+                    ErrorCode::StoreFailed => assert!(self.store_failed, "{error:?}"),
                     _ => {
                         let gone = app::refused(&error.filters);
                         assert!(!gone.is_empty(), "{error:?}");
@@ -1275,6 +1304,7 @@ impl Scene {
                             })
                     }
                     ErrorCode::PublishRefused => message.refused,
+                    ErrorCode::StoreFailed => self.store_failed && message.first_sent.is_none(),
                     ErrorCode::QueueFull => {
                         matches!(overflow, Overflow::DropOldest | Overflow::LatestPerTopic)
                     }
@@ -1475,7 +1505,8 @@ impl Scene {
 
     /// A server that speaks 3.1.1 knows no expiry; what was handed over before that was known keeps it.
     fn session_may_expire(&self) -> bool {
-        self.config.version == Some(5)
+        // What waits for the store expires no more.
+        self.config.version == Some(5) && !self.config.store
     }
 
     /// What the session holds is what it was given, and some room of its own.
@@ -1486,6 +1517,8 @@ impl Scene {
         let subscriptions = self.app.subscriptions.len() * 2_000;
         let under_way: usize =
             self.broker.copies.iter().map(|copy| usize::from(copy.size) + 100).max().unwrap_or(0);
+        // What is recorded and what is being written may be there as well.
+        let messages = if self.config.store { 4 * messages } else { messages };
         let bound = (128 << 10) + messages + subscriptions + 2 * under_way;
         assert!(held <= bound, "the session holds {held} bytes, {bound} are enough");
     }
@@ -1498,6 +1531,7 @@ impl Scene {
             && self.app.pending.is_empty()
             && (stats.in_flight_out, stats.in_flight_in, stats.queued_messages) == (0, 0, 0)
             && self.broker.unsettled() == 0
+            && self.store.kept.is_empty()
             && self.subscriptions_agree()
     }
 
@@ -1525,8 +1559,10 @@ impl Scene {
                     assert_eq!(message.taken, 0, "message {n}: {message:?}")
                 }
                 Fate::Untold | Fate::Withdrawn if keeps && message.qos == QoS::AtLeastOnce => {
-                    let limited =
-                        message.expiry.is_some() || message.aliased || self.broker.limited;
+                    let limited = message.expiry.is_some()
+                        || message.aliased
+                        || self.broker.limited
+                        || self.store_failed;
                     assert!(
                         message.taken > 0 || message.refused || limited,
                         "message {n}: {message:?}"

@@ -1,5 +1,8 @@
 //! A store in memory, for a host that decides when a write is kept.
 
+// Each test binary uses a part of it.
+#![allow(dead_code)]
+
 use std::collections::BTreeMap;
 
 use wasmqtt::session::Change;

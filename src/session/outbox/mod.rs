@@ -359,6 +359,7 @@ impl Outbox {
         while let Some(message) = self.waiting.pop(true) {
             tokens.push(message.token);
         }
+        self.waiting = Waiting::default();
         for mut entry in self.ids.drain(|entry| !matches!(entry, Entry::Free)) {
             tokens.extend(entry.token().copied());
         }
@@ -490,6 +491,8 @@ impl Outbox {
                 publish.encode_header(version, None, message.payload.len(), &mut out.output.bytes);
                 out.output.bytes.extend_from_slice(&message.payload);
                 *live = true;
+                // It may have waited for the store until now.
+                message.sent = true;
                 up.sending.live += 1;
                 out.wrote_message(start, Some(id), &message.topic);
             }
