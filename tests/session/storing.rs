@@ -94,7 +94,6 @@ fn what_nothing_depends_on_does_not_wait() {
     pair.sends(["PINGREQ"]);
 }
 
-/// Shows [MQTT5-4.3.3-4]
 #[test]
 fn a_release_leaves_when_it_is_kept() {
     for mut pair in both() {
@@ -168,7 +167,6 @@ fn the_quota_counts_what_waits_for_the_store() {
     pair.sends(["PUBLISH q1 #2 a '2'"]);
 }
 
-/// Shows [MQTT5-4.4.0-1]
 #[test]
 fn what_waited_for_the_store_when_the_connection_ended_is_sent_when_it_is_kept() {
     for mut pair in both() {
@@ -310,7 +308,6 @@ fn properties_come_along_and_time_spent_dead_counts() {
     assert!(next.ends().store.kept.is_empty());
 }
 
-/// Shows [MQTT5-4.3.3-10]
 #[test]
 fn a_qos_2_message_that_was_received_is_not_delivered_again() {
     for mut pair in both() {
