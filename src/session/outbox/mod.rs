@@ -455,8 +455,10 @@ impl Outbox {
     /// Sends what has waited for the store, and waits no longer.
     fn send_held(&mut self, up: &mut Up, out: &mut Outlet) {
         while !out.output.is_full()
-            && let Some(held) = up.sending.held.pop_front_if(|held| out.journal.is_kept(held.batch))
+            && let Some(&held) = up.sending.held.front()
+            && out.journal.is_kept(held.batch)
         {
+            up.sending.held.pop_front();
             up.sending.held_answers -= u32::from(held.is_answer());
             let Held { kind, id, reason, .. } = held;
             if kind == PacketType::Publish {
