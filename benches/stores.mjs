@@ -54,6 +54,7 @@ for (let round = -1; round < ROUNDS; round++) {
 const [plain, stored] = [results.without, results.with].map((all) =>
   [0, 1].map((at) => median(all.map((each) => each[at]))),
 )
+/** @param {number[]} costs */
 const shown = ([wall, cpu]) => `${wall.toFixed(1)} µs, CPU ${cpu.toFixed(1)} µs`
 console.log(`without a store: ${shown(plain)} a message`)
 console.log(`FileStore:       ${shown(stored)} a message`)
