@@ -120,41 +120,6 @@ impl Session {
         }
     }
 
-    /// The store was read, or could not be. `records`: the values, in the order of the keys. `since_epoch_ms`:
-    /// the calendar's time, in milliseconds; messages expire by it while no client lives.
-    pub fn handle_loaded(
-        &mut self,
-        now: Instant,
-        id: AttemptId,
-        since_epoch_ms: u64,
-        records: Result<Vec<Vec<u8>>, ()>,
-    ) {
-        if id == self.attempts.id() && matches!(self.stage, Stage::Loading) {
-            self.loaded(now, since_epoch_ms, records);
-            self.progress(now);
-        }
-    }
-
-    /// The store has kept all changes of the last [`Command::Store`], or none of them. What is not
-    /// kept is written again later, but for messages that were not taken before: they fail.
-    pub fn handle_stored(&mut self, now: Instant, kept: bool) {
-        if !self.out.journal.is_on() {
-            return;
-        }
-        if kept {
-            self.out.journal.handle_kept();
-        } else {
-            let (refused, first) = self.out.journal.handle_failed(now);
-            if first {
-                let what = "the store could not be written";
-                self.out.report(Error::new(ErrorCode::StoreFailed, what));
-            }
-            self.outbox.refuse(&refused, self.stage.up_mut(), &mut self.out);
-        }
-        self.send_waiting(now);
-        self.progress(now);
-    }
-
     /// The socket of an attempt is open.
     pub fn handle_open(&mut self, now: Instant, id: AttemptId) {
         if id != self.attempts.id() {
