@@ -425,7 +425,7 @@ impl World {
                 Event::Error(error)
                     if self.kills > 0
                         && (error.code == ErrorCode::SessionLost
-                            || error.code == ErrorCode::PublishRefused && self.cuts > 2) =>
+                            || error.code == ErrorCode::PublishRefused && self.cuts > 1) =>
                 {
                     self.orphans_lost += 1;
                 }
@@ -501,7 +501,9 @@ impl World {
         let same = |line: &[QoS]| line.len() == 2 && line[0] == line[1];
         let overtaken =
             |counts: [u8; 2], first_lost: bool| counts[0] == 0 && counts[1] > 0 && !first_lost;
-        if same(bounds.out) && overtaken(self.server.taken, self.is_lost(0))
+        // The next life may not know that the first one was withdrawn.
+        let is_gone = self.is_lost(0) || bounds.withdraws && self.promises[0] == Promise::Orphan;
+        if same(bounds.out) && overtaken(self.server.taken, is_gone)
             || same(bounds.back)
                 && overtaken(self.delivered, self.server.offered[0] == Offered::Lost)
         {
@@ -536,7 +538,9 @@ impl World {
                 .all(|offered| matches!(offered, Offered::Acknowledged | Offered::Lost))
             && (stats.in_flight_out, stats.in_flight_in, stats.queued_messages) == (0, 0, 0)
             // A release that was given up leaves its message with the server.
-            && (self.server.received.is_empty() || promises.contains(&Promise::GivenUp))
+            && (self.server.received.is_empty()
+                || promises.contains(&Promise::GivenUp)
+                || self.orphans_lost > 0)
             && self.server.connected
             && self.to_client.is_empty()
             && self.to_server.is_empty()
