@@ -482,7 +482,7 @@ impl World {
                 self.pump();
             }
             self.pump();
-            if self.moves() {
+            if self.moves() || self.scene().store.is_writing() {
                 continue;
             }
             self.check();
