@@ -2,13 +2,13 @@
 //! timer. What differs between a browser and a test is behind [`Host`].
 //!
 //! A [`Host`] is only ever called while nothing is borrowed, so the application may call the
-//! session from inside an event; the two exceptions say so.
+//! session from inside an event; the three exceptions say so.
 
 use std::cell::{Cell, RefCell, RefMut};
 use std::collections::VecDeque;
 
 use crate::session::{
-    AttemptId, Challenge, Command, Error, Input, Instant, Resolved, Session, Then,
+    AttemptId, Challenge, Change, Command, Error, Input, Instant, Resolved, Session, Then,
 };
 
 /// Bytes of a chunk that are looked at at once.
@@ -106,6 +106,13 @@ pub trait Host: Sized {
 
     /// Asks the application's Authenticator; [`Driver::authenticated`] is the answer.
     fn authenticate(&self, id: AttemptId, challenge: Challenge);
+
+    /// Reads the store; [`Driver::loaded`] is the answer. Only a session that has a store asks.
+    fn load(&self, id: AttemptId);
+
+    /// Writes to the store, while the session is borrowed: the application is called later.
+    /// [`Driver::stored`] is the answer, unless the session has come to its end.
+    fn store(&self, changes: &[Change]);
 
     /// Asks the application whether to try again; `None`: it has no say.
     fn judge(&self, error: Box<Error>, attempt: u32) -> Option<bool>;
@@ -244,6 +251,18 @@ impl<H: Host> Driver<H> {
         self.pump();
     }
 
+    /// The store was read; `Err`: it could not be. See [`Session::handle_loaded`].
+    pub fn loaded(&self, id: AttemptId, since_epoch_ms: u64, records: Result<Vec<Vec<u8>>, ()>) {
+        self.inform(|session, now| session.handle_loaded(now, id, since_epoch_ms, records));
+        self.pump();
+    }
+
+    /// The store has kept what [`Host::store`] gave it, or nothing of it.
+    pub fn stored(&self, kept: bool) {
+        self.inform(|session, now| session.handle_stored(now, kept));
+        self.pump();
+    }
+
     /// The socket of an attempt is open, or cannot be used.
     pub fn opened(&self, id: AttemptId, opened: Opened) {
         match opened {
@@ -287,17 +306,18 @@ impl<H: Host> Driver<H> {
             self.read_chunk(&chunk, window);
             self.read_inbox(window);
         });
-        let (late, commands, output) = {
+        let (late, commands, waits) = {
             let Inner { session, now, armed, .. } = &*self.inner();
             let late = armed.is_some_and(|at| at < *now);
-            (late, session.has_commands(), session.pending_output())
+            let waits = session.pending_output() > 0 || session.has_changes();
+            (late, session.has_commands(), waits)
         };
         if late {
             // Browsers delay the timers of hidden tabs, but not what comes from the network.
             self.timeout();
         } else if commands {
             self.pump();
-        } else if output > 0 {
+        } else if waits {
             self.host.wake();
         }
     }
@@ -537,6 +557,8 @@ impl<H: Host> Driver<H> {
                 self.host.close(force);
             }
             Command::Authenticate { id, challenge } => self.host.authenticate(id, *challenge),
+            Command::Load { id } => self.host.load(id),
+            Command::Store => self.host.store(self.inner().session.changes()),
             Command::Judge { error, attempt } => {
                 let retry = self.host.judge(error, attempt);
                 self.inform(|session, now| session.handle_verdict(now, retry));

@@ -3,12 +3,19 @@
 //! each there must be a way to the end. The third cut in a row may cost a message that was sent each time and not
 //! acknowledged; a message that the application withdraws is not sent on a later connection.
 //!
+//! With a store, the client may also be killed at any point: the next one goes on with what the store has kept. A write may
+//! fail, and its time is any.
+//!
 //! `MODEL=full cargo test --release --test model -- --nocapture` searches all combinations of both ways at once, two cuts each.
+
+#[path = "support/memory.rs"]
+mod memory;
 
 use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::hash::{Hash, Hasher};
 use std::io::{Write as _, stderr};
 
+use memory::Memory;
 use wasmqtt::codec::{
     self, Ack, ConnAck, DecodeError, Decoder, Packet, PacketId, PacketType, Properties, QoS,
     ReasonCode, Step, Version,
@@ -36,6 +43,8 @@ struct Bounds {
     cuts: u8,
     /// The application may withdraw its first message.
     withdraws: bool,
+    /// With a store: how often the client may be killed, and how many writes may fail.
+    store: Option<(u8, u8)>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -58,6 +67,12 @@ enum Action {
     Delivered,
     /// The connection ends; what is under way is lost. The client opens the next one at once.
     Cut,
+    /// The store has kept the write that was under way.
+    Keep,
+    /// The write fails, and the time comes for the next one.
+    Fail,
+    /// The client is gone, and the next one begins with what the store has kept.
+    Kill,
 }
 
 use Action::*;
@@ -71,8 +86,12 @@ enum Promise {
     SessionLost,
     /// It was sent on three connections that ended.
     GivenUp,
-    /// Before the connection with this number, counted by cuts.
+    /// Before the connection with this number, counted by cuts and kills.
     Withdrawn(u8),
+    /// The store did not take it.
+    Refused,
+    /// The client was killed before.
+    Orphan,
 }
 
 /// What became of a message of the server.
@@ -113,6 +132,15 @@ struct World {
     promises: [Promise; 2],
     /// How often each message of the server was delivered.
     delivered: [u8; 2],
+    store: Memory,
+    /// Messages of the application that the store has kept.
+    recorded: [bool; 2],
+    /// How often each message of the server was in the hands of the application when the client was killed.
+    exposed: [u8; 2],
+    /// Messages of a client that was killed for which the next one found no session.
+    orphans_lost: u8,
+    kills: u8,
+    fails: u8,
     /// Messages that the application has not been done with.
     in_delivery: bool,
     cuts: u8,
@@ -122,8 +150,13 @@ struct World {
 
 type Verdict = Result<(), String>;
 
+/// Whether a record is that of a message, which ends with its payload.
+fn is_record_of(at: u8) -> impl Fn(&Vec<u8>) -> bool {
+    move |record| record[0] < 2 && record.ends_with(&[at])
+}
+
 impl World {
-    fn new(bounds: Bounds) -> Self {
+    fn session(bounds: Bounds) -> Session {
         let number = |value| Value::Number(value);
         let mut options = Options::new();
         for (path, value) in [
@@ -134,14 +167,19 @@ impl World {
             ("reconnect.minDelay", number(0.0)),
             ("reconnect.jitter", number(0.0)),
             ("reconnect.initial", Value::Bool(true)),
+            ("store", Value::Bool(bounds.store.is_some())),
         ] {
             options.set(path, value).unwrap();
         }
         let mut session = Session::new(options, 1).unwrap();
         session.topic(TOPIC).unwrap();
         session.connect();
+        session
+    }
+
+    fn new(bounds: Bounds) -> Self {
         let mut world = Self {
-            session,
+            session: Self::session(bounds),
             server: Server {
                 connected: false,
                 session: false,
@@ -154,6 +192,12 @@ impl World {
             to_client: VecDeque::new(),
             promises: [Promise::Unmade; 2],
             delivered: [0; 2],
+            store: Memory::default(),
+            recorded: [false; 2],
+            exposed: [0; 2],
+            orphans_lost: 0,
+            kills: 0,
+            fails: 0,
             in_delivery: false,
             cuts: 0,
             sent: [(0, None); 2],
@@ -164,12 +208,13 @@ impl World {
 
     /// Time stands still but for the delay after a cut, so that it tells states apart no more than cuts do.
     fn now(&self) -> Instant {
-        Instant::default().after_ms(1_000 * u64::from(self.cuts))
+        Instant::default().after_ms(1_000 * u64::from(self.cuts + self.kills + self.fails))
     }
 
     fn actions(&self, bounds: Bounds) -> Vec<Action> {
         let mut actions = Vec::new();
         let unmade = self.promises[..bounds.out.len()].contains(&Promise::Unmade);
+        let (kills, fails) = bounds.store.unwrap_or((0, 0));
         let unoffered = self.server.offered[..bounds.back.len()].contains(&Offered::Not);
         for (action, possible) in [
             (Publish, unmade),
@@ -184,6 +229,9 @@ impl World {
             (ToClient, !self.to_client.is_empty()),
             (Delivered, self.in_delivery),
             (Cut, self.cuts < bounds.cuts),
+            (Keep, self.store.is_writing()),
+            (Fail, self.store.is_writing() && self.fails < fails),
+            (Kill, self.kills < kills),
         ] {
             if possible {
                 actions.push(action);
@@ -213,7 +261,7 @@ impl World {
                 published.map_err(|error| format!("publish was refused: {error:?}"))?;
             }
             Withdraw => {
-                self.promises[0] = Promise::Withdrawn(self.cuts);
+                self.promises[0] = Promise::Withdrawn(self.cuts + self.kills);
                 let token = Token::new(1).ok_or("no token")?;
                 self.session.cancel(self.now(), token);
             }
@@ -266,8 +314,49 @@ impl World {
                 self.session.handle_timeout(self.now());
                 self.open(bounds)?;
             }
+            Keep => {
+                self.store.settle(true);
+                for at in 0..2 {
+                    self.recorded[usize::from(at)] |=
+                        self.store.kept.values().any(is_record_of(at));
+                }
+                self.session.handle_stored(self.now(), true);
+            }
+            Fail => {
+                self.store.settle(false);
+                self.session.handle_stored(self.now(), false);
+                self.fails += 1;
+                self.session.handle_timeout(self.now());
+            }
+            Kill => {
+                for (at, offered) in self.server.offered.iter().enumerate() {
+                    if let Offered::Open { id: Some(id), released: false } = offered
+                        && !self.store.kept.contains_key(&-i64::from(id.get()))
+                    {
+                        self.exposed[at] = self.delivered[at];
+                    }
+                }
+                for (at, promise) in self.promises.iter_mut().enumerate() {
+                    // The store may not know yet that a message was withdrawn.
+                    let is_kept = self.store.kept.values().any(is_record_of(at as u8));
+                    if *promise == Promise::Pending
+                        || matches!(promise, Promise::Withdrawn(_) | Promise::GivenUp) && is_kept
+                    {
+                        *promise = Promise::Orphan;
+                    }
+                }
+                self.sent = [(0, None); 2];
+                self.kills += 1;
+                self.session = Self::session(bounds);
+                self.store = self.store.left();
+                self.to_server.clear();
+                self.to_client.clear();
+                self.server.connected = false;
+                self.in_delivery = false;
+                self.open(bounds)?;
+            }
         }
-        self.events(bounds, &[])?;
+        self.open(bounds)?;
         self.check(bounds)
     }
 
@@ -276,7 +365,8 @@ impl World {
         let decoded = Packet::decode(bounds.version, packet[0], &packet[2..]);
         if let Ok(Packet::Publish(publish)) = decoded {
             let at = usize::from(publish.payload[0]);
-            if matches!(self.promises[at], Promise::Withdrawn(cuts) if cuts < self.cuts) {
+            if matches!(self.promises[at], Promise::Withdrawn(ends) if ends < self.cuts + self.kills)
+            {
                 return Err(format!("message {} was withdrawn, and is sent again", at + 1));
             }
             let (count, last) = &mut self.sent[at];
@@ -300,6 +390,10 @@ impl World {
                     self.session.handle_resolved(now, id, Ok(resolved));
                 }
                 Command::Open { id, .. } => self.session.handle_open(now, id),
+                Command::Load { id } => {
+                    self.session.handle_loaded(now, id, 0, Ok(self.store.records()));
+                }
+                Command::Store => self.store.write(self.session.changes()),
                 other => return Err(format!("the session asks for {other:?}")),
             }
         }
@@ -323,6 +417,17 @@ impl World {
                         return Err(format!("message {token} was given up too soon"));
                     }
                     self.settle(token, Promise::GivenUp)?;
+                }
+                Event::Failed { token, error } if error.code == ErrorCode::StoreFailed => {
+                    self.settle(token, Promise::Refused)?;
+                }
+                Event::Error(error) if error.code == ErrorCode::StoreFailed && self.fails > 0 => {}
+                Event::Error(error)
+                    if self.kills > 0
+                        && (error.code == ErrorCode::SessionLost
+                            || error.code == ErrorCode::PublishRefused && self.cuts > 1) =>
+                {
+                    self.orphans_lost += 1;
                 }
                 Event::Failed { token, error } => {
                     if error.code != ErrorCode::SessionLost || bounds.out[index(token)] != TWO {
@@ -362,6 +467,14 @@ impl World {
             _ => true,
         };
         for (at, &qos) in bounds.out.iter().enumerate() {
+            let unsent = match self.promises[at] {
+                Promise::Refused => true,
+                Promise::Orphan => !self.recorded[at],
+                _ => bounds.store.is_some() && !self.recorded[at],
+            };
+            if unsent && self.server.taken[at] > 0 {
+                return Err(format!("message {} was taken without a record", at + 1));
+            }
             let (kept, count) = (self.promises[at] == Promise::Kept, self.server.taken[at]);
             if !counts(qos, kept, count) {
                 return Err(format!(
@@ -374,6 +487,12 @@ impl World {
         for (at, &qos) in bounds.back.iter().enumerate() {
             let (done, count) =
                 (self.server.offered[at] == Offered::Acknowledged, self.delivered[at]);
+            // Those deliveries nobody knows of any more.
+            let count = if done {
+                count.min(1).max(count - self.exposed[at])
+            } else {
+                count - self.exposed[at]
+            };
             if !counts(qos, done, count) {
                 return Err(format!("the server's message {} was delivered {count} times", at + 1));
             }
@@ -382,10 +501,8 @@ impl World {
         let same = |line: &[QoS]| line.len() == 2 && line[0] == line[1];
         let overtaken =
             |counts: [u8; 2], first_lost: bool| counts[0] == 0 && counts[1] > 0 && !first_lost;
-        let is_gone = matches!(
-            self.promises[0],
-            Promise::SessionLost | Promise::GivenUp | Promise::Withdrawn(_)
-        );
+        // The next life may not know that the first one was withdrawn.
+        let is_gone = self.is_lost(0) || bounds.withdraws && self.promises[0] == Promise::Orphan;
         if same(bounds.out) && overtaken(self.server.taken, is_gone)
             || same(bounds.back)
                 && overtaken(self.delivered, self.server.offered[0] == Offered::Lost)
@@ -395,18 +512,35 @@ impl World {
         Ok(())
     }
 
+    /// Whether the server need not get this message of the application.
+    fn is_lost(&self, at: usize) -> bool {
+        match self.promises[at] {
+            Promise::SessionLost | Promise::Refused | Promise::GivenUp | Promise::Withdrawn(_) => {
+                true
+            }
+            Promise::Orphan => !self.recorded[at] || self.orphans_lost > 0,
+            Promise::Unmade | Promise::Pending | Promise::Kept => false,
+        }
+    }
+
     /// Every promise has settled, and nothing is left to do.
     fn is_complete(&self, bounds: Bounds) -> bool {
         let promises = &self.promises[..bounds.out.len()];
         let offered = &self.server.offered[..bounds.back.len()];
         let stats = self.session.stats();
+        let settled = |at| self.is_lost(at) || self.server.taken[at] > 0;
         promises.iter().all(|promise| !matches!(promise, Promise::Unmade | Promise::Pending))
+            && (0..promises.len()).all(settled)
+            && self.store.kept.is_empty()
+            && !self.store.is_writing()
             && offered
                 .iter()
                 .all(|offered| matches!(offered, Offered::Acknowledged | Offered::Lost))
             && (stats.in_flight_out, stats.in_flight_in, stats.queued_messages) == (0, 0, 0)
             // A release that was given up leaves its message with the server.
-            && (self.server.received.is_empty() || promises.contains(&Promise::GivenUp))
+            && (self.server.received.is_empty()
+                || promises.contains(&Promise::GivenUp)
+                || self.orphans_lost > 0)
             && self.server.connected
             && self.to_client.is_empty()
             && self.to_server.is_empty()
@@ -725,11 +859,39 @@ fn no_state_loses_repeats_or_wedges() {
         searches
             .extend([SINGLES, PAIRS_ALIKE].concat().into_iter().map(|out| (out, NONE, 2, true)));
         for (out, back, cuts, withdraws) in searches {
-            let bounds = Bounds { version, out, back, cuts, withdraws };
+            let bounds = Bounds { version, out, back, cuts, withdraws, store: None };
             let states = search(bounds);
             writeln!(stderr(), "{states:>8} states: {bounds:?}").unwrap();
             total += states;
         }
     }
     writeln!(stderr(), "{total:>8} states in all").unwrap();
+}
+
+#[test]
+fn no_state_with_a_store_loses_repeats_or_wedges() {
+    const NONE: &[QoS] = &[];
+    const PAIRS: [&[QoS]; 3] = [&[ONE, ONE], &[ONE, TWO], &[TWO, TWO]];
+    let full = std::env::var("MODEL").is_ok_and(|bounds| bounds == "full");
+    for version in [Version::V311, Version::V5] {
+        let mut searches = vec![(&[TWO][..], &[TWO][..], 0, (1, 0), false)];
+        for pair in PAIRS {
+            searches.extend([(pair, NONE, 0, (1, 1), false), (NONE, pair, 0, (1, 1), false)]);
+            searches.extend([(pair, NONE, 1, (1, 0), false), (NONE, pair, 1, (1, 0), false)]);
+            searches.push((pair, NONE, 0, (1, 0), true));
+            if full {
+                searches.extend([(pair, NONE, 1, (2, 1), false), (NONE, pair, 1, (2, 1), false)]);
+                searches.push((pair, &[TWO], 0, (1, 0), false));
+                searches.push((&[TWO], pair, 1, (1, 0), false));
+                searches.push((pair, NONE, 1, (1, 1), true));
+            }
+        }
+        for out in [&[ONE][..], &[TWO]] {
+            searches.extend([(out, NONE, 4, (1, 0), false), (out, NONE, 2, (1, 1), true)]);
+        }
+        for (out, back, cuts, store, withdraws) in searches {
+            let bounds = Bounds { version, out, back, cuts, withdraws, store: Some(store) };
+            writeln!(stderr(), "{:>8} states: {bounds:?}", search(bounds)).unwrap();
+        }
+    }
 }

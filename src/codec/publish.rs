@@ -98,6 +98,21 @@ impl<'a> Publish<'a> {
         Ok((Self { dup, qos, retain, topic, id, properties, payload }, hints))
     }
 
+    /// Reads a PUBLISH of MQTT 5 with its fixed header, of which only the flags count, and leaves the
+    /// text of the topic to be checked with [`check_topic`].
+    ///
+    /// # Errors
+    ///
+    /// The bytes are no such packet.
+    ///
+    /// [`check_topic`]: super::check_topic
+    pub fn decode_whole(packet: &'a [u8]) -> Result<Self, DecodeError> {
+        let mut reader = Reader::new(packet);
+        let first = reader.u8()?;
+        let body = reader.sub()?.rest();
+        Self::decode_header(Version::V5, first, body, body.len()).map(|(publish, _)| publish)
+    }
+
     /// Appends all that comes before the payload, and announces a payload of `payload_len` bytes. `alias` is
     /// a Topic Alias that is not among the properties.
     ///

@@ -133,7 +133,7 @@ export class Client implements AsyncDisposable {
    * to retry, it retries now. Aborting the first connect returns the client to 'idle'. Messages of a resumed session are delivered from a new
    * task after 'connect', so that code after `await connect()` can add its handlers first. MQTT 5.0, sections 3.1 and 3.2.
    *
-   * @throws ConnectError, AuthenticationError, ClosedError
+   * @throws ConnectError, AuthenticationError, StoreError, ClosedError
    * @example
    * const { sessionPresent } = await client.connect({ timeout: 5_000 })
    */
@@ -147,7 +147,7 @@ export class Client implements AsyncDisposable {
    * passed on as they are. MQTT 5.0, section 3.3.
    *
    * @throws InvalidArgumentError, PublishError, QueueFullError, PacketTooLargeError, ExpiredError, SessionLostError, NotSupportedError,
-   *   ClosedError
+   *   StoreError, ClosedError
    * @example
    * await client.publish('house/lamp', 'on', { qos: 1, retain: true })
    */

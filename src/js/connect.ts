@@ -9,7 +9,7 @@ import * as validate from './validate.js'
 /**
  * Creates a client and connects it. Resolves with the client on the first successful CONNACK. A client that could not connect is ended.
  *
- * @throws InvalidArgumentError, NotSupportedError, ConnectError, AuthenticationError, AbortError
+ * @throws InvalidArgumentError, NotSupportedError, ConnectError, AuthenticationError, StoreError, AbortError
  * @example
  * const client = await connect('wss://example.org/mqtt')
  */

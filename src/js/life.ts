@@ -4,6 +4,7 @@ import { Delivery, type Owner } from './core/delivery.js'
 import { CoreHandle, closedError } from './core/handle.js'
 import { Host } from './core/host.js'
 import { memoryBytes } from './core/instance.js'
+import type { Keeper } from './core/keeper.js'
 import { Outgoing } from './core/outgoing.js'
 import { Records } from './core/records.js'
 import { Turn } from './core/turn.js'
@@ -47,6 +48,8 @@ export class Life implements Owner {
   #end: Promise<void> | undefined
   /** Milliseconds that are left for the end. */
   #left = () => 0
+  /** Whether the end waits for the store only. */
+  #forced = false
   /** Ends the core, where that still waits for handlers at work. */
   #goodbye: (() => void) | undefined
   readonly #draining = new Set<number>()
@@ -101,7 +104,8 @@ export class Life implements Owner {
       const { signal, timeout, force, reasonCode, draft } = readEnd(options)
       const { core } = this.handle
       if (core !== undefined && this.#ending.length === 0) {
-        const deadline = performance.now() + (force ? 0 : timeout)
+        const deadline = performance.now() + timeout
+        this.#forced = force
         this.#left = () => Math.max(0, deadline - performance.now())
         const says = !force && reasonCode !== ReasonCode.disconnectWithWillMessage
         if (says) this.presence?.leave()
@@ -310,7 +314,7 @@ export class Life implements Owner {
         else if (this.#delivery.working > 0) this.#drain(token)
         else {
           this.#draining.delete(token)
-          this.#whenWritten([token], Infinity)
+          this.#whenDone([token], Infinity)
         }
       }
     }
@@ -337,22 +341,23 @@ export class Life implements Owner {
     this.emitter.emit('close', error)
     this.routes.endAll(error)
     const ending = this.#ending.splice(0)
-    this.#whenWritten(ending, this.#left())
+    this.#whenDone(ending, this.#left(), this.#attempt.keeper)
     const ended = this.handle.ended()
     for (const token of this.#connecting.splice(0)) this.pending.reject(token, error ?? ended)
     this.pending.rejectAll(ended, ending)
   }
 
-  /** Resolves calls when the transport has written everything, after `patience` ms at the latest. */
-  #whenWritten(tokens: readonly number[], patience: number): void {
-    const { pending } = this
-    this.#attempt.whenWritten(
-      () => {
-        for (const token of tokens) pending.resolve(token, undefined)
-      },
-      patience,
-      () => tokens.some((token) => pending.has(token)),
-    )
+  /** Resolves calls when the transport has written everything and the store, if one is given, is closed, after `patience` ms at the latest. */
+  #whenDone(tokens: readonly number[], patience: number, keeper?: Keeper): void {
+    const { pending, emitter } = this
+    let awaited = keeper === undefined ? 1 : 2
+    const done = () => {
+      awaited--
+      if (awaited === 0) for (const token of tokens) pending.resolve(token, undefined)
+    }
+    const isAwaited = () => tokens.some((token) => pending.has(token))
+    this.#attempt.whenWritten(done, this.#forced ? 0 : patience, isAwaited)
+    keeper?.close(emitter, patience, done)
   }
 
   /** The instance trapped. This is called under whatever ran into it, so the rest happens later. */

@@ -4,7 +4,7 @@ import { invalid, unsupported } from './errors.js'
 import { platform } from './platform.js'
 import type { CallOptions, Payload, QoS } from './types/basics.js'
 import type { Filters, IterateOptions, PublishOptions, SubscribeOptions } from './types/calls.js'
-import type { Authenticator, ConnectOptions, Will } from './types/connecting.js'
+import type { Authenticator, ConnectOptions, Store, Will } from './types/connecting.js'
 import * as validate from './validate.js'
 
 const words = (text: string): readonly string[] => text.split(' ')
@@ -57,7 +57,14 @@ export interface PresenceSettings {
 export interface Settings
   extends Pick<
     ConnectOptions,
-    'username' | 'password' | 'transport' | 'tls' | 'signal' | 'authentication'
+    | 'clientId'
+    | 'username'
+    | 'password'
+    | 'store'
+    | 'transport'
+    | 'tls'
+    | 'signal'
+    | 'authentication'
   > {
   protocols: string[]
   presence?: PresenceSettings | undefined
@@ -89,6 +96,10 @@ export const readConnect = validate.careful(
 
 function readOption(name: string, value: unknown, settings: Settings, leaves: Leaves): void {
   switch (name) {
+    case 'clientId':
+      settings.clientId = value as string
+      pass(leaves, name, value)
+      break
     case 'username':
     case 'password':
       if (typeof value !== 'function') checkCredential(name, value)
@@ -115,7 +126,9 @@ function readOption(name: string, value: unknown, settings: Settings, leaves: Le
       settings.authentication = readAuthenticator(value, leaves)
       break
     case 'store':
-      throw unsupported('the option store')
+      settings.store = readStore(value)
+      leaves.push(name, true)
+      break
     case 'will':
       leaves.push(...readWill(value as Will))
       break
@@ -149,6 +162,14 @@ function readPresence(value: unknown, leaves: Leaves): PresenceSettings {
   for (const [name, each] of Object.entries({ ...settings, ...settings.options }))
     if (name !== 'online' && name !== 'options') leaves.push(`presence.${name}`, each)
   return settings
+}
+
+function readStore(value: unknown): Store {
+  const { load, write, close } = validate.object(value, 'store')
+  validate.func(load, 'store.load')
+  validate.func(write, 'store.write')
+  if (close !== undefined) validate.func(close, 'store.close')
+  return value as Store
 }
 
 function readAuthenticator(value: unknown, leaves: Leaves): Authenticator {

@@ -39,6 +39,8 @@ pub struct Options {
     pub queue: Queue,
     /// Whether to send Topic Aliases, as far as the server accepts them (3.3.2.3.4). The default is true.
     pub topic_aliases: bool,
+    /// Whether there is a store for what must outlive the session. The default is false.
+    pub store: bool,
 }
 
 /// The protocol version that a client asks for.
@@ -170,6 +172,7 @@ const LEAVES: &[Leaf] = leaves! { options, value:
     "authentication.method" => options.authentication_method = Some(value.text()?.to_owned());
     "resubscribe" => options.resubscribe = value.flag()?;
     "topicAliases" => options.topic_aliases = value.flag()?;
+    "store" => options.store = value.flag()?;
     "properties.sessionExpiryInterval" => options.properties.session_expiry = Some(value.seconds_or_forever()?);
     "properties.receiveMaximum" => options.properties.receive_maximum = value.two_bytes_not_zero()?;
     "properties.maximumPacketSize" => options.properties.maximum_packet_size = value.byte_limit()?;
@@ -226,6 +229,7 @@ impl Options {
                 qos0: true,
             },
             topic_aliases: true,
+            store: false,
         }
     }
 
@@ -266,6 +270,9 @@ impl Options {
                 "clientId",
                 "must be set on MQTT 3.1.1 where clean is false",
             ));
+        }
+        if self.store && anonymous {
+            return Err(InvalidArgument::new("clientId", "must be set where there is a store"));
         }
         if let Some(backoff) = &self.reconnect
             && let (Some(min), Some(max)) = (backoff.min, backoff.max)

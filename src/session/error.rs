@@ -58,6 +58,8 @@ error_codes! {
     QueueFull "QUEUE_FULL";
     /// A message expired before it could be sent.
     Expired "EXPIRED";
+    /// The store could not be read or written.
+    StoreFailed "STORE_FAILED";
     /// The client is closed.
     Closed "CLOSED";
 }

@@ -16,6 +16,10 @@ use crate::codec::{PacketId, PacketType, PropertiesBuf, QoS, ReasonCode, Version
 pub struct Token(NonZeroU32);
 
 impl Token {
+    /// The request of an earlier life of the client, restored from its store: nobody waits for it,
+    /// and its failure is an event of its own.
+    pub const EARLIER: Self = Self(NonZeroU32::MAX);
+
     /// The token with this number; `None` for 0, which stands for "nobody waits" where numbers
     /// cross the boundary.
     pub fn new(number: u32) -> Option<Self> {
@@ -394,6 +398,14 @@ pub enum Command {
         /// What it is asked.
         challenge: Box<Challenge>,
     },
+    /// Read the store, and answer with [`super::Session::handle_loaded`].
+    Load {
+        /// Goes into the answer.
+        id: AttemptId,
+    },
+    /// Write [`super::Session::changes`] to the store, and answer with
+    /// [`super::Session::handle_stored`]. The next one comes after the answer.
+    Store,
     /// Ask the application whether to try again, and answer with
     /// [`super::Session::handle_verdict`].
     Judge {

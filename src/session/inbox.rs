@@ -8,12 +8,14 @@ use super::connection::Up;
 use super::connection::aliases::IncomingAliases;
 use super::error::{Error, ErrorCode};
 use super::event::{Event, Message, Sequence, Span};
+use super::journal::Key;
+use super::outbox::received;
 use super::outlet::Outlet;
 use super::subscriptions::{Stored, Subscriptions};
 use super::topic_table::{Found, Slots};
 use crate::codec::{
     Ack, DecodeError, PacketId, PacketType, Publish, PublishHints, QoS, ReasonCode, SubscriptionId,
-    Version, check_topic, encode_ack,
+    Version, check_topic,
 };
 use crate::options::ConnectProperties;
 
@@ -120,8 +122,20 @@ impl Inbox {
     }
 
     /// The server has no session: it knows of no message that it has not released.
-    pub(super) fn session_lost(&mut self) {
+    pub(super) fn session_lost(&mut self, out: &mut Outlet) {
+        if out.journal.is_on() {
+            for id in 1..=u16::MAX {
+                if let Some(id) = PacketId::new(id).filter(|&id| self.received.contains(id)) {
+                    out.journal.delete(Key::Received(id));
+                }
+            }
+        }
         self.received.clear();
+    }
+
+    /// An earlier life of the client received a message that the server has not released.
+    pub(super) fn restore(&mut self, id: PacketId) {
+        self.received.insert(id);
     }
 
     /// A PUBLISH becomes a message for the application, and an acknowledgement that is owed
@@ -242,11 +256,14 @@ impl Inbox {
     pub(super) fn process_pubrel(&mut self, ack: Ack<'_>, up: &mut Up, out: &mut Outlet) {
         let known = self.received.remove(ack.id);
         if known {
+            out.journal.delete(Key::Received(ack.id));
             up.receiving.window = up.receiving.window.saturating_sub(1);
         }
         let reason =
             if known { ReasonCode::SUCCESS } else { ReasonCode::PACKET_IDENTIFIER_NOT_FOUND };
-        out.write_ack(PacketType::PubComp, ack.id, reason, up.server.version);
+        // Behind the change that deletes the record: else the next message with this identifier
+        // could be taken for this one.
+        up.sending.acknowledge(PacketType::PubComp, ack.id, reason, up.server.version, out);
     }
 
     /// Sends the acknowledgements that are next in order.
@@ -257,15 +274,16 @@ impl Inbox {
         while let Some((id, qos, reason)) = receiving.owed.pop_ready() {
             let kind =
                 if qos == QoS::AtLeastOnce { PacketType::PubAck } else { PacketType::PubRec };
-            let start = out.output.bytes.len();
-            encode_ack(kind, id, reason, version, &mut out.output.bytes);
+            if kind == PacketType::PubRec && !reason.is_error() && out.journal.is_on() {
+                out.journal.put(Key::Received(id), received(id), false);
+            }
             if qos == QoS::AtLeastOnce || reason.is_error() {
                 receiving.window = receiving.window.saturating_sub(1);
                 if qos == QoS::ExactlyOnce {
                     self.received.remove(id);
                 }
             }
-            out.wrote(kind, start, Some(id), None, Some(reason));
+            up.sending.acknowledge(kind, id, reason, version, out);
         }
     }
 }

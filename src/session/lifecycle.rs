@@ -7,9 +7,9 @@ use super::connection::aliases::OutgoingAliases;
 use super::connection::keep_alive::KeepAlive;
 use super::connection::{Ending, Handshaking, Opening, Stage, Trial, Up, WasUp};
 use super::error::{Error, ErrorCode, Phase};
-use super::event::{Challenge, Command, ConnectInfo, Event, ServerInfo, State};
-use super::outbox::Sending;
+use super::event::{AttemptId, Challenge, Command, ConnectInfo, Event, ServerInfo, State, Token};
 use super::outbox::blame::{Caution, Loss, PING_MS};
+use super::outbox::{Outbox, Sending};
 use super::time::Instant;
 use super::{Random, Session};
 use crate::codec::{
@@ -33,6 +33,40 @@ impl Session {
         self.out.events.enter(State::Connecting);
         let (attempt, error) = (self.attempts.count(), self.attempts.last_error());
         self.out.commands.push_back(Command::Resolve { id, attempt, error });
+    }
+
+    /// Asks what the store holds.
+    pub(super) fn load(&mut self) {
+        let id = self.attempts.supersede();
+        self.stage = Stage::Loading;
+        self.out.events.enter(State::Connecting);
+        self.out.commands.push_back(Command::Load { id });
+    }
+
+    /// The store was read: what it holds is taken over, and the first attempt begins.
+    pub(super) fn loaded(
+        &mut self,
+        now: Instant,
+        since_epoch_ms: u64,
+        records: Result<Vec<Vec<u8>>, ()>,
+    ) {
+        let mut what = "the store could not be read";
+        if let Ok(records) = records {
+            self.out.journal.open(now, since_epoch_ms);
+            let journal = &self.out.journal;
+            if let Some(earlier) = Outbox::restored(now, journal, &records, &mut self.inbox) {
+                self.outbox.follow(earlier, &mut self.out);
+                self.outbox.expire(now, &mut self.out);
+                return self.attempt();
+            }
+            what = "the store holds what this client did not write";
+            self.out.journal.await_store();
+            self.inbox.session_lost(&mut self.out);
+        }
+        self.stage = Stage::Idle;
+        self.out.events.enter(State::Idle);
+        let error = Error::new(ErrorCode::StoreFailed, what);
+        self.out.events.push(Event::ConnectFailed(error));
     }
 
     /// Asks for a socket.
@@ -187,7 +221,7 @@ impl Session {
             decoder,
             since: now,
             keep_alive: KeepAlive::new(server.keep_alive, sent, now),
-            sending: Sending::new(resend),
+            sending: Sending::new(resend, &mut self.out),
             receiving: self.inbox.start(),
             aliases: OutgoingAliases::new(aliases),
             reauthentication: None,
@@ -208,7 +242,7 @@ impl Session {
             properties: properties.into(),
         })));
         if !connack.session_present {
-            self.inbox.session_lost();
+            self.inbox.session_lost(&mut self.out);
             self.outbox.session_lost(&self.attempts.loss, &mut self.out);
             let resubscribe = self.options.resubscribe;
             self.subscriptions.session_lost(resubscribe, &mut self.out.events);
@@ -252,6 +286,45 @@ impl Session {
             .with_reason(reason)
             .with_properties(properties);
         self.fail(now, error.at(Phase::Mqtt, &self.attempts.url()), true);
+    }
+}
+
+// What the store says.
+impl Session {
+    /// The store was read, or could not be. `records`: the values, in the order of the keys. `since_epoch_ms`:
+    /// the calendar's time, in milliseconds; messages expire by it while no client lives.
+    pub fn handle_loaded(
+        &mut self,
+        now: Instant,
+        id: AttemptId,
+        since_epoch_ms: u64,
+        records: Result<Vec<Vec<u8>>, ()>,
+    ) {
+        if id == self.attempts.id() && matches!(self.stage, Stage::Loading) {
+            self.loaded(now, since_epoch_ms, records);
+            self.progress(now);
+        }
+    }
+
+    /// The store has kept all changes of the last [`Command::Store`], or none of them. What is not
+    /// kept is written again later, but for messages that were not taken before: they fail.
+    pub fn handle_stored(&mut self, now: Instant, kept: bool) {
+        if !self.out.journal.is_on() {
+            return;
+        }
+        if kept {
+            self.out.journal.handle_kept();
+        } else {
+            let (refused, first) = self.out.journal.handle_failed(now);
+            if first {
+                let what = "the store could not be written";
+                self.out.report(Error::new(ErrorCode::StoreFailed, what));
+            }
+            self.outbox.refuse(&refused, self.stage.up_mut(), &mut self.out);
+        }
+        self.send_requests();
+        self.send_waiting(now);
+        self.progress(now);
     }
 }
 
@@ -435,6 +508,9 @@ impl Session {
         self.stage = Stage::Closed;
         self.out.events.enter(State::Closed);
         let mut tokens = self.outbox.close();
+        // Those stay in the store, for the next life.
+        tokens.retain(|&token| token != Some(Token::EARLIER));
+        self.out.journal.close();
         tokens.append(&mut self.subscriptions.close());
         tokens.extend(self.drains.drain(..).map(Some));
         tokens.extend(was_up.map(|was_up| was_up.reauthentication));

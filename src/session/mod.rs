@@ -18,6 +18,7 @@ mod error;
 mod event;
 mod inbox;
 mod input;
+mod journal;
 mod lifecycle;
 mod outbox;
 mod outlet;
@@ -46,6 +47,7 @@ pub use event::{
 };
 use inbox::Inbox;
 pub use input::{Consumed, Input, Then};
+pub use journal::{Change, Key};
 pub use outbox::Accepted;
 use outbox::Outbox;
 use outbox::blame::{Caution, Loss};
@@ -82,6 +84,10 @@ impl Session {
     /// identifier of MQTT 3.1.1.
     pub fn new(options: Options, seed: u64) -> Result<Self, InvalidArgument> {
         options.check()?;
+        let mut out = Outlet::default();
+        if options.store {
+            out.journal.await_store();
+        }
         Ok(Self {
             asks_verdict: false,
             random: Random::new(seed),
@@ -91,7 +97,7 @@ impl Session {
             inbox: Inbox::default(),
             subscriptions: Subscriptions::default(),
             drains: Vec::new(),
-            out: Outlet::default(),
+            out,
             options,
         })
     }
@@ -220,6 +226,7 @@ impl Session {
             self.finish(now);
         }
         self.outbox.expire(now, &mut self.out);
+        self.out.journal.handle_timeout(now);
         if let Some(up) = self.stage.up_mut()
             && matches!(up.sending.caution, Caution::Pinged { until } if until <= now)
         {
@@ -321,7 +328,7 @@ impl Session {
         match self.stage {
             Stage::Idle => {
                 self.attempts.begin();
-                self.attempt();
+                if self.out.journal.is_unread() { self.load() } else { self.attempt() }
             }
             Stage::Waiting { .. } => self.attempt(),
             _ => {}
@@ -361,7 +368,9 @@ impl Session {
     pub fn reconnect(&mut self, now: Instant) {
         match self.stage.state() {
             State::Idle | State::Waiting => self.connect(),
-            State::Connecting | State::Connected if !matches!(self.stage, Stage::Judging(_)) => {
+            State::Connecting | State::Connected
+                if !matches!(self.stage, Stage::Judging(_) | Stage::Loading) =>
+            {
                 let was_up = self.leave_connection(now, Stage::Resolving, Loss::Innocent);
                 self.out.commands.push_back(Command::Close { force: false });
                 if let Some(was_up) = was_up {
@@ -591,8 +600,10 @@ impl Session {
     /// Nobody waits for the token any more: what was not sent is dropped, what was sent goes on.
     pub fn cancel(&mut self, now: Instant, token: Token) {
         self.drains.retain(|&other| other != token);
-        if !self.outbox.cancel(token) && !self.subscriptions.cancel(token, &mut self.out.events) {
-            self.outbox.cancel_in_flight(token);
+        if !self.outbox.cancel(token, &mut self.out)
+            && !self.subscriptions.cancel(token, &mut self.out.events)
+        {
+            self.outbox.cancel_in_flight(token, self.stage.up_mut(), &mut self.out);
             let waits = match &mut self.stage {
                 Stage::Judging(Trial { was_up: Some(was_up), .. }) => {
                     Some(&mut was_up.reauthentication)
@@ -669,12 +680,24 @@ impl Session {
 
     /// What the driver must do.
     pub fn poll_command(&mut self) -> Option<Command> {
-        self.out.commands.pop_front()
+        let command = self.out.commands.pop_front();
+        command.or_else(|| self.out.journal.begin_write().then_some(Command::Store))
     }
 
     /// Whether there is something for the driver to do.
     pub fn has_commands(&self) -> bool {
         !self.out.commands.is_empty()
+    }
+
+    /// What changes in the store, in order: all of it or nothing.
+    pub fn changes(&self) -> &[Change] {
+        self.out.journal.writing()
+    }
+
+    /// Whether there is something for the store to write, which can wait for the end of the turn.
+    #[inline]
+    pub fn has_changes(&self) -> bool {
+        self.out.journal.has_write()
     }
 
     /// Bytes to send as one frame. They count as sent from here on.
@@ -693,7 +716,8 @@ impl Session {
 
     /// When [`Session::handle_timeout`] must be called.
     pub fn poll_timeout(&self) -> Option<Instant> {
-        Instant::first(&[self.stage.next_timeout(), self.outbox.expiry()])
+        let journal = self.out.journal.next_timeout();
+        Instant::first(&[self.stage.next_timeout(), self.outbox.expiry(), journal])
     }
 
     /// What the application must hear of.

@@ -6,6 +6,7 @@ use std::rc::Rc;
 
 use super::error::{Error, ErrorCode};
 use super::event::{Command, Event, Events, Stats, Tap, Token, keep};
+use super::journal::Journal;
 use super::output::Output;
 use crate::codec::{
     PacketId, PacketType, Properties, ReasonCode, Version, encode_ack, varint_size,
@@ -17,6 +18,7 @@ pub(super) struct Outlet {
     pub output: Output,
     pub events: Events,
     pub commands: VecDeque<Command>,
+    pub journal: Journal,
     pub stats: Stats,
 }
 
@@ -93,6 +95,9 @@ impl Outlet {
     ) {
         let Some(token) = token else { return };
         if !reason.is_error() || reason == ReasonCode::PACKET_IDENTIFIER_NOT_FOUND {
+            if token == Token::EARLIER {
+                return;
+            }
             let properties = (!properties.is_empty()).then(|| Box::new(properties.into()));
             self.events.push(Event::Published { token, reason, properties });
             return;
@@ -109,10 +114,13 @@ impl Outlet {
         self.fail(Some(token), error.with_reason(reason).with_properties(properties));
     }
 
-    /// A request has failed. Nobody is told where nobody waits.
+    /// A request has failed. Nobody is told where nobody waits, unless it is of an earlier life:
+    /// no message is lost without a word.
     pub(super) fn fail(&mut self, token: Option<Token>, error: Box<Error>) {
-        if let Some(token) = token {
-            self.events.push(Event::Failed { token, error });
+        match token {
+            Some(Token::EARLIER) => self.report(error),
+            Some(token) => self.events.push(Event::Failed { token, error }),
+            None => {}
         }
     }
 

@@ -78,6 +78,13 @@ extern "C" {
         challenge: JsValue,
         properties: JsValue,
     ) -> Promise;
+    /// Reads the store: a promise of the values of all records, in the order of the keys.
+    #[wasm_bindgen(method)]
+    pub(super) fn load(this: &CoreHost) -> Promise;
+    /// Writes to the store: key, value, key, value and so on. A key is a number, see
+    /// [`crate::session::Key::number`]; a value that is `null` deletes.
+    #[wasm_bindgen(method)]
+    pub(super) fn store(this: &CoreHost, changes: Array) -> Promise;
     /// Asks the application whether to try again.
     #[wasm_bindgen(method)]
     pub(super) fn retry(this: &CoreHost, error: JsValue, attempt: u32) -> Option<bool>;

@@ -4,7 +4,7 @@
 use std::cell::{Cell, RefCell, RefMut};
 use std::rc::Rc;
 
-use js_sys::{Array, Promise, Reflect, Uint8Array};
+use js_sys::{Array, Date, Promise, Reflect, Uint8Array};
 use wasm_bindgen::prelude::*;
 use web_sys::{MessageEvent, WebSocket};
 
@@ -13,7 +13,7 @@ use super::objects;
 use super::records::Records;
 use crate::driver::{Driver, Host, NotSent, Opened, Unreadable};
 use crate::session::{
-    AttemptId, Challenge, Credentials, Error, Instant, Resolved, Server, Session,
+    AttemptId, Challenge, Change, Credentials, Error, Instant, Resolved, Server, Session,
 };
 
 /// What the application is asked for by a promise.
@@ -21,6 +21,8 @@ mod asked {
     pub(super) const RESOLVE: u32 = 0;
     pub(super) const OPEN: u32 = 1;
     pub(super) const AUTHENTICATE: u32 = 2;
+    pub(super) const LOAD: u32 = 3;
+    pub(super) const STORE: u32 = 4;
 }
 
 /// One client's session on the web platform.
@@ -97,11 +99,19 @@ impl Link {
             (asked::OPEN, None) => {
                 self.driver.closed(id, None, Some("the transport could not be made"));
             }
-            (_, value) => {
-                let bytes =
-                    |data: JsValue| data.dyn_into::<Uint8Array>().ok().map(|data| data.to_vec());
-                self.driver.authenticated(id, value.map(bytes).ok_or(()));
+            (asked::LOAD, value) => {
+                let records = value.map(|value| {
+                    let list: Array = value.unchecked_into();
+                    let mut records = Vec::new();
+                    for at in 0..list.length() {
+                        records.extend(bytes(list.get(at)));
+                    }
+                    records
+                });
+                self.driver.loaded(id, Date::now() as u64, records.ok_or(()));
             }
+            (asked::STORE, value) => self.driver.stored(value.is_some()),
+            (_, value) => self.driver.authenticated(id, value.map(bytes).ok_or(())),
         }
     }
 
@@ -242,6 +252,20 @@ impl Host for Page {
         self.js.follow(&promise, id.0, asked::AUTHENTICATE);
     }
 
+    fn load(&self, id: AttemptId) {
+        self.js.follow(&self.js.load(), id.0, asked::LOAD);
+    }
+
+    fn store(&self, changes: &[Change]) {
+        let list = Array::new();
+        for change in changes {
+            list.push(&(change.key.number() as f64).into());
+            let value = change.value.as_deref();
+            list.push(&value.map_or(JsValue::NULL, |value| Uint8Array::from(value).into()));
+        }
+        self.js.follow(&self.js.store(list), 0, asked::STORE);
+    }
+
     fn judge(&self, error: Box<Error>, attempt: u32) -> Option<bool> {
         self.js.retry(objects::error(&error), attempt)
     }
@@ -279,6 +303,11 @@ fn number(object: &JsValue, name: &str) -> Option<f64> {
     Reflect::get(object, &name.into()).ok()?.as_f64()
 }
 
+/// The bytes of a `Uint8Array`.
+fn bytes(value: JsValue) -> Option<Vec<u8>> {
+    value.dyn_into::<Uint8Array>().ok().map(|bytes| bytes.to_vec())
+}
+
 /// The strings of a list.
 pub(super) fn strings(list: &Array) -> Vec<Rc<str>> {
     let mut strings = Vec::new();
@@ -303,10 +332,7 @@ fn resolved(value: JsValue) -> Resolved {
             url,
             credentials: Credentials {
                 username: get(&given, "username").as_string(),
-                password: get(&given, "password")
-                    .dyn_into::<Uint8Array>()
-                    .ok()
-                    .map(|password| password.to_vec()),
+                password: bytes(get(&given, "password")),
             },
         });
     }

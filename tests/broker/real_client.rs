@@ -159,7 +159,9 @@ impl Client {
                     }
                 }
                 Command::Judge { .. } => self.session.handle_verdict(now, None),
-                Command::Authenticate { .. } => panic!("nobody asked for it"),
+                Command::Authenticate { .. } | Command::Load { .. } | Command::Store => {
+                    panic!("nobody asked for it")
+                }
             }
         }
         moved

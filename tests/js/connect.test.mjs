@@ -616,6 +616,8 @@ test('options: what is wrong is named', async () => {
     'will.properties.foo': { will: { topic: 'a', properties: { foo: 5 } } },
     'authentication.method': { authentication: { method: 5, start() {}, continue() {} } },
     'authentication.start': { authentication: { method: 'x' } },
+    store: { clientId: 'a', store: 5 },
+    'store.load': { clientId: 'a', store: {} },
   }
   for (const [argument, options] of Object.entries(wrong)) {
     const frozen = Object.freeze(options)
@@ -633,10 +635,6 @@ test('options: what is wrong is named', async () => {
     assert.equal(error.argument, argument.trim())
   }
   assert.throws(() => new Client(url, /** @type {any} */ (5)), { argument: 'options' })
-  assert.throws(() => new Client(url, { store: /** @type {any} */ ({}) }), {
-    name: 'NotSupportedError',
-    code: 'NOT_SUPPORTED',
-  })
   /** @type {any[]} */
   const bads = [
     '',

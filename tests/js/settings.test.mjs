@@ -4,7 +4,6 @@ import assert from 'node:assert/strict'
 import { createPrivateKey } from 'node:crypto'
 import { readFileSync } from 'node:fs'
 import { test } from 'node:test'
-import { Client } from '../../pkg/node.js'
 import { cert, key } from './certificate.mjs'
 import { Loopback } from './loopback.mjs'
 import {
@@ -333,10 +332,24 @@ const STORIES = {
     assert.deepEqual(found, ['CONNECTION_LOST', 'waits'])
   },
 
-  store() {
-    const refusal = { name: 'NotSupportedError' }
-    const store = { load: async () => [], write: async () => {} }
-    assert.throws(() => new Client('ws://h', { store }), refusal)
+  async store(t) {
+    const asked = []
+    const store = {
+      load: async (clientId) => (asked.push(['load', clientId]), []),
+      write: async (clientId, changes) => void asked.push(['write', clientId, changes.length]),
+      close: async () => void asked.push(['close']),
+    }
+    const { client, peer } = await connected(t, { clientId: 'me', store })
+    const publishing = client.publish('a', 'b', { qos: 1 })
+    const { id } = await peer.expect('publish')
+    peer.send({ type: 'puback', id })
+    await publishing
+    await client.end()
+    assert.deepEqual(asked.shift(), ['load', 'me'])
+    assert.deepEqual(asked.pop(), ['close'])
+    // The message, and that it is done: once more at the end, if that is under way.
+    assert(asked.length >= 2)
+    for (const write of asked) assert.deepEqual(write, ['write', 'me', 1])
   },
 
   async topicAliases(t) {

@@ -16,6 +16,7 @@ mod queueing;
 mod receiving;
 mod retrying;
 mod scarcity;
+mod storing;
 mod subscribing;
 mod tracing;
 mod violations;

@@ -87,6 +87,8 @@ pub struct Config {
     pub most_filters: Option<u8>,
     /// A broker that knows 3.1.1 only closes the socket at a CONNECT of MQTT 5, without a word.
     pub bare_close: bool,
+    /// There is a store, which takes its time and may fail.
+    pub store: bool,
 }
 
 impl Config {
@@ -124,6 +126,7 @@ impl Config {
             poison_filter: r.rarely(12, &[0, 1, 2, 4, 9]),
             most_filters: r.rarely(16, &[1, 2, 3]),
             bare_close: r.one_in(2),
+            store: r.one_in(3),
         }
     }
 
@@ -135,9 +138,10 @@ impl Config {
         };
         set("protocolVersion", number(self.version.map(Into::into)));
         // 3.1.1 needs an id where the session is to be kept.
-        if !self.anonymous || self.resumes_first && self.version != Some(5) {
+        if !self.anonymous || self.store || self.resumes_first && self.version != Some(5) {
             set("clientId", Value::Text("c".into()));
         }
+        set("store", Value::Bool(self.store));
         set("clean", Value::Bool(!self.resumes_first));
         set("keepalive", number(self.keep_alive.map(Into::into)));
         if self.never_reconnects {
@@ -179,7 +183,7 @@ impl Config {
         reset!(version old_broker anonymous resumes_first keep_alive never_reconnects initial min_delay max_attempts
             session_expiry receive_maximum maximum_packet_size alias_maximum queue_messages queue_bytes overflow
             no_offline_qos0 no_resubscribe no_aliases authentication dynamic_credentials asks_verdict tapped lossy_close
-            refused_messages copies low_identifiers poison_topic poison_filter most_filters bare_close);
+            refused_messages copies low_identifiers poison_topic poison_filter most_filters bare_close store);
         simpler
     }
 }
@@ -230,6 +234,10 @@ pub enum Action {
     Hesitate(bool),
     /// It answers the first of the session's questions.
     Answer {
+        fails: bool,
+    },
+    /// The store has kept the write that is under way, or not.
+    Keep {
         fails: bool,
     },
     /// What shouldRetry will say.
@@ -365,7 +373,7 @@ impl Case {
 
 impl Action {
     fn random(r: &mut Random) -> Self {
-        match r.below(1000) {
+        match r.below(1060) {
             0..260 => Self::Call { verb: Verb::random(r), flush: !r.one_in(6) },
             260..300 => Self::InHandler(Verb::random(r)),
             300..480 => Self::ToBroker { bytes: some_bytes(r) },
@@ -399,7 +407,8 @@ impl Action {
             979..981 => Self::Text,
             981..986 => Self::Hesitate(!r.one_in(3)),
             986..998 => Self::Answer { fails: r.one_in(8) },
-            _ => Self::Verdict(!r.one_in(4)),
+            998..1000 => Self::Verdict(!r.one_in(4)),
+            _ => Self::Keep { fails: r.one_in(8) },
         }
     }
 
@@ -420,6 +429,7 @@ impl Action {
             Self::Disconnect { .. } => 12,
             Self::Garbage { .. } | Self::Text => 13,
             Self::Offer { .. } => 14,
+            Self::Keep { .. } => 18,
             Self::Wait { .. } => 15,
             Self::Call { verb: Verb::Publish { .. }, .. } => 16,
             Self::Call {
@@ -430,7 +440,7 @@ impl Action {
         }
     }
 
-    pub const KINDS: u32 = 18;
+    pub const KINDS: u32 = 19;
 }
 
 impl Verb {

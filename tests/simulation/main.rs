@@ -10,6 +10,8 @@ mod case;
 #[path = "../support/chunks.rs"]
 mod chunks;
 mod memory;
+#[path = "../support/memory.rs"]
+mod store;
 mod trace;
 mod wire;
 mod world;

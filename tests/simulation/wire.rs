@@ -13,6 +13,7 @@ use crate::trace::{self, number};
 
 /// What the listener knows. The first fields survive the connection.
 pub struct Wire {
+    has_store: bool,
     /// What the client's packet identifiers stand for.
     used: BTreeMap<PacketId, Use>,
     /// Counts connections.
@@ -103,8 +104,9 @@ impl ServerLimits {
 }
 
 impl Wire {
-    pub fn new() -> Self {
+    pub fn new(has_store: bool) -> Self {
         Self {
+            has_store,
             used: BTreeMap::new(),
             connection: 0,
             releases: 0,
@@ -145,7 +147,7 @@ impl Wire {
             asked: std::mem::take(&mut self.asked),
             unsubscribing: std::mem::take(&mut self.unsubscribing),
             phase: Phase::Open,
-            ..Self::new()
+            ..Self::new(self.has_store)
         };
     }
 
@@ -345,7 +347,10 @@ impl Wire {
         let right = match message.left {
             // Once sent, it stays the same.
             Some(first) => first == expiry,
-            None if message.written => expiry >= left && expiry <= message.expiry.map(Into::into),
+            // It was told when the message was written, or recorded.
+            None if message.written || self.has_store => {
+                expiry >= left && expiry <= message.expiry.map(Into::into)
+            }
             None => expiry == left,
         };
         assert!(right, "the expiry of message {n}: {expiry:?}, {left:?}");

@@ -12,8 +12,8 @@ use wasmqtt::codec::{
 use wasmqtt::driver::{Driver, Host, NotSent, Opened, Unreadable};
 use wasmqtt::options::{Draft, Overflow};
 use wasmqtt::session::{
-    Accepted, AttemptId, Challenge, Error, ErrorCode, Event, Handle, Input, Instant, Message,
-    Resolved, Server, Session, State, Token,
+    Accepted, AttemptId, Challenge, Change, Error, ErrorCode, Event, Handle, Input, Instant,
+    Message, Resolved, Server, Session, State, Token,
 };
 
 use crate::app::{self, App, FILTERS, Fate, Offer, Request, Sent, Subscription, TOPICS};
@@ -21,6 +21,7 @@ use crate::broker::{Broker, CopyState, garbage};
 use crate::case::{Action, Case, Config, Verb};
 use crate::chunks::Chunks;
 use crate::memory;
+use crate::store::Memory;
 use crate::trace::{self, number, payload};
 use crate::wire::Wire;
 
@@ -69,6 +70,9 @@ struct Scene {
     window: usize,
     /// What is left of a chunk behind a CONNACK waits.
     waits: bool,
+    store: Memory,
+    /// A write has failed since the session began.
+    store_failed: bool,
     /// When the timer was set to fire.
     armed: Option<Instant>,
     /// The session's number for each topic.
@@ -112,6 +116,7 @@ enum Question {
     Resolve,
     Open,
     Authenticate,
+    Load,
 }
 
 /// What the runs went through.
@@ -158,7 +163,7 @@ impl World {
             now: Instant::default().after_ms(1_000),
             app: App::default(),
             broker: Broker::new(config.clone()),
-            wire: Wire::new(),
+            wire: Wire::new(config.store),
             socket: None,
             questions: VecDeque::new(),
             prompt: VecDeque::new(),
@@ -176,6 +181,8 @@ impl World {
             received: 0,
             window: usize::MAX,
             waits: false,
+            store: Memory::default(),
+            store_failed: false,
             armed: None,
             topics: [None; TOPICS.len()],
             state: State::Idle,
@@ -237,6 +244,7 @@ impl World {
             Action::InHandler(verb) => self.scene().calls.push_back(verb.clone()),
             Action::Hesitate(on) => self.scene().hesitates = *on,
             Action::Answer { fails } => self.answer_next(*fails),
+            Action::Keep { fails } => self.keep(*fails),
             Action::Verdict(retry) => self.scene().verdict = Some(*retry),
             Action::ToBroker { bytes } => self.scene().carry_to_broker(*bytes as usize),
             Action::ToClient { bytes, window } => {
@@ -303,6 +311,18 @@ impl World {
         }
     }
 
+    fn keep(&mut self, fails: bool) {
+        {
+            let scene = &mut *self.scene();
+            if !scene.store.is_writing() {
+                return;
+            }
+            scene.store.settle(!fails);
+            scene.store_failed |= fails;
+        }
+        self.driver.stored(!fails);
+    }
+
     /// The driver ignores what belongs to an earlier attempt.
     fn answer(&mut self, id: AttemptId, question: Question, fails: bool) {
         let is_current = id == self.driver.session().attempt_id();
@@ -326,6 +346,10 @@ impl World {
                     self.scene().open_socket(id);
                 }
                 self.driver.opened(id, Opened::Now);
+            }
+            Question::Load => {
+                let records = self.scene().store.records();
+                self.driver.loaded(id, 0, if fails { Err(()) } else { Ok(records) });
             }
             Question::Authenticate => {
                 self.driver.authenticated(id, if fails { Err(()) } else { Ok(None) });
@@ -453,8 +477,12 @@ impl World {
                 self.answer_next(false);
                 self.pump();
             }
+            while self.scene().store.is_writing() {
+                self.keep(false);
+                self.pump();
+            }
             self.pump();
-            if self.moves() {
+            if self.moves() || self.scene().store.is_writing() {
                 continue;
             }
             self.check();
@@ -656,6 +684,14 @@ impl Host for Stage {
 
     fn authenticate(&self, id: AttemptId, _: Challenge) {
         self.0.borrow_mut().ask(id, Question::Authenticate);
+    }
+
+    fn load(&self, id: AttemptId) {
+        self.0.borrow_mut().ask(id, Question::Load);
+    }
+
+    fn store(&self, changes: &[Change]) {
+        self.0.borrow_mut().store.write(changes);
     }
 
     fn judge(&self, _: Box<Error>, _: u32) -> Option<bool> {
@@ -1200,6 +1236,7 @@ impl Scene {
                         };
                         assert!(self.app.sent.iter().any(may), "{error:?}");
                     }
+                    ErrorCode::StoreFailed => assert!(self.store_failed, "{error:?}"),
                     _ => {
                         let gone = app::refused(&error.filters);
                         assert!(!gone.is_empty(), "{error:?}");
@@ -1315,6 +1352,7 @@ impl Scene {
                         message.last_connection == self.wire.connection()
                     }
                     ErrorCode::PublishRefused => message.refused,
+                    ErrorCode::StoreFailed => self.store_failed && message.first_sent.is_none(),
                     ErrorCode::QueueFull => {
                         matches!(overflow, Overflow::DropOldest | Overflow::LatestPerTopic)
                     }
@@ -1516,7 +1554,8 @@ impl Scene {
 
     /// A server that speaks 3.1.1 knows no expiry; what was handed over before that was known keeps it.
     fn session_may_expire(&self) -> bool {
-        self.config.version == Some(5)
+        // What waits for the store expires no more.
+        self.config.version == Some(5) && !self.config.store
     }
 
     /// What the session holds is what it was given, and some room of its own.
@@ -1527,6 +1566,8 @@ impl Scene {
         let subscriptions = self.app.subscriptions.len() * 2_000;
         let under_way: usize =
             self.broker.copies.iter().map(|copy| usize::from(copy.size) + 100).max().unwrap_or(0);
+        // What is recorded and what is being written may be there as well.
+        let messages = if self.config.store { 4 * messages } else { messages };
         let bound = (128 << 10) + messages + subscriptions + 2 * under_way;
         assert!(held <= bound, "the session holds {held} bytes, {bound} are enough");
     }
@@ -1539,6 +1580,7 @@ impl Scene {
             && self.app.pending.is_empty()
             && (stats.in_flight_out, stats.in_flight_in, stats.queued_messages) == (0, 0, 0)
             && self.broker.unsettled() == 0
+            && self.store.kept.is_empty()
             && self.subscriptions_agree()
     }
 
@@ -1568,8 +1610,10 @@ impl Scene {
                 }
                 // What was withdrawn is not sent again.
                 Fate::Untold if keeps && message.qos == QoS::AtLeastOnce => {
-                    let limited =
-                        message.expiry.is_some() || message.aliased || self.broker.limited;
+                    let limited = message.expiry.is_some()
+                        || message.aliased
+                        || self.broker.limited
+                        || self.store_failed;
                     assert!(
                         message.taken > 0
                             || message.refused

@@ -8,6 +8,7 @@
 #![allow(dead_code)]
 
 pub mod chunks;
+pub mod memory;
 pub mod notation;
 pub mod telling;
 
@@ -17,6 +18,7 @@ use std::fmt::Write;
 use std::rc::Rc;
 
 use chunks::Chunks;
+use memory::Memory;
 use notation::{unquoted, words};
 use telling::{show_error, show_told};
 use wasmqtt::codec::*;
@@ -60,6 +62,8 @@ enum Question {
     Resolve(AttemptId),
     Open(AttemptId),
     Authenticate(AttemptId),
+    Load(AttemptId),
+    Store,
 }
 
 /// The session on its driver.
@@ -83,6 +87,14 @@ pub struct Ends {
     pub by_hand: bool,
     /// Every QoS 1 or 2 message is held by the application.
     pub holds: bool,
+    /// What outlives the session.
+    pub store: Memory,
+    /// The store takes its time: the test says when a write is kept.
+    pub stalls: bool,
+    /// The store can be neither read nor written.
+    pub broken: bool,
+    /// The calendar's time, in milliseconds.
+    pub calendar: u64,
     /// What the application was asked: `resolve 1`, `authenticate 'challenge'`,
     /// `judge 1 CONNECTION_LOST`.
     pub asked: Vec<String>,
@@ -159,6 +171,10 @@ impl Pair {
             verdict: None,
             by_hand: false,
             holds: false,
+            store: Memory::default(),
+            stalls: false,
+            broken: false,
+            calendar: 1_700_000_000_000,
             asked: Vec::new(),
             arrivals: Vec::new(),
             told: Vec::new(),
@@ -231,6 +247,39 @@ impl Pair {
     pub fn holding(self) -> Self {
         self.ends().holds = true;
         self
+    }
+
+    /// The next life of a client whose process was killed: with what its store has kept.
+    pub fn killed(self, text: &str, calendar_ms: u64) -> Self {
+        let next = Self::new(text);
+        next.ends().store = self.ends().store.left();
+        next.ends().calendar = self.ends().calendar + calendar_ms;
+        next
+    }
+
+    /// The store takes its time from here on.
+    pub fn stalling(self) -> Self {
+        self.ends().stalls = true;
+        self
+    }
+
+    /// The write that is under way is kept.
+    #[track_caller]
+    pub fn keeps(&mut self) {
+        self.settle_write(true);
+    }
+
+    /// The write that is under way fails.
+    #[track_caller]
+    pub fn breaks(&mut self) {
+        self.settle_write(false);
+    }
+
+    #[track_caller]
+    fn settle_write(&mut self, kept: bool) {
+        self.ends().store.settle(kept);
+        self.driver.stored(kept);
+        self.pump();
     }
 
     /// Other servers, without credentials.
@@ -554,6 +603,11 @@ impl Pair {
         self.answer(question);
     }
 
+    pub fn load(&mut self) {
+        let question = self.question(|question| matches!(question, Question::Load(_)));
+        self.answer(question);
+    }
+
     pub fn authenticate(&mut self, data: Result<Option<&str>, ()>) {
         let data = data.map(|data| data.map(|data| data.as_bytes().to_vec()));
         let question = self.question(|question| matches!(question, Question::Authenticate(_)));
@@ -642,6 +696,17 @@ impl Pair {
                 self.driver.opened(id, Opened::Now);
             }
             Question::Authenticate(_) => unreachable!("authenticate() answers"),
+            Question::Load(id) => {
+                let (calendar, records, broken) = {
+                    let ends = self.ends();
+                    (ends.calendar, ends.store.records(), ends.broken)
+                };
+                self.driver.loaded(id, calendar, if broken { Err(()) } else { Ok(records) });
+            }
+            Question::Store => {
+                let kept = !self.ends().broken;
+                self.settle_write(kept);
+            }
         }
         self.pump();
     }
@@ -759,6 +824,18 @@ impl Host for Stage {
         }
         ends.asked.push(asked);
         ends.questions.push(Question::Authenticate(id));
+    }
+
+    fn load(&self, id: AttemptId) {
+        self.0.borrow_mut().ask(Question::Load(id));
+    }
+
+    fn store(&self, changes: &[Change]) {
+        let ends = &mut *self.0.borrow_mut();
+        ends.store.write(changes);
+        if !ends.stalls {
+            ends.prompt.push_back(Question::Store);
+        }
     }
 
     fn judge(&self, error: Box<Error>, attempt: u32) -> Option<bool> {

@@ -15,12 +15,15 @@ import type {
 import * as validate from '../validate.js'
 import type { ErrorFields } from '../wording.js'
 import { kind } from '../wording.js'
+import { Keeper } from './keeper.js'
 
 /** What the application and the runtime add to one attempt to connect: servers, credentials, the socket, answers to challenges, a verdict. */
 export class Attempt {
   readonly #url: BrokerUrl
   readonly #settings: Settings
   readonly #emitter: Emitter
+  /** Of a client with a store. */
+  readonly keeper: Keeper | undefined
   /** Of a URL that is not a function. */
   readonly #addresses: Address[] | undefined
   #course: Course | undefined
@@ -40,6 +43,8 @@ export class Attempt {
     this.#url = url
     this.#settings = settings
     this.#emitter = emitter
+    const { store, clientId } = settings
+    this.keeper = store && new Keeper(store, clientId!)
     if (typeof url !== 'function') this.#addresses = addresses(url, this.owns)
   }
 
@@ -198,6 +203,7 @@ export class Attempt {
   /** An error of the core, with what the application or the runtime threw as its cause where that explains it. */
   error(fields: ErrorFields): AnyMqttError {
     const { code, cause } = fields
+    if (code === 'STORE_FAILED') return mqttError(this.keeper!.explain(fields))
     if (code === 'PROTOCOL_ERROR' && this.#delivered !== undefined) {
       const sentence = `The transport delivered a ${this.#delivered}: it must heed its binaryType, 'arraybuffer'`
       return mqttError({ ...fields, sentence })

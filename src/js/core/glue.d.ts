@@ -181,6 +181,13 @@ declare module '#glue' {
       challenge: Uint8Array | undefined,
       properties: { reasonString?: string; userProperties?: UserProperties },
     ): Promise<Uint8Array | undefined>
+    /** Yields the values of all records of the store, in the order of the keys. */
+    load(): Promise<Uint8Array[]>
+    /**
+     * Writes to the store: key, value, key, value and so on, where null deletes. Keys are numbers: of messages in their order, from 0 on, and of
+     * QoS 2 messages that were received, below 0.
+     */
+    store(changes: (number | Uint8Array | null)[]): Promise<void>
     /** Asks the application whether to retry; undefined: it leaves that to the core. */
     retry(error: ErrorFields, attempt: number): boolean | undefined
   }

@@ -177,6 +177,14 @@ export class Host implements CoreHost {
     return this.#attempt.authenticate(reauthentication, first, challenge, properties)
   }
 
+  load(): Promise<Uint8Array[]> {
+    return this.#attempt.keeper!.load()
+  }
+
+  store(changes: (number | Uint8Array | null)[]): Promise<void> {
+    return this.#attempt.keeper!.write(changes)
+  }
+
   retry(error: ErrorFields, attempt: number): boolean | undefined {
     return this.#attempt.retry(error, attempt)
   }

@@ -105,7 +105,16 @@ export interface ConnectOptions {
   resubscribe?: boolean | undefined
   /** What happens to messages that cannot be sent yet. */
   queue?: QueueOptions | undefined
-  /** Where QoS 1 and 2 state is kept. Only memory, the default, is there: a Store is refused with NotSupportedError. */
+  /**
+   * Keeps QoS 1 and 2 state beyond the page or process. By default it is in memory and ends with the client. It needs a clientId, and `clean: false`
+   * together with a `sessionExpiryInterval` for the server to keep its part. See Store.
+   *
+   * @example
+   * import { FileStore } from 'wasmqtt/stores'
+   *
+   * const properties = { sessionExpiryInterval: 86_400 }
+   * const client = await connect('mqtts://example.org', { clientId: 'meter-7', clean: false, properties, store: new FileStore('./state') })
+   */
   store?: Store | undefined
   /**
    * Whether to replace topics by topic aliases, within the limit of the server. MQTT 5.0, section 3.3.2.3.4.
@@ -437,15 +446,36 @@ export interface TransportContext {
   signal: AbortSignal
 }
 
-/** Keeps QoS 1 and 2 state beyond the page or process. Not there yet: the option `store` is refused with NotSupportedError. */
+/**
+ * Keeps QoS 1 and 2 state beyond the page or process. `wasmqtt/stores` has a FileStore and an IndexedDBStore.
+ *
+ * The store holds each message from `publish()` until it is acknowledged, and the identifiers of QoS 2 messages that were received. PUBLISH, PUBREC,
+ * PUBREL and PUBCOMP leave only after the write that records them has resolved. Messages that were published before `connect()` are recorded when
+ * the store has been read. With `queue.overflow: 'wait'`, a message is recorded when the queue has room for it: its promise is pending until then.
+ * QoS 0 is not kept. A message that is withdrawn or given up loses its record.
+ *
+ * The next client with the same clientId and store goes on where the last one ended, however that was. What it sends again has no promise any more: if it
+ * fails, 'error' says why. If the server has lost the session, QoS 1 is published anew, and QoS 2 that was in flight fails with
+ * SessionLostError, as without a store. Messages for subscriptions of the kept session come by the event 'message' until the application
+ * subscribes.
+ *
+ * To the server, QoS 2 is exactly once whatever happens. A received QoS 2 message is recorded when it is acknowledged, which by default is when its
+ * handler has returned: if the process is killed between the two, the handler gets the message again in the next life. It is never lost.
+ *
+ * When a write fails, 'error' carries a StoreError, and `publish()` rejects with one for messages of that write: they are not sent. All else is kept in
+ * memory and written again a second later, and what depends on it waits.
+ */
 export interface Store {
-  /** Yields all that was written for this client. It is called before the first CONNECT. */
+  /** Yields all that was written for this client, in any order. It is called before the first CONNECT. `connect()` rejects with a StoreError where it fails. */
   load(clientId: string): Promise<ReadonlyArray<readonly [key: string, value: Uint8Array]>>
-  /** Applies the changes in order, all or nothing. A null value deletes. */
+  /**
+   * Applies the changes in order, all or nothing. A null value deletes. One write is under way at a time; what comes meanwhile goes into the
+   * next one.
+   */
   write(
     clientId: string,
     changes: ReadonlyArray<readonly [key: string, value: Uint8Array | null]>,
   ): Promise<void>
-  /** Frees what the store holds. It is called when the client has closed. */
+  /** Frees what the store holds. It is called when the client has closed, after the last write. `end()` waits for it, within its timeout. */
   close?(): Promise<void>
 }

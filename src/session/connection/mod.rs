@@ -19,6 +19,8 @@ use keep_alive::KeepAlive;
 pub(super) enum Stage {
     /// Nothing is under way.
     Idle,
+    /// The store is read.
+    Loading,
     /// The application is asked for URLs and credentials.
     Resolving,
     /// The socket is being opened.
@@ -129,7 +131,9 @@ impl Stage {
     pub(super) fn state(&self) -> State {
         match self {
             Stage::Idle => State::Idle,
-            Stage::Resolving | Stage::Opening(_) | Stage::Handshaking(_) => State::Connecting,
+            Stage::Loading | Stage::Resolving | Stage::Opening(_) | Stage::Handshaking(_) => {
+                State::Connecting
+            }
             Stage::Judging(Trial { was_up: None, .. }) => State::Connecting,
             Stage::Judging(Trial { was_up: Some(_), .. }) | Stage::Up(_) => State::Connected,
             Stage::Closing(..) => State::Closing,
@@ -200,7 +204,9 @@ impl Stage {
                 Instant::first(&[up.next_timeout(), Some(ending.deadline)])
             }
             Stage::Waiting { retry_at } => Some(*retry_at),
-            Stage::Idle | Stage::Resolving | Stage::Judging(_) | Stage::Closed => None,
+            Stage::Idle | Stage::Loading | Stage::Resolving | Stage::Judging(_) | Stage::Closed => {
+                None
+            }
         }
     }
 }

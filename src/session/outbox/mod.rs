@@ -4,29 +4,27 @@
 
 pub(super) mod blame;
 mod packet_ids;
+mod recording;
+mod sending;
 mod waiting;
 
 use std::rc::Rc;
 
 use super::connection::Up;
-use super::connection::aliases::Naming;
 use super::error::{Error, ErrorCode};
-use super::event::{ServerInfo, Token};
+use super::event::Token;
+use super::journal::Key;
 use super::outlet::Outlet;
 use super::subscriptions::{Part, Subscriptions};
 use super::time::Instant;
-use crate::codec::{
-    Ack, DecodeError, PacketId, PacketType, Properties, Property, Publish, QoS, ReasonCode, Value,
-    Version, encode_ack,
-};
+use crate::codec::{Ack, DecodeError, PacketId, PacketType, QoS, ReasonCode, Version};
 use crate::options::{Draft, InvalidArgument, Queue};
 use blame::{Caution, Loss, SUSPECT};
 use packet_ids::{Entry, PacketIds};
+pub(super) use recording::received;
+pub(super) use sending::Sending;
+use sending::check_message;
 use waiting::{Line, Outgoing, Waiting};
-
-/// On 3.1.1, where a server cannot announce a Receive Maximum, at most so many QoS 2 messages are in
-/// flight: Mosquitto ends the connection at more.
-const EXACTLY_ONCE_IN_FLIGHT: u32 = 20;
 
 /// What became of a publish that was not refused.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -49,69 +47,6 @@ pub(super) struct Outbox {
     /// How often in a row the server has hung up while a message was in flight, with none
     /// acknowledged in between, up to [`SUSPECT`].
     losses: u8,
-}
-
-/// What is under way on one connection.
-#[derive(Clone, Default, Hash, Debug)]
-pub(super) struct Sending {
-    /// Our side of the send quota of [MQTT5 4.9]: QoS 1 and 2 messages that were sent on this
-    /// connection and are not completed.
-    live: u32,
-    /// Those of QoS 2 among them.
-    exactly_once: u32,
-    /// What an earlier connection left unacknowledged and is to be sent again: the last one first.
-    resend: Vec<PacketId>,
-    /// SUBSCRIBE and UNSUBSCRIBE packets that are not answered.
-    requests: u32,
-    pub caution: Caution,
-    /// A QoS 0 message was sent: nothing tells whether the server means that one.
-    loose: bool,
-    /// The server acknowledged a packet identifier that is not in use. Reported once per
-    /// connection.
-    reported: bool,
-}
-
-impl Sending {
-    /// `resend`: what [`Outbox::unacknowledged`] gave for a session that is resumed.
-    pub(super) fn new(resend: Vec<PacketId>) -> Self {
-        Self { resend, ..Self::default() }
-    }
-
-    fn sent(&mut self, qos: QoS) {
-        self.live += 1;
-        self.exactly_once += u32::from(qos == QoS::ExactlyOnce);
-    }
-
-    fn acknowledged(&mut self, qos: QoS) {
-        self.live -= 1;
-        self.exactly_once -= u32::from(qos == QoS::ExactlyOnce);
-    }
-
-    /// Whether the connection finds out which packet ends it.
-    #[inline]
-    pub(super) fn is_cautious(&self) -> bool {
-        self.caution != Caution::None
-    }
-
-    /// Whether a packet must wait for the answer to another one, which may end the connection.
-    #[inline]
-    fn must_wait(&self) -> bool {
-        match self.caution {
-            Caution::None => false,
-            Caution::Pinged { .. } => true,
-            Caution::OneByOne => self.live > 0 || self.requests > 0,
-        }
-    }
-
-    /// An acknowledgement of nothing harms nothing, so the connection stays.
-    #[cold]
-    fn report_unasked(&mut self, out: &mut Outlet) -> Result<(), DecodeError> {
-        if !std::mem::replace(&mut self.reported, true) {
-            let what = "the server acknowledges what was not sent to it";
-            out.report(Error::new(ErrorCode::ProtocolError, what));
-        }
-        Ok(())
-    }
 }
 
 #[cold]
@@ -171,6 +106,7 @@ impl Outbox {
             properties: draft.properties,
             alias: draft.topic_alias,
             expiry: draft.message_expiry.map(|seconds| (now, seconds)),
+            sent: false,
             withdrawn: false,
             losses: 0,
         });
@@ -187,7 +123,7 @@ impl Outbox {
             && self.waiting.is_empty(qos)
             && qos <= self.quota(up)
         {
-            self.send_message(now, message, up, out);
+            self.send_message(now, message, true, up, out);
             return Ok(Accepted::Pending);
         }
         self.enqueue(message, queue, out)
@@ -200,13 +136,14 @@ impl Outbox {
         out: &mut Outlet,
     ) -> Result<Accepted, Box<Error>> {
         let order = message.order;
-        for gone in self.waiting.push(message, queue) {
+        for gone in self.waiting.push(message, queue, out) {
             out.stats.dropped_messages += 1;
             let what = "the queue of messages that wait to be sent is full";
             let error = Error::new(ErrorCode::QueueFull, what).with_topic(&gone.topic);
             if gone.order == order {
                 return Err(error);
             }
+            out.forget(&gone);
             out.fail(gone.token, error);
         }
         Ok(Accepted::Pending)
@@ -214,20 +151,51 @@ impl Outbox {
 
     /// Nobody waits for the request any more. A message that waits is dropped. False: it is no
     /// message that waits.
-    pub(super) fn cancel(&mut self, token: Token) -> bool {
-        self.waiting.cancel(token)
+    pub(super) fn cancel(&mut self, token: Token, out: &mut Outlet) -> bool {
+        let dropped = self.waiting.cancel(token);
+        if let Some(message) = &dropped {
+            out.forget(message);
+        }
+        dropped.is_some()
     }
 
-    /// Nobody waits for a message any more that is in flight. It goes on, and is not sent again.
-    pub(super) fn cancel_in_flight(&mut self, token: Token) {
-        for (_, entry) in self.ids.iter_mut() {
-            if let Some(other) = entry.token().filter(|other| **other == Some(token)) {
-                *other = None;
-                if let Entry::Publish { message, .. } = entry {
-                    message.withdrawn = true;
-                }
+    /// Nobody waits for a message any more that is in flight. It goes on, and is not sent again;
+    /// if it waits for the store, it is not sent at all.
+    pub(super) fn cancel_in_flight(&mut self, token: Token, up: Option<&mut Up>, out: &mut Outlet) {
+        let is_it = |entry: &Entry| match entry {
+            Entry::Publish { message, .. } => message.token == Some(token),
+            Entry::Release { token: other, .. } => *other == Some(token),
+            Entry::Free | Entry::Subscribe(_) | Entry::Unsubscribe(_) => false,
+        };
+        let Some(id) = self.ids.find(&is_it) else { return };
+        match self.ids.get(id) {
+            Entry::Publish { message, .. } if message.sent => {
+                message.token = None;
+                out.withdraw(message, id);
+            }
+            Entry::Release { token, .. } => *token = None,
+            _ => {
+                let message = self.take_unsent(id, up, out);
+                out.forget(&message);
             }
         }
+    }
+
+    /// Takes out a message that has a packet identifier and was not sent.
+    fn take_unsent(
+        &mut self,
+        id: PacketId,
+        up: Option<&mut Up>,
+        out: &mut Outlet,
+    ) -> Box<Outgoing> {
+        let Entry::Publish { message, .. } = self.ids.free(id) else {
+            // Only messages are taken out.
+            unreachable!()
+        };
+        if let Some(up) = up {
+            up.sending.forget(id, message.qos, out);
+        }
+        message
     }
 }
 
@@ -253,16 +221,23 @@ impl Outbox {
             let mut error = Error::new(ErrorCode::SessionLost, "the server lost the session");
             error.cause = cause.clone();
             match entry {
-                Entry::Publish { message, .. } if message.qos == QoS::AtLeastOnce => {
+                Entry::Publish { message, .. }
+                    if message.qos == QoS::AtLeastOnce || !message.sent =>
+                {
                     if !message.withdrawn {
+                        out.record(&message, None, false);
                         again.push_back(message);
                     }
                 }
                 Entry::Publish { message, .. } => {
                     error.topic = Some(message.topic.clone());
+                    out.forget(&message);
                     out.fail(message.token, error);
                 }
-                Entry::Release { token, .. } => out.fail(token, error),
+                Entry::Release { token, order, .. } => {
+                    out.journal.delete(Key::Release(order));
+                    out.fail(token, error);
+                }
                 Entry::Free | Entry::Subscribe(_) | Entry::Unsubscribe(_) => {
                     // Only messages were taken out.
                     unreachable!()
@@ -272,15 +247,24 @@ impl Outbox {
         self.waiting.push_front(again);
     }
 
-    /// The connection is gone. A message that has ended it too often is given up.
+    /// The connection is gone. A message that has ended it too often is given up. What waits for
+    /// the store has not left, so it has ended nothing.
     pub(super) fn connection_lost(
         &mut self,
         sending: &Sending,
         mut loss: Loss,
         out: &mut Outlet,
     ) -> Unanswered {
-        let is_judged =
-            loss.verdict().is_some() && (sending.loose || sending.live > 0 || sending.requests > 0);
+        for id in sending.held_releases() {
+            if let Entry::Release { live, .. } = self.ids.get(id) {
+                *live = false;
+            }
+        }
+        let is_sent = |entry: &Entry| {
+            matches!(entry, Entry::Publish { live: true, .. } | Entry::Release { live: true, .. })
+        };
+        let is_judged = loss.verdict().is_some()
+            && (sending.loose || sending.requests > 0 || self.ids.find(&is_sent).is_some());
         if out.output.pending() > 0 {
             // Some of it has not left.
             loss = Loss::Innocent;
@@ -344,10 +328,17 @@ impl Outbox {
                 if told.is_none() && !message.withdrawn {
                     out.report(error.clone());
                 }
-                message.withdrawn = true;
+                out.withdraw(message, id);
                 told
             }
-            _ => self.ids.free(id).token().copied().flatten(),
+            Entry::Release { order, .. } => {
+                out.journal.delete(Key::Release(*order));
+                self.ids.free(id).token().copied().flatten()
+            }
+            Entry::Free | Entry::Subscribe(_) | Entry::Unsubscribe(_) => {
+                // Only messages are given up here.
+                unreachable!()
+            }
         };
         out.fail(withdrawn, error);
     }
@@ -376,6 +367,7 @@ impl Outbox {
     /// Fails the messages that have expired.
     pub(super) fn expire(&mut self, now: Instant, out: &mut Outlet) {
         for message in self.waiting.expire(now) {
+            out.forget(&message);
             out.fail(message.token, expired(&message));
         }
     }
@@ -413,198 +405,6 @@ impl Outbox {
     }
 }
 
-// What goes out.
-impl Outbox {
-    /// Sends the SUBSCRIBE and UNSUBSCRIBE packets that wait, as far as packet identifiers go.
-    #[cold]
-    #[inline(never)]
-    pub(super) fn send_requests(
-        &mut self,
-        subscriptions: &mut Subscriptions,
-        up: &mut Up,
-        out: &mut Outlet,
-    ) {
-        while !subscriptions.nothing_waits() && !up.sending.must_wait() {
-            let Some(id) = self.ids.vacant() else { return };
-            let start = out.output.bytes.len();
-            let sent = subscriptions.send(id, &up.server, &mut out.output.bytes, &mut out.events);
-            let Some((subscribes, part)) = sent else { return };
-            let (kind, entry) = if subscribes {
-                (PacketType::Subscribe, Entry::Subscribe(part))
-            } else {
-                (PacketType::Unsubscribe, Entry::Unsubscribe(part))
-            };
-            self.ids.put(id, entry);
-            up.sending.requests += 1;
-            out.wrote(kind, start, Some(id), None, None);
-        }
-    }
-
-    /// The highest QoS that one more message under way may have [MQTT-3.3.4-7].
-    #[inline]
-    fn quota(&self, up: &Up) -> QoS {
-        if up.sending.live < u32::from(up.server.receive_maximum)
-            && up.sending.resend.is_empty()
-            && !self.ids.is_full()
-        {
-            most(up)
-        } else {
-            QoS::AtMostOnce
-        }
-    }
-
-    /// Whether [`Outbox::send_waiting`] may find something to do.
-    #[inline]
-    pub(super) fn has_waiting(&self, up: &Up) -> bool {
-        !self.waiting.is_over() || !up.sending.resend.is_empty()
-    }
-
-    /// Sends what the quota, the limits and the transport allow: first what an earlier connection
-    /// left unacknowledged, then what waits.
-    pub(super) fn send_waiting(
-        &mut self,
-        now: Instant,
-        up: &mut Up,
-        queue: &Queue,
-        out: &mut Outlet,
-    ) {
-        while !out.output.is_full() && !up.sending.must_wait() {
-            let Some(&id) = up.sending.resend.last() else { break };
-            if !self.send_again(id, up, out) {
-                break;
-            }
-            up.sending.resend.pop();
-            out.output.fill();
-        }
-        while !out.output.is_full() && !up.sending.must_wait() {
-            let quota = self.quota(up);
-            self.waiting.admit(queue);
-            let Some(message) = self.waiting.pop(!up.sending.is_cautious(), quota) else {
-                if up.sending.is_cautious() && quota == QoS::ExactlyOnce {
-                    // Only QoS 0 is left, which waits for nothing then.
-                    self.no_suspects(up);
-                    continue;
-                }
-                break;
-            };
-            match check_message(&message, &up.server) {
-                Ok(()) => self.send_message(now, message, up, out),
-                Err(error) => out.fail(message.token, error),
-            }
-            out.output.fill();
-        }
-    }
-
-    /// Sends one message or release that an earlier connection left. False: the quota is used up.
-    fn send_again(&mut self, id: PacketId, up: &mut Up, out: &mut Outlet) -> bool {
-        let version = up.server.version;
-        let full = up.sending.live >= u32::from(up.server.receive_maximum);
-        let most = most(up);
-        let start = out.output.bytes.len();
-        match self.ids.get(id) {
-            Entry::Release { live, .. } => {
-                *live = true;
-                up.sending.sent(QoS::ExactlyOnce);
-                let buffer = &mut out.output.bytes;
-                encode_ack(PacketType::PubRel, id, ReasonCode::SUCCESS, version, buffer);
-                out.wrote(PacketType::PubRel, start, Some(id), None, None);
-            }
-            Entry::Publish { message, .. } if full || message.qos > most => return false,
-            Entry::Publish { message, live } => {
-                if message.withdrawn {
-                    self.forget(id, up, out);
-                    return true;
-                }
-                if let Err(error) = check_message(message, &up.server) {
-                    let token = message.token;
-                    self.forget(id, up, out);
-                    out.fail(token, error);
-                    return true;
-                }
-                let publish = message.packet(Some(id), true);
-                publish.encode_header(version, None, message.payload.len(), &mut out.output.bytes);
-                out.output.bytes.extend_from_slice(&message.payload);
-                *live = true;
-                up.sending.sent(message.qos);
-                out.wrote_message(start, Some(id), &message.topic);
-            }
-            Entry::Free | Entry::Subscribe(_) | Entry::Unsubscribe(_) => {
-                // Only messages are sent again.
-                unreachable!()
-            }
-        }
-        true
-    }
-
-    /// Sends a message no more that was sent on an earlier connection: nobody wants it, or the
-    /// server has come back with other limits.
-    fn forget(&mut self, id: PacketId, up: &mut Up, out: &mut Outlet) {
-        if let Entry::Publish { message, .. } = self.ids.free(id)
-            && message.qos == QoS::ExactlyOnce
-        {
-            // The server may have it: until it forgets the identifier, another message would pass
-            // for a copy.
-            let order = self.next_order();
-            self.ids.put(id, Entry::Release { token: None, order, live: true, losses: 0 });
-            up.sending.sent(QoS::ExactlyOnce);
-            let reason = ReasonCode::PACKET_IDENTIFIER_NOT_FOUND;
-            out.write_ack(PacketType::PubRel, id, reason, up.server.version);
-        }
-    }
-
-    /// Sends a message for the first time. There is quota.
-    fn send_message(
-        &mut self,
-        now: Instant,
-        mut message: Box<Outgoing>,
-        up: &mut Up,
-        out: &mut Outlet,
-    ) {
-        if let Some((since, seconds)) = message.expiry.take() {
-            let waited = now.since_ms(since) / 1_000;
-            if waited > 0 && waited >= u64::from(seconds) {
-                return out.fail(message.token, expired(&message));
-            }
-            let left = seconds - waited as u32;
-            message.properties.push(Property::MessageExpiryInterval, Value::Four(left));
-        }
-        if message.alias.is_some() {
-            up.aliases.leave_to_application();
-        }
-        let start = out.output.bytes.len();
-        let alias = message.alias.take();
-        if message.qos == QoS::AtMostOnce {
-            let publish = message.packet(None, false);
-            let buffer = &mut out.output.bytes;
-            match up.write_publish(publish, &message.topic, &message.payload, alias, buffer) {
-                Ok(()) => {
-                    out.wrote_message(start, None, &message.topic);
-                    out.complete(message.token, None, ReasonCode::SUCCESS, Properties::EMPTY);
-                }
-                Err(error) => out.fail(message.token, error.with_topic(&message.topic)),
-            }
-            return;
-        }
-        let id = self.ids.vacant().expect("quota() has seen to it");
-        let publish = message.packet(Some(id), false);
-        let buffer = &mut out.output.bytes;
-        match up.write_publish(publish, &message.topic, &message.payload, alias, buffer) {
-            Ok(()) => {
-                up.sending.sent(message.qos);
-                let topic = message.topic.clone();
-                self.ids.put(id, Entry::Publish { message, live: true });
-                out.wrote_message(start, Some(id), &topic);
-            }
-            Err(error) => out.fail(message.token, error.with_topic(&message.topic)),
-        }
-    }
-
-    fn next_order(&mut self) -> u64 {
-        self.order += 1;
-        self.order - 1
-    }
-}
-
 // What the server answers.
 impl Outbox {
     /// A PUBACK frees the packet identifier and completes the message [MQTT5 4.3.2].
@@ -617,9 +417,10 @@ impl Outbox {
         match self.ids.get(ack.id) {
             Entry::Publish { message, live: true } if message.qos == QoS::AtLeastOnce => {
                 let (token, topic) = (message.token, message.topic.clone());
+                out.journal.delete_later(Key::Message(message.order));
                 self.ids.free(ack.id);
                 self.losses = 0;
-                sending.acknowledged(QoS::AtLeastOnce);
+                sending.done(QoS::AtLeastOnce, out);
                 out.complete(token, Some(&topic), ack.reason, ack.properties);
                 Ok(())
             }
@@ -638,12 +439,13 @@ impl Outbox {
         let mut reply = ReasonCode::SUCCESS;
         match self.ids.get(ack.id) {
             Entry::Publish { message, live: true } if message.qos == QoS::ExactlyOnce => {
-                let token = message.token;
+                let (token, old) = (message.token, message.order);
                 self.losses = 0;
                 if ack.reason.is_error() {
                     let topic = message.topic.clone();
+                    out.forget(message);
                     self.ids.free(ack.id);
-                    up.sending.acknowledged(QoS::ExactlyOnce);
+                    up.sending.done(QoS::ExactlyOnce, out);
                     out.complete(token, Some(&topic), ack.reason, ack.properties);
                     return Ok(());
                 }
@@ -651,13 +453,15 @@ impl Outbox {
                 // [MQTT-4.6.0-4].
                 let order = self.next_order();
                 *self.ids.get(ack.id) = Entry::Release { token, order, live: true, losses: 0 };
+                out.record_release(old, ack.id, order);
             }
             Entry::Release { live: true, .. } => {}
             Entry::Free => reply = ReasonCode::PACKET_IDENTIFIER_NOT_FOUND,
             _ => return misplaced(),
         }
         if !ack.reason.is_error() {
-            out.write_ack(PacketType::PubRel, ack.id, reply, up.server.version);
+            let version = up.server.version;
+            up.sending.acknowledge(PacketType::PubRel, ack.id, reply, version, out);
         }
         Ok(())
     }
@@ -670,11 +474,12 @@ impl Outbox {
         out: &mut Outlet,
     ) -> Result<(), DecodeError> {
         match self.ids.get(ack.id) {
-            Entry::Release { token, live: true, .. } => {
+            Entry::Release { token, order, live: true, .. } => {
                 let token = *token;
+                out.journal.delete_later(Key::Release(*order));
                 self.ids.free(ack.id);
                 self.losses = 0;
-                sending.acknowledged(QoS::ExactlyOnce);
+                sending.done(QoS::ExactlyOnce, out);
                 out.complete(token, None, ack.reason, ack.properties);
                 Ok(())
             }
@@ -724,80 +529,7 @@ pub(super) struct Unanswered {
     pub is_judged: bool,
 }
 
-/// The highest QoS that one more message in flight may have, where there is quota.
-#[inline]
-fn most(up: &Up) -> QoS {
-    let many = up.sending.exactly_once >= EXACTLY_ONCE_IN_FLIGHT;
-    if many && up.server.version == Version::V311 { QoS::AtLeastOnce } else { QoS::ExactlyOnce }
-}
-
-impl Up {
-    /// Appends a PUBLISH to `out`, with a topic alias where that helps and fits. `alias`: the one
-    /// that the application chose.
-    #[inline]
-    pub(super) fn write_publish(
-        &mut self,
-        mut publish: Publish<'_>,
-        topic: &str,
-        payload: &[u8],
-        alias: Option<u16>,
-        out: &mut Vec<u8>,
-    ) -> Result<(), Box<Error>> {
-        self.sending.loose |= publish.qos == QoS::AtMostOnce;
-        let version = self.server.version;
-        let limit = self.server.maximum_packet_size;
-        let size = publish.size(version, alias, payload.len());
-        if size > limit as usize {
-            return Err(Error::too_large(size, limit));
-        }
-        let naming = if alias.is_some() || size + 4 > limit as usize {
-            Naming::Topic
-        } else {
-            self.aliases.naming(topic)
-        };
-        let alias = match naming {
-            Naming::Topic => alias,
-            Naming::Both(own) => Some(own),
-            Naming::Alias(own) => {
-                publish.topic = &[];
-                Some(own)
-            }
-        };
-        publish.encode_header(version, alias, payload.len(), out);
-        out.extend_from_slice(payload);
-        Ok(())
-    }
-}
-
 fn expired(message: &Outgoing) -> Box<Error> {
     Error::new(ErrorCode::Expired, "the message expired before it could be sent")
         .with_topic(&message.topic)
-}
-
-/// Whether the server takes such a message at all.
-fn check_message(message: &Outgoing, server: &ServerInfo) -> Result<(), Box<Error>> {
-    let refuse = |what, reason| {
-        let error = Error::new(ErrorCode::NotSupported, what);
-        Err(error.with_reason(reason).with_topic(&message.topic))
-    };
-    if message.qos > server.maximum_qos {
-        return refuse("the server does not support this QoS", ReasonCode::QOS_NOT_SUPPORTED);
-    }
-    if message.retain && !server.retain_available {
-        let what = "the server does not support retained messages";
-        return refuse(what, ReasonCode::RETAIN_NOT_SUPPORTED);
-    }
-    if message.alias.is_some_and(|alias| alias > server.topic_alias_maximum) {
-        let what = "the topic alias is above the server's maximum";
-        return refuse(what, ReasonCode::TOPIC_ALIAS_INVALID);
-    }
-    let extra = if message.expiry.is_some() { 5 } else { 0 };
-    let size =
-        message.packet(None, false).size(server.version, message.alias, message.payload.len());
-    let size = size + extra;
-    if size > server.maximum_packet_size as usize {
-        let error = Error::too_large(size, server.maximum_packet_size);
-        return Err(error.with_topic(&message.topic));
-    }
-    Ok(())
 }

@@ -127,6 +127,27 @@ impl PacketIds {
         self.used += 1;
     }
 
+    /// Takes over what an earlier session had under an identifier.
+    pub(super) fn restore(&mut self, id: PacketId, entry: Entry) {
+        let last = usize::from(id.get());
+        while self.entries.len() <= last {
+            self.entries.push(Entry::Free);
+        }
+        self.room = self.room.max(last);
+        self.free(id);
+        self.put(id, entry);
+    }
+
+    /// Whether an identifier stands for nothing.
+    pub(super) fn is_free(&mut self, id: PacketId) -> bool {
+        matches!(self.get(id), Entry::Free)
+    }
+
+    /// The first identifier whose entry `which` picks.
+    pub(super) fn find(&self, which: &dyn Fn(&Entry) -> bool) -> Option<PacketId> {
+        PacketId::new(self.entries.iter().position(which)? as u16)
+    }
+
     /// Whether all are in use.
     pub(super) fn is_full(&self) -> bool {
         self.used == Self::ALL

@@ -6,6 +6,7 @@ use std::rc::Rc;
 use crate::codec::{PacketId, PropertiesBuf, Publish, QoS};
 use crate::options::{Overflow, Queue};
 use crate::session::event::Token;
+use crate::session::outlet::Outlet;
 use crate::session::time::Instant;
 
 /// A message of the application on its way to the server.
@@ -25,6 +26,8 @@ pub(super) struct Outgoing {
     /// When it was handed over, and how many seconds it may wait. `None` once it has been sent
     /// [MQTT-4.3.3-7].
     pub expiry: Option<(Instant, u32)>,
+    /// The server may have it.
+    pub sent: bool,
     /// Nobody wants it any more: it is not sent again.
     pub withdrawn: bool,
     /// How often the server has hung up while it was in flight. See [`super::blame`].
@@ -50,7 +53,7 @@ impl Outgoing {
         }
     }
 
-    fn expires(&self) -> Option<Instant> {
+    pub(super) fn expires(&self) -> Option<Instant> {
         self.expiry.map(|(since, seconds)| since.after_ms(u64::from(seconds) * 1000))
     }
 }
@@ -101,20 +104,26 @@ impl Waiting {
         line.is_empty() && self.outside.is_empty()
     }
 
-    /// Takes messages into the lines, as far as there is room.
-    pub(super) fn admit(&mut self, limits: &Queue) {
+    /// Takes messages into the lines, as far as there is room, and records them.
+    pub(super) fn admit(&mut self, limits: &Queue, out: &mut Outlet) {
         while let Some(message) = self.outside.pop_front() {
             if is_full(self.len(), self.bytes, &message, limits) {
                 return self.outside.push_front(message);
             }
+            out.record(&message, None, true);
             self.append(message);
         }
     }
 
-    /// Puts a message in line. The result is what has to give way for it, which may be the message
-    /// itself.
-    pub(super) fn push(&mut self, message: Box<Outgoing>, limits: &Queue) -> Line {
-        let mut out = Line::new();
+    /// Puts a message in line, and records it. The result is what has to give way for it, which may
+    /// be the message itself.
+    pub(super) fn push(
+        &mut self,
+        message: Box<Outgoing>,
+        limits: &Queue,
+        out: &mut Outlet,
+    ) -> Line {
+        let mut all_gone = Line::new();
         let full = |count, bytes| is_full(count, bytes, &message, limits);
         // How much stays, whatever gives way.
         let (mut count, mut bytes) = (0, 0);
@@ -130,10 +139,9 @@ impl Waiting {
             return [message].into();
         }
         if limits.overflow == Overflow::Wait {
-            self.note_expiry(&message);
-            self.outside.push_back(message);
-            self.admit(limits);
-            return out;
+            self.append_outside(message);
+            self.admit(limits, out);
+            return all_gone;
         }
         while is_full(self.len(), self.bytes, &message, limits) {
             let gone = match limits.overflow {
@@ -142,18 +150,26 @@ impl Waiting {
                 Overflow::LatestPerTopic => self.remove(&|other| other.topic == message.topic),
             };
             match gone {
-                Some(gone) => out.push_back(gone),
+                Some(gone) => all_gone.push_back(gone),
                 None => {
-                    out.push_back(message);
-                    return out;
+                    all_gone.push_back(message);
+                    return all_gone;
                 }
             }
         }
+        out.record(&message, None, true);
         self.append(message);
-        out
+        all_gone
     }
 
-    fn append(&mut self, message: Box<Outgoing>) {
+    /// Lets a message wait for room in the lines. It is not recorded before.
+    pub(super) fn append_outside(&mut self, message: Box<Outgoing>) {
+        self.note_expiry(&message);
+        self.outside.push_back(message);
+    }
+
+    /// Puts a message in line, whatever the limits.
+    pub(super) fn append(&mut self, message: Box<Outgoing>) {
         self.bytes += message.size();
         self.note_expiry(&message);
         self.line(message.qos).push_back(message);
@@ -192,7 +208,8 @@ impl Waiting {
         Some(message)
     }
 
-    fn remove(&mut self, which: &dyn Fn(&Outgoing) -> bool) -> Option<Box<Outgoing>> {
+    /// Takes out the first message that `which` picks.
+    pub(super) fn remove(&mut self, which: &dyn Fn(&Outgoing) -> bool) -> Option<Box<Outgoing>> {
         for line in [&mut self.at_most_once, &mut self.acknowledged] {
             if let Some(at) = line.iter().position(|message| which(message)) {
                 let message = line.remove(at)?;
@@ -203,12 +220,12 @@ impl Waiting {
         None
     }
 
-    /// Drops the message of a request that nobody waits for. False: it is not here.
-    pub(super) fn cancel(&mut self, token: Token) -> bool {
+    /// Takes out the message of a request that nobody waits for. `None`: it is not here.
+    pub(super) fn cancel(&mut self, token: Token) -> Option<Box<Outgoing>> {
         if let Some(at) = self.outside.iter().position(|message| message.token == Some(token)) {
-            return self.outside.remove(at).is_some();
+            return self.outside.remove(at);
         }
-        self.remove(&|message| message.token == Some(token)).is_some()
+        self.remove(&|message| message.token == Some(token))
     }
 
     /// Takes out what has expired.

@@ -10,8 +10,8 @@ use wasmqtt::codec::{self, *};
 use wasmqtt::driver::{Driver, Host, NotSent, Opened, Unreadable};
 use wasmqtt::options::{Draft, DraftKind, Options, Value};
 use wasmqtt::session::{
-    Accepted, AttemptId, Challenge, Credentials, Error, Event, Handle, Instant, Resolved, Sequence,
-    Server, Session, State, Token,
+    Accepted, AttemptId, Challenge, Change, Credentials, Error, Event, Handle, Instant, Resolved,
+    Sequence, Server, Session, State, Token,
 };
 
 use super::chunks::Chunks;
@@ -77,6 +77,9 @@ struct Scene<'a> {
     /// Attempts that the application was asked about.
     resolving: Option<AttemptId>,
     authenticating: Option<AttemptId>,
+    loading: Option<AttemptId>,
+    /// A write is under way.
+    storing: bool,
     socket: Option<Socket>,
     batch: Vec<Event>,
     /// The chunk that is being read, and how much of it is looked at at once.
@@ -174,6 +177,8 @@ impl<'a> World<'a> {
             slots: BTreeMap::new(),
             resolving: None,
             authenticating: None,
+            loading: None,
+            storing: false,
             socket: None,
             batch: Vec::new(),
             chunks: Chunks::default(),
@@ -303,9 +308,16 @@ impl<'a> World<'a> {
         let state = self.session().state();
         let resolving = self.scene().resolving.take();
         let authenticating = self.scene().authenticating.take();
+        let loading = self.scene().loading.take();
+        let storing = std::mem::take(&mut self.scene().storing);
         let opening = self.scene().socket.as_ref().is_some_and(|socket| !socket.open);
+        if storing {
+            self.driver.stored(true);
+        }
         if state == State::Idle {
             return self.session().connect();
+        } else if loading == Some(id) {
+            return self.driver.loaded(id, 0, Ok(Vec::new()));
         } else if resolving == Some(id) {
             let server = Server { url: "ws://a".into(), credentials: Credentials::default() };
             let resolved = Resolved { servers: vec![server], dynamic: false };
@@ -329,7 +341,27 @@ impl<'a> World<'a> {
 
     // ------------------------------------------------------------------------ the outside world
 
+    /// The store answers.
+    fn keep(&mut self) {
+        let loading = self.scene().loading.take();
+        let storing = std::mem::take(&mut self.scene().storing);
+        if let Some(id) = loading {
+            let records = {
+                let input = &mut self.scene().input;
+                let record =
+                    |input: &mut Input| (0..input.below(40)).map(|_| input.byte()).collect();
+                let records = (0..input.below(3)).map(|_| record(input)).collect();
+                input.flag().then_some(records)
+            };
+            self.driver.loaded(id, 0, records.ok_or(()));
+        } else if storing {
+            let kept = self.scene().input.flag();
+            self.driver.stored(kept);
+        }
+    }
+
     fn resolve(&mut self) {
+        self.keep();
         let resolving = self.scene().resolving.take();
         let Some(id) = resolving.filter(|&id| id == self.session().attempt_id()) else { return };
         let resolved = {
@@ -521,6 +553,14 @@ impl Host for Stage<'_> {
 
     fn authenticate(&self, id: AttemptId, _: Challenge) {
         self.0.borrow_mut().authenticating = Some(id);
+    }
+
+    fn load(&self, id: AttemptId) {
+        self.0.borrow_mut().loading = Some(id);
+    }
+
+    fn store(&self, _: &[Change]) {
+        self.0.borrow_mut().storing = true;
     }
 
     fn judge(&self, _: Box<Error>, _: u32) -> Option<bool> {
@@ -1189,6 +1229,8 @@ fn options(input: &mut Input) -> Options {
         (21, "authentication.method", text("m")),
         (22, "will.topic", text("state")),
         (23, "queue.maxBytes", number(100)),
+        (24, "clientId", text("me")),
+        (24, "store", Value::Bool(true)),
     ];
     for (bit, path, value) in leaves {
         // Most things are as usual.

@@ -1,0 +1,55 @@
+// A process with a FileStore that publishes, or receives, until it is killed. It says on its standard output what it knows for certain.
+//
+// `send`: publishes the numbers from the one it is given on, QoS 1 and 2 in turn, and prints each when its publish() has resolved.
+// `receive`: prints the number of each message that its handler gets, before the handler returns, and that of each QoS 2 message whose PUBREC
+// has left.
+import { writeSync } from 'node:fs'
+import { connect } from '../../pkg/node.js'
+import { FileStore } from '../../pkg/stores-node.js'
+
+const [, , role, url, folder, first, version] = process.argv
+
+/** At once, so that a kill loses nothing that was said. */
+const say = (text) => writeSync(1, `${text}\n`)
+
+const client = await connect(url, {
+  protocolVersion: /** @type {4 | 5} */ (Number(version)),
+  clientId: role,
+  clean: false,
+  ...(version === '5' && { properties: { sessionExpiryInterval: 3_600 } }),
+  reconnect: { minDelay: 100, maxDelay: 500 },
+  store: new FileStore(folder),
+})
+client.on('error', (error) => say(`error ${error.message}`))
+
+if (role === 'receive') {
+  /** The number of each QoS 2 message whose PUBREC has not left, by its packet identifier. */
+  const owed = new Map()
+  let id
+  client.on('packet', ({ direction, type, packetId }) => {
+    if (direction === 'in' && type === 'publish') id = packetId
+    if (direction === 'out' && type === 'pubrec' && owed.has(packetId)) {
+      say(`recorded ${owed.get(packetId)}`)
+      owed.delete(packetId)
+    }
+  })
+  client.on('message', (message) => {
+    say(`got ${message.qos} ${message.text()}`)
+    if (message.qos === 2) owed.set(id, message.text())
+  })
+  await client.subscribe('kill/#', { qos: 2 })
+  say('ready')
+} else {
+  say('ready')
+  let next = Number(first)
+  const work = async () => {
+    for (;;) {
+      const number = next++
+      const qos = /** @type {1 | 2} */ (1 + (number % 2))
+      say(`taken ${number}`)
+      await client.publish(`kill/${qos}`, String(number), { qos })
+      say(`done ${number}`)
+    }
+  }
+  for (let each = 0; each < 16; each++) work()
+}
