@@ -6,6 +6,11 @@
 use std::mem::{replace, swap};
 use std::ops::RangeInclusive;
 
+use super::Session;
+use super::connection::Stage;
+use super::error::{Error, ErrorCode};
+use super::event::{AttemptId, Command, Event, State};
+use super::outbox::Outbox;
 use super::time::Instant;
 use crate::codec::PacketId;
 
@@ -253,5 +258,84 @@ impl Journal {
         self.retry_at = None;
         self.urgent = true;
         self.keeping = Keeping::Nothing;
+    }
+}
+
+// What the session and the store ask of each other.
+impl Session {
+    /// Asks what the store holds.
+    pub(super) fn load(&mut self) {
+        let id = self.attempts.supersede();
+        self.stage = Stage::Loading;
+        self.out.events.enter(State::Connecting);
+        self.out.commands.push_back(Command::Load { id });
+    }
+
+    /// The store was read: what it holds is taken over, and the first attempt begins.
+    fn loaded(&mut self, now: Instant, since_epoch_ms: u64, records: Result<Vec<Vec<u8>>, ()>) {
+        let mut what = "the store could not be read";
+        if let Ok(records) = records {
+            self.out.journal.open(now, since_epoch_ms);
+            let journal = &self.out.journal;
+            if let Some(earlier) = Outbox::restored(now, journal, &records, &mut self.inbox) {
+                self.outbox.follow(earlier, &mut self.out);
+                self.outbox.expire(now, &mut self.out);
+                return self.attempt();
+            }
+            what = "the store holds what this client did not write";
+            self.out.journal.await_store();
+            self.inbox.session_lost(&mut self.out);
+        }
+        self.stage = Stage::Idle;
+        self.out.events.enter(State::Idle);
+        let error = Error::new(ErrorCode::StoreFailed, what);
+        self.out.events.push(Event::ConnectFailed(error));
+    }
+
+    /// The store was read, or could not be. `records`: the values, in the order of the keys. `since_epoch_ms`:
+    /// the calendar's time, in milliseconds; messages expire by it while no client lives.
+    pub fn handle_loaded(
+        &mut self,
+        now: Instant,
+        id: AttemptId,
+        since_epoch_ms: u64,
+        records: Result<Vec<Vec<u8>>, ()>,
+    ) {
+        if id == self.attempts.id() && matches!(self.stage, Stage::Loading) {
+            self.loaded(now, since_epoch_ms, records);
+            self.progress(now);
+        }
+    }
+
+    /// The store has kept all changes of the last [`Command::Store`], or none of them. What is not
+    /// kept is written again later, but for messages that were not taken before: they fail.
+    pub fn handle_stored(&mut self, now: Instant, kept: bool) {
+        if !self.out.journal.is_on() {
+            return;
+        }
+        if kept {
+            self.out.journal.handle_kept();
+        } else {
+            let (refused, first) = self.out.journal.handle_failed(now);
+            if first {
+                let what = "the store could not be written";
+                self.out.report(Error::new(ErrorCode::StoreFailed, what));
+            }
+            self.outbox.refuse(&refused, self.stage.up_mut(), &mut self.out);
+        }
+        self.send_requests();
+        self.send_waiting(now);
+        self.progress(now);
+    }
+
+    /// What changes in the store, in order: all of it or nothing.
+    pub fn changes(&self) -> &[Change] {
+        self.out.journal.writing()
+    }
+
+    /// Whether there is something for the store to write, which can wait for the end of the turn.
+    #[inline]
+    pub fn has_changes(&self) -> bool {
+        self.out.journal.has_write()
     }
 }

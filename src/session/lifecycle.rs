@@ -2,16 +2,17 @@
 
 use std::rc::Rc;
 
+use super::Session;
 use super::attempts::{Credentials, LONGEST_FIELD, Next};
 use super::connection::aliases::OutgoingAliases;
 use super::connection::keep_alive::KeepAlive;
 use super::connection::{Ending, Handshaking, Opening, Stage, Trial, Up, WasUp};
 use super::error::{Error, ErrorCode, Phase};
-use super::event::{AttemptId, Challenge, Command, ConnectInfo, Event, ServerInfo, State, Token};
+use super::event::{Challenge, Command, ConnectInfo, Event, ServerInfo, State, Token};
+use super::outbox::Sending;
 use super::outbox::blame::{Caution, Loss, PING_MS};
-use super::outbox::{Outbox, Sending};
+use super::reconnect::Random;
 use super::time::Instant;
-use super::{Random, Session};
 use crate::codec::{
     self, Auth, ConnAck, Connect, DecodeError, Decoder, Disconnect, PacketType, Properties,
     PropertiesBuf, Property, QoS, ReasonCode, Value, Version,
@@ -33,40 +34,6 @@ impl Session {
         self.out.events.enter(State::Connecting);
         let (attempt, error) = (self.attempts.count(), self.attempts.last_error());
         self.out.commands.push_back(Command::Resolve { id, attempt, error });
-    }
-
-    /// Asks what the store holds.
-    pub(super) fn load(&mut self) {
-        let id = self.attempts.supersede();
-        self.stage = Stage::Loading;
-        self.out.events.enter(State::Connecting);
-        self.out.commands.push_back(Command::Load { id });
-    }
-
-    /// The store was read: what it holds is taken over, and the first attempt begins.
-    pub(super) fn loaded(
-        &mut self,
-        now: Instant,
-        since_epoch_ms: u64,
-        records: Result<Vec<Vec<u8>>, ()>,
-    ) {
-        let mut what = "the store could not be read";
-        if let Ok(records) = records {
-            self.out.journal.open(now, since_epoch_ms);
-            let journal = &self.out.journal;
-            if let Some(earlier) = Outbox::restored(now, journal, &records, &mut self.inbox) {
-                self.outbox.follow(earlier, &mut self.out);
-                self.outbox.expire(now, &mut self.out);
-                return self.attempt();
-            }
-            what = "the store holds what this client did not write";
-            self.out.journal.await_store();
-            self.inbox.session_lost(&mut self.out);
-        }
-        self.stage = Stage::Idle;
-        self.out.events.enter(State::Idle);
-        let error = Error::new(ErrorCode::StoreFailed, what);
-        self.out.events.push(Event::ConnectFailed(error));
     }
 
     /// Asks for a socket.
@@ -286,45 +253,6 @@ impl Session {
             .with_reason(reason)
             .with_properties(properties);
         self.fail(now, error.at(Phase::Mqtt, &self.attempts.url()), true);
-    }
-}
-
-// What the store says.
-impl Session {
-    /// The store was read, or could not be. `records`: the values, in the order of the keys. `since_epoch_ms`:
-    /// the calendar's time, in milliseconds; messages expire by it while no client lives.
-    pub fn handle_loaded(
-        &mut self,
-        now: Instant,
-        id: AttemptId,
-        since_epoch_ms: u64,
-        records: Result<Vec<Vec<u8>>, ()>,
-    ) {
-        if id == self.attempts.id() && matches!(self.stage, Stage::Loading) {
-            self.loaded(now, since_epoch_ms, records);
-            self.progress(now);
-        }
-    }
-
-    /// The store has kept all changes of the last [`Command::Store`], or none of them. What is not
-    /// kept is written again later, but for messages that were not taken before: they fail.
-    pub fn handle_stored(&mut self, now: Instant, kept: bool) {
-        if !self.out.journal.is_on() {
-            return;
-        }
-        if kept {
-            self.out.journal.handle_kept();
-        } else {
-            let (refused, first) = self.out.journal.handle_failed(now);
-            if first {
-                let what = "the store could not be written";
-                self.out.report(Error::new(ErrorCode::StoreFailed, what));
-            }
-            self.outbox.refuse(&refused, self.stage.up_mut(), &mut self.out);
-        }
-        self.send_requests();
-        self.send_waiting(now);
-        self.progress(now);
     }
 }
 

@@ -9,6 +9,7 @@
 //! - `inbox`: the server's messages until they are acknowledged.
 //! - `subscriptions`: what the application wants, and what the server was asked for.
 //! - `outlet`: what leaves: bytes, events, commands.
+//! - `journal`: what the store keeps, and what it says.
 //!
 //! `lifecycle` says how a connection begins and ends, `packets` what each incoming packet does.
 
@@ -32,8 +33,8 @@ mod topic_table;
 use std::rc::Rc;
 
 use crate::codec::{
-    DecodeError, PacketSet, Properties, Publish, QoS, ReasonCode, Step, SubscribeOptions,
-    TopicFilter, Version, check_no_control_character, check_topic,
+    DecodeError, PacketSet, Properties, Publish, QoS, ReasonCode, Step, SubscribeOptions, Version,
+    check_no_control_character, check_topic,
 };
 use crate::options::{Draft, InvalidArgument, Options, Will};
 use attempts::Attempts;
@@ -54,7 +55,8 @@ use outbox::blame::{Caution, Loss};
 use outlet::Outlet;
 pub use output::FRAME;
 use output::Pressure;
-use subscriptions::Subscriptions;
+use reconnect::Random;
+use subscriptions::{Subscriptions, check_some, parse_filter};
 pub use time::Instant;
 
 /// One client's session with its server, over any number of connections.
@@ -689,17 +691,6 @@ impl Session {
         !self.out.commands.is_empty()
     }
 
-    /// What changes in the store, in order: all of it or nothing.
-    pub fn changes(&self) -> &[Change] {
-        self.out.journal.writing()
-    }
-
-    /// Whether there is something for the store to write, which can wait for the end of the turn.
-    #[inline]
-    pub fn has_changes(&self) -> bool {
-        self.out.journal.has_write()
-    }
-
     /// Bytes to send as one frame. They count as sent from here on.
     pub fn poll_transmit(&mut self, now: Instant) -> Option<&[u8]> {
         let frame = self.out.output.next_frame()?;
@@ -796,39 +787,5 @@ impl Session {
             Stage::Closing(..) | Stage::Closed => Err(Error::closed()),
             _ => Ok(()),
         }
-    }
-}
-
-fn parse_filter(text: &Rc<str>) -> Result<TopicFilter, Box<Error>> {
-    let checked = check_no_control_character(text).and_then(|()| TopicFilter::new(text.clone()));
-    checked.map_err(|error| {
-        let invalid = Box::<Error>::from(InvalidArgument::new("filter", error.what()));
-        invalid.with_topic(text)
-    })
-}
-
-fn check_some<T>(filters: &[T]) -> Result<(), Box<Error>> {
-    if filters.is_empty() {
-        return Err(InvalidArgument::new("filter", "must be at least one topic filter").into());
-    }
-    Ok(())
-}
-
-/// Random numbers that are good enough to spread clients: xorshift64.
-#[derive(Clone, Hash, Debug)]
-struct Random(u64);
-
-impl Random {
-    /// Seeds may be small or alike.
-    fn new(seed: u64) -> Self {
-        Self((seed ^ (seed >> 31)).wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1)
-    }
-
-    /// Never 0.
-    fn next(&mut self) -> u64 {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        self.0
     }
 }

@@ -123,6 +123,25 @@ fn host_and_port(text: &[u8]) -> (&[u8], Option<&[u8]>) {
     }
 }
 
+/// Random numbers that are good enough to spread clients: xorshift64.
+#[derive(Clone, Hash, Debug)]
+pub(super) struct Random(u64);
+
+impl Random {
+    /// Seeds may be small or alike.
+    pub(super) fn new(seed: u64) -> Self {
+        Self((seed ^ (seed >> 31)).wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1)
+    }
+
+    /// Never 0.
+    pub(super) fn next(&mut self) -> u64 {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        self.0
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -500,6 +500,155 @@ fn a_message_that_gives_way_is_not_kept() {
     assert_eq!(pair.restarted_offline(), ["PUBLISH q1 #1 a '2'"]);
 }
 
+#[test]
+fn a_message_that_is_withdrawn_in_flight_is_not_sent_in_the_next_life() {
+    let mut pair = Pair::accepted(&settings(""), "CONNACK");
+    let one = pair.publish("q1 a '1'");
+    pair.cancel(one);
+    assert!(pair.ends().store.kept.is_empty());
+    // Until the server forgets the identifier, another message would pass for a copy.
+    let two = pair.publish("q2 a '2'");
+    pair.cancel(two);
+    pair.sends(["PUBLISH q1 #1 a '1'", "PUBLISH q2 #2 a '2'"]);
+    let mut next = pair.restarted();
+    assert_eq!(next.sent_since_connect(), ["PUBREL #2"]);
+    next.plays("PUBCOMP #2");
+    assert!(next.ends().store.kept.is_empty());
+}
+
+#[test]
+fn a_message_that_is_withdrawn_while_it_waits_for_the_store_is_not_sent() {
+    for qos in ["q1", "q2"] {
+        for mut pair in both() {
+            let one = pair.publish(&format!("{qos} a '1'"));
+            pair.publish(&format!("{qos} a '2'"));
+            pair.cancel(one);
+            assert_eq!(pair.session().stats().in_flight_out, 1);
+            pair.keeps();
+            pair.quiet();
+            pair.keeps();
+            pair.sends([&format!("PUBLISH {qos} #2 a '2'")]);
+            assert_eq!(pair.ends().store.kept.len(), 1);
+        }
+    }
+}
+
+#[test]
+fn a_message_that_waits_for_room_is_recorded_when_there_is_room() {
+    let mut pair = stalling("queue.maxMessages=1 queue.overflow=wait");
+    pair.cut();
+    pair.publish("q1 a '1'");
+    pair.publish("q1 a '2'");
+    pair.keeps();
+    assert_eq!(pair.ends().store.kept.len(), 1);
+    assert!(!pair.ends().store.is_writing());
+    pair.retried("CONNACK present");
+    pair.keeps();
+    pair.sends(["PUBLISH q1 #1 a '1'", "PUBLISH q1 #2 a '2'"]);
+    assert_eq!(pair.ends().store.kept.len(), 2);
+}
+
+#[test]
+fn before_the_store_is_read_messages_wait_for_room_too() {
+    let mut pair = Pair::new(&settings("queue.maxMessages=1 queue.overflow=wait"));
+    for payload in 1..=3 {
+        pair.publish(&format!("q1 a '{payload}'"));
+    }
+    assert!(pair.ends().store.kept.is_empty());
+    pair.connect();
+    assert_eq!(pair.ends().store.kept.len(), 1);
+    pair.plays("CONNACK");
+    let all = ["PUBLISH q1 #1 a '1'", "PUBLISH q1 #2 a '2'", "PUBLISH q1 #3 a '3'"];
+    assert_eq!(pair.sent_since_connect(), all);
+}
+
+// ---------------------------------------------------------------------------------------------- what ends connections
+
+#[test]
+fn a_message_that_is_given_up_is_not_sent_in_the_next_life() {
+    for (qos, answer, left) in
+        [("q1", "", &[][..]), ("q2", "", &["PUBREL #1"]), ("q2", "PUBREC #1", &[])]
+    {
+        let mut pair = Pair::accepted(&settings(""), "CONNACK");
+        pair.publish(&format!("{qos} poison 'x'"));
+        if !answer.is_empty() {
+            pair.plays(answer);
+        }
+        pair.reconnected("CONNACK present");
+        pair.reconnected("CONNACK present");
+        pair.answers_ping();
+        pair.cut();
+        assert!(pair.tell().iter().any(|told| told.contains("PUBLISH_REFUSED")));
+        assert_eq!(pair.restarted_offline(), left);
+    }
+}
+
+#[test]
+fn the_next_life_suspects_no_message() {
+    let mut pair = Pair::accepted(&settings(""), "CONNACK");
+    pair.publish("q1 a '1'");
+    pair.publish("q1 a '2'");
+    pair.reconnected("CONNACK present");
+    pair.reconnected("CONNACK present");
+    pair.sends(["PINGREQ"]);
+    let mut next = pair.restarted();
+    let both = ["PUBLISH q1 dup #1 a '1'", "PUBLISH q1 dup #2 a '2'"];
+    assert_eq!(next.sent_since_connect(), both);
+    next.cut();
+    assert!(!next.tell().iter().any(|told| told.contains("PUBLISH_REFUSED")));
+}
+
+#[test]
+fn what_waits_for_the_store_is_not_suspected() {
+    for mut pair in both() {
+        pair.publish("q1 a '1'");
+        for _ in 0..3 {
+            pair.reconnected("CONNACK present");
+        }
+        pair.quiet();
+        pair.keeps();
+        pair.sends(["PUBLISH q1 dup #1 a '1'"]);
+    }
+}
+
+#[test]
+fn a_server_that_judges_a_packet_does_not_mean_what_waits_for_the_store() {
+    let mut pair = stalling("");
+    let sent = pair.publish("q1 a '1'");
+    pair.keeps();
+    let held = pair.publish("q1 a '2'");
+    pair.plays("DISCONNECT 0x99");
+    assert!(pair.tell().contains(&format!("failed {sent} PUBLISH_REFUSED 0x99 a")));
+    pair.keeps();
+    pair.retried("CONNACK present");
+    pair.keeps();
+    pair.sends(["PUBLISH q1 dup #2 a '2'"]);
+    pair.plays("PUBACK #2");
+    pair.tells([&format!("published {held}")]);
+}
+
+#[test]
+fn a_cautious_connection_sends_one_message_at_a_time_that_waits_for_the_store() {
+    let mut pair = stalling("");
+    pair.publish("q1 a '1'");
+    pair.keeps();
+    // The server loses the session each time, so both are recorded and sent anew.
+    pair.publish("q1 a '2'");
+    pair.keeps();
+    for _ in 0..2 {
+        pair.cut();
+        pair.retried("CONNACK");
+        while pair.ends().store.is_writing() {
+            pair.keeps();
+        }
+    }
+    pair.answers_ping();
+    pair.quiet();
+    pair.keeps();
+    let sent = pair.sent();
+    assert!(matches!(&sent[..], [only] if only.ends_with("a '1'")), "{sent:?}");
+}
+
 impl Pair {
     fn restarted_offline(self) -> Vec<String> {
         let mut next = self.killed(&settings(""), 0);

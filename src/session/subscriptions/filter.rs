@@ -1,13 +1,16 @@
 //! One filter: who wants it and how, and what the server has said about it.
 
 use std::num::NonZeroU64;
+use std::rc::Rc;
 
 use super::identifiers::Identifier;
 use super::slab::key;
 use crate::codec::{
     PropertiesBuf, Property, QoS, ReasonCode, SubscribeOptions, SubscriptionId, TopicFilter, Value,
-    Version,
+    Version, check_no_control_character,
 };
+use crate::options::InvalidArgument;
+use crate::session::error::Error;
 use crate::session::event::Handle;
 
 /// What is asked of the server for a filter that everybody has left before the SUBSCRIBE was sent.
@@ -200,4 +203,21 @@ impl Filter {
         };
         self.wanted.is_some() && before != (self.unnumbered, self.status)
     }
+}
+
+/// The filter that the application wrote.
+pub(in crate::session) fn parse_filter(text: &Rc<str>) -> Result<TopicFilter, Box<Error>> {
+    let checked = check_no_control_character(text).and_then(|()| TopicFilter::new(text.clone()));
+    checked.map_err(|error| {
+        let invalid = Box::<Error>::from(InvalidArgument::new("filter", error.what()));
+        invalid.with_topic(text)
+    })
+}
+
+/// The application must name a filter.
+pub(in crate::session) fn check_some<T>(filters: &[T]) -> Result<(), Box<Error>> {
+    if filters.is_empty() {
+        return Err(InvalidArgument::new("filter", "must be at least one topic filter").into());
+    }
+    Ok(())
 }

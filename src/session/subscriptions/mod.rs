@@ -31,6 +31,7 @@ use crate::codec::{
     PacketId, PropertiesBuf, QoS, SubscribeOptions, SubscriptionId, TopicFilter, Version,
 };
 
+pub(super) use self::filter::{check_some, parse_filter};
 pub(super) use self::request::Part;
 pub(super) use self::requests::unsupported;
 
