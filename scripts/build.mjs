@@ -18,7 +18,7 @@ import { notices } from './notices.mjs'
 import { asUnpacked } from './pack.mjs'
 import { writeRecords } from './records.mjs'
 import { setup } from './setup.mjs'
-import { buildShims, buildStandIn, shimExports, shimTypes } from './shims.mjs'
+import { buildShims, buildStandIn, declareShims, shimExports, shimTypes } from './shims.mjs'
 import { measure, table } from './size.mjs'
 import { bold, capture, isMain, main, root, run, toolsBin } from './tools.mjs'
 
@@ -415,6 +415,11 @@ async function buildPackage(texts) {
   // The nearest package.json decides whether TypeScript reads a declaration as ESM or CommonJS, so require() gets a copy of its own.
   cpSync(types, join(pkg, 'types-cjs'), { recursive: true })
   writeJson('types-cjs/package.json', { type: 'commonjs' })
+  declareShims(pkg, join(pkg, 'types-cjs'))
+  for (const folder of ['.', 'types-cjs']) {
+    const path = folder === '.' ? './types/' : './'
+    writeFileSync(join(pkg, folder, 'wasmqtt.wasm.d.ts'), moduleTypes(path))
+  }
 
   writeFileSync(join(pkg, 'NOTICES.txt'), notices())
   for (const name of texts) copyFileSync(join(root, name), join(pkg, name))
@@ -422,6 +427,14 @@ async function buildPackage(texts) {
   buildStandIn(manifest())
   writeJson('size.json', measure())
 }
+
+/** What an import of the .wasm file gives depends on the bundler. */
+const moduleTypes = (path) => `import type { ModuleSource } from '${path}slim.js'
+
+/** The module, or where it is, as your bundler or runtime gives it: for \`init()\` of \`wasmqtt/slim\`. */
+declare const source: ModuleSource
+export default source
+`
 
 /** Deletes the declarations that no entry refers to: what is internal, and names modules that only the build can resolve. */
 function dropUnreachable(folder, entries) {
@@ -495,13 +508,15 @@ function manifest() {
         default: { types: './types/testing.d.ts', default: './testing.js' },
       },
       ...shimExports,
-      './wasmqtt.wasm': './wasmqtt.wasm',
+      './wasmqtt.wasm': {
+        require: { types: './types-cjs/wasmqtt.wasm.d.ts', default: './wasmqtt.wasm' },
+        default: { types: './wasmqtt.wasm.d.ts', default: './wasmqtt.wasm' },
+      },
       './package.json': './package.json',
     },
     bin: { wasmqtt: './cli.cjs' },
     main: './node.cjs',
     module: './index.js',
-    browser: './index.js',
     // A classic script, with the global `wasmqtt`.
     unpkg: './wasmqtt.script.js',
     jsdelivr: './wasmqtt.script.js',

@@ -402,7 +402,6 @@ test('the manifest points to files that exist', async (t) => {
     ...targets(manifest.exports),
     manifest.main,
     manifest.module,
-    manifest.browser,
     manifest.types,
     manifest.unpkg,
     manifest.jsdelivr,
