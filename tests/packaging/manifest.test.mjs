@@ -1,7 +1,7 @@
 // What the tools of package authors and npm itself say about the packages, and how their declarations work in every kind of project.
 import assert from 'node:assert/strict'
 import { execFile } from 'node:child_process'
-import { mkdtemp, rm } from 'node:fs/promises'
+import { access, mkdtemp, readFile, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { test } from 'node:test'
@@ -141,4 +141,17 @@ test('a release has the version of its tag, and a section of the changelog with 
     /package\.json has the version 1\.2\.0/,
   )
   assert.throws(() => notesOf('v1.3.0', '1.3.0', changelog), /no section "## \[1\.3\.0\] - date"/)
+})
+
+test('links of the README are absolute, and those to the repository lead to a file', async () => {
+  const readme = await readFile(join(root, 'README.md'), 'utf8')
+  const source =
+    /^https:\/\/(?:github\.com\/wasmqtt\/wasmqtt\/(?:blob|tree)|raw\.githubusercontent\.com\/wasmqtt\/wasmqtt)\/main\/([^#]*)/
+  const links = [...readme.matchAll(/\]\(([^)]+)\)/g)].map(([, link]) => link)
+  assert.ok(links.length > 20)
+  for (const link of links) {
+    assert.match(link, /^https:/)
+    const path = source.exec(link)?.[1]
+    if (path) await access(join(root, path))
+  }
 })
