@@ -333,6 +333,12 @@ async function buildPackage(texts) {
       ...own('finalization'),
       plugins: [passed('#module', path)],
     })
+  // The parser of React Native's bundler does not know what came after 2021, and its engine lacks these.
+  await bundle('index.ts', 'native.js', {
+    format: 'esm',
+    target: 'es2021',
+    ...own('text-codec', 'finalization'),
+  })
   await bundle('index.ts', 'wasmqtt.script.js', { format: 'iife', globalName: 'wasmqtt' })
   await bundle('', 'ws.cjs', {
     entryPoints: [createRequire(import.meta.url).resolve('ws')],
@@ -402,6 +408,7 @@ async function buildPackage(texts) {
     node: 'index',
     workerd: 'index',
     edge: 'index',
+    native: 'index',
     stores: 'stores/index',
     'stores-node': 'stores/node',
     testing: 'testing',
@@ -476,6 +483,7 @@ function manifest() {
         // These refuse to compile bytes.
         workerd: { types: './types/index.d.ts', default: './workerd.js' },
         'edge-light': { types: './types/index.d.ts', default: './edge.js' },
+        'react-native': { types: './types/index.d.ts', default: './native.js' },
         browser: page('index', 'index'),
         node: {
           require: { types: './types-cjs/index.d.ts', default: './node.cjs' },
@@ -517,6 +525,8 @@ function manifest() {
     bin: { wasmqtt: './cli.cjs' },
     main: './node.cjs',
     module: './index.js',
+    // For versions of React Native whose bundler does not read `exports`.
+    'react-native': './native.js',
     // A classic script, with the global `wasmqtt`.
     unpkg: './wasmqtt.script.js',
     jsdelivr: './wasmqtt.script.js',
