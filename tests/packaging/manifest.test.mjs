@@ -13,8 +13,8 @@ import { makeProject } from './project.mjs'
 const execute = promisify(execFile)
 const bin = (name) => join(root, 'node_modules', '.bin', name)
 /** Rejects with all that a command said. */
-const quietly = (command, args, options) =>
-  execute(command, args, options).catch(({ stdout, stderr }) => {
+const quietly = (command, args, { cwd = root, env = process.env } = {}) =>
+  execute(command, args, { cwd, env }).catch(({ stdout, stderr }) => {
     throw new Error(`${stdout}${stderr}`)
   })
 const PACKAGES = ['pkg', 'pkg-mqttjs']
