@@ -18,7 +18,7 @@ import { notices } from './notices.mjs'
 import { asUnpacked } from './pack.mjs'
 import { writeRecords } from './records.mjs'
 import { setup } from './setup.mjs'
-import { buildShims, buildStandIn, shimExports, shimTypes } from './shims.mjs'
+import { buildShims, buildStandIn, declareShims, shimExports, shimTypes } from './shims.mjs'
 import { measure, table } from './size.mjs'
 import { bold, capture, isMain, main, root, run, toolsBin } from './tools.mjs'
 
@@ -333,6 +333,12 @@ async function buildPackage(texts) {
       ...own('finalization'),
       plugins: [passed('#module', path)],
     })
+  // The parser of React Native's bundler does not know what came after 2021, and its engine lacks these.
+  await bundle('index.ts', 'native.js', {
+    format: 'esm',
+    target: 'es2021',
+    ...own('text-codec', 'finalization'),
+  })
   await bundle('index.ts', 'wasmqtt.script.js', { format: 'iife', globalName: 'wasmqtt' })
   await bundle('', 'ws.cjs', {
     entryPoints: [createRequire(import.meta.url).resolve('ws')],
@@ -402,6 +408,7 @@ async function buildPackage(texts) {
     node: 'index',
     workerd: 'index',
     edge: 'index',
+    native: 'index',
     stores: 'stores/index',
     'stores-node': 'stores/node',
     testing: 'testing',
@@ -415,6 +422,11 @@ async function buildPackage(texts) {
   // The nearest package.json decides whether TypeScript reads a declaration as ESM or CommonJS, so require() gets a copy of its own.
   cpSync(types, join(pkg, 'types-cjs'), { recursive: true })
   writeJson('types-cjs/package.json', { type: 'commonjs' })
+  declareShims(pkg, join(pkg, 'types-cjs'))
+  for (const folder of ['.', 'types-cjs']) {
+    const path = folder === '.' ? './types/' : './'
+    writeFileSync(join(pkg, folder, 'wasmqtt.wasm.d.ts'), moduleTypes(path))
+  }
 
   writeFileSync(join(pkg, 'NOTICES.txt'), notices())
   for (const name of texts) copyFileSync(join(root, name), join(pkg, name))
@@ -422,6 +434,14 @@ async function buildPackage(texts) {
   buildStandIn(manifest())
   writeJson('size.json', measure())
 }
+
+/** What an import of the .wasm file gives depends on the bundler. */
+const moduleTypes = (path) => `import type { ModuleSource } from '${path}slim.js'
+
+/** The module, or where it is, as your bundler or runtime gives it: for \`init()\` of \`wasmqtt/slim\`. */
+declare const source: ModuleSource
+export default source
+`
 
 /** Deletes the declarations that no entry refers to: what is internal, and names modules that only the build can resolve. */
 function dropUnreachable(folder, entries) {
@@ -463,6 +483,7 @@ function manifest() {
         // These refuse to compile bytes.
         workerd: { types: './types/index.d.ts', default: './workerd.js' },
         'edge-light': { types: './types/index.d.ts', default: './edge.js' },
+        'react-native': { types: './types/index.d.ts', default: './native.js' },
         browser: page('index', 'index'),
         node: {
           require: { types: './types-cjs/index.d.ts', default: './node.cjs' },
@@ -495,13 +516,17 @@ function manifest() {
         default: { types: './types/testing.d.ts', default: './testing.js' },
       },
       ...shimExports,
-      './wasmqtt.wasm': './wasmqtt.wasm',
+      './wasmqtt.wasm': {
+        require: { types: './types-cjs/wasmqtt.wasm.d.ts', default: './wasmqtt.wasm' },
+        default: { types: './wasmqtt.wasm.d.ts', default: './wasmqtt.wasm' },
+      },
       './package.json': './package.json',
     },
     bin: { wasmqtt: './cli.cjs' },
     main: './node.cjs',
     module: './index.js',
-    browser: './index.js',
+    // For versions of React Native whose bundler does not read `exports`.
+    'react-native': './native.js',
     // A classic script, with the global `wasmqtt`.
     unpkg: './wasmqtt.script.js',
     jsdelivr: './wasmqtt.script.js',

@@ -212,8 +212,8 @@ export function pack(wasm) {
 
 /** Returns the module of a text. Throws what WebAssembly throws, if the text was damaged. */
 export function unpack({ text, unpacker }) {
-  const instance = new WebAssembly.Instance(new WebAssembly.Module(unpacker))
-  const { m, u } = /** @type {any} */ (instance.exports)
+  const { exports } = new WebAssembly.Instance(new WebAssembly.Module(unpacker))
+  const { m, u } = /** @type {any} */ (exports)
   const bytes = Buffer.from(m.buffer)
   bytes.write(text)
   return bytes.subarray(text.length, u())

@@ -1,5 +1,5 @@
 // The entries beside the main one: other libraries' APIs, the command line, and the package that stands in for `mqtt`.
-import { chmodSync, existsSync, mkdirSync, rmSync, writeFileSync } from 'node:fs'
+import { chmodSync, existsSync, mkdirSync, renameSync, rmSync, writeFileSync } from 'node:fs'
 import { createRequire } from 'node:module'
 import { join } from 'node:path'
 import { root } from './tools.mjs'
@@ -44,7 +44,32 @@ export const shimExports = {
       },
     ]),
   ),
-  './paho.script.js': './paho.script.js',
+  './paho.script.js': { types: './paho.script.d.ts', default: './paho.script.js' },
+}
+
+/**
+ * Writes the declarations that TypeScript looks for beside these entries. `copies` is the folder of the declarations that require() gets.
+ */
+export function declareShims(pkg, copies) {
+  for (const name of ['mqttjs', 'paho']) {
+    const types = `./types/${name}/index.js`
+    const all = `export * from '${types}'\nexport { default } from '${types}'\n`
+    for (const file of [name, `${name}.node`]) writeFileSync(join(pkg, `${file}.d.ts`), all)
+  }
+  writeFileSync(
+    join(pkg, 'paho.script.d.ts'),
+    `import type * as all from './types/paho/index.js'
+
+declare global {
+  /** What this classic script leaves: the classes \`Client\` and \`Message\`. */
+  const Paho: Pick<typeof all, 'Client' | 'Message' | 'MQTT'>
+}
+`,
+  )
+  // require('wasmqtt/mqttjs') gives what the default export has, and `default` too, as MQTT.js does.
+  const folder = join(copies, 'mqttjs')
+  renameSync(join(folder, 'index.d.ts'), join(folder, 'all.d.ts'))
+  writeFileSync(join(folder, 'index.d.ts'), "import mqtt = require('./all.js')\nexport = mqtt\n")
 }
 
 /** The ESM form for Node of a CommonJS file, which it passes on. */
@@ -54,11 +79,6 @@ function passOn(pkg, name) {
   writeFileSync(
     join(pkg, `${name}.node.js`),
     `import all from './${name}.cjs'\nexport const { ${list.join(', ')} } = all\nexport default all.default\n`,
-  )
-  const types = `./types/${name}/index.js`
-  writeFileSync(
-    join(pkg, `${name}.node.d.ts`),
-    `export * from '${types}'\nexport { default } from '${types}'\n`,
   )
 }
 
@@ -83,7 +103,7 @@ export function buildStandIn({ version, license, author, homepage, repository, b
   write('index.js', all)
   write('index.d.ts', all)
   write('index.cjs', "module.exports = require('wasmqtt/mqttjs')\n")
-  write('index.d.cts', all)
+  write('index.d.cts', "import mqtt = require('wasmqtt/mqttjs')\nexport = mqtt\n")
   write(
     'README.md',
     '# wasmqtt-mqttjs\n\nThe API of MQTT.js on top of [wasmqtt](https://www.npmjs.com/package/wasmqtt), under the name `mqtt` for packages that depend on it:\n\n```sh\nnpm install mqtt@npm:wasmqtt-mqttjs\n```\n\nIn your own code use `wasmqtt/mqttjs`.\n',
@@ -101,7 +121,7 @@ export function buildStandIn({ version, license, author, homepage, repository, b
     exports: { '.': entry, './dist/*': entry, './package.json': './package.json' },
     main: './index.cjs',
     module: './index.js',
-    types: './index.d.ts',
+    types: './index.d.cts',
     files: ['index.*'],
     dependencies: { wasmqtt: version },
   }

@@ -94,6 +94,7 @@ const STEPS = [
     tests: 'node',
     needs: [...BROWSER, ...BROKER],
   },
+  { name: 'documentation', command: 'npm run docs -- --check' },
   {
     name: 'runtimes',
     command: 'node --test tests/runtimes/*.test.mjs',

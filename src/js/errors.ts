@@ -319,9 +319,11 @@ export function invalid(argument: string, what: string, cause?: unknown): AnyMqt
   return mqttError({ code: 'INVALID_ARGUMENT', argument, what, cause })
 }
 
-/** @internal */
+/** A cause that itself says what is not supported is passed on as it is. @internal */
 export function unsupported(what: string, cause?: unknown): AnyMqttError {
-  return mqttError({ code: 'NOT_SUPPORTED', what, cause })
+  return cause instanceof NotSupportedError
+    ? cause
+    : mqttError({ code: 'NOT_SUPPORTED', what, cause })
 }
 
 /** What the core throws where its caller made a mistake; undefined: it trapped. `given`: paths and values in turn. @internal */

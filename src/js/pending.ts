@@ -42,8 +42,9 @@ export class CallPromise<T> extends Promise<T> {
     // a plain promise to them, so that they take it as it is. A subclass would cost each a promise and two turns of the microtask queue more.
     Object.defineProperty(CallPromise.prototype, 'constructor', {
       get(this: object) {
-        // The prototype may be asked, too.
-        if (#observed in this) this.#observed = true
+        // The prototype is asked by compilers that make functions of classes, as React Native's: for what makes an instance.
+        if (!(#observed in this)) return CallPromise
+        this.#observed = true
         return Promise
       },
     })

@@ -15,6 +15,12 @@ export const platform = {
   native: false,
 }
 
+/** Throws where the runtime has no WebAssembly, as React Native's Hermes, `node --jitless` and browsers in a lockdown mode. */
+export function needWebAssembly(): void {
+  if (typeof WebAssembly === 'undefined')
+    throw unsupported('this runtime has no WebAssembly, which the client needs')
+}
+
 /** Makes a socket with the WebSocket of the runtime. */
 export function openGlobalWebSocket(url: URL, { protocols }: TransportContext): WebSocketLike {
   if (typeof WebSocket === 'undefined')

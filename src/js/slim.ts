@@ -1,7 +1,7 @@
 // The same with the WebAssembly apart: `init` says where it is.
 import { provide } from './core/instance.js'
 import { invalid, MqttError, mqttError } from './errors.js'
-import { platform } from './platform.js'
+import { needWebAssembly, platform } from './platform.js'
 import { view } from './validate.js'
 import type { ErrorFields } from './wording.js'
 
@@ -19,12 +19,13 @@ export type ModuleSource =
 /**
  * Loads the WebAssembly module. Call it once, before anything else is used. Only the first module that is loaded counts.
  *
- * @throws InvalidArgumentError for what is no module, ConnectError if it cannot be fetched
+ * @throws InvalidArgumentError for what is no module, ConnectError if it cannot be fetched, NotSupportedError where there is no WebAssembly
  * @example
  * import wasmUrl from 'wasmqtt/wasmqtt.wasm?url' // with Vite
  * await init(wasmUrl)
  */
 export async function init(source: ModuleSource): Promise<void> {
+  needWebAssembly()
   let module: WebAssembly.Module
   let url = ''
   try {

@@ -79,6 +79,35 @@ test('the form for Jest with jsdom encodes and decodes UTF-8 where the runtime c
   assert.equal(await project.node('main.cjs'), '2005 true\n')
 })
 
+test('where there is no WebAssembly, the error says so', async (t) => {
+  const script = `delete globalThis.WebAssembly
+    const { Client } = await import('wasmqtt')
+    const { init } = await import('wasmqtt/slim')
+    const said = []
+    try { new Client('ws://localhost') } catch ({ code, message }) { said.push(code, message) }
+    said.push((await init('x.wasm').catch((error) => error)).code)
+    console.log(said.join('\\n'))`
+  const project = await makeProject(t, { 'main.mjs': script })
+  const printed = await project.node('main.mjs')
+  assert.match(printed, /^NOT_SUPPORTED\n.*no WebAssembly.*\nNOT_SUPPORTED\n$/)
+  assert.doesNotMatch(printed, /Content-Security-Policy/)
+})
+
+test('the form for React Native works, and has the syntax of 2021', async (t) => {
+  const { url } = await startMosquitto(t)
+  const project = await makeProject(t, {
+    'main.mjs': `import * as wasmqtt from './node_modules/wasmqtt/native.js'\n${hello(url)}\nconsole.log(await hello(wasmqtt))`,
+    'socket.mjs': `import { createRequire } from 'node:module'
+      globalThis.WebSocket ??= createRequire(${JSON.stringify(`${root}/package.json`)})('ws')`,
+  })
+  const printed = await project.node('main.mjs', { args: ['--import', './socket.mjs'] })
+  assert.equal(printed, 'hello\n')
+  const code = await readFile(join(project.folder, 'node_modules/wasmqtt/native.js'), 'utf8')
+  // The module is a text that may look like anything.
+  const script = code.replace(/"[^"]{10000,}"/, '')
+  assert.ok(script.length < 150_000 && !/static\s*\{|#\w+ in /.test(script))
+})
+
 test('importing has no side effects', async (t) => {
   const script = `const before = Object.keys(globalThis).length
     WebAssembly.Module = WebAssembly.instantiate = WebAssembly.compile = () => { throw new Error('instantiated') }
@@ -361,7 +390,7 @@ test('the package contains no paths of the machine that built it', async (t) => 
 
 const SCRIPTS = [
   ...['index.js', 'slim.js', 'node.js', 'node.cjs', 'slim-node.cjs', 'ws.cjs'],
-  ...['workerd.js', 'edge.js', 'wasmqtt.script.js'],
+  ...['workerd.js', 'edge.js', 'native.js', 'wasmqtt.script.js'],
   ...['stores.js', 'stores-node.js', 'stores-node.cjs'],
   ...['index.cjs', 'stores.cjs', 'testing.cjs', 'testing.js', 'testing-node.cjs'],
 ]
@@ -402,7 +431,7 @@ test('the manifest points to files that exist', async (t) => {
     ...targets(manifest.exports),
     manifest.main,
     manifest.module,
-    manifest.browser,
+    manifest['react-native'],
     manifest.types,
     manifest.unpkg,
     manifest.jsdelivr,

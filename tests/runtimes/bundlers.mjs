@@ -225,6 +225,41 @@ const all = [
     build: [['vite', 'build']],
   },
   {
+    name: 'Metro',
+    how: "React Native's preset and conditions; opened in Chromium, because Hermes has no WebAssembly",
+    packages: {
+      metro: 'latest',
+      '@react-native/babel-preset': 'latest',
+      '@react-native/metro-babel-transformer': 'latest',
+      '@babel/core': 'latest',
+      '@babel/runtime': 'latest',
+    },
+    files: (url) => ({
+      'main.js': main(url),
+      'out/index.html':
+        '<!doctype html><meta charset="utf-8"><title>wasmqtt</title><script src="./bundle.js"></script>',
+      'metro.config.cjs': `const { dirname, resolve } = require('node:path')
+        const modules = resolve(__dirname, '../node_modules')
+        module.exports = {
+          projectRoot: __dirname,
+          watchFolders: [modules],
+          cacheStores: [],
+          resolver: {
+            nodeModulesPaths: [modules],
+            resolverMainFields: ['react-native', 'browser', 'main'],
+            unstable_enablePackageExports: true,
+            unstable_conditionNames: ['react-native'],
+          },
+          transformer: { babelTransformerPath: require.resolve('@react-native/metro-babel-transformer') },
+        }`,
+      'build.cjs': `const Metro = require('metro')
+        Metro.loadConfig({ config: './metro.config.cjs' })
+          .then((config) => Metro.runBuild(config, { entry: 'main.js', out: 'out/bundle.js', platform: 'ios', dev: false, minify: true }))
+          .then(() => process.exit(0))`,
+    }),
+    build: [['node-24', 'build.cjs']],
+  },
+  {
     name: 'Angular',
     how: '`ng build`',
     packages: {
@@ -291,6 +326,7 @@ const all = [
 /** The program of a package, as a command and its first arguments. */
 async function programOf(tools, name) {
   if (name === bun) return [join(tools(name), 'bin', 'bun')]
+  if (name === 'node-24') return [join(tools(name), 'bin', 'node')]
   const { bin } = JSON.parse(await readFile(join(tools(name), 'package.json'), 'utf8'))
   const path = typeof bin === 'string' ? bin : Object.values(bin)[0]
   // Some want a newer Node than this one may be.
