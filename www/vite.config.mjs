@@ -14,6 +14,8 @@ export default {
     outDir: path('../target/dashboard'),
     emptyOutDir: true,
     target: 'es2022',
+    // The first that know `light-dark()`: otherwise it would be rewritten for older ones.
+    cssTarget: ['chrome123', 'firefox120', 'safari17.5'],
     modulePreload: { polyfill: false },
     // A data: URL would need an exception in the Content-Security-Policy.
     assetsInlineLimit: 0,

@@ -2,7 +2,6 @@
 import { batch, signal } from '@preact/signals'
 import { Client, type ClientState } from 'wasmqtt'
 import { announced } from '../core/presence.ts'
-import { watch } from '../core/watch.ts'
 
 export const state = signal<ClientState>('idle')
 /** Why there is no connection, or when the next attempt is. */
@@ -39,7 +38,7 @@ export const client = new Client(url, {
   keepalive: 15,
   reconnect: { initial: true, maxDelay: 5_000 },
 })
-const values = watch(client, `${base}/#`, { conflate: 100 })
+const values = client.watch(`${base}/#`, { conflate: 100 })
 
 /** When each topic was heard last. */
 const heard = new Map<string, number>()
