@@ -9,7 +9,14 @@ export default {
   base: './',
   logLevel: 'warn',
   publicDir: false,
-  resolve: { alias: { wasmqtt: path('../pkg/index.js') } },
+  resolve: {
+    // The first that fits is taken.
+    alias: {
+      'wasmqtt/stores': path('../pkg/stores.js'),
+      'wasmqtt/testing': path('../pkg/testing.js'),
+      wasmqtt: path('../pkg/index.js'),
+    },
+  },
   build: {
     outDir: path('../target/dashboard'),
     emptyOutDir: true,
