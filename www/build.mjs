@@ -43,7 +43,8 @@ export async function buildDashboard() {
 /** What the result depends on. */
 function digest() {
   const own = readdirSync(join(root, 'www'), { recursive: true }).map((name) => `www/${name}`)
-  const inputs = ['package-lock.json', 'pkg/index.js', ...own]
+  const packaged = ['index', 'stores', 'testing'].map((name) => `pkg/${name}.js`)
+  const inputs = ['package-lock.json', 'scripts/devices.mjs', ...packaged, ...own]
     .filter((name) => statSync(join(root, name)).isFile())
     .sort()
   const hash = createHash('sha256').update(process.version)

@@ -9,11 +9,20 @@ export default {
   base: './',
   logLevel: 'warn',
   publicDir: false,
-  resolve: { alias: { wasmqtt: path('../pkg/index.js') } },
+  resolve: {
+    // The first that fits is taken.
+    alias: {
+      'wasmqtt/stores': path('../pkg/stores.js'),
+      'wasmqtt/testing': path('../pkg/testing.js'),
+      wasmqtt: path('../pkg/index.js'),
+    },
+  },
   build: {
     outDir: path('../target/dashboard'),
     emptyOutDir: true,
     target: 'es2022',
+    // The first that know `light-dark()`: otherwise it would be rewritten for older ones.
+    cssTarget: ['chrome123', 'firefox120', 'safari17.5'],
     modulePreload: { polyfill: false },
     // A data: URL would need an exception in the Content-Security-Policy.
     assetsInlineLimit: 0,

@@ -1,4 +1,4 @@
-// What the dashboard can do, on Mosquitto: explorer, charts, publishing, connection, offline, keyboard, phone, and what axe says of all of it.
+// What the dashboard can do, on Mosquitto: explorer, charts, publishing, connection, offline, the demo, keyboard, phone, and what axe says of all of it.
 import assert from 'node:assert/strict'
 import { once } from 'node:events'
 import { mkdirSync, readFileSync } from 'node:fs'
@@ -477,6 +477,111 @@ test('offline: the queue fills, drains in order, and nothing is lost', async (t)
     () => [...document.querySelectorAll('#drained li')].at(-1)?.textContent === '20',
   )
   noProblems(problems)
+})
+
+test('offline: a reload in between loses nothing', async (t) => {
+  const { got } = await s.client(t, 'dashboard/offline-test')
+  const { page, problems } = await s.open(t)
+  page.on('dialog', (dialog) => dialog.accept())
+  await tab(page, 'Offline')
+  await page.click('#network')
+  await page.waitForSelector('#state[data-state="waiting"]')
+  await page.click('#burst')
+  await page.waitForSelector('#queue-length:has-text("10")')
+  for (const total of [10, 20]) {
+    await page.reload()
+    await page.waitForSelector(`#restored:has-text("${total} messages")`)
+    assert.equal(await page.isChecked('#network'), false)
+    await page.click('#burst')
+    await page.waitForSelector(`#queue-length:has-text("${total + 10}")`)
+  }
+  await page.click('#network')
+  await page.waitForSelector('#state[data-state="connected"]')
+  await page.waitForSelector('#queue-length:text-is("0")')
+  assert.deepEqual(
+    got.map(({ payload }) => Number(payload)),
+    Array.from({ length: 30 }, (_, n) => n + 1),
+  )
+  // Nothing is left to be sent a second time, and what somebody gives up stays away.
+  await page.reload()
+  await page.waitForSelector('#state[data-state="connected"]')
+  await page.click('#network')
+  await page.waitForSelector('#state[data-state="waiting"]')
+  await page.click('#burst')
+  await page.waitForSelector('#queue-length:has-text("10")')
+  await page.click('#broker')
+  await page.click('#connect')
+  await page.click('button:has-text("Give them up")')
+  await page.waitForSelector('#queue-length:text-is("0")')
+  await page.reload()
+  await page.click('#network')
+  await page.waitForSelector('#state[data-state="connected"]')
+  await tab(page, 'Publish')
+  await page.fill('#publish [name=topic]', 'dashboard/offline-test')
+  await page.fill('#publish [name=payload]', 'last')
+  await page.click('#publish-send')
+  await eventually(
+    () => String(got.at(-1).payload) === 'last',
+    () => `${got.at(-1).payload}`,
+  )
+  assert.equal(got.length, 31)
+  noProblems(problems)
+})
+
+describe('the demo, from a static host and without a broker', () => {
+  test('a first visit, the button, a will, and the whole in the page', async (t) => {
+    const { page, problems } = await openPage(s.browser, s.host.url, {
+      viewport: { width: 1440, height: 900 },
+    })
+    t.after(() => page.close())
+    const sockets = []
+    page.on('websocket', (socket) => sockets.push(socket.url()))
+    await page.click('#demo')
+    await page.waitForSelector('#state[data-state="connected"]')
+    await page.waitForSelector('#broker:has-text("Demo in this page")')
+    await page.waitForSelector('#value:has-text("2")')
+    await page.waitForSelector('.readout:has-text("max")')
+    await tab(page, 'Devices')
+    for (const name of ['garden/weather', 'kitchen/lamp', 'garage/door'])
+      await page.waitForSelector(`#devices li.online:has-text("home/${name}")`)
+    await page.waitForSelector('#devices li.offline:has-text("home/garage/door")', {
+      timeout: 40_000,
+    })
+    await tab(page, 'Publish')
+    await page.click('#publish-send')
+    await choose(page, 'home/kitchen/lamp/state')
+    await page.waitForSelector('#value:has-text("off")')
+    // The next visit goes on with it.
+    await page.reload()
+    await page.waitForSelector('#state[data-state="connected"]')
+    await page.waitForSelector('.node[title="home/garden/weather"]')
+    assert.deepEqual(sockets, [])
+    noProblems(problems)
+  })
+
+  test('an address that begins with it; its will; the house', async (t) => {
+    const { page, problems } = await openPage(s.browser, `${s.host.url}#demo`, {
+      viewport: { width: 1440, height: 900 },
+    })
+    t.after(() => page.close())
+    await page.waitForSelector('#state[data-state="connected"]')
+    await tab(page, 'Charts')
+    await page.waitForSelector('.readout:has-text("max")')
+    await page.click('#broker')
+    await page.click('#will summary')
+    await page.check('[name=will]')
+    await page.click('#connect')
+    await page.waitForSelector('#state[data-state="connected"]')
+    await tab(page, 'Offline')
+    await page.click('#cut-and-watch')
+    await page.waitForSelector('#will-said:has-text("The will arrived")')
+    await page.waitForSelector('#state[data-state="connected"]')
+    await page.click('.fleet-link')
+    await page.waitForSelector('[data-device="kitchen/lamp"] >> text=Light on')
+    await page.getByRole('switch').click()
+    await page.waitForSelector('[data-device="kitchen/lamp"] >> text=Light off')
+    noProblems(problems)
+  })
 })
 
 describe('everyone', () => {

@@ -114,6 +114,23 @@ main(async () => {
         }),
       )
     })
+    // What the page did in its longest frames: by whom it was called, and how long styles and layout took.
+    await page.evaluate(() => {
+      const kept = (globalThis.longFrames = [])
+      new PerformanceObserver((list) => {
+        for (const entry of list.getEntries()) {
+          const { startTime, duration, styleAndLayoutStart, scripts } = /** @type {any} */ (entry)
+          const end = startTime + duration
+          const layout = styleAndLayoutStart ? Math.round(end - styleAndLayoutStart) : 0
+          const said = scripts
+            .filter((script) => script.duration >= 5)
+            .map((script) => `${script.invoker} ${Math.round(script.duration)}`)
+          kept.push({ startTime, duration, layout, said })
+          kept.sort((a, b) => b.duration - a.duration)
+          kept.length = Math.min(kept.length, 6)
+        }
+      }).observe({ type: 'long-animation-frame' })
+    })
     const devtools = await page.context().newCDPSession(page)
     const heap = async () => {
       await devtools.send('HeapProfiler.collectGarbage')
@@ -190,6 +207,11 @@ main(async () => {
     for (const { duration, name, where, parts } of inputs.slice(-4).reverse())
       console.log(
         `  ${duration} ms: ${name} ${where}, waited ${parts[0]}, handled ${parts[1]}, painted ${parts[2]}`,
+      )
+    const longest = await page.evaluate(() => globalThis.longFrames)
+    for (const { startTime, duration, layout, said } of longest)
+      console.log(
+        `  frame of ${Math.round(duration)} ms after ${Math.round(startTime / 1_000)} s: ${[...said, `layout and paint ${layout}`].join(', ')}`,
       )
     console.log(`heap after a collection, MiB: ${heaps.map(round).join(' ')}`)
     console.log(`sent ${sent}, shown ${shown}, lost ${sent - shown}`)

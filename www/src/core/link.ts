@@ -6,8 +6,12 @@ import {
   type MqttError,
   type PacketInfo,
   type Stats,
+  type Store,
   type Subscription,
+  type TransportContext,
+  type WebSocketLike,
 } from 'wasmqtt'
+import { IndexedDBStore } from 'wasmqtt/stores'
 import { Model } from './model.ts'
 import { Devices } from './presence.ts'
 import {
@@ -17,8 +21,11 @@ import {
   newProfile,
   type Profile,
   saveLast,
+  stored,
   tabClientId,
+  withoutCredentials,
 } from './profile.ts'
+import { openSocket } from './socket.ts'
 import { duration } from './text.ts'
 
 export type Link =
@@ -89,7 +96,8 @@ export const rates = signal({
 export const silent = signal(0)
 /** When the data were last live; undefined while they are, and before the first connection. */
 export const staleSince = signal<number | undefined>(undefined)
-export const networkOff = signal(false)
+/** Also after a reload of this tab. */
+export const networkOff = signal(stored.get('network-off', false, () => sessionStorage))
 export const closeReason = signal('')
 /** ms from the last QoS 1 or 2 publish to its acknowledgement: the client pings only where nothing else is sent. */
 export const lastAcknowledgement = signal<number | undefined>(undefined)
@@ -113,7 +121,7 @@ let ids = 0
 let subscribedAt = Number.POSITIVE_INFINITY
 /** Topics for which a first message has come since the subscription. */
 let greeted = new Set<string>()
-const sockets = new Set<WebSocket>()
+const sockets = new Set<WebSocketLike>()
 
 export const currentClient = (): Client | undefined => client
 
@@ -148,12 +156,14 @@ export async function connect(wanted: Profile): Promise<void> {
   old?.end({ timeout: 0 })
   const otherBroker = wanted.url !== profile.value.url || wanted.username !== profile.value.username
   const id = await tabId()
+  const store = await openStore(wanted, wanted.clientId || id, old !== undefined)
   if (client) return // another call came in between
   let made: Client
   try {
     made = new Client(wanted.url, {
       ...connectOptions(wanted, id),
-      transport: openSocket,
+      transport: openMine,
+      store,
     })
   } catch (error) {
     link.value = { state: 'off', reason: (error as Error).message, failed: true }
@@ -182,6 +192,34 @@ export async function connect(wanted: Profile): Promise<void> {
 
 let tab: Promise<string> | undefined
 const tabId = () => (tab ??= tabClientId())
+
+/** By the name of the database. They stay open as long as the page, and one client takes over from the other. */
+const stores = new Map<string, IndexedDBStore>()
+
+/**
+ * What keeps messages that wait to be acknowledged over a reload of the tab: for each broker by itself, so that none gets those of another one.
+ * `anew`: those of the client before are given up.
+ */
+async function openStore(p: Profile, id: string, anew: boolean): Promise<Store | undefined> {
+  try {
+    const name = `wasmqtt dashboard ${withoutCredentials(p.url)}`
+    const store = stores.get(name) ?? new IndexedDBStore(name)
+    stores.set(name, store)
+    const records = await store.load(id)
+    if (anew && records.length)
+      await store.write(
+        id,
+        records.map(([key]) => [key, null]),
+      )
+    return {
+      load: (clientId) => store.load(clientId),
+      write: (clientId, changes) => store.write(clientId, changes),
+    }
+  } catch {
+    // No IndexedDB here, or another tab has this client id: the page works, and the browser asks before messages are lost.
+    return undefined
+  }
+}
 
 function forget(): void {
   model.reset()
@@ -252,16 +290,17 @@ function listen(made: Client): void {
 }
 
 /** Opens the socket, unless the network is switched off on the page. */
-function openSocket(url: URL, { protocols }: { protocols: string[] }): WebSocket {
+async function openMine(url: URL, context: TransportContext): Promise<WebSocketLike> {
   if (networkOff.peek()) throw new Error('The network is switched off on this page.')
-  const socket = new WebSocket(url, protocols)
+  const socket = await openSocket(url, context)
   sockets.add(socket)
-  socket.addEventListener('close', () => sockets.delete(socket))
+  context.signal.addEventListener('abort', () => sockets.delete(socket))
   return socket
 }
 
 export function setNetworkOff(off: boolean): void {
   networkOff.value = off
+  stored.set('network-off', off, () => sessionStorage)
   if (off) cut()
   else if (client?.state === 'waiting') retry()
 }

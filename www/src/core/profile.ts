@@ -1,6 +1,7 @@
 // What a connection is made of, as a person fills it in; kept in this browser and in the address of the page. Passwords are kept only when asked,
 // and never go into the address.
 import type { ConnectOptions, QoS } from 'wasmqtt'
+import { DEMO, isDemo } from './socket.ts'
 
 export interface Filter {
   filter: string
@@ -76,6 +77,7 @@ export function mistakes(p: Profile): Mistakes {
     found.url = `A page reaches a broker by ws:// or wss://, not by ${url.protocol}//. Ask for the broker's WebSocket port.`
   else if (
     location.protocol === 'https:' &&
+    !isDemo(p.url) &&
     url.protocol === 'ws:' &&
     !/^(localhost|127\.|\[::1)/.test(url.hostname)
   )
@@ -201,10 +203,12 @@ export interface Address {
   panel: string
 }
 
-/** `#url=ws://…&sub=1:home/%23&topic=…&chart=…` */
+export const withoutCredentials = (url: string): string => url.replace(/\/\/[^/@]*@/, '//')
+
+/** `#demo`, or `#url=ws://…&sub=1:home/%23&topic=…&chart=…` */
 export function readAddress(last: Profile): Address {
   const given = new URLSearchParams(location.hash.slice(1))
-  const url = given.get('url')
+  const url = given.get('url') ?? (given.has('demo') ? DEMO : null)
   let profile: Profile | undefined
   if (url !== null) {
     const subs = given.getAll('sub').map((text): Filter => {
@@ -230,8 +234,7 @@ export function readAddress(last: Profile): Address {
 
 export function writeAddress(p: Profile, { topic, charts, panel }: Omit<Address, 'profile'>): void {
   const said = new URLSearchParams()
-  // Credentials in a URL stay out as well.
-  said.set('url', p.url.replace(/\/\/[^/@]*@/, '//'))
+  said.set('url', withoutCredentials(p.url))
   if (p.version !== 'auto') said.set('version', p.version)
   for (const { qos, filter } of p.filters) said.append('sub', `${qos}:${filter}`)
   if (topic) said.set('topic', topic)

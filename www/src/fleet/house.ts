@@ -2,7 +2,7 @@
 import { batch, signal } from '@preact/signals'
 import { Client, type ClientState } from 'wasmqtt'
 import { announced } from '../core/presence.ts'
-import { watch } from '../core/watch.ts'
+import { DEMO, openSocket } from '../core/socket.ts'
 
 export const state = signal<ClientState>('idle')
 /** Why there is no connection, or when the next attempt is. */
@@ -31,15 +31,18 @@ export const events = signal<Happening[]>([])
 
 const params = new URLSearchParams(location.hash.slice(1))
 const told = document.querySelector<HTMLMetaElement>('meta[name="broker"]')?.content
-export const url = params.get('url') ?? (told ? JSON.parse(told).url : 'ws://127.0.0.1:9001/mqtt')
+export const url: string =
+  params.get('url') ??
+  (params.has('demo') ? DEMO : told ? JSON.parse(told).url : 'ws://127.0.0.1:9001/mqtt')
 /** Where the devices are in the tree of topics. */
 export const base = params.get('base') ?? 'home'
 
 export const client = new Client(url, {
   keepalive: 15,
+  transport: openSocket,
   reconnect: { initial: true, maxDelay: 5_000 },
 })
-const values = watch(client, `${base}/#`, { conflate: 100 })
+const values = client.watch(`${base}/#`, { conflate: 100 })
 
 /** When each topic was heard last. */
 const heard = new Map<string, number>()

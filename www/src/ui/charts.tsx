@@ -8,7 +8,7 @@ import { Series } from '../core/series.ts'
 import { clock, number, visible } from '../core/text.ts'
 import { Icon, useFailure } from './common.tsx'
 import { download } from './dom.ts'
-import { colourOf, join, Plot } from './plot.ts'
+import { colourOf, join, Plot, themed } from './plot.ts'
 import { chart, charted, selected, selectedTopic } from './state.ts'
 
 const WINDOWS: Array<[seconds: number, label: string]> = [
@@ -361,7 +361,6 @@ function readout(
 
 /** The charts as they are, below one another, with their names. */
 function exportPng(plots: Array<{ plot: Plot; members: Series[] }>, { from, to }: Shown): void {
-  const style = getComputedStyle(document.documentElement)
   const scale = devicePixelRatio
   const head = 26 * scale
   const width = Math.max(...plots.map(({ plot }) => plot.canvas.width))
@@ -369,7 +368,7 @@ function exportPng(plots: Array<{ plot: Plot; members: Series[] }>, { from, to }
   canvas.width = width
   canvas.height = plots.reduce((sum, { plot }) => sum + plot.canvas.height + head, 0)
   const pen = canvas.getContext('2d') as CanvasRenderingContext2D
-  pen.fillStyle = style.getPropertyValue('--card')
+  pen.fillStyle = themed('--card')
   pen.fillRect(0, 0, canvas.width, canvas.height)
   pen.font = `${12 * scale}px system-ui, sans-serif`
   pen.textBaseline = 'middle'

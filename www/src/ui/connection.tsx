@@ -31,9 +31,10 @@ import {
   savedProfiles,
   saveProfiles,
 } from '../core/profile.ts'
+import { DEMO, isDemo } from '../core/socket.ts'
 import { ago, clock, plural, rate, seconds, visible } from '../core/text.ts'
 import { ask, checked, Dialog, Field, Icon, Spark, value } from './common.tsx'
-import { connectionOpen, servedBroker, theme } from './state.ts'
+import { connectionOpen, servedBroker, showHouse, theme } from './state.ts'
 
 /** Connects, but asks first where that would lose messages. Resolves with whether it did. */
 export async function connectSafely(wanted: Profile): Promise<boolean> {
@@ -51,7 +52,10 @@ export async function connectSafely(wanted: Profile): Promise<boolean> {
   return true
 }
 
-const host = (url: string) => url.replace(/^wss?:\/\/(?:[^@/]*@)?/, '').replace(/\/mqtt$/, '')
+const host = (url: string) =>
+  isDemo(url)
+    ? 'Demo in this page'
+    : url.replace(/^wss?:\/\/(?:[^@/]*@)?/, '').replace(/\/mqtt$/, '')
 
 export function Bar() {
   const is = link.value
@@ -286,6 +290,11 @@ function ConnectionForm({ onClose }: { onClose: () => void }) {
     profiles.value = profiles.value.filter((kept) => kept !== other)
     saveProfiles(profiles.value)
   }
+  const demo = async () => {
+    if (!(await connectSafely(newProfile(DEMO)))) return
+    showHouse()
+    onClose()
+  }
   useEffect(() => form.current?.querySelector<HTMLInputElement>('[name=url]')?.focus(), [])
   const hasMore = Boolean(wrong.value.receiveMaximum || wrong.value.maximumPacketSize)
   return (
@@ -348,6 +357,14 @@ function ConnectionForm({ onClose }: { onClose: () => void }) {
               </select>
             </Field>
           </div>
+          {!isDemo(profile.value.url) && (
+            <p class="muted">
+              No broker?{' '}
+              <button type="button" class="link inline" id="demo" onClick={demo}>
+                Try it with a broker and five devices in this page.
+              </button>
+            </p>
+          )}
           <div class="grid">
             <Field label="User name">
               <input type="text" {...text('username')} />

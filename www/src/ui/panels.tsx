@@ -28,7 +28,8 @@ import {
   subs,
   timeline,
 } from '../core/link.ts'
-import { connectOptions, newFilter } from '../core/profile.ts'
+import { connectOptions, newFilter, stored } from '../core/profile.ts'
+import { openSocket } from '../core/socket.ts'
 import {
   ago,
   byteCount,
@@ -481,19 +482,22 @@ function Facts({ rows, id }: { rows: Array<[string, string]>; id: string }) {
 // ---- offline, and the will
 
 const BURST = 10
-let numbered = 0
+const tab = () => sessionStorage
+let numbered = stored.get('burst', 0, tab)
 
 export function OfflinePanel() {
   void now.value
   const s = stats.value
   const will = useSignal<{ text: string; failed: boolean }>({ text: '', failed: false })
   const waiting = sent.value.filter(({ state }) => state === 'queued' || state === 'sent')
+  const restored = (s ? s.queuedMessages + s.inFlightOut : 0) - waiting.length
   const burst = () => {
     for (let at = 0; at < BURST; at++)
       publish('dashboard/offline-test', String(++numbered), {
         qos: 1,
         line: String(numbered),
       }).catch(() => {})
+    stored.set('burst', numbered, tab)
   }
   const seeWill = async () => {
     will.value = { text: 'A second client waits for the will…', failed: false }
@@ -511,8 +515,8 @@ export function OfflinePanel() {
       <section aria-labelledby="network-title">
         <h3 id="network-title">Without a network</h3>
         <p class="muted">
-          Switch the network of this page off, go on publishing, and see the queue fill. Switched on
-          again, it drains in order.
+          Switch the network of this page off, go on publishing, and see the queue fill. Reload in
+          between if you like. Switched on again, it drains in order.
         </p>
         <div class="row">
           <label class="switch">
@@ -538,6 +542,11 @@ export function OfflinePanel() {
           <span class="big-number">{s?.inFlightOut ?? 0}</span>
           <span class="muted">in flight</span>
         </div>
+        {restored > 0 && (
+          <p class="muted" id="restored">
+            {plural(restored, 'message')} from before the reload
+          </p>
+        )}
         <ol class="chips" aria-label="Waiting" id="waiting">
           {waiting.slice(0, 60).map(({ id, line }) => (
             <li key={id}>
@@ -559,7 +568,8 @@ export function OfflinePanel() {
         )}
         {waiting.length > 0 && (
           <p class="hint">
-            The queue lives in this page: the browser asks before you leave while messages wait.
+            A reload of this tab loses none of them. With the tab they are gone, so the browser asks
+            before you leave.
           </p>
         )}
       </section>
@@ -610,6 +620,7 @@ async function watchWill(): Promise<string> {
     ...connectOptions({ ...p, will: false, clientId: '', clean: true }, ''),
     clientId: undefined,
     reconnect: false,
+    transport: openSocket,
   })
   try {
     await witness.connect({ timeout: 5_000 })

@@ -11,9 +11,31 @@ export interface Line {
 }
 
 /** The colour of a number in the current theme. */
-export const colourOf = (colour: number): string => css(`--series-${colour % 8}`)
-const css = (name: string) =>
-  getComputedStyle(document.documentElement).getPropertyValue(name).trim()
+export const colourOf = (colour: number): string => themed(`--series-${colour % 8}`)
+
+/** Colours by their names, until the theme changes: to ask the browser in each frame would make it compute all styles there. */
+const colours = new Map<string, string>()
+const probe = document.createElement('span')
+probe.hidden = true
+
+/** A colour of the style sheet in the current theme. A canvas does not know `light-dark()`, so an element computes it. */
+export function themed(name: string): string {
+  let colour = colours.get(name)
+  if (colour === undefined) {
+    document.body.append(probe)
+    probe.style.color = `var(${name})`
+    colour = getComputedStyle(probe).color
+    probe.remove()
+    colours.set(name, colour)
+  }
+  return colour
+}
+
+// These stand before those of the charts, and so run before them.
+new MutationObserver(() => colours.clear()).observe(document.documentElement, {
+  attributeFilter: ['data-theme'],
+})
+matchMedia('(prefers-color-scheme: dark)').addEventListener('change', () => colours.clear())
 
 const FONT = '11px system-ui, sans-serif'
 
@@ -36,9 +58,9 @@ export class Plot {
     this.#host = host
     this.#lines = lines
     const axis = {
-      stroke: () => css('--muted'),
+      stroke: () => themed('--muted'),
       font: FONT,
-      grid: { stroke: () => css('--grid'), width: 1 },
+      grid: { stroke: () => themed('--grid'), width: 1 },
       ticks: { show: false },
     }
     this.#plot = new uPlot(

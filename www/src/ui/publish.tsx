@@ -4,7 +4,6 @@ import { useEffect } from 'preact/hooks'
 import { parseJson } from '../core/json.ts'
 import { currentClient, isVersion5, live, publish, sent } from '../core/link.ts'
 import { pairs, stored } from '../core/profile.ts'
-import { request as ask } from '../core/request.ts'
 import { byteCount, clock, fromHex, preview, visible } from '../core/text.ts'
 import { checked, Field, Icon, value } from './common.tsx'
 import { type Draft, draft, editDraft, emptyDraft } from './state.ts'
@@ -104,7 +103,7 @@ export function PublishPanel() {
         ...rest
       } = options as { line?: string; properties?: Record<string, unknown> }
       say('Waiting for the response…')
-      const answer = await ask(client, draft.value.topic, payload, {
+      const answer = await client.request(draft.value.topic, payload, {
         ...rest,
         properties,
         timeout: 10_000,

@@ -35,6 +35,15 @@ if (servedBroker && location.hash === '') {
   address.topic = servedBroker.topic
   address.charts = servedBroker.charts
 }
+/** What the first look at the demo shows, as with `npm start`. */
+const HOUSE: Pick<Served, 'topic' | 'charts'> = {
+  topic: 'home/living-room/climate/temperature',
+  charts: [
+    ['home/utility/meter/power', '/watts'],
+    ['home/living-room/climate/temperature', ''],
+  ],
+}
+if (location.hash === '#demo') Object.assign(address, HOUSE)
 /** What the page connects to by itself: what the address, `npm start` or the last visit says; undefined on a first visit. */
 export const initial: Profile | undefined =
   address.profile ?? (servedBroker || stored.get('last', undefined) ? last : undefined)
@@ -61,6 +70,13 @@ export const selectedTopic = () => (selected.value === '' ? undefined : model.fi
 export function select(path: string): void {
   pinned.value = undefined
   selected.value = path
+}
+
+/** Shows what the demo is about. */
+export function showHouse(): void {
+  select(HOUSE.topic)
+  charted.value = HOUSE.charts
+  reveal('charts')
 }
 
 export function chart(topic: string, path = ''): void {
