@@ -1,7 +1,7 @@
 import { type Client, type ConnectInfo, type Message, type MqttError, version } from '../api.js'
 import { authenticatorOf } from './auth.js'
 import { EventEmitter } from './emitter.js'
-import { callError, connectionError, ErrorWithReasonCode, notice, refused } from './errors.js'
+import { callError, connectionError, notice, refused, takenOver } from './errors.js'
 import { type MqttClientEvents, uncaught } from './events.js'
 import { Inbox, type InboxHost } from './inbox.js'
 import { Line, type LineHost, type Loss, openLink } from './line.js'
@@ -310,12 +310,8 @@ export class MqttClient extends EventEmitter<MqttClientEvents> {
   #tellLoss(error: MqttError, connack: IConnackPacket | undefined): void {
     if (error.code === 'SERVER_DISCONNECTED') {
       this.#tell('disconnect', disconnectPacket(error))
-      // It does not connect again, to leave the session to the other client.
-      if (error.reasonCode === SESSION_TAKEN_OVER)
-        this.#tell(
-          'error',
-          new ErrorWithReasonCode(error.message, SESSION_TAKEN_OVER, { cause: error }),
-        )
+      const taken = takenOver(error)
+      if (taken !== undefined) this.#tell('error', taken)
     } else if (error.code === 'CONNECTION_REFUSED') {
       const code = connack?.reasonCode ?? connack?.returnCode ?? error.reasonCode ?? 0x80
       this.#tell('error', refused(code, error))
@@ -802,6 +798,5 @@ export class MqttClient extends EventEmitter<MqttClientEvents> {
   }
 }
 
-const SESSION_TAKEN_OVER = 0x8e
 const NO_OPTIONS: IClientPublishOptions = {}
 const RETAINED = { retain: true }

@@ -1,4 +1,4 @@
-import { MqttError } from '../api.js'
+import { MqttError, ReasonCode } from '../api.js'
 import type { ISubackPacket } from './packets.js'
 
 /** MQTT.js' texts for reason codes, and for the return codes of MQTT 3.1.1 (1 to 5). */
@@ -124,4 +124,11 @@ export function notice(name: string, text: string): void {
   if (noticed.has(name)) return
   noticed.add(name)
   console.warn(`wasmqtt/mqttjs: ${name}: ${text}`)
+}
+
+/** The error of a session that another client took over, if that is why. It does not connect again, to leave the session to that client. */
+export function takenOver(error: MqttError): ErrorWithReasonCode | undefined {
+  const { message, reasonCode } = error
+  if (reasonCode !== ReasonCode.sessionTakenOver) return undefined
+  return new ErrorWithReasonCode(message, reasonCode, { cause: error })
 }
