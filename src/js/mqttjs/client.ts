@@ -395,7 +395,7 @@ export class MqttClient extends EventEmitter<MqttClientEvents> {
     callback?: PacketCallback,
   ): this {
     const done = typeof options === 'function' ? options : callback
-    const given = typeof options === 'function' || !options ? NO_OPTIONS : options
+    const given = typeof options === 'function' || !options ? {} : options
     if (this.#isEnding(done)) return this
     const named = this.#topicOf(topic, given)
     if (named === undefined) {
@@ -452,7 +452,7 @@ export class MqttClient extends EventEmitter<MqttClientEvents> {
     const { topic, payload, retain, properties } = packet
     if (this.connected && this.#operations.isReady) {
       const options =
-        properties === undefined ? (retain ? RETAINED : undefined) : publishOptions(packet)
+        properties === undefined ? (retain ? { retain } : undefined) : publishOptions(packet)
       this.#line!.core.publish(topic, payload, options, (error) =>
         error === null && done === undefined
           ? undefined
@@ -797,6 +797,3 @@ export class MqttClient extends EventEmitter<MqttClientEvents> {
     return this.disconnecting
   }
 }
-
-const NO_OPTIONS: IClientPublishOptions = {}
-const RETAINED = { retain: true }
