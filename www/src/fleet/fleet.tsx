@@ -159,13 +159,13 @@ function Slider({
   const moving = useSignal<number | undefined>(undefined)
   const asked = useSignal<number | undefined>(undefined)
   if (asked.value !== undefined && asked.value === value) asked.value = undefined
-  const shown = moving.value ?? asked.value ?? value ?? low
+  const shown = moving.value ?? asked.value ?? value
   return (
     <label class="slider">
       <span class="slider-head">
         {label}
         <output>
-          {number(shown)} {unit}
+          {shown === undefined ? '–' : number(shown)} {unit}
           {asked.value !== undefined && <span class="muted"> asked for…</span>}
         </output>
       </span>
@@ -174,7 +174,7 @@ function Slider({
         min={low}
         max={high}
         step={step}
-        value={shown}
+        value={shown ?? low}
         onInput={({ currentTarget }) => (moving.value = +currentTarget.value)}
         onChange={({ currentTarget }) => {
           moving.value = undefined
@@ -375,7 +375,9 @@ function Garage() {
       </div>
       <p class="muted small-text">
         {is && !is.online
-          ? `Its last will arrived at ${seconds(is.at)}. Nobody said goodbye.`
+          ? is.lost
+            ? `Its last will arrived at ${seconds(is.at)}. Nobody said goodbye.`
+            : 'It was gone before this page was opened.'
           : 'This device crashes now and then: the broker then publishes its last will.'}
       </p>
     </Tile>

@@ -328,6 +328,9 @@ function thinned(
   return [at, values]
 }
 
+/** Characters of a value that the legend has room for. */
+const LONG = 12
+
 function readout(
   target: HTMLElement,
   series: Series,
@@ -354,7 +357,13 @@ function readout(
       const value = series.values[nearest]
       if (value !== undefined && !Number.isNaN(value))
         text = `${clock((series.at[nearest] as number) * 1_000)}  ${number(value, span)}   ${text}`
-    } else text = `${series.lastText}   ${text}`
+    } else {
+      const { lastText } = series
+      const last = series.values.at(-1)
+      // The detail has all digits; here they would leave no room for the rest.
+      const isLong = lastText.length > LONG && last !== undefined && !Number.isNaN(last)
+      text = `${isLong ? number(last, span) : lastText}   ${text}`
+    }
   }
   if (target.textContent !== text) target.textContent = text
 }
