@@ -161,6 +161,8 @@ export class Client implements AsyncDisposable {
     options: PublishOptions | undefined,
     callback: C,
   ): void
+  /** The first form again: where a call fits none, TypeScript says what is wrong with it for the last one. */
+  publish(topic: string, payload?: Payload, options?: PublishOptions): Promise<PublishResult>
   publish(
     topic: string,
     payload?: Payload,
@@ -229,6 +231,12 @@ export class Client implements AsyncDisposable {
     handler: MessageHandler | undefined,
     callback: C,
   ): void
+  /** The first form again: where a call fits none, TypeScript says what is wrong with it for the last one. */
+  subscribe(
+    filter: Filters,
+    options?: SubscribeOptions,
+    handler?: MessageHandler,
+  ): Promise<Subscription>
   subscribe(
     filter: Filters,
     options?: SubscribeOptions | MessageHandler,
