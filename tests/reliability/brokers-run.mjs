@@ -1,0 +1,31 @@
+// `npm run test:brokers`: plays the same checks against every broker that is installed, and prints a table.
+//
+//   node tests/reliability/brokers-run.mjs [--write] [NAME…]    --write makes docs/brokers.md of it, NAME chooses brokers
+
+import { writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { main, Problem, root } from '../../scripts/tools.mjs'
+import { kinds } from './brokers.mjs'
+import { checkBroker, page, summary } from './broker-table.mjs'
+
+main(async () => {
+  const words = process.argv.slice(2).filter((word) => word !== '--write')
+  const chosen = kinds.filter(
+    ({ name }) => words.length === 0 || words.some((word) => name.toLowerCase().includes(word)),
+  )
+  const reports = []
+  for (const kind of chosen) {
+    if (!kind.present()) {
+      console.log(`${kind.name} is not installed: ${kind.install}`)
+      continue
+    }
+    const report = await checkBroker(kind)
+    reports.push(report)
+    console.log(summary(report))
+  }
+  if (process.argv.includes('--write'))
+    writeFileSync(join(root, 'docs', 'brokers.md'), page(reports))
+  const ours = reports.flatMap(({ outcomes }) => outcomes.filter(({ result }) => result === 'ours'))
+  if (ours.length > 0) throw new Problem(`${ours.length} checks failed for no known reason.`)
+  process.exit()
+})
