@@ -4,7 +4,7 @@ import { Bench, checks, runCheck } from './checks.mjs'
 import { explain } from './known-faults.mjs'
 
 /** Checks that run at the same time. More would make slow ones late on a busy machine. */
-const AT_ONCE = 6
+const AT_ONCE = 10
 
 /**
  * @typedef {object} Outcome
@@ -35,7 +35,8 @@ export async function checkBroker(kind, wanted = () => true) {
       for (const job of next) outcomes.push(await judge(broker, job))
     }
     await Promise.all(Array.from({ length: AT_ONCE }, worker))
-    for (const job of jobs.filter(({ check }) => check.alone)) outcomes.push(await judge(broker, job))
+    for (const job of jobs.filter(({ check }) => check.alone))
+      outcomes.push(await judge(broker, job))
     const { name, version } = broker
     return { name, version, outcomes, seconds: (Date.now() - began) / 1_000 }
   } finally {
@@ -64,8 +65,14 @@ async function judge(broker, { check, version, transport, id }) {
     const { result, reason } = await runCheck(check, bench)
     if (result === 'passed') return { ...base, result: 'as expected' }
     if (result === 'not offered') return { ...base, result: 'not offered', reason }
-    const fault = explain(broker.name, check.name, version)
-    if (fault) return { ...base, result: fault.notOffered ? 'not offered' : 'fault', reason: fault.notOffered ?? reason, fault }
+    const fault = explain(broker, check.name, version)
+    if (fault)
+      return {
+        ...base,
+        result: fault.notOffered ? 'not offered' : 'fault',
+        reason: fault.notOffered ?? reason,
+        fault,
+      }
     if (attempt === 2) return { ...base, result: 'ours', reason }
   }
 }
@@ -76,7 +83,8 @@ export function summary({ name, version, outcomes, seconds }) {
     `${name} ${version}: ${outcomes.length} checks in ${seconds.toFixed(0)} s: ${count('as expected')} as expected, ${count('not offered')} not offered, ${count('fault')} the broker's fault, ${count('ours')} unexplained`,
   ]
   for (const { result, check, version, transport, reason } of outcomes)
-    if (result === 'ours') lines.push(`  MQTT ${version === 5 ? '5' : '3.1.1'}, ${transport}: ${check}: ${reason}`)
+    if (result === 'ours')
+      lines.push(`  MQTT ${version === 5 ? '5' : '3.1.1'}, ${transport}: ${check}: ${reason}`)
   return lines.join('\n')
 }
 
@@ -105,9 +113,13 @@ export function page(reports) {
       .find(Boolean)
     return worst.result === 'fault' ? noteOf(report.name, worst.fault) : MARKS[worst.result]
   }
-  const rows = checks.map((check) => `| ${check.name} | ${columns.map((column) => cell(column, check)).join(' | ')} |`)
+  const rows = checks.map(
+    (check) => `| ${check.name} | ${columns.map((column) => cell(column, check)).join(' | ')} |`,
+  )
   const total = (wanted) =>
-    columns.map(({ outcomes }) => outcomes.filter(({ result }) => result === wanted).length).join(' | ')
+    columns
+      .map(({ outcomes }) => outcomes.filter(({ result }) => result === wanted).length)
+      .join(' | ')
   return `# Brokers
 
 The same checks are played against each broker with this client, over WebSocket and over TCP, in each version of MQTT that the broker speaks.

@@ -5,8 +5,8 @@
 import { writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { main, Problem, root } from '../../scripts/tools.mjs'
-import { kinds } from './brokers.mjs'
 import { checkBroker, page, summary } from './broker-table.mjs'
+import { kinds } from './brokers.mjs'
 
 main(async () => {
   const words = process.argv.slice(2).filter((word) => word !== '--write')

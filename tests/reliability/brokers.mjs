@@ -47,7 +47,6 @@ export class Daemon {
    * @param {{ env?: NodeJS.ProcessEnv, ports: number[], dir: string, patience?: number }} options `patience` is in ms.
    */
   constructor(command, args, options) {
-    Object.assign(this, { command, args, ...options })
     this.command = command
     this.args = args
     this.options = options
@@ -68,9 +67,11 @@ export class Daemon {
       env: { ...process.env, ...env },
       cwd: dir,
       stdio: ['ignore', 'pipe', 'pipe'],
+      // Some brokers are started by a shell. Signals go to all processes of the group.
+      detached: true,
     })
     this.#process = child
-    const abandon = () => child.kill('SIGKILL')
+    const abandon = () => this.#signal('SIGKILL')
     process.once('exit', abandon)
     child.once('exit', () => process.off('exit', abandon))
     for (const stream of [child.stdout, child.stderr])
@@ -91,10 +92,18 @@ export class Daemon {
   /** @param {NodeJS.Signals} signal */
   async end(signal) {
     if (!this.running) return
-    const exit = once(this.#process, 'exit')
-    this.#process.kill('SIGCONT')
-    this.#process.kill(signal)
+    const exit = once(this.#process, 'close')
+    this.#signal('SIGCONT')
+    this.#signal(signal)
     await exit
+  }
+
+  #signal(signal) {
+    try {
+      process.kill(-this.#process.pid, signal)
+    } catch {
+      // It has ended already.
+    }
   }
 
   stop() {
@@ -106,11 +115,11 @@ export class Daemon {
   }
 
   freeze() {
-    this.#process.kill('SIGSTOP')
+    this.#signal('SIGSTOP')
   }
 
   thaw() {
-    this.#process.kill('SIGCONT')
+    this.#signal('SIGCONT')
   }
 }
 
@@ -137,8 +146,7 @@ const mosquitto = {
       name: this.name,
       version: /version (\S+)/.exec(broker.log.join('\n'))?.[1] ?? '',
       versions: [5, 4],
-      url: (transport) =>
-        transport === 'TCP' ? `mqtt://127.0.0.1:${broker.tcpPort}` : broker.url,
+      url: (transport) => (transport === 'TCP' ? `mqtt://127.0.0.1:${broker.tcpPort}` : broker.url),
       kill: () => broker.kill(),
       start: () => broker.start(),
     }
@@ -150,7 +158,10 @@ const mosquitto = {
  * but pings saves most of the time of the checks.
  */
 async function awake(t, port) {
-  const connect = Buffer.from('101e00044d51545404c2000000056875727279000475736572000673656372657400'.slice(0, -2), 'hex')
+  const connect = Buffer.from(
+    '101e00044d51545404c2000000056875727279000475736572000673656372657400'.slice(0, -2),
+    'hex',
+  )
   connect[1] = connect.length - 2
   const open = () => {
     const socket = net.connect(port, '127.0.0.1')
@@ -417,7 +428,7 @@ auth = { ${credentials.username} = "${credentials.password}" }
       `id = 0
 [router]
 id = 0
-max_connections = 1000
+max_connections = 10010
 max_outgoing_packet_count = 200
 max_segment_size = 104857600
 max_segment_count = 10
@@ -486,7 +497,7 @@ plugins:
     }
   },
 }
-const AMQTT_HASH = 
+const AMQTT_HASH =
   '$6$saltsalt$TVLlQcbpFVof5W3Yz4DTP6gRstiNuHwwTt6GLc1E5n0U0aDehy0S5knV8wiOQSpT0Y77vwPZN.Pq.H91p5hVO1'
 
 export const kinds = [mosquitto, nats, rabbitmq, aedes, rumqttd, amqtt, testBroker]
