@@ -44,8 +44,10 @@ export class BadProxy {
     return portOf(this.#server)
   }
 
-  get done() {
-    return this.#left <= 0
+  /** Allows further faults: the connections that there are get theirs now. */
+  allow(count) {
+    this.#left += count
+    for (const link of this.#links) link.doom()
   }
 
   close() {
@@ -130,6 +132,11 @@ class Link {
     for (const socket of [this.client, this.broker])
       if (how === 'reset') socket.resetAndDestroy()
       else socket.end(() => socket.destroy())
+  }
+
+  /** Plans the next fault, if there is one. */
+  doom() {
+    this.#fate ??= this.proxy.fate()
   }
 
   /** Passes on what waits, piece by piece, until nothing waits. */
