@@ -13,16 +13,18 @@ main(async () => {
   const chosen = kinds.filter(
     ({ name }) => words.length === 0 || words.some((word) => name.toLowerCase().includes(word)),
   )
-  const reports = []
-  for (const kind of chosen) {
-    if (!kind.present()) {
-      console.log(`${kind.name} is not installed: ${kind.install}`)
-      continue
-    }
-    const report = await checkBroker(kind)
-    reports.push(report)
-    console.log(summary(report))
-  }
+  for (const { name, install, present } of chosen)
+    if (!present()) console.log(`${name} is not installed: ${install}`)
+  // The checks mostly wait, so that all brokers can be checked at once.
+  const reports = await Promise.all(
+    chosen
+      .filter((kind) => kind.present())
+      .map(async (kind) => {
+        const report = await checkBroker(kind)
+        console.log(summary(report))
+        return report
+      }),
+  )
   if (process.argv.includes('--write'))
     writeFileSync(join(root, 'docs', 'brokers.md'), page(reports))
   const ours = reports.flatMap(({ outcomes }) => outcomes.filter(({ result }) => result === 'ours'))
