@@ -43,8 +43,7 @@ main(async () => {
     for (const [name, time] of Object.entries(dead))
       shown[`first server of the list ${name}`] = `next one after ${time.toFixed(0)} ms`
     if (values.write) figures('clusters', shown)
-    if (bad > 0)
-      throw new Problem('Something was lost, rejected or left unsettled.')
+    if (bad > 0) throw new Problem('Something was lost, rejected or left unsettled.')
   } finally {
     for (const end of ends.reverse()) await end()
   }

@@ -168,6 +168,16 @@ const FAULTS = [
       'Calls are bounded by their timeout; a SUBSCRIBE that ends the connection three times rejects with SUBSCRIBE_REFUSED, and the client goes on.',
   },
 
+  {
+    broker: 'rumqttd',
+    versions: ANY,
+    checks: /^(takes 40 clients|keeps topics that begin with|publishes its own state)/,
+    fault:
+      'it panics when a message with MQTT 5 properties goes to a client of 3.1.1, and from then on it closes each new connection',
+    paragraph: '4.13.1 of 5.0: a server must go on for other clients',
+    client: 'The client retries with growing delays until the broker was started again.',
+  },
+
   { broker: 'amqtt', ...UPGRADED },
   {
     broker: 'amqtt',

@@ -48,7 +48,6 @@ export async function run(broker, seed, messages) {
           keepalive: 1,
           connectTimeout: 1_000,
           reconnect: { initial: true, minDelay: 5, maxDelay: 40 },
-          // A packet at which the network cuts three times in a row would be given up; so would a refusal.
           ...credentials,
         }),
       )
@@ -69,7 +68,9 @@ export async function run(broker, seed, messages) {
   }
 }
 
-async function exchange([publisher, subscriber], seed, messages, chance) {
+/** @param {import('../../pkg/node.js').Client[]} clients */
+async function exchange(clients, seed, messages, chance) {
+  const [publisher, subscriber] = clients
   for (const client of [publisher, subscriber]) client.on('error', () => {})
   const received = { 1: [], 2: [] }
   await subscriber.subscribe(`${seed}/#`, { qos: 2 }, (message) => {
