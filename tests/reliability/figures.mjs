@@ -26,6 +26,6 @@ export function figures(name, values) {
 const words = (key) =>
   key
     .replace(/([a-z])([A-Z])/g, (_, one, other) => `${one} ${other.toLowerCase()}`)
-    .replace('Qo s', 'QoS ')
+    .replace(/ ?qo ?s ?([12])/i, ' QoS $1')
 
 const shown = (value) => (typeof value === 'number' ? value.toLocaleString('en-US') : `${value}`)
