@@ -115,6 +115,16 @@ const STEPS = [
     needs: BROKER,
   },
   {
+    name: 'reliability',
+    command: 'node --test tests/reliability/*.test.mjs',
+    tests: 'node',
+    needs: BROKER,
+  },
+  {
+    name: 'advisories of dependencies',
+    command: 'node scripts/advisories.mjs',
+  },
+  {
     name: 'dashboard in a browser',
     command: 'node --test tests/browser/*.test.mjs',
     tests: 'node',

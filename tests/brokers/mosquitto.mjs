@@ -259,6 +259,11 @@ class TcpProxy {
     for (const { broker } of this.#links) broker.unpipe()
   }
 
+  /** Stops everything from the client to the broker on the existing connections. */
+  holdRequests() {
+    for (const { client } of this.#links) client.unpipe()
+  }
+
   async close() {
     this.#server.close()
     this.cut()
