@@ -155,7 +155,9 @@ impl Inbox {
             self.identifiers.extend(publish.properties.subscription_ids().map(SubscriptionId::get));
         }
         // The retain flag marks a stored message, unless a Subscription asked for retainAsPublished.
-        let epoch = if publish.retain { None } else { Some(subscriptions.epoch()) };
+        // What is sent again is older than what has come since, and says nothing of what is stored.
+        let is_apart = publish.retain || publish.dup;
+        let epoch = if is_apart { None } else { Some(subscriptions.epoch()) };
         let aliased;
         let topic = match hints.topic_alias {
             None => publish.topic,
@@ -166,7 +168,7 @@ impl Inbox {
             }
         };
         let slot = match self.slots.find(topic, &self.identifiers, epoch)? {
-            Found::Fresh(slot) if !publish.retain => {
+            Found::Fresh(slot) if !is_apart => {
                 announce(slot, None, &mut self.slots, subscriptions, out);
                 slot
             }
@@ -185,9 +187,9 @@ impl Inbox {
                 return Ok(());
             }
         };
-        if publish.retain {
+        if is_apart {
             let stored = Stored { dup: publish.dup, qos: publish.qos };
-            announce(slot, Some(stored), &mut self.slots, subscriptions, out);
+            announce(slot, publish.retain.then_some(stored), &mut self.slots, subscriptions, out);
         }
         out.stats.messages_received += 1;
         out.events.push(Event::Message(message(slot, sequence, len, at, &publish, &hints)));

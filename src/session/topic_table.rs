@@ -52,7 +52,7 @@ struct Slot {
     /// Used since the clock hand passed.
     used: bool,
     /// The epoch of the routes that the caller knows. Another one means that they are worked out
-    /// again. `None`: the caller knows routes that are good for one stored message only.
+    /// again. `None`: the caller knows routes that are good for one message only.
     epoch: Option<Epoch>,
     seen: Seen,
     topic: Rc<str>,
@@ -120,8 +120,8 @@ impl Slots {
         self.short.capacity = self.short.capacity.max(count.min(MOST));
     }
 
-    /// Finds or makes the slot of a message. `epoch` is `None` for a stored message, which gets
-    /// routes of its own.
+    /// Finds or makes the slot of a message. `epoch` is `None` for a message that is stored or
+    /// sent again, which gets routes of its own.
     #[inline]
     pub(super) fn find(
         &mut self,

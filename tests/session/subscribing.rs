@@ -704,6 +704,40 @@ fn a_message_before_the_answer_is_no_stored_message() {
     }
 }
 
+/// What is sent again is older than the SUBSCRIBE, whose answer came before the connection was cut.
+#[test]
+fn a_message_that_is_sent_again_says_nothing_of_what_is_stored() {
+    for message in ["q1 #1 dup", "q2 #1 dup"] {
+        for (mut pair, identifier) in with_and_without_identifiers() {
+            pair.subscribe("a:q2");
+            let first = message.replace(" dup", "");
+            pair.plays(&format!("SUBACK #1 2; PUBLISH {first} a 'x'{identifier}"));
+            let two = pair.subscribe("a:q2");
+            pair.plays("SUBACK #2 2");
+            pair.reconnected("CONNACK present");
+            pair.clear();
+            pair.plays(&format!("PUBLISH {message} a 'x'{identifier}"));
+            pair.clear();
+            pair.plays(&format!("PUBLISH q1 #2 retain a 'y'{identifier}"));
+            pair.tells([&format!("message q1 retain a 'y' to {two}")]);
+        }
+    }
+}
+
+/// Only what goes out at QoS 1 or 2 is kept back by Receive Maximum.
+#[test]
+fn a_stored_message_of_qos_0_does_not_stand_for_one_that_is_kept_back() {
+    for (mut pair, _) in with_and_without_identifiers().into_iter().take(2) {
+        let one = pair.subscribe("#:q1");
+        pair.plays("SUBACK #1 1");
+        let two = pair.subscribe("a/+");
+        pair.plays("SUBACK #2 0");
+        pair.clear();
+        stored(&mut pair, "a/1", "");
+        pair.tells([&told_to("a/1", &[one, two])]);
+    }
+}
+
 #[test]
 fn a_filter_that_is_restored_brings_everybody_what_is_stored() {
     for (mut pair, identifier) in with_and_without_identifiers() {

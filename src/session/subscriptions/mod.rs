@@ -201,6 +201,7 @@ impl Subscriptions {
         // Who got what is sent again is not known.
         let mut is_for_all = message.dup || routes.len() < 2;
         let mut last = 0;
+        let (mut is_kept_back, mut is_lowered) = (false, false);
         for &handle in &*routes {
             let own = self.subscription(handle);
             // Nothing keeps back stored messages of QoS 0. They come before the answer to a later
@@ -209,9 +210,15 @@ impl Subscriptions {
                 last = last.max(Epoch::number(Some(own.asked)));
             }
             for &id in &own.filters {
-                let wanted = self.filters[id].wanted.as_ref();
-                is_for_all |= wanted.is_some_and(|wanted| wanted.options.retain_as_published);
+                let Some(wanted) = &self.filters[id].wanted else { continue };
+                is_for_all |= wanted.options.retain_as_published;
+                is_kept_back |= wanted.options.qos != QoS::AtMostOnce;
+                is_lowered |= wanted.options.qos == QoS::AtMostOnce;
             }
+        }
+        // The copy for one filter may be of QoS 0 and that for another not, which may be late.
+        if is_kept_back && is_lowered {
+            last = 0;
         }
         if is_for_all {
             return;
