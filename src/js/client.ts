@@ -54,10 +54,10 @@ export let emitterOf: (client: Client) => Emitter
 export class Client implements AsyncDisposable {
   readonly #life: Life
   readonly #clientId: string
-  readonly #requests: Requests
   #will: Will | undefined
-  readonly #source: Source
-  readonly #watches: Watches
+  // Made at first use: a process may have thousands of clients.
+  #requests: Requests | undefined
+  #watches: Watches | undefined
 
   static {
     keepName(Client, 'Client')
@@ -73,18 +73,8 @@ export class Client implements AsyncDisposable {
     const life = (this.#life = new Life(url, options))
     const { presenceSettings: presence, emitter } = life
     if (presence !== undefined) life.presence = new Presence(this, emitter, presence)
-    this.#requests = new Requests(this, life)
     this.#clientId = options.clientId ?? ''
     this.#will = options.will
-    this.#source = {
-      subscribe: (filters, options, sink, callback) =>
-        void this.#subscribe(filters, options, undefined, callback, sink),
-      reserveTopics: (count) =>
-        this.#life.handle.run((core) => core.reserveTopics(Math.min(count, 0xffff_ffff))),
-      isConnected: () => this.connected,
-      emitter: this.#life.emitter,
-    }
-    this.#watches = new Watches(this.#source)
   }
 
   /** Where in its life the client is. */
@@ -315,7 +305,7 @@ export class Client implements AsyncDisposable {
    * await house.ready
    */
   watch(filter: Filters, options?: WatchOptions): api.Watch {
-    return this.#watches.watch(filter, options)
+    return (this.#watches ??= new Watches(this.#source)).watch(filter, options)
   }
 
   /**
@@ -360,7 +350,7 @@ export class Client implements AsyncDisposable {
    * console.log((await client.request('house/thermostat/get', 'celsius', { timeout: 5_000 })).text())
    */
   request(topic: string, payload?: Payload, options?: PublishOptions): Promise<Message> {
-    return this.#requests.request(topic, payload, options)
+    return this.#requester.request(topic, payload, options)
   }
 
   /**
@@ -378,7 +368,7 @@ export class Client implements AsyncDisposable {
     handler: RequestHandler,
     options?: SubscribeOptions,
   ): Promise<Subscription> {
-    return this.#requests.respond(filter, handler, options)
+    return this.#requester.respond(filter, handler, options)
   }
 
   /**
@@ -491,6 +481,22 @@ export class Client implements AsyncDisposable {
   off<E extends keyof ClientEvents>(event: E, listener: (...args: ClientEvents[E]) => void): this {
     this.#life.emitter.remove(eventName(event), listener)
     return this.#tap(event)
+  }
+
+  /** What subscriptions without a handler need of the client. */
+  get #source(): Source {
+    return {
+      subscribe: (filters, options, sink, callback) =>
+        void this.#subscribe(filters, options, undefined, callback, sink),
+      reserveTopics: (count) =>
+        this.#life.handle.run((core) => core.reserveTopics(Math.min(count, 0xffff_ffff))),
+      isConnected: () => this.connected,
+      emitter: this.#life.emitter,
+    }
+  }
+
+  get #requester(): Requests {
+    return (this.#requests ??= new Requests(this, this.#life))
   }
 
   /** Packets are events of the core only while somebody listens. */

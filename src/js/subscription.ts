@@ -1,6 +1,5 @@
-import type { AnyMqttError } from './errors.js'
-import { keepName } from './errors.js'
-import { Backlog, Conflation, type Take } from './flow.js'
+import { type AnyMqttError, keepName } from './errors.js'
+import { type Backlog, Conflation, type Take } from './flow.js'
 import type { Hold, Message } from './message.js'
 import { asyncDispose, soon } from './platform.js'
 import type { CallOptions, Grant, MessageProperties } from './types/basics.js'
@@ -61,7 +60,8 @@ export class Route {
   readonly isDirect: boolean
   /** How many promises of the handler have not settled. */
   working = 0
-  readonly backlog = new Backlog()
+  /** Messages that wait until the handler is free; made when one does. */
+  backlog: Backlog | undefined
   handler: api.MessageHandler | undefined
   sink: Sink | undefined
   grants: readonly Grant[] = []
@@ -173,7 +173,7 @@ export class Routes {
     route.sink = undefined
     route.conflation?.end()
     // What waits for the handler is not for anybody any more.
-    for (let next = route.backlog.shift(); next !== undefined; next = route.backlog.shift())
+    for (let next = route.backlog?.shift(); next !== undefined; next = route.backlog!.shift())
       next.hold?.release()
     sink?.finish(error)
   }

@@ -13,8 +13,7 @@ import type {
   WebSocketLike,
 } from '../types/connecting.js'
 import * as validate from '../validate.js'
-import type { ErrorFields } from '../wording.js'
-import { kind } from '../wording.js'
+import { type ErrorFields, kind } from '../wording.js'
 import { Keeper } from './keeper.js'
 
 /** What the application and the runtime add to one attempt to connect: servers, credentials, the socket, answers to challenges, a verdict. */

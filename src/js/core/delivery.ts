@@ -1,7 +1,7 @@
 import type { Core, CoreEvent } from '#glue'
 import { type Emitter, listenerOf } from '../emitter.js'
 import { mqttError } from '../errors.js'
-import type { Take } from '../flow.js'
+import { Backlog, type Take } from '../flow.js'
 import { type Acknowledger, arm, copyOf, Hold, type Message } from '../message.js'
 import type { Pending } from '../pending.js'
 import type { Route, Slot } from '../subscription.js'
@@ -125,7 +125,7 @@ export class Delivery implements RecordTaker, Acknowledger {
   /** Takes a message to the handler, or has it wait until the handler is free. */
   #take(route: Route, message: Message, hold: Hold | undefined): void {
     if (route.working < route.concurrency) this.#show(route, message, hold)
-    else if (route.backlog.push(message, hold)) this.dropped++
+    else if ((route.backlog ??= new Backlog()).push(message, hold)) this.dropped++
   }
 
   #show(route: Route, message: Message, hold: Hold | undefined): void {
@@ -148,7 +148,7 @@ export class Delivery implements RecordTaker, Acknowledger {
   #settled(route: Route): void {
     route.working--
     while (!this.stopped && route.working < route.concurrency) {
-      const next = route.backlog.shift()
+      const next = route.backlog?.shift()
       if (next === undefined) return
       this.#show(route, next.message, next.hold)
     }
