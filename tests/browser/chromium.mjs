@@ -1,9 +1,14 @@
 // Headless Chromium for the tests, found on the PATH.
+import { once } from 'node:events'
+import { createReadStream } from 'node:fs'
+import { createServer } from 'node:http'
+import { join, normalize } from 'node:path'
 import { chromium } from 'playwright-core'
 import { findChromium } from '../../scripts/commands.mjs'
+import { portOf, root } from '../../scripts/tools.mjs'
 
-// Without the flags about background work, the browser itself sends requests to Google, and the tests would count them as the page's.
-const ARGS = [
+/** Without the flags about background work, the browser itself sends requests to Google, and the tests would count them as the page's. */
+export const ARGS = [
   '--no-sandbox',
   '--disable-gpu',
   '--disable-dev-shm-usage',
@@ -43,4 +48,20 @@ export async function openPage(browser, url, options) {
   )
   await page.goto(url)
   return { page, problems }
+}
+
+/** Serves an empty page, and the scripts of this repository by their paths. Resolves with the address of the page, and what ends it. */
+export async function serveScripts() {
+  const server = createServer(({ url }, response) => {
+    if (url === '/')
+      return response
+        .setHeader('content-type', 'text/html')
+        .end('<!doctype html><link rel="icon" href="data:,"><title>test</title>')
+    response.setHeader('content-type', 'text/javascript')
+    createReadStream(join(root, normalize(url)))
+      .on('error', () => response.writeHead(404).end())
+      .pipe(response)
+  }).listen(0, '127.0.0.1')
+  await once(server, 'listening')
+  return { url: `http://127.0.0.1:${portOf(server)}/`, close: () => server.close() }
 }

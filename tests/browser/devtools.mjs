@@ -9,6 +9,7 @@ import { createInterface } from 'node:readline'
 import { WebSocket } from 'ws'
 import { findChromium } from '../../scripts/commands.mjs'
 import { portOf, root } from '../../scripts/tools.mjs'
+import { ARGS } from './chromium.mjs'
 
 const TYPES = { '.html': 'text/html', '.js': 'text/javascript' }
 
@@ -36,13 +37,7 @@ export async function startDevtools(t, args = []) {
     findChromium(),
     [
       '--headless=new',
-      '--no-sandbox',
-      '--disable-gpu',
-      '--disable-dev-shm-usage',
-      '--no-first-run',
-      '--disable-background-networking',
-      '--disable-component-update',
-      '--disable-sync',
+      ...ARGS,
       '--remote-debugging-port=0',
       `--user-data-dir=${profile}`,
       ...args,

@@ -1,34 +1,17 @@
 // IndexedDBStore in headless Chromium: reloads, tabs, and renderers that are killed.
 import assert from 'node:assert/strict'
 import { randomInt } from 'node:crypto'
-import { once } from 'node:events'
-import { createReadStream } from 'node:fs'
-import { createServer } from 'node:http'
-import { join, normalize } from 'node:path'
 import { after, before, test } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { portOf, root } from '../../scripts/tools.mjs'
-import { startChromium } from './chromium.mjs'
+import { serveScripts, startChromium } from './chromium.mjs'
 
 /** Pages that are reloaded, and renderers that are killed. `STORE_RELOADS=200 STORE_CRASHES=50 node --test …` is the long run. */
 const RELOADS = Number(process.env.STORE_RELOADS ?? 20)
 const CRASHES = Number(process.env.STORE_CRASHES ?? 6)
 
 let server
-let origin
 before(async () => {
-  server = createServer(({ url }, response) => {
-    if (url === '/')
-      return response
-        .setHeader('content-type', 'text/html')
-        .end('<!doctype html><link rel="icon" href="data:,"><title>test</title>')
-    response.setHeader('content-type', 'text/javascript')
-    createReadStream(join(root, normalize(url)))
-      .on('error', () => response.writeHead(404).end())
-      .pipe(response)
-  }).listen(0, '127.0.0.1')
-  await once(server, 'listening')
-  origin = `http://127.0.0.1:${portOf(server)}/`
+  server = await serveScripts()
 })
 after(() => server.close())
 
@@ -38,7 +21,7 @@ async function startBrowser(t) {
   const context = await browser.newContext()
   return async () => {
     const page = await context.newPage()
-    await page.goto(origin)
+    await page.goto(server.url)
     return page
   }
 }

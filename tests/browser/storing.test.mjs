@@ -2,36 +2,19 @@
 // keeps its session: QoS 1 loses nothing, QoS 2 arrives exactly once, and the order is kept.
 import assert from 'node:assert/strict'
 import { randomInt } from 'node:crypto'
-import { once } from 'node:events'
-import { createReadStream } from 'node:fs'
-import { createServer } from 'node:http'
-import { join, normalize } from 'node:path'
 import { after, before, test } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
 import mqtt from 'mqtt'
-import { portOf, root } from '../../scripts/tools.mjs'
 import { startMosquitto } from '../brokers/mosquitto.mjs'
-import { startChromium } from './chromium.mjs'
+import { serveScripts, startChromium } from './chromium.mjs'
 
 /** Pages that are reloaded, and renderers that are killed. `STORE_RELOADS=200 STORE_CRASHES=50 node --test …` is the long run. */
 const RELOADS = Number(process.env.STORE_RELOADS ?? 5)
 const CRASHES = Number(process.env.STORE_CRASHES ?? 5)
 
 let server
-let origin
 before(async () => {
-  server = createServer(({ url }, response) => {
-    if (url === '/')
-      return response
-        .setHeader('content-type', 'text/html')
-        .end('<!doctype html><link rel="icon" href="data:,"><title>test</title>')
-    response.setHeader('content-type', 'text/javascript')
-    createReadStream(join(root, normalize(url)))
-      .on('error', () => response.writeHead(404).end())
-      .pipe(response)
-  }).listen(0, '127.0.0.1')
-  await once(server, 'listening')
-  origin = `http://127.0.0.1:${portOf(server)}/`
+  server = await serveScripts()
 })
 after(() => server.close())
 
@@ -128,7 +111,7 @@ test('reloads at random moments', async (t) => {
   await page.exposeFunction('tell', (line) => tell(line))
   const reload = async (listener) => {
     tell = listener
-    await page.goto(origin)
+    await page.goto(server.url)
     return page
   }
   await endAgainAndAgain(t, RELOADS, reload, () => page.reload())
@@ -139,7 +122,7 @@ test('renderers that are killed at random moments', async (t) => {
   const context = await browser.newContext()
   const another = async (listener) => {
     const page = await context.newPage()
-    await page.goto(origin)
+    await page.goto(server.url)
     await page.exposeFunction('tell', listener)
     return page
   }

@@ -1,30 +1,15 @@
 // `watch()` and `fromMessagePort()` in headless Chromium: what a draw costs, a hidden page's view of it, and a client in a worker.
 import assert from 'node:assert/strict'
-import { once } from 'node:events'
-import { createReadStream } from 'node:fs'
-import { createServer } from 'node:http'
-import { join, normalize } from 'node:path'
 import { after, before, test } from 'node:test'
-import { portOf, root } from '../../scripts/tools.mjs'
-import { openPage, startChromium } from './chromium.mjs'
+import { openPage, serveScripts, startChromium } from './chromium.mjs'
 
 let server
 before(async () => {
-  server = createServer(({ url }, response) => {
-    if (url === '/')
-      return response
-        .setHeader('content-type', 'text/html')
-        .end('<!doctype html><link rel="icon" href="data:,"><title>test</title>')
-    response.setHeader('content-type', 'text/javascript')
-    createReadStream(join(root, normalize(url)))
-      .on('error', () => response.writeHead(404).end())
-      .pipe(response)
-  }).listen(0, '127.0.0.1')
-  await once(server, 'listening')
+  server = await serveScripts()
 })
 after(() => server.close())
 
-const open = (browser) => openPage(browser, `http://127.0.0.1:${portOf(server)}/`)
+const open = (browser) => openPage(browser, server.url)
 
 /** Milliseconds of a CPU profile, by what ran. */
 function times({ nodes, samples, timeDeltas }) {
