@@ -299,7 +299,8 @@ export async function freePort() {
   return port
 }
 
-function accepts(port) {
+/** Whether something listens on a port. */
+export function accepts(port) {
   return new Promise((resolve) => {
     const socket = net.connect(port, '127.0.0.1')
     socket.once('connect', () => resolve(true))

@@ -202,13 +202,19 @@ function slowSocket() {
   return socket
 }
 
-test('end() waits until bufferedAmount is 0, and not for the close frame of the peer', async (t) => {
+/** A client whose transport is a slowSocket(). */
+async function connectedSlowly(t) {
   const socket = slowSocket()
   const client = makeClient(t, 'ws://broker', { transport: () => socket })
   const connecting = client.connect()
   await until(() => socket.sent.length > 0)
   socket.onmessage({ data: Uint8Array.of(0x20, 3, 0, 0, 0) })
   await connecting
+  return { socket, client }
+}
+
+test('end() waits until bufferedAmount is 0, and not for the close frame of the peer', async (t) => {
+  const { socket, client } = await connectedSlowly(t)
   socket.bufferedAmount = 100
   let isDone = false
   const ended = client.end().then(() => (isDone = true))
@@ -221,12 +227,7 @@ test('end() waits until bufferedAmount is 0, and not for the close frame of the 
 })
 
 test('`timeout` bounds the writing, too', async (t) => {
-  const socket = slowSocket()
-  const client = makeClient(t, 'ws://broker', { transport: () => socket })
-  const connecting = client.connect()
-  await until(() => socket.sent.length > 0)
-  socket.onmessage({ data: Uint8Array.of(0x20, 3, 0, 0, 0) })
-  await connecting
+  const { socket, client } = await connectedSlowly(t)
   socket.bufferedAmount = 100
   const began = performance.now()
   await client.end({ timeout: 50 })
@@ -234,12 +235,7 @@ test('`timeout` bounds the writing, too', async (t) => {
 })
 
 test('drain() that nobody waits for any more looks at the socket no longer', async (t) => {
-  const socket = slowSocket()
-  const client = makeClient(t, 'ws://broker', { transport: () => socket })
-  const connecting = client.connect()
-  await until(() => socket.sent.length > 0)
-  socket.onmessage({ data: Uint8Array.of(0x20, 3, 0, 0, 0) })
-  await connecting
+  const { socket, client } = await connectedSlowly(t)
   let looks = 0
   Object.defineProperty(socket, 'bufferedAmount', { get: () => (looks++, 100) })
   await assert.rejects(client.drain({ timeout: 20 }), { code: 'TIMEOUT' })

@@ -7,7 +7,7 @@ import { test } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
 import mqtt, { connect, MqttClient } from '../../pkg/mqttjs.node.js'
-import { startServer } from './server.mjs'
+import { accepting, startServer } from './server.mjs'
 
 async function connected(t, url, options) {
   const client = mqtt.connect(url, { reconnectPeriod: 20, ...options })
@@ -61,13 +61,7 @@ test('a message is sent again with DUP when the session goes on, and its callbac
 test('no more messages are in flight than the server takes', async (t) => {
   const waiting = []
   const server = await startServer(t, {
-    connect: (connection) =>
-      connection.send({
-        cmd: 'connack',
-        reasonCode: 0,
-        sessionPresent: false,
-        properties: { receiveMaximum: 3 },
-      }),
+    connect: accepting({ receiveMaximum: 3 }),
     publish: (connection, { messageId }) =>
       waiting.push(() => connection.send({ cmd: 'puback', messageId })),
   })

@@ -8,7 +8,7 @@ import { test } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { WebSocket } from 'ws'
 import mqtt from '../../pkg/mqttjs.node.js'
-import { startServer } from './server.mjs'
+import { accepting, startServer } from './server.mjs'
 
 const types = readFileSync(
   new URL('../../node_modules/mqtt/build/lib/client.d.ts', import.meta.url),
@@ -364,13 +364,7 @@ honours('customHandleAcks', async (t) => {
 honours('autoUseTopicAlias autoAssignTopicAlias', async (t) => {
   for (const option of [{}, { autoUseTopicAlias: true }, { autoAssignTopicAlias: true }]) {
     const server = await startServer(t, {
-      connect: (connection) =>
-        connection.send({
-          cmd: 'connack',
-          reasonCode: 0,
-          sessionPresent: false,
-          properties: { topicAliasMaximum: 5 },
-        }),
+      connect: accepting({ topicAliasMaximum: 5 }),
     })
     const client = await connected(t, server.url, { protocolVersion: 5, ...option })
     for (let n = 0; n < 4; n++) await client.publishAsync('a/long/topic', 'x', { qos: 1 })
@@ -387,13 +381,7 @@ honours('authPacket', async (t) => {
         reasonCode: 24,
         properties: { authenticationMethod: 'M', authenticationData: Buffer.from('challenge') },
       }),
-    auth: (connection) =>
-      connection.send({
-        cmd: 'connack',
-        reasonCode: 0,
-        sessionPresent: false,
-        properties: { authenticationMethod: 'M' },
-      }),
+    auth: accepting({ authenticationMethod: 'M' }),
   })
   await connected(t, server.url, {
     protocolVersion: 5,
@@ -514,13 +502,7 @@ function propertiesOf(name) {
 /** A connection whose CONNACK allows topic aliases. */
 async function aliasing(t, answers) {
   const server = await startServer(t, {
-    connect: (connection) =>
-      connection.send({
-        cmd: 'connack',
-        reasonCode: 0,
-        sessionPresent: false,
-        properties: { topicAliasMaximum: 10 },
-      }),
+    connect: accepting({ topicAliasMaximum: 10 }),
     ...answers,
   })
   return { server, client: await connected(t, server.url, { protocolVersion: 5 }) }

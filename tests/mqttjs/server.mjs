@@ -97,6 +97,10 @@ class Connection {
   }
 }
 
+/** An answer to CONNECT or AUTH of MQTT 5 that accepts, with these properties. */
+export const accepting = (properties) => (connection) =>
+  connection.send({ cmd: 'connack', reasonCode: 0, sessionPresent: false, properties })
+
 const ANSWERS = {
   connect: (connection) =>
     connection.send({ cmd: 'connack', returnCode: 0, reasonCode: 0, sessionPresent: false }),

@@ -10,7 +10,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { capture, findCommand, portOf } from '../../scripts/tools.mjs'
-import { freePort, passwordFile, startMosquitto } from '../brokers/mosquitto.mjs'
+import { accepts, freePort, passwordFile, startMosquitto } from '../brokers/mosquitto.mjs'
 
 /** What every client says who may connect. */
 export const credentials = { username: 'user', password: 'secret' }
@@ -501,12 +501,3 @@ const AMQTT_HASH =
   '$6$saltsalt$TVLlQcbpFVof5W3Yz4DTP6gRstiNuHwwTt6GLc1E5n0U0aDehy0S5knV8wiOQSpT0Y77vwPZN.Pq.H91p5hVO1'
 
 export const kinds = [mosquitto, nats, rabbitmq, aedes, rumqttd, amqtt, testBroker]
-
-function accepts(port) {
-  return new Promise((resolve) => {
-    const socket = net.connect(port, '127.0.0.1')
-    socket.once('connect', () => resolve(true))
-    socket.once('error', () => resolve(false))
-    socket.once('connect', () => socket.destroy())
-  })
-}

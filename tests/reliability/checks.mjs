@@ -88,6 +88,29 @@ async function collect(client, filter, options = {}) {
   return messages
 }
 
+/** Publishes numbers in bursts while the connections of both sides are cut. Resolves when all are acknowledged. */
+async function publishOverCuts(bench, qos) {
+  const { proxy, url } = await bench.proxy()
+  const publisher = await bench.join(bench.lasting('publisher'), url)
+  const subscriber = await bench.join(bench.lasting('subscriber'), url)
+  const messages = await collect(subscriber, bench.topic(), { qos })
+  const results = []
+  for (let cut = 0; cut < 5; cut++) {
+    for (let index = 0; index < 10; index++)
+      results.push(publisher.publish(bench.topic(), `${results.length}`, { qos }))
+    await sleep(10 + cut * 7)
+    proxy.cut()
+    await until(
+      () => publisher.connected && subscriber.connected,
+      () => 'connections',
+    )
+    // A packet at which the connection ends three times in a row, with nothing acknowledged in between, would be given up.
+    await Promise.race(results.slice(-10))
+  }
+  await Promise.all(results)
+  return { messages, count: results.length }
+}
+
 const texts = (messages) => messages.map((message) => message.text())
 
 async function until(isSo, what, patience = PATIENCE) {
@@ -311,49 +334,15 @@ check('takes 60 QoS 2 messages in flight at once, as far as it allows', async (b
 })
 
 check('delivers QoS 2 exactly once while connections are cut', async (bench) => {
-  const { proxy, url } = await bench.proxy()
-  const publisher = await bench.join(bench.lasting('publisher'), url)
-  const subscriber = await bench.join(bench.lasting('subscriber'), url)
-  const messages = await collect(subscriber, bench.topic())
-  const results = []
-  for (let cut = 0; cut < 5; cut++) {
-    for (let index = 0; index < 10; index++)
-      results.push(publisher.publish(bench.topic(), `${results.length}`, { qos: 2 }))
-    await sleep(10 + cut * 7)
-    proxy.cut()
-    await until(
-      () => publisher.connected && subscriber.connected,
-      () => 'connections',
-    )
-    // A packet at which the connection ends three times in a row, with nothing acknowledged in between, would be given up.
-    await Promise.race(results.slice(-10))
-  }
-  await Promise.all(results)
-  await come(messages, numbers(results.length))
+  const { messages, count } = await publishOverCuts(bench, 2)
+  await come(messages, numbers(count))
 })
 
 check('delivers QoS 1 at least once while connections are cut', async (bench) => {
-  const { proxy, url } = await bench.proxy()
-  const publisher = await bench.join(bench.lasting('publisher'), url)
-  const subscriber = await bench.join(bench.lasting('subscriber'), url)
-  const messages = await collect(subscriber, bench.topic(), { qos: 1 })
-  const results = []
-  for (let cut = 0; cut < 5; cut++) {
-    for (let index = 0; index < 10; index++)
-      results.push(publisher.publish(bench.topic(), `${results.length}`, { qos: 1 }))
-    await sleep(10 + cut * 7)
-    proxy.cut()
-    await until(
-      () => publisher.connected && subscriber.connected,
-      () => 'connections',
-    )
-    // A packet at which the connection ends three times in a row, with nothing acknowledged in between, would be given up.
-    await Promise.race(results.slice(-10))
-  }
-  await Promise.all(results)
+  const { messages, count } = await publishOverCuts(bench, 1)
   await until(
-    () => new Set(texts(messages)).size === results.length,
-    () => `${new Set(texts(messages)).size} of ${results.length} messages`,
+    () => new Set(texts(messages)).size === count,
+    () => `${new Set(texts(messages)).size} of ${count} messages`,
   )
 })
 

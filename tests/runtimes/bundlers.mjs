@@ -35,6 +35,18 @@ const slim = (url, importing) =>
   `import * as wasmqtt from 'wasmqtt/slim'\n${importing}\n${STORY}\n${report(`wasmqtt.init(source).then(() => story(wasmqtt, '${url}'))`)}`
 const app = (url) => ({ 'index.html': PAGE, 'main.js': main(url) })
 
+/** How webpack is run. */
+const WEBPACK = {
+  packages: { webpack: 'latest', 'webpack-cli': 'latest' },
+  build: [
+    [
+      'webpack',
+      ...['--mode', 'production', '--entry', './main.js'],
+      ...['--output-path', 'out', '--output-filename', 'bundle.js'],
+    ],
+  ],
+}
+
 /** @type {Bundler[]} */
 const all = [
   {
@@ -82,31 +94,19 @@ const all = [
   {
     name: 'webpack',
     how: '`webpack`, without a configuration',
-    packages: { webpack: 'latest', 'webpack-cli': 'latest' },
+    packages: WEBPACK.packages,
     files: (url) => ({ 'main.js': main(url), 'out/index.html': BUNDLED }),
-    build: [
-      [
-        'webpack',
-        ...['--mode', 'production', '--entry', './main.js'],
-        ...['--output-path', 'out', '--output-filename', 'bundle.js'],
-      ],
-    ],
+    build: WEBPACK.build,
   },
   {
     name: 'webpack, slim',
     how: "`new URL('wasmqtt/wasmqtt.wasm', import.meta.url)`",
-    packages: { webpack: 'latest', 'webpack-cli': 'latest' },
+    packages: WEBPACK.packages,
     files: (url) => ({
       'main.js': slim(url, "const source = new URL('wasmqtt/wasmqtt.wasm', import.meta.url)"),
       'out/index.html': BUNDLED,
     }),
-    build: [
-      [
-        'webpack',
-        ...['--mode', 'production', '--entry', './main.js'],
-        ...['--output-path', 'out', '--output-filename', 'bundle.js'],
-      ],
-    ],
+    build: WEBPACK.build,
   },
   {
     name: 'Rspack',
