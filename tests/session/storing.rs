@@ -212,6 +212,21 @@ fn a_message_too_large_with_its_expiry_fails_and_is_forgotten() {
     assert_eq!(pair.ends().store.kept.len(), 1);
 }
 
+#[test]
+fn what_is_sent_again_does_not_wait_for_a_record_that_is_needed_no_more() {
+    for mut pair in both() {
+        pair.publish("q1 a '1'");
+        pair.keeps();
+        let token = pair.publish("q1 a '2'");
+        pair.cut();
+        pair.cancel(token);
+        pair.retried("CONNACK present");
+        pair.quiet();
+        pair.breaks();
+        pair.sends(["PUBLISH q1 dup #1 a '1'"]);
+    }
+}
+
 // ---------------------------------------------------------------------------------------------- the next life
 
 #[test]
