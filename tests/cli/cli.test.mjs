@@ -160,7 +160,7 @@ test('Ctrl-C ends each command wherever it is', async (t) => {
   }
   // Standard input that nobody closes.
   const server = await startServer(t)
-  const child = spawn(process.execPath, [cli, 'pub', '-p', server.port, '-t', 'a', '-l'])
+  const child = spawn(process.execPath, [cli, 'pub', '-p', `${server.port}`, '-t', 'a', '-l'])
   child.stdin.write('a line\n')
   await server.packet('publish')
   child.kill('SIGINT')
