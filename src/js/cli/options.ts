@@ -113,7 +113,7 @@ export const OPTIONS: readonly Option[] = [
     ['username', 'u', 'name', ''],
     ['pw', 'P', 'password', ''],
     ['keepalive', 'k', 'seconds', 'default 60'],
-    ['protocol-version', 'V', 'version', '5, 311 (default), mqttv5 or mqttv311'],
+    ['protocol-version', 'V', 'version', '5 or 311; default 311, of request and respond 5'],
     ['bind-address', 'A', 'address', 'connect from this local address'],
     ['nodelay', '', '', 'accepted: packets are never held back'],
     [
