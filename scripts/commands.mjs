@@ -11,6 +11,8 @@ const COMMANDS = {
   chromium: { names: CHROMIUM, debian: 'chromium', fedora: 'chromium' },
   chromedriver: { debian: 'chromium-driver', fedora: 'chromedriver' },
   mosquitto: { debian: 'mosquitto', fedora: 'mosquitto', homebrew: 'mosquitto' },
+  fish: { debian: 'fish', fedora: 'fish', homebrew: 'fish' },
+  zsh: { debian: 'zsh', fedora: 'zsh', homebrew: 'zsh' },
   mosquitto_sub: { debian: 'mosquitto-clients', fedora: 'mosquitto', homebrew: 'mosquitto' },
 }
 

@@ -3,7 +3,7 @@ import { createInterface } from 'node:readline'
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { Client, Payload, PublishOptions } from '../api.js'
 import { makeConnection, qosOf, targetOf } from './connection.js'
-import { type Given, listOf, numberOf, textOf, UsageError } from './options.js'
+import { countOf, type Given, listOf, numberOf, textOf, UsageError } from './options.js'
 import { stopped, withConnection } from './run.js'
 
 /** Messages of standard input that wait for their acknowledgement, at most. */
@@ -19,7 +19,11 @@ export function payloadOf(given: Given): Payload {
   const count = [message !== undefined, file !== undefined, isEmpty, isInput].filter(Boolean).length
   if (count !== 1) throw new UsageError('give one of -m, -f, -n, -s or -l')
   if (file !== undefined) return readFileSync(file)
-  if (isInput) return readFileSync(0)
+  if (isInput) {
+    const input = readFileSync(0)
+    if (input.length === 0) throw new Error('standard input is empty: -n sends an empty message')
+    return input
+  }
   return message ?? ''
 }
 
@@ -38,8 +42,8 @@ export async function pub(given: Given): Promise<number> {
     retain: given.values.retain === true,
     ...(target.version === 5 && { properties: target.properties.publish }),
   }
-  const repeat = numberOf(given, 'repeat') ?? 1
-  const window = numberOf(given, 'max-inflight') ?? WINDOW
+  const repeat = countOf(given, 'repeat') ?? 1
+  const window = countOf(given, 'max-inflight') ?? WINDOW
   const delay = (numberOf(given, 'repeat-delay') ?? 0) * 1000
   return withConnection(given, makeConnection(given, target), async (client, stop) => {
     if (isNdjson) await sendLines(client, stop, window, (line) => messageOf(line, topic, options))

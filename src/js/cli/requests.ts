@@ -9,15 +9,16 @@ import { printerOf } from './sub.js'
 
 const NO_RESPONSE = 30
 
-/** `wasmqtt request`: publishes, and shows the response. Resolves with what the process ends with. */
+/** `wasmqtt request`: publishes, and shows the response; by MQTT 5 where -V does not say otherwise. Resolves with what the process ends with. */
 export async function request(given: Given): Promise<number> {
+  given.values['protocol-version'] ??= '5'
   const target = targetOf(given)
   const topic = listOf(given, 'topic').at(-1) ?? target.topic ?? given.positionals[0]
   if (topic === undefined) throw new UsageError('-t is needed: the topic of the request')
   const responseTopic = textOf(given, 'response-topic') ?? `wasmqtt/response/${randomUUID()}`
   const payload = payloadOf(given)
   const qos = qosOf(given)
-  const print = printerOf(given)
+  const print = printerOf(given, target.properties)
   const seconds = numberOf(given, 'timeout') ?? NO_RESPONSE
   const connection = makeConnection(given, target)
   return withConnection(given, connection, async (client, stop) => {
