@@ -427,7 +427,10 @@ export async function publish(
   try {
     if (!client || client.state === 'closed')
       throw new Error('There is no connection: connect first.')
-    await client.publish(topic, payload, rest)
+    const acknowledgement = client.publish(topic, payload, rest)
+    // What was just asked for counts at once.
+    stats.value = client.stats()
+    await acknowledgement
     const took = performance.now() - began
     if (entry.qos > 0 && entry.state === 'sent') lastAcknowledgement.value = took
     return change({ state: 'acknowledged', took, order: ++acknowledged })
