@@ -510,6 +510,8 @@ test('offline: the queue fills, drains in order, and nothing is lost', async (t)
   await page.waitForFunction(
     () => [...document.querySelectorAll('#drained li')].at(-1)?.textContent === '20',
   )
+  assert.equal(await page.textContent('#queue-length'), '0')
+  assert.equal(await page.locator('#restored').count(), 0)
   noProblems(problems)
 })
 

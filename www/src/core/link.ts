@@ -428,10 +428,11 @@ export async function publish(
     if (!client || client.state === 'closed')
       throw new Error('There is no connection: connect first.')
     const acknowledgement = client.publish(topic, payload, rest)
-    // What was just asked for counts at once.
+    // What waits is counted at once, not with the next second.
     stats.value = client.stats()
     await acknowledgement
     const took = performance.now() - began
+    if (client) stats.value = client.stats()
     if (entry.qos > 0 && entry.state === 'sent') lastAcknowledgement.value = took
     return change({ state: 'acknowledged', took, order: ++acknowledged })
   } catch (error) {
