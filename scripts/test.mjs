@@ -132,6 +132,13 @@ const STEPS = [
     needs: [...BROWSER, ...BROKER],
   },
   {
+    name: 'dashboard on the embedded broker',
+    command:
+      'BROKER=embedded node --test tests/browser/dashboard-features.test.mjs tests/browser/dashboard-faults.test.mjs',
+    tests: 'node',
+    needs: BROWSER,
+  },
+  {
     name: 'benchmark, a short form',
     command: 'npm run bench -- --short --clients wasmqtt,floor --out target/benchmark',
     needs: ['chromium'],

@@ -103,13 +103,16 @@ export function pointerLabel(path: string): string {
 }
 
 const decoder = new TextDecoder()
+/** Bytes of the longest payload that is taken for a number. */
+const MAX_NUMBER = 1_024
 
 /**
  * The number at `path` of a payload: the payload itself for '', a JSON Pointer into its JSON otherwise. `true` and `false` are 1 and 0.
  * undefined where there is none, or where it is beyond what a double holds.
  */
 export function numberAt(payload: Uint8Array, path: string): number | undefined {
-  if (payload.length === 0) return undefined
+  // A number by itself is short: a large document is not read to find out that it is none.
+  if (payload.length === 0 || (path === '' && payload.length > MAX_NUMBER)) return undefined
   let value: unknown
   try {
     value = JSON.parse(decoder.decode(payload))

@@ -427,8 +427,12 @@ export async function publish(
   try {
     if (!client || client.state === 'closed')
       throw new Error('There is no connection: connect first.')
-    await client.publish(topic, payload, rest)
+    const acknowledgement = client.publish(topic, payload, rest)
+    // What waits is counted at once, not with the next second.
+    stats.value = client.stats()
+    await acknowledgement
     const took = performance.now() - began
+    if (client) stats.value = client.stats()
     if (entry.qos > 0 && entry.state === 'sent') lastAcknowledgement.value = took
     return change({ state: 'acknowledged', took, order: ++acknowledged })
   } catch (error) {

@@ -154,13 +154,19 @@ export function reveal(panel: PanelName): void {
 effect(() => stored.set('panels', front.value))
 effect(() => stored.set('sys', showSys.value))
 effect(() => applyTheme(theme.value))
-effect(() =>
-  writeAddress(profile.value, {
+/** ms. Writing the address takes the browser a while: it waits until the choice has been painted. Browsers refuse more than 200 in 30 s. */
+const ADDRESS_AFTER = 200
+let writing: ReturnType<typeof setTimeout> | undefined
+effect(() => {
+  const said = {
     topic: selected.value,
     charts: charted.value,
     panel: room.value === 'small' ? frontOf('small') : '',
-  }),
-)
+  }
+  const of = profile.value
+  clearTimeout(writing)
+  writing = setTimeout(() => writeAddress(of, said), ADDRESS_AFTER)
+})
 
 /** What stands in the publish form; it survives a reload of the tab. */
 export interface Draft {
