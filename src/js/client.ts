@@ -15,7 +15,7 @@ import {
 import { asyncDispose } from './platform.js'
 import { Presence } from './presence.js'
 import { Requests } from './requests.js'
-import { MessageStream, type Source } from './stream.js'
+import { leave, MessageStream, type Source } from './stream.js'
 import { Route, type Sink } from './subscription.js'
 import type { CallOptions, Payload, PublishResult, UnsubscribeResult } from './types/basics.js'
 import type * as api from './types/calls.js'
@@ -200,8 +200,9 @@ export class Client implements AsyncDisposable {
    * Without a handler messages come by the event 'message'; `messages()` iterates over them. A filter of several Subscriptions is one
    * subscription on the server, at the highest QoS asked for, which is gone with the last of them. Stored messages that come for a later
    * `subscribe()` to a filter go to that Subscription only, unless a Subscription of the filter asked for `retainAsPublished`. If a filter is
-   * refused when it is restored, the Subscription is no longer active, and 'error' carries a SubscribeError. A function in second or third
-   * place is the handler; a callback is only the fourth. MQTT 5.0, section 3.8.
+   * refused when it is restored, the Subscription is no longer active, and 'error' carries a SubscribeError. `signal` ends the Subscription
+   * whenever it is aborted, also when it has been granted. A function in second or third place is the handler; a callback is only the fourth.
+   * MQTT 5.0, section 3.8.
    *
    * @throws InvalidArgumentError, SubscribeError if no filter was granted, NotSupportedError, ClosedError
    * @example
@@ -257,6 +258,9 @@ export class Client implements AsyncDisposable {
       if (core.subscribe(token, handle, call.filters, call.bits) < 0) throw life.refusal(core)
       const route = new Route(handle, { ...call, handler, sink }, this.#leave, life.taker)
       routes.add(token, route)
+      // Streams and watches see to their signals themselves.
+      if (call.signal !== undefined && sink === undefined)
+        route.watch(call.signal, () => void leave(this.#source, route.subscription))
       return life.take(callback, call, (token, error) => {
         life.cancel(token)
         // The answer may be in the batch that is being delivered: what was granted is given back.

@@ -8,6 +8,9 @@ import {
   withoutValues,
 } from './wording.js'
 
+/** Is in errors of every copy of the package. */
+const BRAND = Symbol.for('wasmqtt.MqttError')
+
 /**
  * What every promise of the client rejects with and every 'error' event carries. Where the type is AnyMqttError, `code` tells the classes apart.
  *
@@ -32,6 +35,14 @@ export class MqttError extends Error {
   declare readonly serverReference: string | undefined
   /** Whether the same call can succeed later without a change. */
   declare readonly retryable: boolean
+
+  /** Instances of another copy of the package are instances of the same class here. @internal */
+  static override [Symbol.hasInstance](value: unknown): boolean {
+    return (
+      super[Symbol.hasInstance](value) ||
+      (BRAND in Object(value) && (this === MqttError || this === classes[(value as MqttError).code]))
+    )
+  }
 
   /** @internal */
   constructor({ what, sentence, value, cause, ...fields }: ErrorFields) {
@@ -283,6 +294,7 @@ const named = {
   StoreError,
   InternalError,
 }
+Object.defineProperty(MqttError.prototype, BRAND, { value: true })
 for (const [name, type] of Object.entries(named)) {
   keepName(type, name)
   keepName(type.prototype, name)

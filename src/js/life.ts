@@ -36,6 +36,8 @@ export class Life implements Owner {
   readonly #delivery: Delivery
   readonly #host: Host
   readonly #signal: AbortSignal | undefined
+  /** What calls of connect() reject with once the signal is aborted. */
+  #aborted: AnyMqttError | undefined
   readonly presenceSettings: PresenceSettings | undefined
   presence: Presence | undefined
   state: ClientState = 'idle'
@@ -117,6 +119,7 @@ export class Life implements Owner {
           if (force || this.state !== 'connected' || this.#delivery.working === 0) say()
           else this.#waitForHandlers(say)
           this.#delivery.stopped = true
+          if (this.state !== 'closing') this.#setState('closing')
         } catch (thrown) {
           // The client goes on.
           if (says) this.presence?.enter()
@@ -147,7 +150,6 @@ export class Life implements Owner {
       }
       this.turn.wake()
     })
-    this.#setState('closing')
     this.#delivery.whenIdle(this.#goodbye)
   }
 
@@ -343,7 +345,8 @@ export class Life implements Owner {
     const ending = this.#ending.splice(0)
     this.#whenDone(ending, this.#left(), this.#attempt.keeper)
     const ended = this.handle.ended()
-    for (const token of this.#connecting.splice(0)) this.pending.reject(token, error ?? ended)
+    for (const token of this.#connecting.splice(0))
+      this.pending.reject(token, error ?? this.#aborted ?? ended)
     this.pending.rejectAll(ended, ending)
   }
 
@@ -391,8 +394,7 @@ export class Life implements Owner {
   }
 
   readonly #onAbort = (): void => {
-    const error = mqttError({ code: 'ABORTED', cause: this.#signal!.reason })
-    for (const token of this.#connecting.splice(0)) this.pending.reject(token, error)
+    this.#aborted = mqttError({ code: 'ABORTED', cause: this.#signal!.reason })
     this.end({ timeout: 0 }).catch(() => {})
   }
 }

@@ -66,6 +66,8 @@ export class Route {
   sink: Sink | undefined
   grants: readonly Grant[] = []
   active = false
+  /** Ends the watch over the signal of the call. */
+  unwatch: (() => void) | undefined
   readonly leave: Leave
   readonly subscription = new Subscription(this)
 
@@ -81,6 +83,12 @@ export class Route {
     this.handler = wanted.handler
     this.sink = sink
     this.leave = leave
+  }
+
+  /** Has the signal end the Subscription whenever it is aborted. */
+  watch(signal: AbortSignal, onAbort: () => void): void {
+    signal.addEventListener('abort', onAbort)
+    this.unwatch = () => signal.removeEventListener('abort', onAbort)
   }
 }
 
@@ -169,6 +177,7 @@ export class Routes {
     soon(() => this.#freeHandles.push(handle))
     this.#inForce.delete(route.subscription)
     route.active = false
+    route.unwatch?.()
     route.handler = undefined
     route.sink = undefined
     route.conflation?.end()
