@@ -163,7 +163,7 @@ impl World {
             now: Instant::default().after_ms(1_000),
             app: App::default(),
             broker: Broker::new(config.clone()),
-            wire: Wire::new(config.store),
+            wire: Wire::new(),
             socket: None,
             questions: VecDeque::new(),
             prompt: VecDeque::new(),
@@ -1338,7 +1338,9 @@ impl Scene {
                 let plausible = match error.code {
                     ErrorCode::SessionLost => message.qos == QoS::ExactlyOnce,
                     ErrorCode::Expired => {
-                        message.first_sent.is_none()
+                        // Without the session, QoS 1 is published anew.
+                        let anew = message.qos == QoS::AtLeastOnce;
+                        (anew || message.first_sent.is_none())
                             && message.expiry.is_some_and(|seconds| {
                                 message.since.after_ms(u64::from(seconds) * 1_000) <= self.now
                             })
@@ -1554,7 +1556,7 @@ impl Scene {
 
     /// A server that speaks 3.1.1 knows no expiry; what was handed over before that was known keeps it.
     fn session_may_expire(&self) -> bool {
-        // What waits for the store expires no more.
+        // What waits for the store expires when that has kept it.
         self.config.version == Some(5) && !self.config.store
     }
 
@@ -1582,7 +1584,7 @@ impl Scene {
             && self.app.pending.is_empty()
             && (stats.in_flight_out, stats.in_flight_in, stats.queued_messages) == (0, 0, 0)
             && self.broker.unsettled() == 0
-            && self.store.kept.is_empty()
+            && self.store.is_settled()
             && self.subscriptions_agree()
     }
 
