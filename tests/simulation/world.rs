@@ -1584,7 +1584,7 @@ impl Scene {
             && self.app.pending.is_empty()
             && (stats.in_flight_out, stats.in_flight_in, stats.queued_messages) == (0, 0, 0)
             && self.broker.unsettled() == 0
-            && self.store.kept.is_empty()
+            && self.store.is_settled()
             && self.subscriptions_agree()
     }
 
