@@ -47,7 +47,11 @@ async function subscribing(line, isOurs) {
   const answers = () => broker.log.filter((entry) => entry.startsWith('Sending SUBACK to')).length
   const before = answers()
   const outcome = shell(line, isOurs)
-  await eventually(() => answers() > before, line)
+  let ended
+  outcome.then((what) => (ended = what))
+  await eventually(() => answers() > before || ended, line)
+  // A program that could not subscribe says why.
+  assert.ok(answers() > before, JSON.stringify(ended))
   return { outcome }
 }
 

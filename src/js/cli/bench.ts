@@ -2,7 +2,7 @@ import { once } from 'node:events'
 import type { AddressInfo } from 'node:net'
 import { WebSocket, WebSocketServer } from 'ws'
 import { makeConnection, qosOf, targetOf } from './connection.js'
-import { countOf, type Given, listOf } from './options.js'
+import { checkWords, countOf, type Given, listOf } from './options.js'
 import { withConnection } from './run.js'
 
 /** Messages under way at once. */
@@ -10,6 +10,7 @@ const WINDOW = 1_000
 
 /** `wasmqtt bench`: messages there and back, beside what a raw WebSocket on this machine does. Resolves with what the process ends with. */
 export async function bench(given: Given): Promise<number> {
+  checkWords(given)
   const target = targetOf(given)
   const count = countOf(given, 'messages') ?? 100_000
   const size = countOf(given, 'size', 0) ?? 256

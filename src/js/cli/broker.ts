@@ -1,4 +1,4 @@
-import { countOf, type Given, UsageError } from './options.js'
+import { checkWords, countOf, type Given, UsageError } from './options.js'
 import { EXIT } from './run.js'
 
 interface Packet {
@@ -25,6 +25,7 @@ interface Testing {
 
 /** `wasmqtt broker`: a broker for tests and demos on loopback. Resolves with what the process ends with. */
 export async function broker(given: Given): Promise<number> {
+  checkWords(given)
   const name = 'wasmqtt/testing'
   const { TestBroker } = await (import(name) as Promise<Testing>).catch((cause) => {
     throw new UsageError(`this copy of wasmqtt has no ${name}`, { cause })

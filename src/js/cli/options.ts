@@ -195,6 +195,7 @@ export interface Given {
   /** By name. Options that may be repeated have lists. */
   values: Record<string, string | boolean | string[] | undefined>
   properties: GivenProperty[]
+  /** Words that belong to no option: commands take them out. */
   positionals: string[]
 }
 
@@ -273,6 +274,11 @@ export function countOf(given: Given, name: string, least = 1, most?: number): n
   if (count !== undefined && !Number.isInteger(count))
     throw new UsageError(`--${name} must be a whole number, not ${count}`)
   return count
+}
+
+/** Throws UsageError if there are words that the command has no use for. */
+export function checkWords({ positionals }: Given): void {
+  if (positionals.length > 0) throw new UsageError(`what is '${positionals[0]}' for?`)
 }
 
 /** A text among the values. */

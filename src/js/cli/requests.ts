@@ -13,7 +13,7 @@ const NO_RESPONSE = 30
 export async function request(given: Given): Promise<number> {
   given.values['protocol-version'] ??= '5'
   const target = targetOf(given)
-  const topic = listOf(given, 'topic').at(-1) ?? target.topic ?? given.positionals[0]
+  const topic = listOf(given, 'topic').at(-1) ?? target.topic ?? given.positionals.shift()
   if (topic === undefined) throw new UsageError('-t is needed: the topic of the request')
   const responseTopic = textOf(given, 'response-topic') ?? `wasmqtt/response/${randomUUID()}`
   const payload = payloadOf(given)
@@ -54,7 +54,7 @@ export async function respond(given: Given): Promise<number> {
   given.values['protocol-version'] ??= '5'
   const target = targetOf(given)
   if (target.version !== 5) throw new UsageError('respond needs MQTT 5')
-  const topics = [...listOf(given, 'topic'), ...given.positionals]
+  const topics = [...listOf(given, 'topic'), ...given.positionals.splice(0)]
   if (topics.length === 0) throw new UsageError('-t is needed: the topic of the requests')
   const command = textOf(given, 'exec')
   const fixed = command === undefined ? payloadOf(given) : ''
