@@ -185,6 +185,8 @@ test('a refusal is said where the person looks', async (t) => {
   await page.fill('#connection [name=url]', 'http://127.0.0.1/')
   await page.click('#connect')
   await page.waitForSelector('.mistake:has-text("ws:// or wss://")')
+  await page.fill('#connection [name=url]', 'localhost:9001')
+  await page.waitForSelector('.mistake:has-text("no URL")')
   await page.fill('#connection [name=url]', s.broker.url)
   await page.click('#will summary')
   await page.check('#connection [name=will]')

@@ -244,6 +244,46 @@ describe('explorer', () => {
   })
 })
 
+test('a crowd of retained messages is deleted without filling the queue, with its progress', async (t) => {
+  const { client, publish } = await s.client(t)
+  for (let n = 0; n < 1_500; n++) client.publish(`crowd/${n}`, String(n), { retain: true })
+  await publish('crowd/end', '1', { retain: true })
+  const { page, problems } = await s.open(t, { hash: { sub: '1:crowd/#' } })
+  await tab(page, 'Retained')
+  await page.waitForSelector('.retained [role="status"]:has-text("1501 messages")')
+  await page.evaluate(() => {
+    globalThis.said = new Set()
+    globalThis.queued = 0
+    const look = () => {
+      globalThis.said.add(document.querySelector('.retained [role="status"]').textContent)
+      const queued = Number(document.querySelector('#queued')?.textContent ?? 0)
+      globalThis.queued = Math.max(globalThis.queued, queued)
+    }
+    new MutationObserver(look).observe(document.body, {
+      subtree: true,
+      childList: true,
+      characterData: true,
+    })
+  })
+  await page.click('#clear-branch')
+  await page.click('dialog .danger')
+  await page.waitForSelector('text=1501 retained messages deleted.', { timeout: 30_000 })
+  const { said, queued } = await page.evaluate(() => ({
+    said: [...globalThis.said],
+    queued: globalThis.queued,
+  }))
+  assert.ok(
+    said.some((text) => /^\d+ of 1501 deleted…$/.test(text)),
+    said.slice(-5).join(),
+  )
+  assert.ok(queued <= 200, `${queued} queued`)
+  assert.equal(await page.locator('#alerts p').count(), 0)
+  const late = await s.client(t, 'crowd/#')
+  await sleep(300)
+  assert.deepEqual(late.got, [])
+  noProblems(problems)
+})
+
 test('charts: dragged fields, several lines, windows, pause, zoom, PNG', async (t) => {
   const { publish } = await s.client(t)
   const { page, problems } = await s.open(t, { hash: { sub: '1:lines/#' } })

@@ -59,6 +59,7 @@ async function startMosquitto(tcpPort, closed) {
     'log_dest none',
     'sys_interval 1',
     'max_queued_messages 0',
+    'set_tcp_nodelay true',
     `allow_anonymous ${!closed}`,
     ...(closed ? [`password_file ${join(folder, 'passwords')}`] : []),
   ]
@@ -105,7 +106,7 @@ export async function startBroker({ closed = false } = {}) {
   const pairs = new Set()
   sockets.on('connection', (socket) => {
     const stream = createWebSocketStream(socket)
-    const tcp = connectTcp(tcpPort, '127.0.0.1')
+    const tcp = connectTcp(tcpPort, '127.0.0.1').setNoDelay()
     const pair = { stream, tcp }
     pairs.add(pair)
     const end = () => {

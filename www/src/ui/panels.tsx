@@ -142,7 +142,10 @@ export function RetainedPanel() {
       'Delete them',
     )
     if (!yes) return
-    const deleted = await deleteRetained(all.map(({ topic }) => topic.path))
+    const topics = all.map(({ topic }) => topic.path)
+    const deleted = await deleteRetained(topics, (so) => {
+      said.value = `${count(so)} of ${count(topics.length)} deleted…`
+    })
     said.value = `${plural(deleted, 'retained message')} deleted.`
   }
   const clearOne = async (path: string) => {
@@ -157,6 +160,10 @@ export function RetainedPanel() {
       said.value = deleted ? 'Deleted.' : ''
     }
   }
+  // What was done stands there until something else is looked at.
+  useEffect(() => {
+    said.value = ''
+  }, [query, branch])
   return (
     <div class="panel retained">
       <div class="bar">
@@ -179,7 +186,7 @@ export function RetainedPanel() {
           />
           Selected branch
         </label>
-        <span class="muted grow" role="status">
+        <span class="muted grow one-line" role="status">
           {said.value || `${plural(all.length, 'message')}, ${byteCount(bytes)}`}
         </span>
         <button

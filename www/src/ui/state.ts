@@ -154,8 +154,11 @@ export function reveal(panel: PanelName): void {
 effect(() => stored.set('panels', front.value))
 effect(() => stored.set('sys', showSys.value))
 effect(() => applyTheme(theme.value))
-/** ms. Writing the address takes the browser a while: it waits until the choice has been painted. Browsers refuse more than 200 in 30 s. */
-const ADDRESS_AFTER = 200
+/** ms. Writing the address takes the browser a while: it waits until the choice has been painted. */
+const AFTER_PAINT = 30
+/** ms between two of them: browsers refuse more than 200 in 30 s. */
+const BETWEEN = 200
+let written = 0
 let writing: ReturnType<typeof setTimeout> | undefined
 effect(() => {
   const said = {
@@ -165,7 +168,11 @@ effect(() => {
   }
   const of = profile.value
   clearTimeout(writing)
-  writing = setTimeout(() => writeAddress(of, said), ADDRESS_AFTER)
+  const wait = Math.max(AFTER_PAINT, written + BETWEEN - performance.now())
+  writing = setTimeout(() => {
+    written = performance.now()
+    writeAddress(of, said)
+  }, wait)
 })
 
 /** What stands in the publish form; it survives a reload of the tab. */
