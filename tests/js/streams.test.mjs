@@ -176,6 +176,12 @@ test('timeout bounds the subscribe', async (t) => {
   const failed = assert.rejects(pending, { name: 'TimeoutError' })
   await peer.expect('subscribe')
   await failed
+  // It has left nothing: the next ones are Subscriptions of their own.
+  await peer.release()
+  const next = ['b', 'c'].map((filter) => client.subscribe(filter))
+  for (const filter of ['b', 'c'])
+    await peer.grant(undefined, { filters: [{ filter, options: 0 }] })
+  for (const subscription of await Promise.all(next)) assert.equal(subscription.active, true)
 })
 
 test('ends when its filter is unsubscribed elsewhere', async (t) => {
