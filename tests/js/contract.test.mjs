@@ -1,8 +1,10 @@
 // What the API promises and no other test shows. Each test quotes the contract: tests/contract.md lists its statements and their tests.
 import assert from 'node:assert/strict'
+import { readFileSync } from 'node:fs'
 import { test } from 'node:test'
 import * as wasmqtt from '../../pkg/node.js'
 import { Client, connect, MqttError, ReasonCode } from '../../pkg/node.js'
+import { TestBroker } from '../../pkg/testing-node.js'
 import {
   connected,
   event,
@@ -66,6 +68,9 @@ async function connectOf(t, options) {
 
 // ------------------------------------------------------------------------------------------------ how calls settle
 
+// Contract: Every promise settles: with a result, or with an MqttError subclass, whatever the network, the broker or the caller does; at the latest
+// when the client closes.
+// Contract: What is still pending then rejects with ClosedError.
 test('every call that waits settles when the client closes, in every state', async (t) => {
   const idle = makeClient(t, 'ws://127.0.0.1:1')
   const { client: up } = await connected(t)
@@ -88,6 +93,7 @@ test('every call that waits settles when the client closes, in every state', asy
   }
 })
 
+// Contract: `timeout` (ms) bounds any call, `signal` withdraws it
 test('`timeout` bounds every call, and `signal` withdraws it, also when it is aborted before', async (t) => {
   const { client } = await connected(t)
   for (const [options, code] of [
@@ -105,6 +111,8 @@ test('`timeout` bounds every call, and `signal` withdraws it, also when it is ab
     assert.equal(await fate(makeClient(t, 'ws://broker', silent()).connect(options)), code)
 })
 
+// Contract: Where an overload below has a callback `(error, result)`, the method returns undefined, creates no promise, and calls back exactly once,
+// never synchronously.
 test('callbacks: every overload returns undefined, and calls back once and later, whatever comes of it', async (t) => {
   const { client, broker } = await connected(t)
   const { client: ended } = await connected(t)
@@ -149,6 +157,7 @@ test('callbacks: every overload returns undefined, and calls back once and later
   )
 })
 
+// Contract: `state` is set first, then 'state' is emitted, then the specific event, then promises settle.
 test('state, then its event, then the specific event, then promises', async (t) => {
   /** Notes the order of everything, and that `state` is what the event says. */
   const watched = (client) => {
@@ -211,6 +220,7 @@ test('state, then its event, then the specific event, then promises', async (t) 
   assert.deepEqual(abort.log, ['connecting', 'closing', 'closed', 'close', 'ABORTED'])
 })
 
+// Contract: Life: idle -> connecting -> connected -> (waiting -> connecting)* -> closing -> closed.
 test('a whole life, with every state', async (t) => {
   const broker = await startBroker(t)
   const client = makeClient(t, broker.url, { reconnect: { minDelay: 1, maxDelay: 1 } })
@@ -231,6 +241,7 @@ test('a whole life, with every state', async (t) => {
   )
 })
 
+// Contract: Every string is checked to be well formed (isWellFormed) before it crosses into wasm: a lone surrogate is refused, never replaced.
 test('a lone surrogate is refused wherever a string is given', async (t) => {
   const { client, peer } = await connected(t)
   const lone = 'a\ud800'
@@ -284,6 +295,7 @@ test('a lone surrogate is refused wherever a string is given', async (t) => {
   })
 })
 
+// Contract: An event name that does not exist is an InvalidArgumentError.
 test('an event that does not exist is a mistake of the caller', async (t) => {
   const { client } = await connected(t)
   const name = /** @type {any} */ ('offline')
@@ -293,8 +305,69 @@ test('an event that does not exist is a mistake of the caller', async (t) => {
   await assert.rejects(client.once(name), mistake)
 })
 
+// Contract: The same at once, without waiting for a third time, where the server's DISCONNECT judges a packet and not the client (0x8F, 0x90, 0x95,
+// 0x99, 0x9A, 0x9B, 0x9E, 0xA1, 0xA2) and only one packet can be meant.
+test('a DISCONNECT with any of the codes that judge a packet fails it at once, and the client goes on', async (t) => {
+  const publishes = [0x90, 0x95, 0x99, 0x9a, 0x9b].map((code) => ['publish', code, 'PublishError'])
+  const subscribes = [0x8f, 0x95, 0x9e, 0xa1, 0xa2].map((code) => [
+    'subscribe',
+    code,
+    'SubscribeError',
+  ])
+  for (const [type, reasonCode, name] of [...publishes, ...subscribes]) {
+    const { client, peer, broker } = await connected(t, { reconnect: { minDelay: 1 } })
+    const call =
+      type === 'publish'
+        ? client.publish('a', 'b', { qos: 1, retain: true })
+        : client.subscribe('$share/g/#', () => {})
+    const failed = assert.rejects(call, { name, reasonCode }, `0x${reasonCode.toString(16)}`)
+    await peer.expect(type)
+    const lost = event(client, 'disconnect')
+    peer.send({ type: 'disconnect', reasonCode })
+    await failed
+    assert.equal((await lost)[1], true)
+    const next = await broker.accept()
+    await next.welcome({ sessionPresent: true })
+    await until(() => client.connected)
+    assert.ok(next.pending.every(({ type }) => type === 'pingreq'))
+  }
+})
+
+// Contract: Beyond what the server offers (maximum QoS, retain, wildcards, shared subscriptions, identifiers): NotSupportedError, never a silent
+// downgrade.
+test('beyond what the server offers: wildcards, shared subscriptions and identifiers', async (t) => {
+  const none = {
+    wildcardSubscriptionAvailable: 0,
+    sharedSubscriptionAvailable: 0,
+    subscriptionIdentifiersAvailable: 0,
+  }
+  const { client, peer } = await connected(t, {}, { properties: none })
+  for (const call of [
+    () => client.subscribe('a/#'),
+    () => client.subscribe({ b: {}, 'a/+': {} }),
+    () => client.subscribe('$share/g/a'),
+    () => client.subscribe('a', { subscriptionIdentifier: 5 }),
+    () => client.messages('a/#').next(),
+    () => client.watch('a/#').ready,
+    () => client.respond('a/#', () => ''),
+  ])
+    await assert.rejects(call(), { name: 'NotSupportedError', code: 'NOT_SUPPORTED' })
+  await settle()
+  assert.deepEqual(peer.pending, [])
+  assert.equal(client.subscriptions.size, 0)
+})
+
 // ------------------------------------------------------------------------------------------------ defaults
 
+// Contract: Default: MQTT 5: empty, the id that the server assigns is kept for reconnects
+// Contract: Seconds; 0 turns it off; a Server Keep Alive wins. Default 60.
+// Contract: WebSocket subprotocols, default ['mqtt']; headers and TLS options where the runtime can send them (not in browsers).
+// Contract: Seconds; 0xFFFFFFFF or Infinity: never expires. Default 300 with reconnect on, so that a short cut loses nothing (end() then tells the
+// server to drop the session); absent with reconnect off.
+// Contract: 1..65535, default 65535 (not sent). A server that oversteps it gets DISCONNECT 0x93; after the second time in a row (Mosquitto 2.0.11
+// does so) the limit is left out and 'error' says so.
+// Contract: bytes; sent and enforced on what comes in. Default 16 MiB; Infinity: the protocol's limit, not sent.
+// Contract: aliases from the server. Default 64; 0: none, not sent
 test('defaults: what CONNECT holds, and what it does not', async (t) => {
   const { packet, request } = await connectOf(t, {})
   assert.deepEqual(packet, {
@@ -314,6 +387,8 @@ test('defaults: what CONNECT holds, and what it does not', async (t) => {
   assert.deepEqual(unlimited.packet.properties, { sessionExpiryInterval: 300 })
 })
 
+// Contract: On 3.1.1, MQTT 5 connect and publish properties and subscribe options are left out
+// Contract: MQTT 5 CONNECT properties; ignored (not an error) on 3.1.1.
 test('on 3.1.1 CONNECT has none of the properties, and nothing is refused for them', async (t) => {
   const { packet } = await connectOf(t, {
     protocolVersion: 4,
@@ -329,6 +404,10 @@ test('on 3.1.1 CONNECT has none of the properties, and nothing is refused for th
   })
 })
 
+// Contract: 5, 4 (= 3.1.1) or 'auto': try 5 and fall back to 3.1.1 if the server refuses the version, or answers the CONNECT with a bare close or
+// with 5 s of silence and has not yet accepted version 5 from this client: many 3.1.1 servers do. Default 'auto'.
+// Contract: false: never reconnect. Default: on, with the defaults below.
+// Contract: Also retry the first attempt instead of rejecting connect(). Default false.
 test("defaults: version 'auto', a reconnect that goes on, no retry of the first attempt", async (t) => {
   const broker = await startBroker(t)
   const client = new Client(broker.url)
@@ -348,6 +427,8 @@ test("defaults: version 'auto', a reconnect that goes on, no retry of the first 
   assert.equal(never.state, 'idle')
 })
 
+// Contract: minDelay: ms, default 1_000. maxDelay: ms, default 30_000. factor: default 2. maxAttempts: in a row, default Infinity
+// Contract: reconnecting: Waiting `delay` ms before attempt number `attempt`.
 test('defaults: delays from 1 to 30 seconds, twice as long each time, without end', async (t) => {
   const { client, broker } = await connected(t, { reconnect: { jitter: 0 } })
   const waits = record(client, 'reconnecting')
@@ -364,6 +445,9 @@ test('defaults: delays from 1 to 30 seconds, twice as long each time, without en
   )
 })
 
+// Contract: maxMessages: default 10_000. maxBytes: default 64 MiB
+// Contract: 'reject': the new publish rejects with QueueFullError. 'wait': publish() waits for room before it takes the message, bounded by its
+// timeout and signal, in the order of the calls. Default 'reject'.
 test('defaults: a queue of 10,000 messages and 64 MiB that refuses what is too much', async (t) => {
   const many = makeClient(t, 'ws://127.0.0.1:1')
   for (let n = 0; n < 10_000; n++) many.publish('a', 'b', n % 2 ? { qos: 1 } : {}, () => {})
@@ -378,6 +462,7 @@ test('defaults: a queue of 10,000 messages and 64 MiB that refuses what is too m
   assert.ok(queuedBytes <= 64 * 1024 * 1024, `${queuedBytes} bytes`)
 })
 
+// Contract: Assign topic aliases automatically within the server's limit (MQTT 5). Default true.
 test('defaults: topics become aliases, within the limit of the server', async (t) => {
   const connack = { properties: { topicAliasMaximum: 2 } }
   const { client, peer } = await connected(t, {}, connack)
@@ -392,6 +477,8 @@ test('defaults: topics become aliases, within the limit of the server', async (t
   )
 })
 
+// Contract: 'pause' withholds acknowledgements, so that the server's own flow control slows QoS 1 and 2 down (up to receiveMaximum more may arrive);
+// QoS 0 then drops the oldest. Default 1_000, 'pause'.
 test("defaults: a stream holds 1,000 messages, and 'pause'", async (t) => {
   const { client, peer } = await connected(t)
   const stream = client.messages('a', { qos: 1 })
@@ -414,6 +501,7 @@ test("defaults: a stream holds 1,000 messages, and 'pause'", async (t) => {
   assert.deepEqual(peer.pending, [])
 })
 
+// Contract: Default QoS 0; bounded by `limit` topics (default 10_000, the least recently changed gives way).
 test('defaults: a watch holds 10,000 topics', async (t) => {
   const { client, peer } = await connected(t)
   const watch = client.watch('#')
@@ -431,6 +519,8 @@ test('defaults: a watch holds 10,000 topics', async (t) => {
   assert.equal(watch.has('t/0'), false)
 })
 
+// Contract: Default 3_000 ms.
+// Contract: MQTT 5. 0x04 makes the server publish the will. Default 0.
 test('defaults: end() waits 3 seconds for what is in flight', async (t) => {
   const { client, peer } = await connected(t)
   const lost = client.publish('a', 'b', { qos: 1 }).catch((error) => error.code)
@@ -445,6 +535,8 @@ test('defaults: end() waits 3 seconds for what is in flight', async (t) => {
 
 // ------------------------------------------------------------------------------------------------ connections
 
+// Contract: Browsers' WebSocket and Node's `ws` (always used on Node, with perMessageDeflate off) satisfy it; fromMessagePort() and the tcp and tls
+// transports make one.
 test('on Node the WebSocket is that of the package, and compresses nothing', async (t) => {
   const original = globalThis.WebSocket
   t.after(() => Object.assign(globalThis, { WebSocket: original }))
@@ -458,6 +550,7 @@ test('on Node the WebSocket is that of the package, and compresses nothing', asy
   assert.equal(request.headers['sec-websocket-extensions'], undefined)
 })
 
+// Contract: QoS 0: resolves when handed to the transport (which waits while its buffer is over 1 MiB); 1: on PUBACK; 2: on PUBCOMP.
 test('QoS 0 waits for a transport whose buffer holds more than 1 MiB', async (t) => {
   const socket = quietSocket()
   const transport = () => /** @type {any} */ (socket)
@@ -483,6 +576,7 @@ test('QoS 0 waits for a transport whose buffer holds more than 1 MiB', async (t)
 
 // ------------------------------------------------------------------------------------------------ subscriptions
 
+// Contract: The handler is in force from the call on.
 test('a handler gets what comes before the SUBACK', async (t) => {
   const { client, peer } = await connected(t)
   const got = []
@@ -495,6 +589,7 @@ test('a handler gets what comes before the SUBACK', async (t) => {
   assert.deepEqual(got, ['early'])
 })
 
+// Contract: `signal` ends the Subscription whenever it is aborted, as with addEventListener.
 test('a signal ends its Subscription, whenever it is aborted', async (t) => {
   const { client, peer } = await connected(t)
   const controller = new AbortController()
@@ -524,6 +619,7 @@ test('a signal ends its Subscription, whenever it is aborted', async (t) => {
   assert.deepEqual(peer.pending, [])
 })
 
+// Contract: `signal` ends the Subscription whenever it is aborted, as with addEventListener.
 test('a signal that is aborted while there is no connection, and an UNSUBSCRIBE that is refused', async (t) => {
   const { client, peer, broker } = await connected(t, { reconnect: { minDelay: 1 } })
   const errors = record(client, 'error')
@@ -581,6 +677,9 @@ const CLASSES = {
   InternalError: ['INTERNAL'],
 }
 
+// Contract: code <-> class, one to one. `name` is the class name; an AbortError's name is 'AbortError', as the platform's.
+// Contract: `message` is one line, shows the argument or topic, and says what to do; an unknown option names the nearest one, and the one that users
+// of MQTT.js or Paho mean (reconnectPeriod: reconnect.minDelay).
 test('errors: a class for each code, by its name, and fields that are there', async () => {
   const exported = Object.keys(wasmqtt).filter(
     (name) => /Error$/.test(name) && name !== 'MqttError',
@@ -603,6 +702,7 @@ test('errors: a class for each code, by its name, and fields that are there', as
     }
 })
 
+// Contract: `instanceof` holds between 'wasmqtt', 'wasmqtt/slim' and a second copy of the package.
 test('errors: instanceof holds between the entries, and a second copy of the package', async () => {
   const [mistake, failure] = await Promise.all(
     ['nonsense', 'ws://127.0.0.1:1'].map((url) => connect(url).catch((error) => error)),
@@ -627,6 +727,7 @@ test('errors: instanceof holds between the entries, and a second copy of the pac
   }
 })
 
+// Contract: code <-> class, one to one. `name` is the class name; an AbortError's name is 'AbortError', as the platform's.
 test('errors: an AbortError is called as the one of the platform', async () => {
   const reason = new Error('enough')
   const error = await connect('ws://h', { signal: AbortSignal.abort(reason) }).catch(
@@ -636,6 +737,7 @@ test('errors: an AbortError is called as the one of the platform', async () => {
   assert.equal(AbortSignal.abort().reason.name, error.name)
 })
 
+// Contract: Whether the same call can succeed later without a change.
 test('errors: retryable says whether the same call can succeed later', async (t) => {
   const { client, peer } = await connected(t)
   const codes = [
@@ -657,6 +759,43 @@ test('errors: retryable says whether the same call can succeed later', async (t)
   assert.equal(wrong.retryable, false)
 })
 
+// Contract: `url` is without credentials and without the values of its query. `status`: of an HTTP answer that was no upgrade, where the runtime
+// tells. `retryable` is false where a retry cannot cure it: certificate refused, HTTP 401, 403 and 404, CSP, mixed content.
+test('errors: mixed content, which no retry cures', async (t) => {
+  const original = globalThis.WebSocket
+  t.after(() => Object.assign(globalThis, { WebSocket: original }))
+  class Insecure {
+    constructor() {
+      throw new DOMException('The operation is insecure.', 'SecurityError')
+    }
+  }
+  Object.assign(globalThis, { WebSocket: Insecure })
+  const web = await import('../../pkg/index.js')
+  await assert.rejects(web.connect('ws://example.org'), {
+    code: 'CONNECTION_FAILED',
+    retryable: false,
+    message: /The operation is insecure/,
+  })
+})
+
+// Contract: init() fails with MqttErrors only, compiles while it downloads where the server's content type allows, and takes what a bundler's asset
+// import gives.
+test('init() compiles while it downloads, and takes what an asset import gives', async (t) => {
+  const { init, matches } = await import('../../pkg/slim.js')
+  const wasm = readFileSync(new URL('../../pkg/wasmqtt.wasm', import.meta.url))
+  const streaming = t.mock.method(WebAssembly, 'compileStreaming')
+  const response = (type) => new Response(wasm, { headers: { 'content-type': type } })
+  await init(response('application/octet-stream'))
+  assert.equal(streaming.mock.callCount(), 0)
+  await init(Promise.resolve(response('application/wasm')))
+  assert.equal(streaming.mock.callCount(), 1)
+  const url = `data:application/wasm;base64,${wasm.toString('base64')}`
+  for (const given of [url, { default: url }, Promise.resolve({ default: new URL(url) })])
+    await init(/** @type {any} */ (given))
+  assert.equal(matches('a/+', 'a/b'), true)
+})
+
+// Contract: every name of the MQTT 5 specification, camelCase, as a literal
 test('ReasonCode has every name of the specification', () => {
   // MQTT 5.0, section 2.4.
   const names = `
@@ -679,4 +818,60 @@ test('ReasonCode has every name of the specification', () => {
     return [name, Number.parseInt(code, 16)]
   })
   assert.deepEqual(ReasonCode, Object.fromEntries(expected))
+})
+
+// ------------------------------------------------------------------------------------------------ the test broker
+
+/** Clients of one test broker. */
+function house(t) {
+  const broker = new TestBroker()
+  t.after(() => broker[Symbol.asyncDispose]())
+  const join = async (clientId, options) => {
+    const client = await connect('ws://broker', {
+      ...{ transport: broker.transport, clientId, ...options },
+    })
+    t.after(() => client.end({ force: true }))
+    return client
+  }
+  return { broker, join }
+}
+
+// Contract: A broker for tests and demos, in the same page or process: MQTT 5.0 and 3.1.1 with sessions, QoS 0 to 2, retained messages, wills, shared
+// subscriptions, and faults on demand.
+test('the test broker: wills and shared subscriptions, at both versions', async (t) => {
+  for (const protocolVersion of /** @type {const} */ ([5, 4])) {
+    const { broker, join } = house(t)
+    const counts = [0, 0]
+    for (const number of counts.keys()) {
+      const client = await join(`worker ${number}`, { protocolVersion })
+      await client.subscribe('$share/team/jobs', { qos: 1 }, () => void counts[number]++)
+    }
+    const watcher = await join('watcher', { protocolVersion })
+    const wills = []
+    await watcher.subscribe('gone', (message) => void wills.push(message.text()))
+    const will = { topic: 'gone', payload: 'by accident' }
+    await join('mortal', { protocolVersion, will, reconnect: false })
+    for (let n = 0; n < 10; n++) await watcher.publish('jobs', `${n}`, { qos: 1 })
+    broker.drop('mortal')
+    await until(() => wills.length === 1 && counts[0] + counts[1] === 10)
+    assert.deepEqual(wills, ['by accident'])
+    assert.ok(counts[0] > 0 && counts[1] > 0, `${counts}`)
+  }
+})
+
+// Contract: What clients sent and got, decoded, oldest first; bounded.
+test('the test broker: packets are bounded, the oldest give way', async (t) => {
+  const { broker, join } = house(t)
+  const client = await join('me')
+  for (let n = 0; n < 10_100; n++) client.publish('a', `${n}`)
+  await client.publish('a', 'last', { qos: 1 })
+  const { packets } = broker
+  assert.equal(packets.length, 10_000)
+  assert.ok(!packets.some(({ type }) => type === 'connect'))
+  assert.equal(packets.at(-1).type, 'puback')
+  const numbers = packets.map(({ number }) => number)
+  assert.deepEqual(
+    numbers,
+    [...numbers].sort((a, b) => a - b),
+  )
 })
