@@ -114,7 +114,7 @@ export class PacketTooLargeError extends MqttError {
   declare readonly limit: number
 }
 
-/** What was asked for is beyond what the server, the protocol version, the runtime or this version of the library offers. */
+/** What was asked for is beyond what the server, the protocol version or the runtime offers. */
 export class NotSupportedError extends MqttError {
   declare readonly code: 'NOT_SUPPORTED'
 }

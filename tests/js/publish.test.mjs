@@ -486,6 +486,8 @@ test('session lost: QoS 1 goes out as a new message, QoS 2 that was sent rejects
 // Contract: connectedSince: ms since the epoch. roundTrip: Last PINGREQ round trip, ms.
 test('drain, stats, packet events', async (t) => {
   const { client, peer } = await connected(t)
+  assert.equal('roundTrip' in client.stats(), true)
+  assert.equal(makeClient(t, 'ws://127.0.0.1:1').stats().connectedSince, undefined)
   const packets = []
   const listener = (packet) => packets.push(packet)
   client.on('packet', listener)
