@@ -241,6 +241,13 @@ fn connect_timeout_is_from_opening_to_connack() {
     assert_eq!(pair.errors()[0].phase.unwrap().name(), "mqtt");
     assert_eq!(pair.errors()[0].code, ErrorCode::ConnectionFailed);
     pair.tells(["state connecting", "state idle", "connect failed CONNECTION_FAILED"]);
+
+    let mut pair = bare("protocolVersion=5");
+    pair.connect();
+    pair.wait(29_999);
+    assert_eq!(pair.session().state(), State::Connecting);
+    pair.wait(1);
+    assert_eq!(pair.session().state(), State::Idle, "30 seconds by default");
 }
 
 #[test]
