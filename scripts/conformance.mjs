@@ -1,6 +1,7 @@
 // Which test shows which statement of the MQTT specifications. tests/conformance.json lists the statements that bind a client, and
 // tests/broker-conformance.json those that bind the test broker. A test names those that it shows: `Shows [MQTT5-3.1.0-1]` in the doc comment of a Rust
 // test, `[MQTT5-3.1.0-1]` in the title of a node:test; of the broker: `Serves [MQTT5-3.1.4-5]` and `[serves MQTT5-3.1.4-5]`.
+// tests/contract.json lists what the API promises. A test that shows a promise quotes it in the comment above: `// Contract: …`, up to the next one.
 // This reads the outcomes of the steps of `npm test`. It fails if a statement has no test that ran and passed, if a table is out of date, or if
 // README.md counts the statements otherwise.
 // `--write` writes them anew.
@@ -17,7 +18,6 @@ const TABLES = [
     table: 'tests/conformance.md',
     rust: 'Shows',
     node: /\[(MQTT[35]-[\w.-]+)\]/g,
-    alsoShown: () => false,
     quotedAs: () => '',
     withoutTest: 'cannot apply',
     intro: `# Conformance
@@ -47,11 +47,25 @@ ${SPECIFICATIONS}
 
 Classes: S binds the server, B binds both sides.`,
   },
+  {
+    statements: 'tests/contract.json',
+    table: 'tests/contract.md',
+    rust: 'Contract:',
+    quotedAs: () => '',
+    withoutTest: 'not shown',
+    intro: `# Contract
+
+What the API promises, sentence by sentence, and the tests that show it. \`scripts/conformance.mjs\` writes this file from tests/contract.json and
+the outcomes of \`npm test\`, which fails if a statement has no test that quotes it, ran and passed.`,
+  },
 ]
 
 const ID = /\[(MQTT[35]-[\w.-]+)\]/g
 
-/** The parts of the table, by the beginning of an ID. */
+/**
+ * The parts of the tables of the specifications, by the beginning of an ID.
+ * @type {[string, (id: string) => boolean][]}
+ */
 const PARTS = [
   ['MQTT 5.0', (id) => id.startsWith('MQTT5-') && numbered(id)],
   ['MQTT 3.1.1', (id) => id.startsWith('MQTT3-') && numbered(id)],
@@ -65,19 +79,26 @@ main(async () => {
   for (const table of TABLES) judge(table, passed, failed, rust)
 })
 
+/** The statements of a table. Those of the contract are their own IDs. */
+function read(table) {
+  const given = JSON.parse(readFileSync(join(root, table.statements), 'utf8'))
+  if (Array.isArray(given)) return given
+  return Object.entries(given).flatMap(([part, texts]) => texts.map((id) => ({ id, part })))
+}
+
 function judge(table, passed, failed, rust) {
-  const statements = JSON.parse(readFileSync(join(root, table.statements), 'utf8'))
+  const statements = read(table)
   const known = new Map(statements.map((statement) => [statement.id, statement]))
   const own = rust.filter(({ mark }) => mark === table.rust)
   const others = rust
     .filter(({ mark }) => mark !== table.rust)
     .map((claim) => ({
       ...claim,
-      ids: claim.ids.filter((id) => known.has(id) && table.alsoShown(known.get(id), claim)),
+      ids: claim.ids.filter((id) => known.has(id) && table.alsoShown?.(known.get(id), claim)),
     }))
   const claims = [
     ...[...own, ...others].filter(({ name }) => passed.has(name)),
-    ...nodeClaims(passed, table.node),
+    ...(table.node === undefined ? nodeQuotes(passed) : nodeClaims(passed, table.node)),
   ]
 
   const unknown = claims.flatMap(({ ids, test }) =>
@@ -94,7 +115,7 @@ function judge(table, passed, failed, rust) {
     ({ id, void: reason }) => shown.get(id).length === 0 && reason === undefined,
   )
   if (missing.length > 0) {
-    const lines = missing.map(({ id, duty }) => `${id}: ${duty}`)
+    const lines = missing.map(({ id, duty, part }) => `${id}: ${duty ?? part}`)
     throw new Problem(
       `${missing.length} of ${statements.length} statements have no test that ran and passed in this run:\n${list(lines)}`,
     )
@@ -145,11 +166,10 @@ function rustClaims() {
     const tests = text.matchAll(/((?:^ *\/\/\/.*\n)+)(?:^ *#\[.*\n)+ *(?:async )?fn (\w+)/gm)
     return [...tests].flatMap(([, comment, name]) => {
       const file = relative(root, path)
-      return TABLES.map(({ rust: mark }) => mark).flatMap((mark) => {
-        const ids = comment
-          .split('\n')
-          .filter((line) => line.includes(`/// ${mark} [`))
-          .flatMap((line) => idsIn(line, ID))
+      return TABLES.flatMap(({ rust: mark, node }) => {
+        const marked = comment.split('\n').filter((line) => line.includes(`/// ${mark} [`))
+        const ids =
+          node === undefined ? quotesIn(comment) : marked.flatMap((line) => idsIn(line, ID))
         const claim = { ids, file, mark, name: modulePath(file) + name, test: `${file}: ${name}` }
         return ids.length === 0 ? [] : [claim]
       })
@@ -184,7 +204,7 @@ function nodeClaims(passed, pattern) {
       : name.startsWith('MQTT 3.1.1: ')
         ? 'MQTT5'
         : undefined
-    const title = TABLES.reduce((text, { node }) => text.replace(node, ''), name)
+    const title = TABLES.reduce((text, { node = '' }) => text.replace(node, ''), name)
     return {
       ids: idsIn(name, pattern).filter((id) => !id.startsWith(other)),
       name,
@@ -194,31 +214,72 @@ function nodeClaims(passed, pattern) {
   return claims.filter(({ ids }) => ids.length > 0)
 }
 
+/** What the comments above node:test's tests quote of the contract. A title that is put together stands for all that came of it. */
+function nodeQuotes(passed) {
+  const claims = filesIn(join(root, 'tests'))
+    .filter((path) => path.endsWith('.mjs'))
+    .flatMap((path) =>
+      [...readFileSync(path, 'utf8').matchAll(/((?:^ *\/\/.*\n)+)(?=((?:.*\n){1,4}))/gm)].map(
+        ([, comment, code]) => ({ path, ids: quotesIn(comment), code }),
+      ),
+    )
+    .filter(({ ids }) => ids.length > 0)
+  return claims.flatMap(({ path, ids, code }) => {
+    const title = /(['"`])((?:\\.|(?!\1).)*)\1/.exec(code)?.[2]
+    if (title === undefined)
+      throw new Problem(`${relative(root, path)}: no test follows the quote:\n${list(ids)}`)
+    const words = title.replaceAll(/\\(.)/g, '$1').split(/\$\{[^}]*\}/)
+    const pattern = words.map((part) => part.replaceAll(/[\\^$.*+?()[\]{}|]/g, '\\$&')).join('.*')
+    const names = [...passed.keys()].filter((name) =>
+      new RegExp(`^(MQTT [\\d.]+: )?${pattern}$`).test(name),
+    )
+    return names.map((name) => ({
+      ids,
+      name,
+      test: `${relative(root, path)}: ${words.join('…')}`,
+    }))
+  })
+}
+
+/** The statements that a comment quotes. */
+function quotesIn(comment) {
+  const text = comment.replaceAll(/^ *\/\/+/gm, '').replaceAll(/\s+/g, ' ')
+  return text
+    .split('Contract: ')
+    .slice(1)
+    .map((quote) => quote.trim())
+}
+
 function idsIn(text, pattern) {
   return [...text.matchAll(pattern)].map(([, id]) => id)
 }
 
-function render({ intro, withoutTest }, statements, shown) {
+function render({ intro, withoutTest, node }, statements, shown) {
   const lines = [intro]
-  for (const [title, belongs] of PARTS) {
-    // @ts-expect-error: the parts hold predicates
-    const rows = statements.filter(({ id }) => belongs(id))
-    if (rows.length === 0) continue
-    lines.push(
-      '',
-      `## ${title}: ${rows.length}`,
-      '',
-      '| statement | class | duty | shown by |',
-      '| --- | --- | --- | --- |',
-    )
+  const row = (cells) =>
+    lines.push(`| ${cells.map((cell) => cell.replaceAll('|', '\\|')).join(' | ')} |`)
+  const titles = node === undefined ? ['statement'] : ['statement', 'class', 'duty']
+  for (const [title, rows] of partsOf(statements)) {
+    lines.push('', `## ${title}: ${rows.length}`, '')
+    row([...titles, 'shown by'])
+    row([...titles, ''].map(() => '---'))
     for (const { id, class: kind, duty, void: reason } of rows) {
       const tests = [...new Set(shown.get(id))].sort().join('<br>')
-      lines.push(
-        `| ${[id, kind, duty, tests || `${withoutTest}: ${reason}`].map((cell) => cell.replaceAll('|', '\\|')).join(' | ')} |`,
-      )
+      const cells = node === undefined ? [id] : [id, kind, duty]
+      row([...cells, tests || `${withoutTest}: ${reason}`])
     }
   }
   return `${lines.join('\n')}\n`
+}
+
+/** The statements by the part that they belong to, each with its title. */
+function partsOf(statements) {
+  const parts = new Map()
+  for (const statement of statements) {
+    const { id, part = PARTS.find(([, belongs]) => belongs(id))[0] } = statement
+    parts.set(part, [...(parts.get(part) ?? []), statement])
+  }
+  return parts
 }
 
 function filesIn(folder) {

@@ -36,14 +36,6 @@ export class MqttError extends Error {
   /** Whether the same call can succeed later without a change. */
   declare readonly retryable: boolean
 
-  /** Instances of another copy of the package are instances of the same class here. @internal */
-  static override [Symbol.hasInstance](value: unknown): boolean {
-    return (
-      super[Symbol.hasInstance](value) ||
-      (BRAND in Object(value) && (this === MqttError || this === classes[(value as MqttError).code]))
-    )
-  }
-
   /** @internal */
   constructor({ what, sentence, value, cause, ...fields }: ErrorFields) {
     if (fields.url) fields.url = withoutValues(fields.url)
@@ -122,7 +114,7 @@ export class PacketTooLargeError extends MqttError {
   declare readonly limit: number
 }
 
-/** What was asked for is beyond what the server, the protocol version, the runtime or this version of the library offers. */
+/** What was asked for is beyond what the server, the protocol version or the runtime offers. */
 export class NotSupportedError extends MqttError {
   declare readonly code: 'NOT_SUPPORTED'
 }
@@ -295,6 +287,16 @@ const named = {
   InternalError,
 }
 Object.defineProperty(MqttError.prototype, BRAND, { value: true })
+// Instances of another copy of the package are instances of the same class here.
+Object.defineProperty(MqttError, Symbol.hasInstance, {
+  value(this: unknown, value: unknown) {
+    return (
+      Function.prototype[Symbol.hasInstance].call(this as never, value) ||
+      (BRAND in Object(value) &&
+        (this === MqttError || this === classes[(value as MqttError).code]))
+    )
+  },
+})
 for (const [name, type] of Object.entries(named)) {
   keepName(type, name)
   keepName(type.prototype, name)

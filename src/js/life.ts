@@ -39,6 +39,8 @@ export class Life implements Owner {
   /** What calls of connect() reject with once the signal is aborted. */
   #aborted: AnyMqttError | undefined
   readonly presenceSettings: PresenceSettings | undefined
+  /** What the options ask for. */
+  readonly protocolVersion: ConnectOptions['protocolVersion']
   presence: Presence | undefined
   state: ClientState = 'idle'
   /** What the current or last connection brought. */
@@ -64,6 +66,7 @@ export class Life implements Owner {
     const { settings, leaves } = readConnect(options)
     const { emitter, pending, handle, turn } = this
     this.presenceSettings = settings.presence
+    this.protocolVersion = options.protocolVersion
     this.#attempt = new Attempt(url, settings, emitter)
     const delivery = (this.#delivery = new Delivery(handle, emitter, pending, turn, this))
     this.#host = new Host(handle, turn, this.#attempt, new Records(this.routes), delivery)
@@ -179,7 +182,10 @@ export class Life implements Owner {
 
   stats(): Stats {
     this.handle.run((core) => (this.#lastStats = core.stats()))
-    const stats = { ...this.#lastStats!, wasmMemoryBytes: memoryBytes().length }
+    const none = { connectedSince: undefined, roundTrip: undefined }
+    const stats: Stats = Object.assign(none, this.#lastStats!, {
+      wasmMemoryBytes: memoryBytes().length,
+    })
     stats.droppedMessages += this.#delivery.dropped
     return stats
   }

@@ -151,6 +151,8 @@ export class Pending {
     if (signal === undefined && (timeout === undefined || timeout === Infinity)) return
     const give = (error: AnyMqttError) => {
       if (!this.has(token)) return
+      // What comes of it must not withdraw the call again: a stream aborts the signal of its call when the call is late.
+      stop()
       withdraw(token, error)
       this.reject(token, error)
     }
@@ -165,10 +167,11 @@ export class Pending {
     if (signal !== undefined) checkSignal(signal).addEventListener('abort', onAbort)
     const timer =
       timeout === undefined ? undefined : setTimeout(onTimeout, Math.min(timeout, LONGEST_TIMEOUT))
-    this.#cleanups[token & SLOT] = () => {
+    const stop = () => {
       clearTimeout(timer)
       signal?.removeEventListener('abort', onAbort)
     }
+    this.#cleanups[token & SLOT] = stop
   }
 
   /** Whether the call still waits. */

@@ -120,7 +120,7 @@ export class Requests {
 
   /** Refuses MQTT 3.1.1, as far as the version is known. */
   #check(): void {
-    if (this.#life.info?.server.protocolVersion === 4)
+    if ((this.#life.info?.server.protocolVersion ?? this.#life.protocolVersion) === 4)
       throw unsupported('request() and respond() need MQTT 5')
   }
 

@@ -170,7 +170,8 @@ export class Routes {
   }
 
   end(route: Route | undefined, error?: AnyMqttError): void {
-    if (route === undefined) return
+    // Its number is free once.
+    if (route === undefined || this.#byHandle.get(route.handle) !== route) return
     const { handle, sink } = route
     this.#byHandle.delete(handle)
     // Records of the batch that is being delivered may still name it.

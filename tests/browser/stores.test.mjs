@@ -52,6 +52,7 @@ async function contents(where) {
   }
 }
 
+// Contract: 'wasmqtt/stores': new IndexedDBStore(name?) for browsers and workers, new FileStore(path) for Node (crash-safe).
 test('changes are applied in order and outlive the page', async (t) => {
   const openPage = await startBrowser(t)
   const page = await openPage()
@@ -90,6 +91,7 @@ test('changes are applied in order and outlive the page', async (t) => {
   assert.deepEqual(await page.evaluate(contents, ['client', 'another']), [])
 })
 
+// Contract: Applied in order, all or nothing. A null value deletes.
 test('a write is all or nothing, and one that fails is followed by others', async (t) => {
   const page = await (await startBrowser(t))()
   const told = await page.evaluate(async () => {

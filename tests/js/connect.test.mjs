@@ -12,6 +12,9 @@ import {
   until,
 } from './scripted-broker.mjs'
 
+// Contract: While connecting: the pending result; when connected: the current info; while waiting: tries now.
+// Contract: url: without credentials. reconnect: false on the first connect
+// Contract: The CONNACK properties exactly as received (MQTT 5), only those that were there.
 test('connect: CONNECT, CONNACK, state and events in order', async (t) => {
   const broker = await startBroker(t)
   const client = makeClient(t, broker.url)
@@ -69,6 +72,7 @@ test('connect: CONNECT, CONNACK, state and events in order', async (t) => {
   assert.equal(client.connected, true)
 })
 
+// Contract: Creates a client and connects it. Resolves on the first successful CONNACK.
 test('connect(): promise and callback', async (t) => {
   const broker = await startBroker(t)
   const serve = async () => (await broker.accept()).welcome()
@@ -107,6 +111,8 @@ test('connect(): promise and callback', async (t) => {
   assert.equal(failed.argument, 'url')
 })
 
+// Contract: A failed first connect() (without reconnect.initial) leads back to idle, and connect() may be called again.
+// Contract: MQTT reason code, also for 3.1.1 return codes (mapped to their MQTT 5 equivalent).
 test('connect: refused by the server', async (t) => {
   const broker = await startBroker(t)
   const client = makeClient(t, broker.url)
@@ -181,6 +187,9 @@ test('connect: timeout and signal of the call lead back to idle', async (t) => {
   assert.equal(aborted.name, 'AbortError')
 })
 
+// Contract: 3.1.1: 'wasmqtt' + 16 random hex digits: 23 letters and digits, which every server must take
+// Contract: 'auto' takes a 3.1.1-form refusal (20 02 00 01) of a version 5 CONNECT for what it means, and remembers the version for the next
+// connects.
 test('connect: falls back to 3.1.1 and remembers it', async (t) => {
   const broker = await startBroker(t)
   const client = makeClient(t, broker.url, {
@@ -205,6 +214,9 @@ test('connect: falls back to 3.1.1 and remembers it', async (t) => {
   await third.expect('connect', { version: 4 })
 })
 
+// Contract: A value, or a function that yields it; the function is called (and awaited) before every connection attempt.
+// Contract: `user:password@` in it become username and password where those options are absent, and appear in no error, event or log.
+// Contract: url: without credentials. reconnect: false on the first connect
 test('credentials: from the URL, from options, from functions; never shown', async (t) => {
   const broker = await startBroker(t)
   const withUser = broker.url.replace('ws://', 'ws://us%20er:p%40ss@')
@@ -250,6 +262,7 @@ test('a function for the URL that fails is a ConnectError with its cause', async
   assert.equal(second.cause.argument, 'url')
 })
 
+// Contract: The path of a ws URL is kept as written; '/mqtt' where a string has none, and where a URL object has only '/'.
 test('path: as written; /mqtt where there is none', async (t) => {
   const broker = await startBroker(t)
   const paths = [
@@ -269,6 +282,8 @@ test('path: as written; /mqtt where there is none', async (t) => {
   }
 })
 
+// Contract: Also retry the first attempt instead of rejecting connect(). Default false.
+// Contract: reconnecting: Waiting `delay` ms before attempt number `attempt`.
 test('failover: goes through the list', async (t) => {
   const gone = await startBroker(t)
   await gone.stop()
@@ -286,6 +301,9 @@ test('failover: goes through the list', async (t) => {
   assert.equal(client.connected, true)
 })
 
+// Contract: connect: After every successful CONNACK.
+// Contract: disconnect: A connection that was up is gone.
+// Contract: url: without credentials. reconnect: false on the first connect
 test('reconnects: disconnect, reconnecting, connect', async (t) => {
   const { client, peer, broker } = await connected(t, { reconnect: { minDelay: 5, maxDelay: 5 } })
   const events = record(client, 'state', 'disconnect', 'reconnecting', 'connect')
@@ -306,6 +324,7 @@ test('reconnects: disconnect, reconnecting, connect', async (t) => {
   assert.equal(events.at(-1)[1].sessionPresent, true)
 })
 
+// Contract: Overrides the built-in verdict on an error; false ends the client.
 test('shouldRetry decides; one that throws is reported', async (t) => {
   const asked = []
   const { client, peer } = await connected(t, {
@@ -332,6 +351,7 @@ test('shouldRetry decides; one that throws is reported', async (t) => {
   await (await other.broker.accept()).welcome()
 })
 
+// Contract: close: For good: ended, aborted, given up or refused for good. `error` undefined after end().
 test('session taken over ends the client', async (t) => {
   const { client, peer } = await connected(t)
   const events = record(client, 'disconnect', 'close')
@@ -346,6 +366,7 @@ test('session taken over ends the client', async (t) => {
   assert.equal(error.cause.reasonCode, 0x8e)
 })
 
+// Contract: Drops the connection, if any, and connects again at once; in-flight messages and subscriptions stay.
 test('reconnect() drops the connection and connects at once', async (t) => {
   const { client, peer, broker } = await connected(t, { reconnect: { minDelay: 60_000 } })
   client.reconnect()
@@ -376,6 +397,11 @@ test('what came behind a CONNACK is not read on the next connection', async (t) 
   )
 })
 
+// Contract: No 'disconnect' after end().
+// Contract: closed is for good; publish, subscribe and connect then reject with ClosedError.
+// Contract: Idempotent: a second call gets the first one's promise.
+// Contract: MQTT 5. 0x04 makes the server publish the will. Default 0.
+// Contract: close: For good: ended, aborted, given up or refused for good. `error` undefined after end().
 test('end: DISCONNECT, idempotent, no disconnect event', async (t) => {
   const { client, peer } = await connected(t)
   const events = record(client, 'disconnect', 'close', 'state')
@@ -438,6 +464,9 @@ test('end: what is wrong is named, and ends nothing', async (t) => {
   assert.equal((await pending).code, 'CLOSED')
 })
 
+// Contract: Takes no more messages (what still arrives is not delivered and not acknowledged: the server keeps it for the session), waits for
+// handlers at work and for what is in flight, sends DISCONNECT, closes
+// Contract: What is still pending then rejects with ClosedError.
 test('end: waits for what is in flight; what is left is rejected', async (t) => {
   const { client, peer } = await connected(t)
   const pending = client.publish('a', 'b', { qos: 1 })
@@ -455,6 +484,7 @@ test('end: waits for what is in flight; what is left is rejected', async (t) => 
   assert.equal((await lost).code, 'CLOSED')
 })
 
+// Contract: Close at once, without DISCONNECT: the server publishes the will.
 test('end: force sends nothing; callback form', async (t) => {
   const { client, peer } = await connected(t)
   let calls = 0
@@ -470,6 +500,7 @@ test('end: force sends nothing; callback form', async (t) => {
   assert.equal(calls, 1)
 })
 
+// Contract: `timeout` bounds all of it, and the peer's close frame is never waited for.
 test('end: a peer that answers nothing is not waited for', async (t) => {
   const { client, peer } = await connected(t)
   peer.pause()
@@ -478,6 +509,7 @@ test('end: a peer that answers nothing is not waited for', async (t) => {
   assert.ok(Date.now() - start < 500)
 })
 
+// Contract: Offline it closes at once; with CONNECT unanswered it sends DISCONNECT first, so that no will is published.
 test('end: while connecting, and before', async (t) => {
   const broker = await startBroker(t)
   const client = makeClient(t, broker.url)
@@ -492,6 +524,8 @@ test('end: while connecting, and before', async (t) => {
   assert.equal(idle.state, 'closed')
 })
 
+// Contract: Aborting ends the client for good, as end({ timeout: 0 }) does: with DISCONNECT, so no will is published.
+// Contract: close: For good: ended, aborted, given up or refused for good. `error` undefined after end().
 test('signal of the options: aborting ends with DISCONNECT', async (t) => {
   const controller = new AbortController()
   const { client, peer } = await connected(t, {
@@ -527,6 +561,9 @@ test('await using ends the client', async (t) => {
   assert.equal(client.state, 'closed')
 })
 
+// Contract: User properties keep order and duplicates. A record is accepted as input; the output is always pairs.
+// Contract: Last will, sent in every CONNECT. `client.will = …` changes it for the next one.
+// Contract: never set by default, as for publish
 test('will: in CONNECT, and changed for the next one', async (t) => {
   const will = {
     topic: 'status',
@@ -579,6 +616,10 @@ test('will: in CONNECT, and changed for the next one', async (t) => {
   assert.equal((await (await broker.accept()).welcome()).will, undefined)
 })
 
+// Contract: A caller's mistake (bad topic, bad option, wrong type, unknown option name) is an InvalidArgumentError that names the argument; from a
+// promise-returning method it is a rejection, from a constructor a throw. Nothing is sent.
+// Contract: ws:, wss: everywhere; mqtt: (tcp), mqtts: (tls) in Node, Deno and Bun.
+// Contract: Validates everything, opens nothing. Publishes and subscribes before connect() are queued.
 test('options: what is wrong is named', async () => {
   const url = 'ws://127.0.0.1:1'
   /** @type {Record<string, any>} */
@@ -667,6 +708,10 @@ test('options: what is wrong is named', async () => {
   assert.equal(version.split('.').length, 3)
 })
 
+// Contract: Options objects are never mutated.
+// Contract: Seconds; 0xFFFFFFFF or Infinity: never expires. Default 300 with reconnect on, so that a short cut loses nothing (end() then tells the
+// server to drop the session); absent with reconnect off.
+// Contract: Every optional field in this file also takes undefined (exactOptionalPropertyTypes).
 test('options are not mutated, and undefined ones are absent', async (t) => {
   const freeze = (value) => {
     if (typeof value === 'object' && value !== null)
@@ -685,6 +730,7 @@ test('options are not mutated, and undefined ones are absent', async (t) => {
   assert.equal(info.server.sessionExpiryInterval, 0xffffffff)
 })
 
+// Contract: WebSocket subprotocols, default ['mqtt']; headers and TLS options where the runtime can send them (not in browsers).
 test('headers and subprotocols reach the server', async (t) => {
   const broker = await startBroker(t)
   const client = makeClient(t, broker.url, {
@@ -699,6 +745,8 @@ test('headers and subprotocols reach the server', async (t) => {
   assert.equal(peer.request.headers['sec-websocket-protocol'], 'mqtt,mqttv3.1')
 })
 
+// Contract: Enhanced authentication (MQTT 5 AUTH), also used by client.reauthenticate().
+// Contract: Initial data, also for re-authentication.
 test('enhanced authentication', async (t) => {
   const broker = await startBroker(t)
   const calls = []
@@ -745,6 +793,7 @@ test('enhanced authentication', async (t) => {
   await again
 })
 
+// Contract: Answer to a server challenge. Throwing or rejecting ends the attempt with AuthenticationError.
 test('an Authenticator that throws: AuthenticationError with the cause', async (t) => {
   const broker = await startBroker(t)
   const cause = new Error('no key')
@@ -800,6 +849,8 @@ test('packets that come in pieces, many in one, and after CONNACK in the same fr
   assert.deepEqual(got, ['1', '2', '3', '4', 'x'.repeat(300)])
 })
 
+// Contract: 5, 4 (= 3.1.1) or 'auto': try 5 and fall back to 3.1.1 if the server refuses the version, or answers the CONNECT with a bare close or
+// with 5 s of silence and has not yet accepted version 5 from this client: many 3.1.1 servers do. Default 'auto'.
 test("'auto' tries 3.1.1 where a CONNECT of version 5 gets a bare close", async (t) => {
   const broker = await startBroker(t)
   const client = makeClient(t, broker.url, { protocolVersion: 'auto' })
@@ -814,6 +865,7 @@ test("'auto' tries 3.1.1 where a CONNECT of version 5 gets a bare close", async 
   assert.equal((await connecting).server.protocolVersion, 4)
 })
 
+// Contract: On 3.1.1 no server knows it: a larger message is skipped as it comes in, acknowledged, and reported by 'error' with its topic
 test('on 3.1.1 a message above maximumPacketSize is skipped, acknowledged and reported', async (t) => {
   const options = { protocolVersion: 4, clientId: 'me', properties: { maximumPacketSize: 200_000 } }
   const { client, peer } = await connected(t, options)

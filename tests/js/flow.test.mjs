@@ -43,6 +43,7 @@ const acknowledged = (peer) => peer.pending.map(({ type, id }) => `${type} ${id}
 
 // ------------------------------------------------------------------------------------------------ conflate
 
+// Contract: For user interfaces: at most one message per topic every so many ms, the latest one. Default 0: every message.
 test('conflate: the first message at once, then the latest of each time', async (t) => {
   const got = []
   const { client, peer } = await connected(t, { keepalive: 0 })
@@ -139,6 +140,8 @@ test("conflate with 'settled' and 'manual': in order, those that are replaced wi
 
 // ------------------------------------------------------------------------------------------------ concurrency
 
+// Contract: Handlers at work at once, for handlers that return promises: further QoS 1 and 2 messages wait unacknowledged, up to Receive Maximum; of
+// QoS 0 at most 10,000 wait, then the oldest gives way (stats().droppedMessages). Default 1_000.
 test('concurrency: further QoS 1 messages wait without an acknowledgement', async (t) => {
   const { got, handler, settlers } = slow()
   const { peer } = await subscribed(t, { qos: 1, concurrency: 2 }, handler)
@@ -188,6 +191,8 @@ test("concurrency with 'settled' and 'manual'", async (t) => {
   assert.deepEqual(acknowledged(other.peer), ['pubrec 1', 'puback 2'])
 })
 
+// Contract: Handlers at work at once, for handlers that return promises: further QoS 1 and 2 messages wait unacknowledged, up to Receive Maximum; of
+// QoS 0 at most 10,000 wait, then the oldest gives way (stats().droppedMessages). Default 1_000.
 test('concurrency: 1,000 by default, in order of arrival, over both kinds of QoS', async (t) => {
   const { got, handler, settlers } = slow()
   const { client, peer } = await subscribed(t, { qos: 1 }, handler)
@@ -216,6 +221,8 @@ test('concurrency: a handler that returns no promise is never busy, and one that
   assert.deepEqual(got, ['1', '2', '3', '4'])
 })
 
+// Contract: Handlers at work at once, for handlers that return promises: further QoS 1 and 2 messages wait unacknowledged, up to Receive Maximum; of
+// QoS 0 at most 10,000 wait, then the oldest gives way (stats().droppedMessages). Default 1_000.
 test('concurrency: of QoS 0, 10,000 wait, then the oldest gives way', async (t) => {
   const { got, handler, settlers } = slow()
   const { client, peer } = await subscribed(t, { qos: 1, concurrency: 1 }, handler)
@@ -280,6 +287,8 @@ test('options: what is wrong is named', async (t) => {
 
 // ------------------------------------------------------------------------------------------------ queue.overflow: 'wait'
 
+// Contract: 'reject': the new publish rejects with QueueFullError. 'wait': publish() waits for room before it takes the message, bounded by its
+// timeout and signal, in the order of the calls. Default 'reject'.
 test("overflow 'wait': calls wait for room in their order, bounded by timeout and signal", async (t) => {
   const { client, peer, broker } = await connected(t, {
     queue: { maxMessages: 2, overflow: 'wait' },

@@ -41,6 +41,7 @@ for (const scheme of ['ws', 'wss']) {
     ['8 MiB that nobody waits for', unawaited, 1],
   ]
   for (const [what, script, count] of losses) {
+    // Contract: and resolves when the transport has written all of it: process.exit() right after loses nothing.
     test(`${scheme}: end() and process.exit() lose nothing of ${what}`, async (t) => {
       let url
       let accept
@@ -92,6 +93,8 @@ function withResolvers() {
   return all
 }
 
+// Contract: Takes no more messages (what still arrives is not delivered and not acknowledged: the server keeps it for the session), waits for
+// handlers at work and for what is in flight, sends DISCONNECT, closes
 test('end() waits for handlers at work, and takes no more messages', async (t) => {
   const { client, peer, calls, finish } = await atWork(t)
   const messages = record(client, 'message')
@@ -109,6 +112,7 @@ test('end() waits for handlers at work, and takes no more messages', async (t) =
   assert.deepEqual(messages, [])
 })
 
+// Contract: `timeout` bounds all of it, and the peer's close frame is never waited for.
 test('`timeout` bounds the handlers, too', async (t) => {
   const { client, peer } = await atWork(t)
   const began = performance.now()
@@ -117,6 +121,7 @@ test('`timeout` bounds the handlers, too', async (t) => {
   await peer.expect('disconnect')
 })
 
+// Contract: No 'disconnect' after end().
 test('end() with handlers at work, and the connection goes', async (t) => {
   const { client, peer } = await atWork(t)
   const events = record(client, 'state', 'disconnect', 'reconnecting', 'close')
@@ -137,6 +142,7 @@ test('what is wrong with the options of end() is told after the handlers', async
   await until(() => client.state === 'closed')
 })
 
+// Contract: Resolves when nothing is queued or in flight, in either direction: handlers at work have settled and their acknowledgements have left.
 test('drain() waits for handlers at work, and until their acknowledgements have left', async (t) => {
   const { client, peer, finish } = await atWork(t)
   let isDone = false
@@ -213,6 +219,7 @@ async function connectedSlowly(t) {
   return { socket, client }
 }
 
+// Contract: and resolves when the transport has written all of it: process.exit() right after loses nothing.
 test('end() waits until bufferedAmount is 0, and not for the close frame of the peer', async (t) => {
   const { socket, client } = await connectedSlowly(t)
   socket.bufferedAmount = 100
@@ -226,6 +233,7 @@ test('end() waits until bufferedAmount is 0, and not for the close frame of the 
   await ended
 })
 
+// Contract: `timeout` bounds all of it, and the peer's close frame is never waited for.
 test('`timeout` bounds the writing, too', async (t) => {
   const { socket, client } = await connectedSlowly(t)
   socket.bufferedAmount = 100
@@ -259,6 +267,7 @@ async function withBuffer(t) {
   return { client, socket }
 }
 
+// Contract: Close at once, without DISCONNECT: the server publishes the will.
 test('end({ force: true }) waits for no buffer, and for no handler', async (t) => {
   const { client } = await withBuffer(t)
   const began = performance.now()

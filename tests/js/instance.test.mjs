@@ -27,6 +27,8 @@ const { connected, encode, event, makeClient, record, settle } = await import(
 /** Makes the instance's next call trap. */
 const wreck = () => new Uint8Array(memories.at(-1).buffer).fill(0xff)
 
+// Contract: Importing does nothing. The module is instantiated synchronously at first use (new Client, connect, matches)
+// Contract: Whether a topic matches a filter, by the rules of the specification ($-topics, shared subscriptions).
 test('importing does nothing; matches() makes the instance', () => {
   assert.equal(memories.length, 0)
   assert.equal(matches('a/+', 'a/b'), true)
@@ -39,6 +41,7 @@ test('importing does nothing; matches() makes the instance', () => {
   assert.equal(memories.length, 1)
 })
 
+// Contract: InternalError: the wasm instance trapped; every client of it is closed, the next one gets a fresh instance
 test('a trap in a call: every client ends with InternalError, the next one works', async (t) => {
   const one = await connected(t)
   const two = await connected(t)
@@ -153,6 +156,9 @@ test('the memory grows in few steps: for each the engine collects garbage', asyn
   await client.end({ force: true })
 })
 
+// Contract: Makes the socket. Default: by URL scheme and runtime.
+// Contract: Browsers' WebSocket and Node's `ws` (always used on Node, with perMessageDeflate off) satisfy it; fromMessagePort() and the tcp and tls
+// transports make one.
 test('transport: a socket of the application, and fromMessagePort', async (t) => {
   const { port1, port2 } = /** @type {any} */ (new MessageChannel())
   const sent = []

@@ -193,6 +193,8 @@ function unknown(name, meant, make) {
 }
 
 for (const [mistake, make, message] of table) {
+  // Contract: `message` is one line, shows the argument or topic, and says what to do; an unknown option names the nearest one, and the one that
+  // users of MQTT.js or Paho mean (reconnectPeriod: reconnect.minDelay).
   test(`mistake: ${mistake}`, async () => {
     await assert.rejects(
       async () => make(),
@@ -262,6 +264,7 @@ test('mistake: connect() is never called', async () => {
   })
 })
 
+// Contract: A function in second or third place is the handler; a callback is only the fourth.
 test('mistake: a callback in the place of the handler', async (t) => {
   const { client, peer } = await connected(t)
   const errors = record(client, 'error')
@@ -280,6 +283,8 @@ test('mistake: a callback in the place of the handler', async (t) => {
   )
 })
 
+// Contract: A user callback that throws (or whose promise rejects) never disturbs the client: it surfaces as 'error', a HandlerError that names the
+// topic and the filter.
 test('a handler and a listener that throw: topic and filter are named', async (t) => {
   const { client, peer } = await connected(t)
   const errors = record(client, 'error')
@@ -351,6 +356,8 @@ test('a socket that delivers a Blob is named', async (t) => {
   )
 })
 
+// Contract: Every promise settles: with a result, or with an MqttError subclass, whatever the network, the broker or the caller does; at the latest
+// when the client closes.
 test('what waits when the server ends the client for good says why', async (t) => {
   const { client, peer } = await connected(t)
   const stream = client.messages('a')
@@ -393,6 +400,7 @@ test('options that are inherited are read', async (t) => {
   assert.deepEqual([payload.length, retain, qos], [0, true, 1])
 })
 
+// Contract: Resolves with the arguments of the next such event; rejects with ClosedError where it cannot come any more.
 test('once() as a promise', async (t) => {
   const { client, peer } = await connected(t)
   const next = client.once('message', { timeout: 2_000 })
@@ -420,6 +428,8 @@ test('a message of QoS 1 that finds nobody is reported once', async (t) => {
   assert.match(errors[0][1].message, /'a' found no handler/)
 })
 
+// Contract: `url` is without credentials and without the values of its query. `status`: of an HTTP answer that was no upgrade, where the runtime
+// tells. `retryable` is false where a retry cannot cure it: certificate refused, HTTP 401, 403 and 404, CSP, mixed content.
 test('a page without connect-src: only an error event comes', async (t) => {
   class Forbidden extends EventTarget {
     readyState = 0
@@ -447,6 +457,8 @@ test('a page without connect-src: only an error event comes', async (t) => {
   })
 })
 
+// Contract: init() fails with MqttErrors only, compiles while it downloads where the server's content type allows, and takes what a bundler's asset
+// import gives.
 test('init() fails with errors of the package only', async (t) => {
   const { init, MqttError } = await import('../../pkg/slim.js')
   const wasm = readFileSync(new URL('../../pkg/wasmqtt.wasm', import.meta.url))

@@ -76,6 +76,7 @@ test('prototypes have the public methods and no others', async (t) => {
   ])
 })
 
+// Contract: The Subscriptions in force.
 test('client.subscriptions cannot be changed from outside', async (t) => {
   const { client, peer, subscription } = await objects(t)
   // The types do not allow it.
@@ -115,6 +116,8 @@ test('what a handler throws names the topic, the filter and what it was', async 
   assert.deepEqual([listener.topic, listener.filter], [undefined, undefined])
 })
 
+// Contract: `message` is one line, shows the argument or topic, and says what to do; an unknown option names the nearest one, and the one that users
+// of MQTT.js or Paho mean (reconnectPeriod: reconnect.minDelay).
 test('an option that does not exist: the error names the one that was probably meant', async (t) => {
   const { client } = await connected(t)
   const message = (options) => client.publish('a', 'b', options).catch(({ message }) => message)

@@ -18,6 +18,8 @@ const PRESENCE = { topic: 'me/status' }
 const ONLINE = { topic: 'me/status', payload: 'online', qos: 1, retain: true }
 const OFFLINE = { ...ONLINE, payload: 'offline' }
 
+// Contract: Presence, instead of `will`: `online` is published after every connect, `offline` is the will and is published before a graceful end().
+// Defaults: 'online', 'offline', QoS 1, retained.
 test('presence: online after every connect, offline before the end', async (t) => {
   const reconnect = { minDelay: 1, maxDelay: 1 }
   for (const protocolVersion of [5, 4]) {
@@ -86,6 +88,8 @@ test('presence: a connection that is lost before the acknowledgement', async (t)
   assert.deepEqual(errors, [])
 })
 
+// Contract: Presence, instead of `will`: `online` is published after every connect, `offline` is the will and is published before a graceful end().
+// Defaults: 'online', 'offline', QoS 1, retained.
 test('presence: every graceful end says offline, the others leave it to the will', async (t) => {
   for (const [end, packets] of [
     [(client) => client.end({ timeout: 0 }), ['publish', 'disconnect']],

@@ -35,6 +35,7 @@ test('the process ends after end(), also where the server answers nothing', asyn
   assert.ok(performance.now() - start < 5_000)
 })
 
+// Contract: Validates everything, opens nothing. Publishes and subscribes before connect() are queued.
 test('a connected client keeps it alive, one that was never connected does not', async (t) => {
   const broker = await startBroker(t)
   const idle = await run(broker.url, 'new wasmqtt.Client(url).publish("a", "b", { qos: 1 })')
@@ -82,6 +83,7 @@ test('a client that waits for its next attempt keeps it alive', async (t) => {
   assert.equal((await over).stdout, 'back\n')
 })
 
+// Contract: No input from the network can throw into user code, crash the page or the process, or hang a promise.
 test('rejections that nobody looks at, and hostile bytes, do not end it', async (t) => {
   const broker = await startBroker(t)
   const script = `

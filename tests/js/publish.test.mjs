@@ -3,11 +3,15 @@ import { test } from 'node:test'
 import { Client } from '../../pkg/node.js'
 import { connected, event, makeClient, settle, startBroker, until } from './scripted-broker.mjs'
 
+// Contract: A string is sent as UTF-8; null is the empty payload.
+// Contract: never set by default, as for publish
+// Contract: qos: default 0. retain: default false
 test('QoS 0: payloads of every kind', async (t) => {
   const { client, peer } = await connected(t, { topicAliases: false })
   const bytes = new Uint8Array([1, 2, 3, 4, 5, 6, 7, 8])
   const payloads = [
     [undefined, ''],
+    [null, ''],
     ['', ''],
     ['plain', 'plain'],
     ['grüße €😀', 'grüße €😀'],
@@ -63,6 +67,7 @@ test('everything of one turn leaves in one frame, in order', async (t) => {
   assert.equal(client.stats().messagesSent, 50)
 })
 
+// Contract: QoS 0: resolves when handed to the transport (which waits while its buffer is over 1 MiB); 1: on PUBACK; 2: on PUBCOMP.
 test('QoS 1: PUBACK, its reason code and properties', async (t) => {
   const { client, peer } = await connected(t)
   const publish = client.publish('a', 'b', { qos: 1, retain: true })
@@ -95,6 +100,7 @@ test('QoS 1: PUBACK, its reason code and properties', async (t) => {
   assert.match(error.message, /'a'.*quota exceeded \(0x97\).*"full"/)
 })
 
+// Contract: QoS 0: resolves when handed to the transport (which waits while its buffer is over 1 MiB); 1: on PUBACK; 2: on PUBCOMP.
 test('QoS 2: PUBREC, PUBREL, PUBCOMP', async (t) => {
   const { client, peer } = await connected(t)
   const publish = client.publish('a', 'b', { qos: 2 })
@@ -117,6 +123,9 @@ test('an ended connection: sent again with DUP, the same promise settles', async
   assert.deepEqual(await publish, { reasonCode: 0 })
 })
 
+// Contract: Where an overload below has a callback `(error, result)`, the method returns undefined, creates no promise, and calls back exactly once,
+// never synchronously.
+// Contract: `result` is there where `error` is null.
 test('callbacks: undefined returned, called once, never at once', async (t) => {
   const { client, peer } = await connected(t)
   const calls = []
@@ -146,6 +155,9 @@ test('callbacks: undefined returned, called once, never at once', async (t) => {
   })
 })
 
+// Contract: A user callback that throws (or whose promise rejects) never disturbs the client: it surfaces as 'error', a HandlerError that names the
+// topic and the filter.
+// Contract: HandlerError: `cause` is what the handler threw
 test('a callback that throws is reported', async (t) => {
   const { client } = await connected(t)
   const cause = new Error('thrown by the test')
@@ -167,6 +179,8 @@ test('a callback that throws is reported', async (t) => {
   }
 })
 
+// Contract: A caller's mistake (bad topic, bad option, wrong type, unknown option name) is an InvalidArgumentError that names the argument; from a
+// promise-returning method it is a rejection, from a constructor a throw. Nothing is sent.
 test('what is wrong is named, and nothing is sent', async (t) => {
   const { client, peer } = await connected(t)
   /** @type {[string, any[]][]} */
@@ -236,6 +250,8 @@ test('getters that throw are a mistake of the caller, not a trap', async (t) => 
   assert.equal(client.connected, true)
 })
 
+// Contract: User properties keep order and duplicates. A record is accepted as input; the output is always pairs.
+// Contract: A received message's `properties` may be passed on as they are: its subscription identifiers and alias are dropped.
 test('properties; those of a received message can be passed on', async (t) => {
   const { client, peer } = await connected(t)
   /** @type {import('../../pkg/node.js').MessageProperties} */
@@ -275,6 +291,8 @@ test('properties; those of a received message can be passed on', async (t) => {
   assert.equal(passed.properties.subscriptionIdentifier, undefined)
 })
 
+// Contract: Keep QoS 0 messages while offline. Default true.
+// Contract: Validates everything, opens nothing. Publishes and subscribes before connect() are queued.
 test('queued while offline, in order; limits', async (t) => {
   const broker = await startBroker(t)
   const client = makeClient(t, broker.url, { queue: { maxMessages: 3 }, topicAliases: false })
@@ -305,6 +323,7 @@ test('queued while offline, in order; limits', async (t) => {
   assert.ok(error.code, error)
 })
 
+// Contract: what was not sent yet is dropped; a QoS 1 or 2 message that was sent still completes on the wire, only its promise is gone
 test('timeout and signal: queued is withdrawn, sent completes on the wire', async (t) => {
   const broker = await startBroker(t)
   const client = makeClient(t, broker.url)
@@ -386,6 +405,8 @@ test('many in flight, acknowledged in one frame, callbacks publish again', async
   await finished
 })
 
+// Contract: Beyond what the server offers (maximum QoS, retain, wildcards, shared subscriptions, identifiers): NotSupportedError, never a silent
+// downgrade.
 test('beyond what the server offers', async (t) => {
   const { client, peer } = await connected(
     t,
@@ -416,6 +437,8 @@ test('beyond what the server offers', async (t) => {
   await peer.expect('publish', { payload: 'fits' })
 })
 
+// Contract: On 3.1.1, MQTT 5 connect and publish properties and subscribe options are left out
+// Contract: request, respond, reauthenticate and refusing acknowledgements reject with NotSupportedError.
 test('3.1.1: properties are left out, version 5 calls refused', async (t) => {
   const { client, peer } = await connected(t, {
     protocolVersion: 4,
@@ -427,6 +450,7 @@ test('3.1.1: properties are left out, version 5 calls refused', async (t) => {
   assert.equal((await client.reauthenticate().catch((error) => error)).code, 'NOT_SUPPORTED')
 })
 
+// Contract: seconds; time spent in the queue is subtracted, and an expired message is dropped (ExpiredError)
 test('an expired message in the queue', async (t) => {
   const broker = await startBroker(t)
   const client = makeClient(t, broker.url)
@@ -439,6 +463,8 @@ test('an expired message in the queue', async (t) => {
   assert.equal((await expired).name, 'ExpiredError')
 })
 
+// Contract: When the server comes back without the session (sessionPresent false): what was never sent, and QoS 1 in flight, is published again as a
+// new message (new id, DUP 0); QoS 2 that was sent rejects with SessionLostError, because sending it again could deliver it twice.
 test('session lost: QoS 1 goes out as a new message, QoS 2 that was sent rejects', async (t) => {
   const { client, peer, broker } = await connected(t, { reconnect: { minDelay: 1 } })
   const one = client.publish('a', '1', { qos: 1 })
@@ -456,8 +482,12 @@ test('session lost: QoS 1 goes out as a new message, QoS 2 that was sent rejects
   assert.equal(error.code, 'SESSION_LOST')
 })
 
+// Contract: Resolves when nothing is queued or in flight, in either direction: handlers at work have settled and their acknowledgements have left.
+// Contract: connectedSince: ms since the epoch. roundTrip: Last PINGREQ round trip, ms.
 test('drain, stats, packet events', async (t) => {
   const { client, peer } = await connected(t)
+  assert.equal('roundTrip' in client.stats(), true)
+  assert.equal(makeClient(t, 'ws://127.0.0.1:1').stats().connectedSince, undefined)
   const packets = []
   const listener = (packet) => packets.push(packet)
   client.on('packet', listener)
@@ -534,6 +564,8 @@ async function hangUpOn(broker, peer, poison, isOver) {
 
 const quick = { minDelay: 5, maxDelay: 10 }
 
+// Contract: A packet whose sending ends the connection three times in a row, with nothing acknowledged in between, is given up: its promise rejects
+// (PublishError, SubscribeError, UnsubscribeError; `reasonCode` as far as the server gave one) and the client goes on without it.
 test('a message that the server hangs up on is given up at the third time, and the client goes on', async (t) => {
   const { broker, client, peer } = await connected(t, { reconnect: quick })
   const poison = client.publish('poison', 'x', { qos: 1 })
@@ -556,6 +588,8 @@ test('a message that the server hangs up on is given up at the third time, and t
   assert.equal(client.state, 'connected')
 })
 
+// Contract: A packet whose sending ends the connection three times in a row, with nothing acknowledged in between, is given up: its promise rejects
+// (PublishError, SubscribeError, UnsubscribeError; `reasonCode` as far as the server gave one) and the client goes on without it.
 test('a filter that the server hangs up on is given up at the third time, and the client goes on', async (t) => {
   const { broker, client, peer } = await connected(t, { reconnect: quick })
   const forbidden = client.subscribe('forbidden', () => {})
@@ -588,6 +622,7 @@ test('a DISCONNECT that judges a message fails it alone', async (t) => {
   assert.deepEqual(next.pending, [])
 })
 
+// Contract: SessionLostError: `cause`: why the connection ended
 test('a lost session tells why the connection had ended', async (t) => {
   const { broker, client, peer } = await connected(t, { reconnect: quick })
   const lost = client.publish('a', 'x', { qos: 2 })

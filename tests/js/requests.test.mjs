@@ -50,6 +50,7 @@ function house(t, options) {
   }
 }
 
+// Contract: Publishes with a response topic and correlation data of its own and resolves with the response. Needs MQTT 5. Default timeout 30_000.
 test('request: a response topic and correlation data of its own, one subscription for all', async (t) => {
   const { client, peer } = await connected(t, { clientId: 'me+#/' })
   const first = client.request('ask', 'one', {
@@ -149,6 +150,7 @@ test('request: timeout and signal; what was not sent is dropped', async (t) => {
   await second.expect('publish', { topic: 'after' })
 })
 
+// Contract: Publishes with a response topic and correlation data of its own and resolves with the response. Needs MQTT 5. Default timeout 30_000.
 test('request: the default timeout is 30 seconds', async (t) => {
   const { client, peer } = await connected(t, { clientId: 'me' })
   const waits = []
@@ -227,6 +229,9 @@ test('request: a subscription that somebody ended is made again', async (t) => {
   assert.equal((await second).text(), '2')
 })
 
+// Contract: request, respond, reauthenticate and refusing acknowledgements reject with NotSupportedError.
+// Contract: Publishes with a response topic and correlation data of its own and resolves with the response. Needs MQTT 5. Default timeout 30_000.
+// Contract: Answers requests on a filter; what the handler returns is published to the request's response topic. Needs MQTT 5.
 test('3.1.1: neither of them, whenever that turns out', async (t) => {
   const broker = await startBroker(t)
   const client = makeClient(t, broker.url, { protocolVersion: 'auto' })
@@ -250,6 +255,7 @@ test('3.1.1: neither of them, whenever that turns out', async (t) => {
   assert.deepEqual(peer.pending, [])
 })
 
+// Contract: Answers requests on a filter; what the handler returns is published to the request's response topic. Needs MQTT 5.
 test('respond: at the QoS of the request, with its correlation data', async (t) => {
   const { client, peer } = await connected(t)
   const seen = []

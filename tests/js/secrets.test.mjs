@@ -125,6 +125,7 @@ test('secrets: nothing of a connection that works shows them', async (t) => {
   assert.ok(shown.length > 5)
 })
 
+// Contract: `user:password@` in it become username and password where those options are absent, and appear in no error, event or log.
 test('secrets: nothing of a refusal shows them, whoever refuses', async (t) => {
   const broker = new TestBroker({ users: { somebody: 'another' } })
   const listener = await broker.listen({ tcp: 0 })

@@ -18,6 +18,7 @@ const reference = (broker) => new URL(broker.url).host
 /** Brokers whose next connection is welcomed. */
 const brokers = (t, count) => Promise.all(Array.from({ length: count }, () => startBroker(t)))
 
+// Contract: A list means failover: the attempts go through it in order, and stay with a server while it works.
 test('failover: in order, and back to the server that works', async (t) => {
   const [gone, one, two] = await brokers(t, 3)
   await gone.stop()
@@ -57,6 +58,7 @@ test('failover: the first connect() fails when all servers have', async (t) => {
   assert.equal(error.url, `${two.url}/mqtt`)
 })
 
+// Contract: A value, or a function that yields it; the function is called (and awaited) before every connection attempt.
 test('a function may give a list, and is told about the attempt', async (t) => {
   const [gone, broker] = await brokers(t, 2)
   await gone.stop()
@@ -90,6 +92,7 @@ test('a function may give a list, and is told about the attempt', async (t) => {
   assert.deepEqual([attempt, lastError.code], [1, 'CONNECTION_LOST'])
 })
 
+// Contract: A value, or a function that yields it; the function is called (and awaited) before every connection attempt.
 test('a function that fails is asked again at the next attempt', async (t) => {
   const broker = await startBroker(t)
   const errors = []
@@ -110,6 +113,8 @@ test('a function that fails is asked again at the next attempt', async (t) => {
   assert.deepEqual(errors, [undefined, 'no token 1', 'no token 2'])
 })
 
+// Contract: its Server Reference is a space-separated list of host[:port]; the first whose host (and port, if given) is among the configured URLs is
+// tried next; if none is, the client ends with the error.
 test('Server Reference: to the first that is one of ours, from CONNACK and from DISCONNECT', async (t) => {
   const [one, two, three] = await brokers(t, 3)
   const client = makeClient(t, [one.url, two.url, three.url], { reconnect: QUICK })
@@ -133,6 +138,8 @@ test('Server Reference: to the first that is one of ours, from CONNACK and from 
   await third.welcome()
 })
 
+// Contract: its Server Reference is a space-separated list of host[:port]; the first whose host (and port, if given) is among the configured URLs is
+// tried next; if none is, the client ends with the error.
 test('Server Reference: to none of ours is the end, with the error', async (t) => {
   for (const reasonCode of [0x9c, 0x9d]) {
     const { client, peer } = await connected(t, { reconnect: QUICK })
@@ -168,6 +175,8 @@ async function authenticated(t, authenticator) {
   return connected(t, { authentication, reconnect: QUICK }, { properties: METHOD })
 }
 
+// Contract: Answer to a server challenge. Throwing or rejecting ends the attempt with AuthenticationError.
+// Contract: MQTT 5 re-authentication with the Authenticator of the options.
 test('reauthenticate: challenges, while messages come and go', async (t) => {
   const { client, peer } = await authenticated(t)
   const done = client.reauthenticate()
@@ -235,6 +244,7 @@ test('reauthenticate: without an Authenticator, and without a connection', async
 
 // ------------------------------------------------------------------------------------------------ topic aliases by hand
 
+// Contract: topicAlias: by hand; usually left to topicAliases
 test('topic aliases by hand: the topic and the alias are both sent, and automatic ones stop', async (t) => {
   const connack = { properties: { topicAliasMaximum: 2 } }
   const { client, peer, broker } = await connected(t, { reconnect: QUICK }, connack)
@@ -268,6 +278,7 @@ test('topic aliases by hand: the topic and the alias are both sent, and automati
   await refusal
 })
 
+// Contract: A received message's `properties` may be passed on as they are: its subscription identifiers and alias are dropped.
 test('the properties of a message that came with an alias can be passed on', async (t) => {
   const { client, peer } = await connected(t)
   const arrived = event(client, 'message')

@@ -444,6 +444,7 @@ test('every option of the types has a row', () => {
 
 // ------------------------------------------------------------------------------------------------ what no option sets
 
+// Contract: 3.1.1: 'wasmqtt' + 16 random hex digits: 23 letters and digits, which every server must take
 test('the seed: no two clients are alike', async (t) => {
   const broker = await startBroker(t)
   const ids = []
@@ -452,6 +453,7 @@ test('the seed: no two clients are alike', async (t) => {
   assert.equal(new Set(ids).size, 3, ids.join())
 })
 
+// Contract: A transport of the user's own gets `data` to keep: it is no view of wasm memory and the client does not touch it again.
 test('a socket of the application gets bytes to keep, no views of WebAssembly memory', async (t) => {
   const broker = new Loopback()
   const kept = []
@@ -486,6 +488,7 @@ test('a large packet in pieces is put together outside of WebAssembly memory', a
   assert.ok(client.stats().wasmMemoryBytes - before < 2 * 1024 * 1024)
 })
 
+// Contract: packet: Every control packet, for tracing. Costs nothing while nobody listens.
 test('packets are events only while somebody listens', async (t) => {
   const { client, peer } = await connected(t)
   const packets = []

@@ -11,6 +11,7 @@ import { startBroker } from './scripted-broker.mjs'
 
 const bytes = readFileSync(new URL('../../pkg/wasmqtt.wasm', import.meta.url))
 
+// Contract: `wasmqtt/slim` needs `await init(source)` first and says so otherwise.
 test('slim: says that init() is needed, and takes every source', async () => {
   assert.throws(() => slim.matches('a', 'a'), { code: 'NOT_SUPPORTED', message: /await init/ })
   assert.throws(() => new slim.Client('ws://h'), { code: 'NOT_SUPPORTED', message: /await init/ })
@@ -49,6 +50,7 @@ test('every entry exports the same', () => {
   )
 })
 
+// Contract: WebSocket subprotocols, default ['mqtt']; headers and TLS options where the runtime can send them (not in browsers).
 test('where there is no WebSocket, or one without headers and TLS options, that is said', async (t) => {
   const original = globalThis.WebSocket
   t.after(() => (globalThis.WebSocket = original))
@@ -68,6 +70,8 @@ test('where there is no WebSocket, or one without headers and TLS options, that 
   })
 })
 
+// Contract: Browsers' WebSocket and Node's `ws` (always used on Node, with perMessageDeflate off) satisfy it; fromMessagePort() and the tcp and tls
+// transports make one.
 test('a WebSocket like that of browsers', async (t) => {
   const { WebSocket } = await import('ws')
   const original = globalThis.WebSocket

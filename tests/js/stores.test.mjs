@@ -74,6 +74,7 @@ const rejection = (promise) =>
 
 // ------------------------------------------------------------------------------------------------ what it keeps
 
+// Contract: Applied in order, all or nothing. A null value deletes.
 test('changes are applied in order and outlive the store', async (t) => {
   const folder = join(folderOf(t), 'made', 'on the way')
   const store = storeOf(t, folder)
@@ -379,6 +380,8 @@ async function checkWriter(folder, filling) {
   return n
 }
 
+// Contract: Applied in order, all or nothing. A null value deletes.
+// Contract: 'wasmqtt/stores': new IndexedDBStore(name?) for browsers and workers, new FileStore(path) for Node (crash-safe).
 test('kill -9 at random moments: what was kept is there, each write whole and in order', async (t) => {
   const folder = folderOf(t)
   let before = 0

@@ -68,6 +68,8 @@ function folder(t) {
   return path
 }
 
+// Contract: Needs a clientId. load() runs before the first CONNECT; PUBLISH, PUBREC and PUBREL leave only after the write that records them has
+// resolved.
 test('a store needs a clientId, and its functions', async (t) => {
   const store = new MemoryStore()
   const mistake = (options) => {
@@ -89,6 +91,8 @@ test('a store needs a clientId, and its functions', async (t) => {
   )
 })
 
+// Contract: Needs a clientId. load() runs before the first CONNECT; PUBLISH, PUBREC and PUBREL leave only after the write that records them has
+// resolved.
 test('PUBLISH, PUBREL, PUBREC and PUBCOMP leave after the write that records them', async (t) => {
   const store = new MemoryStore()
   const { client, peer } = await begin(t, store)
@@ -211,6 +215,8 @@ test('what a store yields that no client wrote rejects connect()', async (t) => 
   await assert.rejects(client.connect(), { name: 'StoreError', message: /at once/ })
 })
 
+// Contract: error: What belongs to no call: a throwing handler, a peer's protocol error, a failed store. No listener: reported to the console, never
+// thrown.
 test('a publish that cannot be recorded rejects, and nothing else is lost', async (t) => {
   const store = new MemoryStore()
   const { client, peer } = await begin(t, store)

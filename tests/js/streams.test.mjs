@@ -12,6 +12,8 @@ async function open(client, peer, options) {
   return { stream, first }
 }
 
+// Contract: Subscribes at the first next(); leaving the loop unsubscribes. A message is acknowledged when the next one is asked for. Ends when the
+// client ends; throws what went wrong otherwise.
 test('iterates, acknowledges when the next one is asked for, unsubscribes', async (t) => {
   const { client, peer } = await connected(t)
   const got = []
@@ -33,6 +35,8 @@ test('iterates, acknowledges when the next one is asked for, unsubscribes', asyn
   assert.equal(client.subscriptions.size, 0)
 })
 
+// Contract: Subscribes at the first next(); leaving the loop unsubscribes. A message is acknowledged when the next one is asked for. Ends when the
+// client ends; throws what went wrong otherwise.
 test('subscribes at the first next() only', async (t) => {
   const { client, peer } = await connected(t)
   const stream = client.messages('a')
@@ -75,6 +79,8 @@ const payloads = async (stream, count) => {
   return got
 }
 
+// Contract: 'pause' withholds acknowledgements, so that the server's own flow control slows QoS 1 and 2 down (up to receiveMaximum more may arrive);
+// QoS 0 then drops the oldest. Default 1_000, 'pause'.
 test("overflow 'pause': QoS 0 gives way, QoS 1 does not", async (t) => {
   const { client, peer } = await connected(t)
   const { stream, first } = await open(client, peer, { buffer: 2, qos: 1 })
@@ -114,6 +120,8 @@ test("overflow 'error'", async (t) => {
   assert.equal((await stream.next()).done, true)
 })
 
+// Contract: Subscribes at the first next(); leaving the loop unsubscribes. A message is acknowledged when the next one is asked for. Ends when the
+// client ends; throws what went wrong otherwise.
 test('ends when the client ends', async (t) => {
   const { client, peer } = await connected(t)
   const { stream, first } = await open(client, peer)
@@ -122,6 +130,8 @@ test('ends when the client ends', async (t) => {
   assert.equal((await stream.next()).done, true)
 })
 
+// Contract: Subscribes at the first next(); leaving the loop unsubscribes. A message is acknowledged when the next one is asked for. Ends when the
+// client ends; throws what went wrong otherwise.
 test('throws what ended the client', async (t) => {
   const { client, peer } = await connected(t, { reconnect: false })
   const { stream, first } = await open(client, peer)
@@ -176,6 +186,12 @@ test('timeout bounds the subscribe', async (t) => {
   const failed = assert.rejects(pending, { name: 'TimeoutError' })
   await peer.expect('subscribe')
   await failed
+  // It has left nothing: the next ones are Subscriptions of their own.
+  await peer.release()
+  const next = ['b', 'c'].map((filter) => client.subscribe(filter))
+  for (const filter of ['b', 'c'])
+    await peer.grant(undefined, { filters: [{ filter, options: 0 }] })
+  for (const subscription of await Promise.all(next)) assert.equal(subscription.active, true)
 })
 
 test('ends when its filter is unsubscribed elsewhere', async (t) => {

@@ -18,6 +18,10 @@ async function subscribe(client, peer, ...args) {
   return pending
 }
 
+// Contract: The Subscriptions in force.
+// Contract: Resolves when the server has answered, if it granted at least one filter; rejects with SubscribeError if none.
+// Contract: In the record form each filter has options of its own: those that MQTT has per filter.
+// Contract: MQTT 5, 1..268435455. By hand; without it the client assigns its own where the server supports them, for exact routing.
 test('subscribe: filters in every form, options, grants', async (t) => {
   const { client, peer } = await connected(t)
   const first = client.subscribe('a/#')
@@ -58,6 +62,7 @@ test('subscribe: filters in every form, options, grants', async (t) => {
   assert.equal(client.stats().subscriptions, 3)
 })
 
+// Contract: Resolves when the server has answered, if it granted at least one filter; rejects with SubscribeError if none.
 test('subscribe: refused', async (t) => {
   const { client, peer } = await connected(t)
   const pending = client.subscribe(['a', 'b']).catch((error) => error)
@@ -73,6 +78,8 @@ test('subscribe: refused', async (t) => {
   assert.equal(client.subscriptions.size, 0)
 })
 
+// Contract: A caller's mistake (bad topic, bad option, wrong type, unknown option name) is an InvalidArgumentError that names the argument; from a
+// promise-returning method it is a rejection, from a constructor a throw. Nothing is sent.
 test('subscribe: what is wrong is named', async (t) => {
   const { client, peer } = await connected(t)
   /** @type {[string, any[]][]} */
@@ -114,6 +121,7 @@ test('subscribe: what is wrong is named', async (t) => {
   assert.equal(peer.pending.length, 0)
 })
 
+// Contract: A function in second or third place is the handler; a callback is only the fourth.
 test('subscribe: callback is the fourth', async (t) => {
   const { client, peer } = await connected(t)
   const result = new Promise((resolve) => {
@@ -131,6 +139,10 @@ test('subscribe: callback is the fourth', async (t) => {
   assert.equal((await refused).code, 'SUBSCRIBE_REFUSED')
 })
 
+// Contract: Without a handler: 'message', or use messages().
+// Contract: 'auto': when the handler has returned; 'settled': when the promise it returned has settled; 'manual': by message.ack(). Default 'auto'.
+// Contract: message: Every message, whichever subscription it came from.
+// Contract: MQTT 5; undefined where the message has none.
 test('messages: fields, handlers, the message event', async (t) => {
   const { client, peer } = await connected(t)
   const got = []
@@ -177,6 +189,8 @@ test('messages: BOM kept, invalid UTF-8 of a payload replaced', async (t) => {
   assert.throws(() => message.json(), SyntaxError)
 })
 
+// Contract: It gets every message that matches this subscription, once, in order of arrival, also where filters of other Subscriptions overlap or are
+// the same
 test('overlapping Subscriptions each get every message once', async (t) => {
   const { client, peer } = await connected(t)
   const got = []
@@ -200,6 +214,8 @@ test('overlapping Subscriptions each get every message once', async (t) => {
 })
 
 for (const together of [false, true]) {
+  // Contract: Stored copies that come for a later subscribe() to a filter go to that Subscription only, where the wire allows to tell (no
+  // Subscription of the filter asked for retainAsPublished).
   test(`20 subscribers of a filter get what is stored once each${together ? ', all at once' : ''}`, async (t) => {
     const { client, peer } = await connected(t)
     const calls = Array.from({ length: 20 }, () => 0)
@@ -225,6 +241,10 @@ for (const together of [false, true]) {
   })
 }
 
+// Contract: A user callback that throws (or whose promise rejects) never disturbs the client: it surfaces as 'error', a HandlerError that names the
+// topic and the filter.
+// Contract: A handler that throws is reported and acknowledged all the same.
+// Contract: HandlerError: `cause` is what the handler threw
 test('a handler that throws or rejects is reported, and the message acknowledged', async (t) => {
   const { client, peer } = await connected(t)
   const errors = record(client, 'error')
@@ -252,6 +272,8 @@ test('a handler that throws or rejects is reported, and the message acknowledged
   for (const [, error] of errors) assert.equal(error.cause, cause)
 })
 
+// Contract: error: What belongs to no call: a throwing handler, a peer's protocol error, a failed store. No listener: reported to the console, never
+// thrown.
 test('an error nobody listens to goes to the console', async (t) => {
   const { client, peer } = await connected(t)
   const shown = t.mock.method(console, 'error', () => {})
@@ -269,6 +291,8 @@ test('an error nobody listens to goes to the console', async (t) => {
   assert.equal(shown.mock.calls[1].arguments[0].cause.message, 'listener')
 })
 
+// Contract: 'auto': when the handler has returned; 'settled': when the promise it returned has settled; 'manual': by message.ack(). Default 'auto'.
+// Contract: Acknowledgements leave in the order of arrival, as the specification asks, so a late one holds back those after it.
 test('ack: settled waits for the promise, and holds back those after it', async (t) => {
   const { client, peer } = await connected(t)
   const releases = []
@@ -291,6 +315,8 @@ test('ack: settled waits for the promise, and holds back those after it', async 
   await peer.expect('puback', { id: 2 })
 })
 
+// Contract: 'auto': when the handler has returned; 'settled': when the promise it returned has settled; 'manual': by message.ack(). Default 'auto'.
+// Contract: For ack: 'manual'. The order of acknowledgements on the wire is kept. A reason code ≥ 0x80 refuses the message (MQTT 5).
 test('ack: manual, with a refusal, once, QoS 2 too', async (t) => {
   const { client, peer } = await connected(t)
   const got = []
@@ -314,6 +340,7 @@ test('ack: manual, with a refusal, once, QoS 2 too', async (t) => {
   await peer.expect('pubcomp', { id: 2 })
 })
 
+// Contract: A message of several Subscriptions is acknowledged when all have.
 test('ack: a message of several Subscriptions when all have', async (t) => {
   const { client, peer } = await connected(t)
   const got = {}
@@ -345,6 +372,7 @@ test('ack: a message of several Subscriptions when all have', async (t) => {
   await peer.expect('puback', { id: 1 })
 })
 
+// Contract: Without a handler: 'message', or use messages().
 test('ack: from the message event, where a manual Subscription has no handler', async (t) => {
   const { client, peer } = await connected(t)
   await subscribe(client, peer, 'a', { qos: 1, ack: 'manual' })
@@ -356,6 +384,7 @@ test('ack: from the message event, where a manual Subscription has no handler', 
   await peer.expect('puback', { id: 1 })
 })
 
+// Contract: After the connection is gone ack() does nothing: the server sends the message again.
 test('ack: after the connection is gone it does nothing', async (t) => {
   const { client, peer, broker } = await connected(t, { reconnect: { minDelay: 1 } })
   const got = []
@@ -374,6 +403,8 @@ test('ack: after the connection is gone it does nothing', async (t) => {
   await second.expect('puback', { id: 1 })
 })
 
+// Contract: On 3.1.1, MQTT 5 connect and publish properties and subscribe options are left out
+// Contract: request, respond, reauthenticate and refusing acknowledgements reject with NotSupportedError.
 test('3.1.1: options are left out, messages cannot be refused', async (t) => {
   const { client, peer } = await connected(t, { protocolVersion: 4 })
   const got = []
@@ -398,6 +429,10 @@ test('3.1.1: options are left out, messages cannot be refused', async (t) => {
   await peer.expect('puback', { id: 1 })
 })
 
+// Contract: A filter of several Subscriptions is one subscription on the server, at the highest QoS asked, gone with the last of them; each
+// subscribe() sends SUBSCRIBE, so retained messages come again.
+// Contract: Ends every Subscription to these filters and always sends UNSUBSCRIBE, known filter or not. Rejects with UnsubscribeError if the server
+// refused all.
 test('unsubscribe: by Subscription, by filter, unknown filters, refusals', async (t) => {
   const { client, peer } = await connected(t)
   const got = []
@@ -525,6 +560,8 @@ test('subscribe: withdrawn while its SUBACK is on its way to JavaScript: given b
   assert.equal(client.stats().subscriptions, 2)
 })
 
+// Contract: Restore subscriptions when the server has lost the session. Default true.
+// Contract: A filter that is refused when restored: the Subscription is no longer active, and 'error' carries a SubscribeError.
 test('restored after a lost session; refused then: inactive and reported', async (t) => {
   const { client, peer, broker } = await connected(t, { reconnect: { minDelay: 1 } })
   const errors = record(client, 'error')
@@ -555,6 +592,8 @@ test('restored after a lost session; refused then: inactive and reported', async
   assert.equal(client.subscriptions.size, 0)
 })
 
+// Contract: Validates everything, opens nothing. Publishes and subscribes before connect() are queued.
+// Contract: One that was cut off is repeated on the next connection.
 test('subscribe before connect; one that was cut off is repeated', async (t) => {
   const broker = await startBroker(t)
   const client = makeClient(t, broker.url, { reconnect: { minDelay: 1 } })
@@ -678,6 +717,7 @@ test('more topics than the table holds', async (t) => {
   await until(() => got.size === 12_000)
 })
 
+// Contract: MQTT 5; undefined where the message has none.
 test('topic aliases of the server', async (t) => {
   const { client, peer } = await connected(t)
   const got = []

@@ -53,6 +53,9 @@ const turn = () =>
 
 // ------------------------------------------------------------------------------------------------ messages
 
+// Contract: A broker for tests and demos, in the same page or process: MQTT 5.0 and 3.1.1 with sessions, QoS 0 to 2, retained messages, wills, shared
+// subscriptions, and faults on demand.
+// Contract: For ConnectOptions.transport: no network is touched
 story('messages come and go at each QoS, without a network', async ({ broker, join }) => {
   const client = await join('me')
   const got = []
@@ -120,6 +123,7 @@ story(
   },
 )
 
+// Contract: What clients sent and got, decoded, oldest first; bounded.
 story('packets are kept, decoded', async ({ broker, join, protocolVersion }) => {
   const client = await join('me')
   await client.subscribe(['a', 'b/#'], { qos: 1 })
@@ -160,6 +164,7 @@ story('packets are kept, decoded', async ({ broker, join, protocolVersion }) => 
 
 // ------------------------------------------------------------------------------------------------ expect
 
+// Contract: Resolves with the first packet that fits, past or future.
 story('expect finds what was and waits for what comes', async ({ broker, join }) => {
   const connack = broker.expect({ type: 'connack' })
   const client = await join('me')
@@ -171,6 +176,7 @@ story('expect finds what was and waits for what comes', async ({ broker, join })
   equal((await wanted).topic, 'a/b')
 })
 
+// Contract: Resolves with the first packet that fits, past or future.
 story('expect can be bounded', async ({ broker, join }) => {
   await join('me')
   await rejects(broker.expect({ type: 'publish' }, { timeout: 20 }), {
@@ -194,6 +200,7 @@ story('expect can be bounded', async ({ broker, join }) => {
 
 // ------------------------------------------------------------------------------------------------ faults
 
+// Contract: drop: the connection is gone, without a word
 story(
   'a drop is a lost connection; the client comes back to its session',
   async ({ broker, join }) => {
@@ -214,6 +221,7 @@ story(
   },
 )
 
+// Contract: loseSession(clientId?)
 story('a session that is lost is restored by the client', async ({ broker, join }) => {
   const client = await join('me', { clean: false })
   await client.subscribe('a')
@@ -226,6 +234,7 @@ story('a session that is lost is restored by the client', async ({ broker, join 
   deepStrictEqual(broker.clients[0].subscriptions, ['a'])
 })
 
+// Contract: disconnect(reasonCode, clientId?)
 story('the server says goodbye', async ({ broker, join, protocolVersion }) => {
   const client = await join('me')
   await client.publish('a', '', { qos: 1 })
@@ -236,6 +245,7 @@ story('the server says goodbye', async ({ broker, join, protocolVersion }) => {
   throws(() => broker.disconnect(0x04), { code: 'INVALID_ARGUMENT', argument: 'reasonCode' })
 })
 
+// Contract: refuse: the next CONNECTs; undefined: none any more
 story('a refusal holds until it is taken back', async ({ broker, join }) => {
   broker.refuse(0x87)
   for (let attempt = 0; attempt < 2; attempt++)
@@ -245,6 +255,7 @@ story('a refusal holds until it is taken back', async ({ broker, join }) => {
   throws(() => broker.refuse(0), { code: 'INVALID_ARGUMENT', argument: 'reasonCode' })
 })
 
+// Contract: deny: not authorized
 story('topics can be denied', async ({ broker, join, protocolVersion }) => {
   const client = await join('me')
   broker.deny({ publish: 'secret/#', subscribe: 'secret/#' })
@@ -258,6 +269,7 @@ story('topics can be denied', async ({ broker, join, protocolVersion }) => {
   await client.subscribe('secret/a')
 })
 
+// Contract: cutAfter: in the middle of a packet
 story('a cut in the middle of a packet loses and doubles nothing', async ({ broker, join }) => {
   const client = await join('me', { clean: false })
   const got = []
@@ -273,6 +285,7 @@ story('a cut in the middle of a packet loses and doubles nothing', async ({ brok
   throws(() => broker.cutAfter(-1), { argument: 'bytes' })
 })
 
+// Contract: freeze: half-open, until the returned function is called
 story('a frozen connection carries nothing until it goes on', async ({ broker, join }) => {
   const client = await join('me')
   const thaw = broker.freeze('me')
@@ -284,6 +297,7 @@ story('a frozen connection carries nothing until it goes on', async ({ broker, j
   ok(broker.packets.some(({ type }) => type === 'publish'))
 })
 
+// Contract: delay(ms)
 story('a delay is so long', async ({ broker, join }) => {
   const client = await join('me')
   broker.delay(50)
@@ -383,6 +397,7 @@ test('messages and sessions expire by the clock of the test', async (t) => {
 
 // ------------------------------------------------------------------------------------------------ options
 
+// Contract: versions, users, receiveMaximum, maximumPacketSize, maximumQoS, topicAliasMaximum, retainAvailable
 test('options are heard', async () => {
   const broker = new TestBroker({
     versions: [5],
@@ -523,6 +538,7 @@ test('it is the same module for require() and import, and keeps no process alive
 
 // ------------------------------------------------------------------------------------------------ ports
 
+// Contract: Node, Deno and Bun: also on loopback, for other programs and pages; port 0 chooses one.
 story(
   'it listens for WebSockets and TCP [serves MQTT3-7.1.1-1]',
   async ({ broker, protocolVersion }) => {

@@ -7,6 +7,7 @@ import { connected, event, makeClient, startBroker } from './scripted-broker.mjs
 
 const APIS = ['setTimeout', 'setInterval', 'setImmediate', 'Date']
 
+// Contract: What needs no time waits for no timer: fake timers of a test framework or the slow ones of a hidden tab delay no delivery and no flush.
 test('with fake timers connect, subscribe, publish and end need no tick', async (t) => {
   const broker = await startBroker(t)
   // @ts-expect-error: a list of names
@@ -56,6 +57,8 @@ test('also where the runtime has no MessageChannel, as in a simulated DOM', asyn
   assert.equal((await ended).stdout, 'published\n')
 })
 
+// Contract: Messages of a resumed session are delivered from a new task after 'connect', so that code after `await connect()` can add its handlers
+// first.
 test("messages of a resumed session come in a new task after 'connect'", async (t) => {
   const broker = await startBroker(t)
   // @ts-expect-error: a list of names

@@ -111,6 +111,8 @@ async function failure(t, url, options) {
 
 // ------------------------------------------------------------------------------------------------ TCP
 
+// Contract: ws:, wss: everywhere; mqtt: (tcp), mqtts: (tls) in Node, Deno and Bun.
+// Contract: Makes the socket. Default: by URL scheme and runtime.
 test('mqtt: both ways, and a chunk for each read', async (t) => {
   const broker = await startTcp(t)
   const { client, peer } = await meet(t, broker, `mqtt://127.0.0.1:${broker.port}`)
@@ -253,6 +255,9 @@ test('mqtt: the process ends when the client has ended, and keeps nothing open',
 
 // ------------------------------------------------------------------------------------------------ TLS
 
+// Contract: ws:, wss: everywhere; mqtt: (tcp), mqtts: (tls) in Node, Deno and Bun.
+// Contract: `url` is without credentials and without the values of its query. `status`: of an HTTP answer that was no upgrade, where the runtime
+// tells. `retryable` is false where a retry cannot cure it: certificate refused, HTTP 401, 403 and 404, CSP, mixed content.
 test('mqtts: certificates, keys and names, as PEM and as DER', async (t) => {
   const broker = await startTls(t)
   const url = `mqtts://127.0.0.1:${broker.port}`
@@ -366,6 +371,8 @@ test('first contact: nothing listens, no such name', async (t) => {
   assert.match(both.message, /nothing listens at localhost/)
 })
 
+// Contract: `url` is without credentials and without the values of its query. `status`: of an HTTP answer that was no upgrade, where the runtime
+// tells. `retryable` is false where a retry cannot cure it: certificate refused, HTTP 401, 403 and 404, CSP, mixed content.
 test('first contact: an HTTP answer that is no WebSocket', async (t) => {
   const expected = {
     200: /a web server, no WebSocket: check the port and the path '\/mqtt'/,
@@ -452,6 +459,7 @@ test('first contact: wss: with a certificate that is not trusted', async (t) => 
   )
 })
 
+// Contract: The subprotocol that the server chose; checked to be one of those offered where it is there.
 test('first contact: a missing and a wrong subprotocol', async (t) => {
   const server = new WebSocketServer({ port: 0, host: '127.0.0.1', handleProtocols: () => false })
   await once(server, 'listening')

@@ -28,6 +28,7 @@ function full(t) {
   return { client, errors }
 }
 
+// Contract: A failure that the caller did not cause ends no process and is never silent.
 test('a full queue does not end the process of a loop that forgets its promises', async () => {
   const { code, stdout, stderr } = await run(`
     const client = new wasmqtt.Client('ws://127.0.0.1:1', { queue: { maxMessages: 1 } })
@@ -38,6 +39,7 @@ test('a full queue does not end the process of a loop that forgets its promises'
   assert.match(stderr, /QueueFullError/)
 })
 
+// Contract: A failure that the caller did not cause ends no process and is never silent.
 test('neither does a session that another client takes over', async (t) => {
   const { client, peer } = await connected(t)
   const errors = record(client, 'error')
@@ -53,12 +55,15 @@ test('neither does a session that another client takes over', async (t) => {
   for (const [, { cause }] of errors) assert.equal(cause.code, 'SERVER_DISCONNECTED')
 })
 
+// Contract: A failure that the caller did not cause ends no process and is never silent.
 test('a forgotten await on a refused connect leaves a trace', async () => {
   const { code, stderr } = await run("wasmqtt.connect('ws://127.0.0.1:1')")
   assert.equal(code, 0)
   assert.match(stderr, /ConnectError: Cannot connect to ws:\/\/127\.0\.0\.1:1\/mqtt/)
 })
 
+// Contract: Such a rejection that nobody has observed by the next turn of the event loop surfaces as 'error' (no listener: reported to the console)
+// instead of as an unhandled rejection.
 test("a call's own promise is observed: no 'error'", async (t) => {
   const { client, errors } = full(t)
   const publish = () => client.publish('a', 'b', { qos: 1 })
@@ -85,6 +90,8 @@ test("a call's own promise is observed: no 'error'", async (t) => {
   assert.deepEqual(errors, [])
 })
 
+// Contract: Such a rejection that nobody has observed by the next turn of the event loop surfaces as 'error' (no listener: reported to the console)
+// instead of as an unhandled rejection.
 test("what then() and finally() derive is not observed either: 'error'", async (t) => {
   const { client, errors } = full(t)
   client.publish('a', 'b', { qos: 1 }).then(() => {})
@@ -100,6 +107,8 @@ test("what then() and finally() derive is not observed either: 'error'", async (
   )
 })
 
+// Contract: Such a rejection that nobody has observed by the next turn of the event loop surfaces as 'error' (no listener: reported to the console)
+// instead of as an unhandled rejection.
 test('every method that returns a promise, after the end', async (t) => {
   const { client } = await connected(t)
   await client.end()
@@ -129,6 +138,7 @@ test('a next() of a stream that nobody waits for', async (t) => {
   )
 })
 
+// Contract: Only an InvalidArgumentError stays an ordinary rejection.
 test("the caller's mistakes and errors of its own stay unhandled rejections", async () => {
   for (const [line, said] of [
     ["client.publish('a/#')", /InvalidArgumentError/],

@@ -108,6 +108,7 @@ test('the form for React Native works, and has the syntax of 2021', async (t) =>
   assert.ok(script.length < 150_000 && !/static\s*\{|#\w+ in /.test(script))
 })
 
+// Contract: Importing does nothing. The module is instantiated synchronously at first use (new Client, connect, matches)
 test('importing has no side effects', async (t) => {
   const script = `const before = Object.keys(globalThis).length
     WebAssembly.Module = WebAssembly.instantiate = WebAssembly.compile = () => { throw new Error('instantiated') }
@@ -189,6 +190,8 @@ test('a plain <script type="module"> can load it', async (t) => {
   await showsHello(t, project, 'page.html')
 })
 
+// Contract: init() fails with MqttErrors only, compiles while it downloads where the server's content type allows, and takes what a bundler's asset
+// import gives.
 test('slim loads the .wasm as a separate file', async (t) => {
   const { url } = await startMosquitto(t)
   const script = `import * as wasmqtt from './node_modules/wasmqtt/slim.js'\n${hello(url)}
@@ -301,6 +304,10 @@ const resolutions = [
   ['a bundler', 'main.ts', { module: 'esnext', moduleResolution: 'bundler' }],
 ]
 for (const [name, file, options] of resolutions) {
+  // Contract: Every optional field in this file also takes undefined (exactOptionalPropertyTypes).
+  // Contract: Every class declares its `code` as a literal, and `export type AnyMqttError = ConnectError | PublishError | …` is their union, so that
+  // switch (error.code) narrows; callbacks and events are typed with it.
+  // Contract: every name of the MQTT 5 specification, camelCase, as a literal
   test(`types are found by ${name}`, async (t) => {
     const source =
       file === 'main.cts'
@@ -395,6 +402,7 @@ const SCRIPTS = [
   ...['index.cjs', 'stores.cjs', 'testing.cjs', 'testing.js', 'testing-node.cjs'],
 ]
 
+// Contract: Its protocol is Rust, on the same codec, in a wasm module of its own: nobody pays for it who does not import it.
 test('the module of the client has no code of the test broker', async () => {
   const found = async (path) => {
     const bytes = await readFile(join(root, path))

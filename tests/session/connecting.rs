@@ -211,6 +211,10 @@ fn errors_of_an_attempt_say_where_it_failed() {
     pair.sends([]);
 }
 
+/// Contract: Times given by the user are in milliseconds, except where MQTT itself defines seconds
+/// (keepalive, expiry and delay intervals): those are named as in the MQTT specification and stay
+/// in seconds.
+/// Contract: Milliseconds from opening the transport to CONNACK. Default 30_000.
 #[test]
 fn connect_timeout_is_from_opening_to_connack() {
     let mut pair = bare("connectTimeout=5000");
@@ -237,6 +241,13 @@ fn connect_timeout_is_from_opening_to_connack() {
     assert_eq!(pair.errors()[0].phase.unwrap().name(), "mqtt");
     assert_eq!(pair.errors()[0].code, ErrorCode::ConnectionFailed);
     pair.tells(["state connecting", "state idle", "connect failed CONNECTION_FAILED"]);
+
+    let mut pair = bare("protocolVersion=5");
+    pair.connect();
+    pair.wait(29_999);
+    assert_eq!(pair.session().state(), State::Connecting);
+    pair.wait(1);
+    assert_eq!(pair.session().state(), State::Idle, "30 seconds by default");
 }
 
 #[test]
@@ -322,6 +333,7 @@ fn a_refusal_is_reported_and_closes_the_connection() {
 }
 
 /// Shows [MQTT3-3.1.2-2] [MQTT3-3.1.3-8] [MQTT3-3.1.3-9] [MQTT3-3.2.2-5]
+/// Contract: MQTT reason code, also for 3.1.1 return codes (mapped to their MQTT 5 equivalent).
 #[test]
 fn return_codes_of_3_1_1_are_reported_as_reason_codes() {
     for (code, reason) in [(1, "0x84"), (2, "0x85"), (3, "0x88"), (4, "0x86"), (5, "0x87")] {
@@ -355,6 +367,10 @@ fn an_unknown_refusal_is_a_protocol_error() {
     }
 }
 
+/// Contract: what a retry cannot cure (bad credentials, not authorized, banned, bad client id, bad
+/// authentication method, unsupported version once fallback is spent, packet too large, topic or
+/// payload refusals) and "session taken over" end the client with that error; everything else,
+/// protocol errors and administrative action included, backs off.
 #[test]
 fn a_refusal_while_reconnecting_ends_the_client_or_backs_off() {
     for code in FINAL.iter().chain(&RETRIED) {
@@ -374,6 +390,10 @@ fn a_refusal_while_reconnecting_ends_the_client_or_backs_off() {
 }
 
 /// Shows [MQTT5-4.13.2-1]
+/// Contract: what a retry cannot cure (bad credentials, not authorized, banned, bad client id, bad
+/// authentication method, unsupported version once fallback is spent, packet too large, topic or
+/// payload refusals) and "session taken over" end the client with that error; everything else,
+/// protocol errors and administrative action included, backs off.
 #[test]
 fn a_disconnect_of_the_server_ends_the_client_or_backs_off() {
     const FINAL: [u8; 7] = [0x87, 0x8C, 0x8E, 0x8F, 0x90, 0x95, 0x99];
@@ -419,6 +439,8 @@ fn a_takeover_ends_the_client() {
 }
 
 /// Shows [MQTT3-3.1.4-2]
+/// Contract: On 3.1.1 a takeover is a bare close: the growing backoff keeps two clients with one id
+/// from fighting.
 #[test]
 fn a_takeover_on_3_1_1_is_a_bare_close_and_backs_off() {
     let mut pair = up("protocolVersion=4");
@@ -436,6 +458,8 @@ fn a_takeover_on_3_1_1_is_a_bare_close_and_backs_off() {
 
 // ---------------------------------------------------------------------------------------------- versions
 
+/// Contract: 'auto' takes a 3.1.1-form refusal (20 02 00 01) of a version 5 CONNECT for what it
+/// means, and remembers the version for the next connects.
 #[test]
 fn a_server_of_3_1_1_is_met_on_its_terms() {
     for refusal in ["20 02 00 01", "20 03 00 84 00"] {
@@ -459,6 +483,9 @@ fn a_server_of_3_1_1_is_met_on_its_terms() {
     }
 }
 
+/// Contract: 5, 4 (= 3.1.1) or 'auto': try 5 and fall back to 3.1.1 if the server refuses the
+/// version, or answers the CONNECT with a bare close or with 5 s of silence and has not yet
+/// accepted version 5 from this client: many 3.1.1 servers do. Default 'auto'.
 #[test]
 fn a_server_that_does_not_answer_version_5_is_met_with_3_1_1() {
     for silent in [false, true] {
@@ -575,6 +602,7 @@ fn a_success_in_the_form_of_3_1_1_is_no_answer_to_version_5() {
 }
 
 /// Shows [MQTT3-3.1.3-7]
+/// Contract: false needs a clientId on 3.1.1.
 #[test]
 fn a_session_of_3_1_1_needs_a_name() {
     let mut options = options("protocolVersion=4 clean=false");
@@ -593,6 +621,7 @@ fn a_session_of_3_1_1_needs_a_name() {
 // ---------------------------------------------------------------------------------------------- client id and session
 
 /// Shows [MQTT5-3.2.2-16] [MQTT5-3.1.3-2]
+/// Contract: Default: MQTT 5: empty, the id that the server assigns is kept for reconnects
 #[test]
 fn an_assigned_client_id_is_kept() {
     let mut pair = bare("");
@@ -646,6 +675,9 @@ fn a_client_id_of_3_1_1_is_made_once() {
     assert_eq!(pair.sent()[1], first);
 }
 
+/// Contract: Clean Start / Clean Session. Default true. On MQTT 5 it holds for the first connect
+/// only: reconnects ask to resume what `sessionExpiryInterval` lets the server keep. On 3.1.1 every
+/// reconnect repeats it.
 #[test]
 fn clean_start_holds_for_the_first_connection_only() {
     let connects = |text: &str| {
@@ -733,6 +765,7 @@ fn connack_flags() {
     }
 }
 
+/// Contract: Last will, sent in every CONNECT. `client.will = …` changes it for the next one.
 #[test]
 fn the_will_is_in_every_connect_and_changes_with_the_next() {
     let mut pair = bare("will.topic=w will.payload=one properties.sessionExpiryInterval=0");

@@ -78,6 +78,8 @@ fn end_is_idempotent_and_final() {
     closed(pair.session().leave(Some(token(9)), Handle(1), Default::default()).map(|_| token(9)));
 }
 
+/// Contract: Offline it closes at once; with CONNECT unanswered it sends DISCONNECT first, so that
+/// no will is published.
 #[test]
 fn end_in_every_state() {
     let mut pair = bare("");
@@ -112,6 +114,8 @@ fn end_in_every_state() {
     pair.quiet();
 }
 
+/// Contract: Offline it closes at once; with CONNECT unanswered it sends DISCONNECT first, so that
+/// no will is published.
 #[test]
 fn end_with_connect_unanswered_says_goodbye() {
     for (version, goodbye) in [(5, "DISCONNECT SessionExpiryInterval=0"), (4, "DISCONNECT")] {
@@ -169,6 +173,9 @@ fn end_says_what_it_is_asked_to() {
     pair.sends(["DISCONNECT", "CLOSE"]);
 }
 
+/// Contract: Seconds; 0xFFFFFFFF or Infinity: never expires. Default 300 with reconnect on, so that
+/// a short cut loses nothing (end() then tells the server to drop the session); absent with
+/// reconnect off.
 #[test]
 fn end_drops_a_session_that_nobody_asked_for() {
     for (text, goodbye) in [

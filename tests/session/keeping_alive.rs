@@ -10,6 +10,9 @@ fn pings(pair: &mut Pair) -> usize {
 }
 
 /// Shows [MQTT5-3.1.2-20] [MQTT3-3.1.2-23]
+/// Contract: Times given by the user are in milliseconds, except where MQTT itself defines seconds
+/// (keepalive, expiry and delay intervals): those are named as in the MQTT specification and stay
+/// in seconds.
 #[test]
 fn an_idle_connection_is_pinged_within_the_interval() {
     for mut pair in both("keepalive=10") {
@@ -48,6 +51,7 @@ fn a_connection_that_only_receives_is_pinged() {
     }
 }
 
+/// Contract: Seconds; 0 turns it off; a Server Keep Alive wins. Default 60.
 #[test]
 fn no_keep_alive_no_ping() {
     for mut pair in both("keepalive=0") {
@@ -58,6 +62,7 @@ fn no_keep_alive_no_ping() {
 }
 
 /// Shows [MQTT5-3.1.2-21] [MQTT5-3.2.2-21]
+/// Contract: Seconds; 0 turns it off; a Server Keep Alive wins. Default 60.
 #[test]
 fn the_servers_keep_alive_wins() {
     let mut pair = accepted("keepalive=60", "CONNACK ServerKeepAlive=2");
@@ -178,6 +183,7 @@ fn after_a_sleep_the_server_is_asked_again() {
     }
 }
 
+/// Contract: connectedSince: ms since the epoch. roundTrip: Last PINGREQ round trip, ms.
 #[test]
 fn the_round_trip_is_measured() {
     for mut pair in both("keepalive=10") {

@@ -205,6 +205,7 @@ fn aliases_end_with_the_connection() {
     pair.sends(["PUBLISH q0 a '4'", "PUBLISH q0 a '5'"]);
 }
 
+/// Contract: Assign topic aliases automatically within the server's limit (MQTT 5). Default true.
 #[test]
 fn without_the_option_no_alias_is_used() {
     let mut pair = accepted("topicAliases=false", "CONNACK TopicAliasMaximum=10");

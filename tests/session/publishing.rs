@@ -457,6 +457,9 @@ fn releases_go_in_the_order_of_the_pubrecs() {
 // ---------------------------------------------------------------------------------------------- the session is lost
 
 /// Shows [MQTT5-3.2.2-5] [MQTT3-3.2.2-3]
+/// Contract: When the server comes back without the session (sessionPresent false): what was never
+/// sent, and QoS 1 in flight, is published again as a new message (new id, DUP 0); QoS 2 that was
+/// sent rejects with SessionLostError, because sending it again could deliver it twice.
 #[test]
 fn a_lost_session_settles_what_was_under_way() {
     for mut pair in kept() {
@@ -498,6 +501,8 @@ fn a_lost_session_tells_why_the_connection_had_ended() {
     }
 }
 
+/// Contract: On 3.1.1, where a server cannot announce a Receive Maximum, at most 20 QoS 2 messages
+/// are in flight
 #[test]
 fn few_exactly_once_messages_are_in_flight_on_3_1_1() {
     let [_, mut pair] = kept();
@@ -778,6 +783,7 @@ fn a_disconnect_may_judge_a_message_of_qos_0() {
     assert_eq!(pair.session().state(), State::Closed);
 }
 
+/// Contract: and if the connection ends first, it is not sent again.
 #[test]
 fn a_message_that_was_withdrawn_is_not_sent_again() {
     for mut pair in kept() {
@@ -804,6 +810,9 @@ fn a_message_that_was_withdrawn_is_not_sent_again() {
     }
 }
 
+/// Contract: A packet whose sending ends the connection three times in a row, with nothing
+/// acknowledged in between, is given up: its promise rejects (PublishError, SubscribeError,
+/// UnsubscribeError; `reasonCode` as far as the server gave one) and the client goes on without it.
 #[test]
 fn a_message_on_a_connection_that_gets_on_is_no_poison() {
     let mut pair = up("");

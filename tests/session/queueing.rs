@@ -59,6 +59,9 @@ fn overflowing(policy: &str, limit: &str) -> (Vec<String>, Vec<String>, Vec<Stri
     (refusals, told, sent)
 }
 
+/// Contract: 'reject': the new publish rejects with QueueFullError. 'wait': publish() waits for
+/// room before it takes the message, bounded by its timeout and signal, in the order of the calls.
+/// Default 'reject'.
 #[test]
 fn when_the_queue_is_full_something_gives_way() {
     for limit in ["queue.maxMessages=3", "queue.maxBytes=6"] {
@@ -207,6 +210,7 @@ fn the_latest_of_a_topic_gives_way_only_to_one_that_fits() {
     pair.sends(["PUBLISH q1 #1 a '1'", "PUBLISH q1 #2 b '12345'"]);
 }
 
+/// Contract: Keep QoS 0 messages while offline. Default true.
 #[test]
 fn qos_0_waits_unless_it_is_told_not_to() {
     let mut pair = up("queue.qos0=false");
@@ -219,6 +223,11 @@ fn qos_0_waits_unless_it_is_told_not_to() {
     pair.sends(["PUBLISH q1 #1 a 'z'"]);
 }
 
+/// Contract: Times given by the user are in milliseconds, except where MQTT itself defines seconds
+/// (keepalive, expiry and delay intervals): those are named as in the MQTT specification and stay
+/// in seconds.
+/// Contract: seconds; time spent in the queue is subtracted, and an expired message is dropped
+/// (ExpiredError)
 #[test]
 fn time_in_the_queue_counts_against_the_expiry() {
     let mut pair = up("");
@@ -439,6 +448,8 @@ fn drain_waits_until_nothing_is_under_way() {
     }
 }
 
+/// Contract: Resolves when nothing is queued or in flight, in either direction: handlers at work
+/// have settled and their acknowledgements have left.
 #[test]
 fn drain_waits_for_what_is_queued() {
     let mut pair = crate::bare("");

@@ -141,6 +141,8 @@ fn acknowledgements_leave_in_the_order_of_arrival() {
     }
 }
 
+/// Contract: Acknowledgements leave in the order of arrival, as the specification asks, so a late
+/// one holds back those after it.
 #[test]
 fn a_late_acknowledgement_holds_back_those_after_it() {
     for mut pair in both("") {
@@ -643,6 +645,9 @@ fn figures_of_what_came_in() {
 }
 
 /// Mosquitto 2.0.11 does so.
+/// Contract: 1..65535, default 65535 (not sent). A server that oversteps it gets DISCONNECT 0x93;
+/// after the second time in a row (Mosquitto 2.0.11 does so) the limit is left out and 'error' says
+/// so.
 #[test]
 fn a_receive_maximum_that_the_server_does_not_keep_to_is_left_out() {
     let mut pair = up("properties.receiveMaximum=1 clean=false clientId=me").holding();

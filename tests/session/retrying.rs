@@ -27,6 +27,9 @@ fn a_lost_connection_is_made_again() {
     pair.tells(["state connected", "connected again"]);
 }
 
+/// Contract: minDelay: ms, default 1_000. maxDelay: ms, default 30_000. factor: default 2.
+/// maxAttempts: in a row, default Infinity
+/// Contract: Delay and attempt count start over only after a connection outlived the last delay.
 #[test]
 fn delays_grow_and_start_over_after_a_connection_that_lasted() {
     let mut pair = up("");
@@ -51,6 +54,8 @@ fn delays_grow_and_start_over_after_a_connection_that_lasted() {
     assert!(pair.tell().pop().unwrap().starts_with("attempt 1 in 1000 ms"));
 }
 
+/// Contract: 0..1, share of the delay that is random. Default 1 for the first attempt after a loss,
+/// so that a fleet does not come back at once; then 0.5
 #[test]
 fn all_of_the_first_delay_is_random() {
     let mut pair = Pair::connected("");
@@ -71,6 +76,32 @@ fn all_of_the_first_delay_is_random() {
     );
 }
 
+/// Contract: 0..1, share of the delay that is random. Default 1 for the first attempt after a loss,
+/// so that a fleet does not come back at once; then 0.5
+#[test]
+fn half_of_each_later_delay_is_random() {
+    let mut pair = Pair::connected("");
+    let mut delays = Vec::new();
+    for _ in 0..50 {
+        pair.cut();
+        pair.wait_for(State::Connecting);
+        pair.cut();
+        let before = pair.now();
+        pair.wait_for(State::Connecting);
+        delays.push(pair.now().since_ms(before));
+        pair.plays("CONNACK");
+        pair.wait(3_000);
+    }
+    delays.sort_unstable();
+    delays.dedup();
+    assert!(
+        delays.len() > 25 && delays[0] >= 1_000 && delays[delays.len() - 1] <= 2_001,
+        "{delays:?}"
+    );
+}
+
+/// Contract: minDelay: ms, default 1_000. maxDelay: ms, default 30_000. factor: default 2.
+/// maxAttempts: in a row, default Infinity
 #[test]
 fn attempts_are_limited() {
     let mut pair = up("reconnect.maxAttempts=2");
@@ -83,6 +114,7 @@ fn attempts_are_limited() {
     pair.tells(["state closed", "closed CONNECTION_FAILED"]);
 }
 
+/// Contract: false: never reconnect. Default: on, with the defaults below.
 #[test]
 fn without_reconnect_a_lost_connection_is_the_end() {
     let mut pair = up("reconnect=false");
@@ -98,6 +130,7 @@ fn without_reconnect_a_lost_connection_is_the_end() {
     assert_eq!(pair.session().poll_timeout(), None);
 }
 
+/// Contract: Also retry the first attempt instead of rejecting connect(). Default false.
 #[test]
 fn the_first_connect_is_tried_again_if_asked_for() {
     let mut pair = bare("protocolVersion=5 reconnect.initial=true");
@@ -119,6 +152,7 @@ fn the_first_connect_is_tried_again_if_asked_for() {
     pair.tells(["state connecting", "state closed", "closed CONNECTION_REFUSED 0x87"]);
 }
 
+/// Contract: Overrides the built-in verdict on an error; false ends the client.
 #[test]
 fn the_application_may_overrule_the_verdict() {
     let mut pair = bare("");
@@ -162,6 +196,8 @@ fn an_end_comes_before_a_verdict() {
     pair.tells([]);
 }
 
+/// Contract: While connecting: the pending result; when connected: the current info; while waiting:
+/// tries now.
 #[test]
 fn connect_while_waiting_tries_now() {
     let mut pair = up("");
@@ -221,6 +257,8 @@ fn a_connection_that_is_lost_while_it_is_doubtful_is_made_again_at_once() {
     assert!(pair.tell().pop().unwrap().starts_with("attempt 1 in 1000 ms"), "it was not doubtful");
 }
 
+/// Contract: Drops the connection, if any, and connects again at once; in-flight messages and
+/// subscriptions stay.
 #[test]
 fn reconnect_drops_the_connection_and_connects_at_once() {
     for mut pair in both("properties.sessionExpiryInterval=100 clean=false") {
@@ -275,6 +313,8 @@ fn the_first_connect_goes_through_all_servers_once() {
     pair.tells(["state idle", "connect failed CONNECTION_FAILED"]);
 }
 
+/// Contract: A list means failover: the attempts go through it in order, and stay with a server
+/// while it works.
 #[test]
 fn attempts_go_through_the_servers_and_stay_with_one_that_works() {
     let mut pair = bare("protocolVersion=5");
@@ -370,6 +410,7 @@ fn dynamic(pair: &mut Pair, name: &str) {
     resolved.servers[0].credentials = Credentials { username: Some(name.into()), password: None };
 }
 
+/// Contract: Credentials from a function are called again once before a credentials error is final.
 #[test]
 fn credentials_from_a_function_are_asked_for_once_more() {
     let mut pair = bare("");

@@ -465,6 +465,8 @@ fn a_message_of_a_subscription_that_the_server_has_kept_goes_to_nobody_in_partic
 
 // ---------------------------------------------------------------------------------------------- the life of the client
 
+/// Contract: Needs a clientId. load() runs before the first CONNECT; PUBLISH, PUBREC and PUBREL
+/// leave only after the write that records them has resolved.
 #[test]
 fn the_store_is_read_before_the_first_connect() {
     let mut pair = Pair::new(&settings(""));

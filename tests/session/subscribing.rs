@@ -298,6 +298,8 @@ fn a_subscribe_that_is_too_large_for_the_server_goes_in_parts() {
 
 // ---------------------------------------------------------------------------------------------- routing
 
+/// Contract: routed by subscription identifier and filter where the server supports identifiers (an
+/// identifier the client does not know, from before a restart: by filter), by filter otherwise
 #[test]
 fn overlapping_filters_get_identifiers_of_their_own() {
     let mut pair = up("");
@@ -310,6 +312,8 @@ fn overlapping_filters_get_identifiers_of_their_own() {
 }
 
 /// A server may send a copy for each subscription, or one with all identifiers [MQTT5 3.3.4].
+/// Contract: It gets every message that matches this subscription, once, in order of arrival, also
+/// where filters of other Subscriptions overlap or are the same
 #[test]
 fn each_subscription_gets_a_message_once() {
     for copies in [
@@ -479,6 +483,8 @@ fn a_copy_for_a_filter_that_was_left_is_nobodys() {
 }
 
 /// A session from before this process has identifiers that it knows nothing of.
+/// Contract: routed by subscription identifier and filter where the server supports identifiers (an
+/// identifier the client does not know, from before a restart: by filter), by filter otherwise
 #[test]
 fn in_a_session_that_began_elsewhere_messages_go_by_filter() {
     let mut pair = accepted("clean=false clientId=me", "CONNACK present");
@@ -493,6 +499,8 @@ fn in_a_session_that_began_elsewhere_messages_go_by_filter() {
     }
 }
 
+/// Contract: routed by subscription identifier and filter where the server supports identifiers (an
+/// identifier the client does not know, from before a restart: by filter), by filter otherwise
 #[test]
 fn an_identifier_that_nobody_knows_is_no_obstacle() {
     let mut pair = up("");
@@ -515,6 +523,8 @@ fn shared_filters_are_compared_by_what_is_behind_the_group() {
     ]);
 }
 
+/// Contract: MQTT 5, 1..268435455. By hand; without it the client assigns its own where the server
+/// supports them, for exact routing.
 #[test]
 fn an_identifier_by_hand() {
     let mut pair = up("");
@@ -763,6 +773,8 @@ fn a_filter_that_is_restored_brings_everybody_what_is_stored() {
 }
 
 /// The flag says nothing where it is passed on.
+/// Contract: Stored copies that come for a later subscribe() to a filter go to that Subscription
+/// only, where the wire allows to tell (no Subscription of the filter asked for retainAsPublished).
 #[test]
 fn messages_with_the_retain_flag_go_to_everybody_where_one_asked_for_the_flag() {
     let mut pair = accepted("", PLAIN);
@@ -795,6 +807,9 @@ fn messages_with_the_retain_flag_that_nobody_asked_for_go_to_everybody() {
 
 // ---------------------------------------------------------------------------------------------- several to one filter
 
+/// Contract: A filter of several Subscriptions is one subscription on the server, at the highest
+/// QoS asked, gone with the last of them; each subscribe() sends SUBSCRIBE, so retained messages
+/// come again.
 #[test]
 fn several_subscriptions_to_a_filter_are_one_on_the_server() {
     let mut pair = up("");
@@ -1087,6 +1102,7 @@ fn a_session_that_is_resumed_has_its_subscriptions() {
     pair.tells([&format!("message q0 a/b '' to {one}")]);
 }
 
+/// Contract: One that was cut off is repeated on the next connection.
 #[test]
 fn what_was_cut_off_is_asked_again_in_order() {
     for mut pair in plain("") {
@@ -1303,6 +1319,7 @@ fn what_a_server_can_do_no_more_is_not_restored_and_the_rest_is() {
     assert_eq!(pair.session().stats().subscriptions, 2);
 }
 
+/// Contract: Restore subscriptions when the server has lost the session. Default true.
 #[test]
 fn without_resubscribe_a_lost_session_ends_its_subscriptions() {
     for mut pair in plain("resubscribe=false") {
@@ -1544,6 +1561,8 @@ fn a_subscribe_that_restores_too_much_is_halved() {
     }
 }
 
+/// Contract: A SUBSCRIBE of several filters is halved first, until the one at fault is alone; the
+/// others stay.
 #[test]
 fn of_a_subscribe_that_is_halved_only_the_filter_at_fault_is_refused() {
     for connack in ["CONNACK present", "CONNACK"] {
@@ -1589,6 +1608,9 @@ fn a_subscribe_that_a_disconnect_judges_fails_at_once() {
     }
 }
 
+/// Contract: A packet whose sending ends the connection three times in a row, with nothing
+/// acknowledged in between, is given up: its promise rejects (PublishError, SubscribeError,
+/// UnsubscribeError; `reasonCode` as far as the server gave one) and the client goes on without it.
 #[test]
 fn an_unsubscribe_that_ends_three_connections_is_given_up() {
     for mut pair in kept() {
@@ -1606,6 +1628,7 @@ fn an_unsubscribe_that_ends_three_connections_is_given_up() {
     }
 }
 
+/// Contract: and if the connection ends first, it is not sent again.
 #[test]
 fn a_subscribe_that_was_withdrawn_is_not_sent_again() {
     for mut pair in kept() {

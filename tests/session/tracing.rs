@@ -18,6 +18,7 @@ fn nobody_listens_nothing_is_told() {
     assert!(traced(&mut pair).is_empty());
 }
 
+/// Contract: packet: Every control packet, for tracing. Costs nothing while nobody listens.
 #[test]
 fn every_packet_is_told_both_ways() {
     let mut pair = bare("authentication.method=m keepalive=10");

@@ -427,6 +427,8 @@ fn on_3_1_1_nothing_is_said() {
 }
 
 /// Any prefix of anything, a flood of anything: an end, or a wait for more.
+/// Contract: No input from the network can throw into user code, crash the page or the process, or
+/// hang a promise.
 #[test]
 fn whatever_comes_the_session_survives() {
     let mut random = 1u64;

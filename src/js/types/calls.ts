@@ -134,7 +134,8 @@ export interface WatchOptions
    */
   conflate?: number | undefined
   /**
-   * How many topics the map holds. Beyond that, the one that has not changed for longest gives way.
+   * How many topics the map holds. Beyond that, the one that has not changed for longest gives way. Watches that share a subscription hold as
+   * many as the largest of their limits allows.
    *
    * @default 10_000
    */

@@ -4,6 +4,8 @@ import { memory } from './instance.mjs'
 import { bytesOf, connected, equal, ok, same } from './tools.mjs'
 
 export const PAYLOADS = {
+  // Contract: Never changed by the client afterwards. May share its ArrayBuffer with other messages: respect byteOffset, and copy before transferring
+  // it.
   async 'payloads that are kept stay as they came, whatever comes later and however memory grows'(
     wasmqtt,
   ) {
