@@ -162,7 +162,8 @@ export class Routes {
   }
 
   end(route: Route | undefined, error?: AnyMqttError): void {
-    if (route === undefined) return
+    // A Subscription whose filter was left before its answer ends with that, and not once more when it is refused: its number may be another's.
+    if (route === undefined || this.#byHandle.get(route.handle) !== route) return
     const { handle, sink } = route
     this.#byHandle.delete(handle)
     // Records of the batch that is being delivered may still name it.
