@@ -44,6 +44,10 @@ export class BadProxy {
     for (const link of this.#links) link.end('reset')
   }
 
+  get connections() {
+    return this.#links.size
+  }
+
   count(fault) {
     this.faults[fault] = (this.faults[fault] ?? 0) + 1
   }
