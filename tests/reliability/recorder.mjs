@@ -121,7 +121,8 @@ export function faultsOfPublisher(connections) {
         repeated(due.pubrel, id, faults)
       } else if (cmd === 'publish' && packet.qos > 0) {
         const key = keyOf(packet)
-        if (packet.dup) {
+        // A first PUBLISH that the recorder did not get to read has DUP when it comes.
+        if (packet.dup && known.has(key)) {
           if (entry?.key !== key || (entry.sure && entry.stage !== 'publish'))
             faults.push(`${key} repeated as ${id}, which does not wait for an answer`)
           else Object.assign(entry, { stage: 'publish', sure: true })
