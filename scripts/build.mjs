@@ -66,7 +66,7 @@ export async function build() {
     'Compiling the core to WebAssembly',
     bindgen,
     sources.filter((path) => !path.startsWith('src/broker/')),
-    () => buildModule(bindgen, []),
+    () => buildModule(bindgen, ['--no-default-features']),
   )
   await step('Compiling the test broker to WebAssembly', brokerBindgen, sources, () =>
     buildModule(brokerBindgen, ['--features', 'broker']),

@@ -3,8 +3,9 @@
 //! Changes are collected while others are written, and go together into the next write. What may
 //! leave only when its record is kept says so by the [`Batch`] that the record is in.
 
-use std::mem::{replace, swap};
-use std::ops::RangeInclusive;
+use alloc::vec::Vec;
+use core::mem::{replace, swap};
+use core::ops::RangeInclusive;
 
 use super::Session;
 use super::connection::Stage;

@@ -8,7 +8,9 @@ mod recording;
 mod sending;
 mod waiting;
 
-use std::rc::Rc;
+use alloc::boxed::Box;
+use alloc::rc::Rc;
+use alloc::vec::Vec;
 
 use super::connection::Up;
 use super::error::{Error, ErrorCode};
