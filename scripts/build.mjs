@@ -12,7 +12,7 @@ import {
 } from 'node:fs'
 import { createRequire } from 'node:module'
 import { homedir } from 'node:os'
-import { dirname, join } from 'node:path'
+import { basename, dirname, join } from 'node:path'
 import { deflateRawSync } from 'node:zlib'
 import { notices } from './notices.mjs'
 import { asUnpacked } from './pack.mjs'
@@ -292,8 +292,8 @@ export function contributors() {
 
 async function buildPackage(texts) {
   const { build } = await import('esbuild')
-  const bundle = (entry, outfile, options) =>
-    build({
+  const bundle = async (entry, outfile, options) => {
+    await build({
       entryPoints: [join(root, 'src', 'js', entry)],
       outfile: join(pkg, outfile),
       bundle: true,
@@ -319,6 +319,8 @@ async function buildPackage(texts) {
         passed('ws', './ws.cjs'),
       ],
     })
+    if (options.platform !== 'node') await shrink(join(pkg, outfile), options.format)
+  }
   const own = (...names) => ({ inject: names.map((name) => join(root, 'src', 'js', `${name}.ts`)) })
   await bundle('index.ts', 'index.js', { format: 'esm' })
   await bundle('slim.ts', 'slim.js', { format: 'esm' })
@@ -433,6 +435,26 @@ async function buildPackage(texts) {
   writeJson('package.json', manifest())
   buildStandIn(manifest())
   writeJson('size.json', measure())
+}
+
+/**
+ * Minifies a file once more. After esbuild, terser finds another 3 % of the compressed JavaScript, most of it by the names that it gives to
+ * variables.
+ */
+async function shrink(path, format) {
+  const { minify } = await import('terser')
+  const url = `${basename(path)}.map`
+  const { code, map } = await minify(readFileSync(path, 'utf8'), {
+    module: format === 'esm',
+    // A classic script leaves a global variable.
+    toplevel: format !== 'iife',
+    ecma: 2020,
+    // Sequences of expressions compress worse than statements. No function here is called with `new`.
+    compress: { passes: 2, sequences: false, unsafe_arrows: true, unsafe_methods: true },
+    sourceMap: { content: readFileSync(`${path}.map`, 'utf8'), url },
+  })
+  writeFileSync(path, `${code}\n`)
+  writeFileSync(`${path}.map`, map)
 }
 
 /** What an import of the .wasm file gives depends on the bundler. */
