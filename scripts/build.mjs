@@ -132,7 +132,8 @@ async function buildModule(folder, features) {
   await run(join(toolsBin, 'wasm-bindgen'), [...options, built])
   const wasm = join(folder, 'wasmqtt_bg.wasm')
   const named = join(folder, NAMED)
-  copyFileSync(wasm, named)
+  if (folder === bindgen) writeFileSync(named, await withoutUncalled(wasm))
+  else copyFileSync(wasm, named)
   await run(bin('wasm-opt'), [
     named,
     '-o',
@@ -197,6 +198,29 @@ function readable(name) {
     rest = rest.slice(start + length)
   }
   return parts.slice(0, -1).join('::')
+}
+
+/**
+ * What nobody calls, though the table of functions has its address: it told wasm-bindgen of types, or formats the message of a panic, which
+ * src/web/bindings.rs does not read.
+ */
+const UNCALLED = /\bfmt::|^wasm_bindgen::|^js_sys::|-> Externref$/
+
+/** The module with those functions out of the table, so that wasm-opt removes them with all that they call: 2 % of the module. */
+async function withoutUncalled(path) {
+  const { default: binaryen } = await import('binaryen')
+  const module = binaryen.readBinary(readFileSync(path))
+  const { table, name, data } = binaryen.getElementSegmentInfo(module.getElementSegmentByIndex(0))
+  // Nothing has this type, so that a call traps.
+  const type = binaryen.createType([binaryen.f32, binaryen.f64, binaryen.f32])
+  module.addFunction('uncalled', type, binaryen.none, [], module.unreachable())
+  const plain = (escaped) =>
+    escaped.replaceAll(/\\(..)/g, (_, code) => String.fromCharCode(Number.parseInt(code, 16)))
+  const kept = data.map((each) => (UNCALLED.test(plain(each)) ? 'uncalled' : each))
+  module.removeElementSegment(name)
+  module.addActiveElementSegment(table, name, kept, module.i32.const(1))
+  binaryen.setDebugInfo(true)
+  return module.emitBinary()
 }
 
 /** What the glue has for cases that cannot arise here, and what stands there instead. */
