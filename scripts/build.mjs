@@ -18,7 +18,7 @@ import { notices } from './notices.mjs'
 import { asUnpacked } from './pack.mjs'
 import { writeRecords } from './records.mjs'
 import { setup } from './setup.mjs'
-import { buildShims, buildStandIn, declareShims, shimExports, shimTypes } from './shims.mjs'
+import { buildShims, buildStandIn, declareShims, passOn, shimExports, shimTypes } from './shims.mjs'
 import { measure, table } from './size.mjs'
 import { bold, capture, isMain, main, root, run, toolsBin } from './tools.mjs'
 
@@ -359,10 +359,6 @@ async function buildPackage(texts) {
     ...own('microtask'),
     plugins: [apart('./node.cjs')],
   })
-  writeFileSync(
-    join(pkg, 'testing-node.js'),
-    "import testing from './testing-node.cjs'\nexport const { TestBroker } = testing\n",
-  )
   await buildShims(bundle, pkg)
   // For Jest with jsdom, which has no TextEncoder.
   const required = { format: 'cjs', ...own('text-codec') }
@@ -374,20 +370,7 @@ async function buildPackage(texts) {
     ...own('microtask', 'text-codec'),
     plugins: [apart('./index.cjs')],
   })
-  const slim = Object.keys(createRequire(import.meta.url)(join(pkg, 'slim-node.cjs')))
-  writeFileSync(
-    join(pkg, 'slim-node.js'),
-    `import slim from './slim-node.cjs'\nexport const { ${slim.join(', ')} } = slim\n`,
-  )
-  // node.js passes on what node.cjs exports, so that import and require share one module instance. It imports detour.cjs instead of node.cjs,
-  // because Node looks for the exports of an imported CommonJS file with a lexer in JavaScript, which takes 20 ms for node.cjs. The lexer does
-  // not follow a require() of this form.
-  const names = Object.keys(createRequire(import.meta.url)(join(pkg, 'node.cjs')))
-  writeFileSync(join(pkg, 'detour.cjs'), "exports.wasmqtt = require('./node.cjs')\n")
-  writeFileSync(
-    join(pkg, 'node.js'),
-    `import { wasmqtt } from './detour.cjs'\nexport const { ${names.join(', ')} } = wasmqtt\n`,
-  )
+  for (const name of ['node', 'slim-node', 'testing-node']) passOn(pkg, name, `${name}.js`)
   copyFileSync(join(bindgen, 'wasmqtt_bg.wasm'), join(pkg, 'wasmqtt.wasm'))
 
   const types = join(pkg, 'types')

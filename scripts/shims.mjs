@@ -23,7 +23,7 @@ export async function buildShims(bundle, pkg) {
     // Plain properties: tests of applications put their own functions in the place of these.
     const footer = { js: 'module.exports = { __esModule: true, ...module.exports }' }
     await bundle(`${name}/index.ts`, `${name}.cjs`, { ...forNode, footer })
-    passOn(pkg, name)
+    passOn(pkg, name, `${name}.node.js`)
   }
   await bundle('paho/script.ts', 'paho.script.js', { format: 'iife', globalName: 'Paho' })
   await bundle('cli/main.ts', 'cli.cjs', { ...forNode, banner: { js: '#!/usr/bin/env node' } })
@@ -72,13 +72,17 @@ declare global {
   writeFileSync(join(folder, 'index.d.ts'), "import mqtt = require('./all.js')\nexport = mqtt\n")
 }
 
-/** The ESM form for Node of a CommonJS file, which it passes on. */
-function passOn(pkg, name) {
-  const names = Object.keys(require(join(pkg, `${name}.cjs`)))
-  const list = names.filter((each) => each !== 'default' && each !== '__esModule')
+/**
+ * Writes the ESM form for Node of a CommonJS file. It passes on what that exports, so that import and require share one module instance. It
+ * imports a detour and not the file itself, because Node looks for the exports of an imported CommonJS file with a lexer in JavaScript, which
+ * takes 20 ms for node.cjs and 100 ms for mqttjs.cjs. The lexer does not follow a require() of this form.
+ */
+export function passOn(pkg, name, module) {
+  const { default: whole, __esModule: _, ...all } = require(join(pkg, `${name}.cjs`))
+  writeFileSync(join(pkg, `${name}.detour.cjs`), `exports.all = require('./${name}.cjs')\n`)
   writeFileSync(
-    join(pkg, `${name}.node.js`),
-    `import all from './${name}.cjs'\nexport const { ${list.join(', ')} } = all\nexport default all.default\n`,
+    join(pkg, module),
+    `import { all } from './${name}.detour.cjs'\nexport const { ${Object.keys(all).join(', ')} } = all\n${whole === undefined ? '' : 'export default all.default\n'}`,
   )
 }
 

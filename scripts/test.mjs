@@ -17,6 +17,7 @@ const wasmTest = (...environment) =>
 
 const BROWSER = ['chromium', 'chromedriver']
 const BROKER = ['mosquitto', 'mosquitto_sub']
+const SHELLS = ['zsh', 'fish']
 
 /**
  * @typedef {object} Step
@@ -86,7 +87,7 @@ const STEPS = [
     name: 'other APIs and the command line',
     command: 'node --test tests/mqttjs/*.test.mjs tests/paho/*.test.mjs tests/cli/*.test.mjs',
     tests: 'node',
-    needs: BROKER,
+    needs: [...BROKER, ...SHELLS],
   },
   {
     name: 'packaging',
@@ -129,6 +130,13 @@ const STEPS = [
     command: 'node --test tests/browser/*.test.mjs',
     tests: 'node',
     needs: [...BROWSER, ...BROKER],
+  },
+  {
+    name: 'dashboard on the embedded broker',
+    command:
+      'BROKER=embedded node --test tests/browser/dashboard-features.test.mjs tests/browser/dashboard-faults.test.mjs',
+    tests: 'node',
+    needs: BROWSER,
   },
   {
     name: 'benchmark, a short form',

@@ -123,3 +123,75 @@ fn an_idle_client_gives_back_what_a_burst_took() {
     let given = allocated(|| pair.session().handle_timeout(later));
     assert!(counted.live + given.live < KIB, "{} bytes of {}", -given.live, counted.live);
 }
+
+/// With a store that takes its time, and something under way to it already.
+fn stalling(more: &str) -> Pair {
+    let text = format!("clientId=me clean=false store=true keepalive=0 reconnect.jitter=0 {more}");
+    let mut pair = Pair::connected(&text).stalling();
+    pair.publish("q1 a 'first'");
+    assert!(pair.ends().store.is_writing());
+    pair
+}
+
+/// Bytes that are kept after 300 rounds, where each has to do with a message of 10 KiB.
+fn after_rounds(pair: &mut Pair, mut round: impl FnMut(&mut Pair)) -> isize {
+    let counted = allocated(|| {
+        for _ in 0..300 {
+            round(pair);
+            pair.clear();
+        }
+    });
+    counted.live
+}
+
+fn large() -> String {
+    format!("q2 a '{}'", "x".repeat(10_240))
+}
+
+#[test]
+fn a_store_that_stalls_while_the_server_loses_the_session_again_and_again() {
+    let mut pair = stalling("");
+    pair.publish(&large());
+    let grown = after_rounds(&mut pair, |pair| pair.reconnected("CONNACK"));
+    assert!(grown < MIB / 4, "{grown} bytes");
+    pair.keeps();
+    pair.keeps();
+    assert!(pair.sent().iter().any(|packet| packet.starts_with("PUBLISH q2")));
+}
+
+#[test]
+fn a_store_that_fails_while_the_server_loses_the_session_again_and_again() {
+    let mut pair = stalling("");
+    pair.publish(&large());
+    // Both are taken, and recorded anew with every session.
+    pair.keeps();
+    pair.keeps();
+    let grown = after_rounds(&mut pair, |pair| {
+        pair.reconnected("CONNACK");
+        if pair.ends().store.is_writing() {
+            pair.breaks();
+        }
+    });
+    assert!(grown < MIB / 4, "{grown} bytes");
+}
+
+#[test]
+fn messages_that_are_withdrawn_while_the_store_stalls() {
+    let mut pair = stalling("");
+    let grown = after_rounds(&mut pair, |pair| {
+        let token = pair.publish(&large());
+        pair.cancel(token);
+    });
+    assert!(grown < MIB / 4, "{grown} bytes");
+}
+
+#[test]
+fn messages_that_give_way_while_the_store_stalls() {
+    for overflow in ["drop-oldest", "latest-per-topic"] {
+        let mut pair = stalling(&format!("queue.maxMessages=1 queue.overflow={overflow}"));
+        pair.cut();
+        pair.publish(&large());
+        let grown = after_rounds(&mut pair, |pair| _ = pair.publish(&large()));
+        assert!(grown < MIB / 4, "{overflow}: {grown} bytes");
+    }
+}

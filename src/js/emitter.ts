@@ -4,6 +4,8 @@ import { isThenable, oneOf } from './validate.js'
 
 type Listener = ((...args: any[]) => unknown) & { once?: Listener }
 type Name = keyof ClientEvents
+/** What a function of the application was called for. */
+type Place = { topic?: string; filter: string | undefined }
 
 export const listenerOf = (event: Name) => `the listener of '${event}' threw`
 
@@ -55,7 +57,7 @@ export class Emitter {
   emit<E extends Name>(event: E, ...args: ClientEvents[E]): void {
     const listeners = this.#listeners[event]
     if (listeners !== undefined)
-      for (const listener of listeners) this.run(listenerOf(event), listener, ...args)
+      for (const listener of listeners) this.run(listenerOf(event), () => listener(...args))
     else if (event === 'error') console.error(args[0])
   }
 
@@ -65,23 +67,19 @@ export class Emitter {
     this.#reported = error
   }
 
-  /** Calls a listener. */
-  run(what: string, call: Listener, ...args: unknown[]): void {
+  /** Calls a function of the application. What it throws, or its promise rejects with, is emitted as 'error'. */
+  run(what: string, call: () => unknown, of?: Place): void {
+    const failed = (cause: unknown) => this.failed(what, cause, of)
     try {
-      const result = call(...args)
-      if (result !== undefined) this.watch(what, result)
+      const result = call()
+      if (isThenable(result)) result.then(undefined, failed)
     } catch (cause) {
-      this.failed(what, cause)
+      failed(cause)
     }
   }
 
-  /** Emits 'error' if `result` is a promise that rejects. */
-  watch(what: string, result: unknown): void {
-    if (isThenable(result)) result.then(undefined, (cause) => this.failed(what, cause))
-  }
-
   /** Emits what a function of the application threw as 'error'. */
-  failed(what: string, cause: unknown, of?: { topic?: string; filter: string | undefined }): void {
+  failed(what: string, cause: unknown, of?: Place): void {
     const error = mqttError({ code: 'HANDLER_FAILED', what, cause, ...of })
     // A listener of 'error' that throws must not be called with its own error again and again.
     if (what === listenerOf('error')) console.error(error)

@@ -224,12 +224,7 @@ export class Pending {
 
   /** Calls back. */
   answer(callback: Callback<any>, error: AnyMqttError | null, result?: unknown): void {
-    try {
-      const returned: unknown = callback(error, result)
-      if (returned !== undefined) this.#emitter.watch(CALLBACK, returned)
-    } catch (cause) {
-      this.#emitter.failed(CALLBACK, cause)
-    }
+    this.#emitter.run(CALLBACK, () => callback(error, result))
   }
 
   #release(slot: number): void {

@@ -4,7 +4,7 @@ import { readFile } from 'node:fs/promises'
 import { type IncomingMessage, STATUS_CODES } from 'node:http'
 import type { Socket } from 'node:net'
 import type { ClientOptions, WebSocket } from 'ws'
-import { openGlobalWebSocket, platform, soon } from './platform.js'
+import { openGlobalWebSocket, platform, soon, task } from './platform.js'
 import { explain, explainStatus, type TransportError } from './transports/failure.js'
 import { isTcp, openTcp, watchWriting, whenWritten } from './transports/tcp.js'
 import { tlsOptions } from './transports/tls.js'
@@ -18,13 +18,39 @@ const CLOSE_TIMEOUT = 1_000
 Object.assign(platform, {
   native: true,
   speaks: isTcp,
-  open: (url, context) => (isTcp(url) ? openTcp(url, context) : openWebSocket(url, context)),
+  async open(url, context) {
+    await turn()
+    return isTcp(url) ? openTcp(url, context) : openWebSocket(url, context)
+  },
   async fetch(source) {
     const url = URL.canParse(source) ? new URL(source) : source
     const isFile = typeof url === 'string' || url.protocol === 'file:'
     return isFile ? new Response(await readFile(url)) : fetch(url)
   },
 } satisfies typeof platform)
+
+/** Sockets that are opened together. With one, all of them together take a third longer. */
+const TOGETHER = 8
+/** Those that wait for their turn to open a socket; undefined: nobody has to wait. */
+let waiting: (() => void)[] | undefined
+
+/**
+ * Sockets are opened a few at a time, each time in a new task. Thousands of clients that have lost their server may try again at once. Then what the
+ * first sockets bring is handled before the last ones are opened, so that the process goes on with its other work, and the server meets no crowd.
+ */
+function turn(): Promise<void> | undefined {
+  if (waiting !== undefined) return new Promise((resolve) => waiting!.push(resolve))
+  waiting = []
+  task(next)
+  return undefined
+}
+
+function next(): void {
+  const first = waiting!.splice(0, TOGETHER)
+  if (first.length === 0) waiting = undefined
+  else task(next)
+  for (const open of first) open()
+}
 
 /** Loaded when the first WebSocket is opened, because it costs time. */
 let NodeSocket: ReturnType<typeof socketClass> | undefined

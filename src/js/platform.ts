@@ -4,7 +4,10 @@ import type { TransportContext, WebSocketLike } from './types/connecting.js'
 /** What differs between runtimes. The entry for Node puts its own in place. */
 export const platform = {
   /** Makes the socket for a ws: or wss: URL. */
-  open: openGlobalWebSocket as (url: URL, context: TransportContext) => WebSocketLike,
+  open: openGlobalWebSocket as (
+    url: URL,
+    context: TransportContext,
+  ) => WebSocketLike | Promise<WebSocketLike>,
   /** Fetches the module that `init` was given the URL of. */
   fetch: (source: string | URL): Promise<Response> => fetch(source),
   /**

@@ -138,7 +138,9 @@ export class Requests {
       await new Promise<void>((resolve) => emitter.once('connect', () => resolve()))
     this.#check()
     const { server, clientId } = this.#life.info!
-    const prefix = server.responseInformation ?? 'response'
+    const { responseInformation = '' } = server
+    // What the server says may be no part of a topic.
+    const prefix = /^[^#+]+$/.test(responseInformation) ? responseInformation : 'response'
     this.#topic = `${prefix}/${encodeURIComponent(clientId)}`
     const options = { qos: 1, retainHandling: 2 } as const
     this.#subscription = await this.#client.subscribe(this.#topic, options, this.#onResponse)

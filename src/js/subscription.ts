@@ -170,7 +170,7 @@ export class Routes {
   }
 
   end(route: Route | undefined, error?: AnyMqttError): void {
-    // Its number is free once.
+    // A Subscription whose filter was left before its answer ends with that, and not once more when it is refused: its number may be another's.
     if (route === undefined || this.#byHandle.get(route.handle) !== route) return
     const { handle, sink } = route
     this.#byHandle.delete(handle)

@@ -283,13 +283,8 @@ export class Watch implements api.Watch {
     const { emitter } = this.#source
     const filter = this.#filters
     const what = `the listener of watch '${filter}' threw`
-    for (const { listener } of this.#listeners) {
-      try {
-        emitter.watch(what, listener(topics))
-      } catch (cause) {
-        emitter.failed(what, cause, { filter })
-      }
-    }
+    for (const { listener } of this.#listeners)
+      emitter.run(what, () => listener(topics), { filter })
   }
 }
 

@@ -211,6 +211,7 @@ impl Session {
         if !connack.session_present {
             self.inbox.session_lost(&mut self.out);
             self.outbox.session_lost(&self.attempts.loss, &mut self.out);
+            self.outbox.expire(now, &mut self.out);
             let resubscribe = self.options.resubscribe;
             self.subscriptions.session_lost(resubscribe, &mut self.out.events);
         } else if doubtful && self.options.resubscribe {

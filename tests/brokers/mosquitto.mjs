@@ -289,14 +289,23 @@ class TcpProxy {
   }
 }
 
-/** Returns a port that nobody listened on a moment ago. */
+/**
+ * Returns a port that nobody listened on a moment ago. It is below those that systems give to outgoing connections (from 32,768 on Linux), because
+ * any connection of the machine could take one of them before the broker does.
+ */
 export async function freePort() {
-  const server = net.createServer().listen(0, '127.0.0.1')
-  await once(server, 'listening')
-  const port = portOf(server)
-  server.close()
-  await once(server, 'close')
-  return port
+  for (;;) {
+    const port = 12_000 + Math.floor(Math.random() * 20_000)
+    const server = net.createServer().listen(port, '127.0.0.1')
+    const free = await once(server, 'listening').then(
+      () => true,
+      () => false,
+    )
+    if (!free) continue
+    server.close()
+    await once(server, 'close')
+    return port
+  }
 }
 
 /** Whether something listens on a port. */

@@ -77,6 +77,24 @@ describe('numbers', () => {
     assert.equal(series.summary(0, 1e12).mean, 1.7e308)
   })
 
+  test('a line has a gap where the connection was gone, and where nothing came for long', (t) => {
+    t.mock.timers.enable({ apis: ['Date'], now: 1e12 })
+    const model = new core.Model()
+    const series = new core.Series(model, 'a', '')
+    const come = (after) => {
+      t.mock.timers.tick(after)
+      model.add(message('a', '1'), false)
+    }
+    for (let n = 0; n < 3; n++) come(1_000)
+    series.gap()
+    series.gap()
+    come(1_000)
+    come(60_000)
+    const drawn = series.values.map((value) => (Number.isNaN(value) ? '-' : value)).join('')
+    assert.equal(drawn, '111-1-1')
+    assert.ok(series.at.every((at, n) => n === 0 || at >= series.at[n - 1]))
+  })
+
   test('a line keeps its extremes while it is thinned out', () => {
     const model = new core.Model()
     const series = new core.Series(model, 'a', '')
@@ -168,11 +186,18 @@ describe('JSON', () => {
     const path = ['a', 'x/y', 0, 't'].reduce(core.pointer, '')
     assert.equal(core.numberAt(payload, path), 21.5)
     assert.equal(core.pointerLabel(path), 'a.x/y[0].t')
+    const tree = core.parseJson('{"a":0,"a":{"x/y":[{"t":21.50}]},"on":true}')
+    assert.deepEqual(core.valueAt(tree, path), { kind: 'number', text: '21.50' })
+    for (const none of ['/b', '/a/x/y', '/on/t', `${path}/deeper`, '/a/x~1y/1'])
+      assert.equal(core.valueAt(tree, none), undefined, none)
     assert.equal(core.numberAt(payload, '/on'), 1)
     assert.equal(core.numberAt(payload, '/b/c'), undefined)
     assert.equal(core.numberAt(bytes('1e999'), ''), undefined)
     assert.equal(core.numberAt(bytes('ON'), ''), 1)
     assert.equal(core.numberAt(bytes('21.5 °C'), ''), undefined)
+    // A large document is not read to find out that it is no number by itself.
+    assert.equal(core.numberAt(bytes(`${' '.repeat(2_000)}1`), ''), undefined)
+    assert.equal(core.numberAt(bytes(`${' '.repeat(2_000)}{"a":1}`), '/a'), 1)
   })
 })
 

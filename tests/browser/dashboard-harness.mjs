@@ -1,4 +1,4 @@
-// What the tests of the dashboard share: the built pages on a static host, in a folder and with no help from it; Mosquitto behind WebSockets
+// What the tests of the dashboard share: the built pages on a static host, in a folder and with no help from it; a broker behind WebSockets
 // that can be frozen and cut; an independent client.
 import assert from 'node:assert/strict'
 import { spawn } from 'node:child_process'
@@ -11,6 +11,7 @@ import { extname, join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import mqtt from 'mqtt'
 import { createWebSocketStream, WebSocketServer } from 'ws'
+import { TestBroker } from '../../pkg/testing-node.js'
 import { freePort } from '../../scripts/broker.mjs'
 import { portOf, stopChild } from '../../scripts/tools.mjs'
 import { buildDashboard, site } from '../../www/build.mjs'
@@ -43,12 +44,13 @@ export async function staticHost() {
   }
 }
 
-/** Mosquitto with WebSockets in front, whose connections can be frozen (nothing goes through) and cut. */
-export async function mosquitto(lines = ['allow_anonymous true'], files = {}) {
+/** The broker that the tests are about: Mosquitto, or with BROKER=embedded the test broker of the package. */
+const start = process.env.BROKER === 'embedded' ? startEmbedded : startMosquitto
+
+/** What either broker is started with: its TCP port, and whether it lets nobody in. Resolves with what ends it, and what counts its clients. */
+async function startMosquitto(tcpPort, closed) {
   const folder = mkdtempSync(join(tmpdir(), 'wasmqtt-dashboard-'))
-  for (const [name, text] of Object.entries(files))
-    writeFileSync(join(folder, name), text, { mode: 0o644 })
-  const tcpPort = await freePort(0)
+  writeFileSync(join(folder, 'passwords'), '', { mode: 0o644 })
   const config = [
     `listener ${tcpPort} 127.0.0.1`,
     'persistence false',
@@ -57,18 +59,54 @@ export async function mosquitto(lines = ['allow_anonymous true'], files = {}) {
     'log_dest none',
     'sys_interval 1',
     'max_queued_messages 0',
-    ...lines.map((line) => line.replaceAll('FOLDER', folder)),
+    'set_tcp_nodelay true',
+    `allow_anonymous ${!closed}`,
+    ...(closed ? [`password_file ${join(folder, 'passwords')}`] : []),
   ]
   writeFileSync(join(folder, 'mosquitto.conf'), `${config.join('\n')}\n`)
   const child = spawn('mosquitto', ['-c', join(folder, 'mosquitto.conf')], { stdio: 'inherit' })
   await eventually(() => accepts(tcpPort), 'Mosquitto takes connections')
+  return {
+    /** Clients that are connected or have a session, the one that asks left out. */
+    async sessions() {
+      const asking = await mqtt.connectAsync(`mqtt://127.0.0.1:${tcpPort}`)
+      let total
+      asking.on('message', (_, payload) => (total = Number(payload)))
+      await asking.subscribeAsync('$SYS/broker/clients/total')
+      // It counts once a second, and says what has changed.
+      await sleep(2_200)
+      await asking.endAsync()
+      return total - 1
+    },
+    async stop() {
+      await stopChild(child)
+      rmSync(folder, { recursive: true, force: true })
+    },
+  }
+}
+
+async function startEmbedded(tcpPort, closed) {
+  const broker = new TestBroker(closed ? { users: { nobody: 'knows' } } : {})
+  const listener = await broker.listen({ tcp: tcpPort })
+  // It has no statistics of its own.
+  broker.publish('$SYS/broker/version', 'embedded', { retain: true })
+  return {
+    sessions: async () => broker.clients.length,
+    stop: () => listener.close(),
+  }
+}
+
+/** A broker with WebSockets in front, whose connections can be frozen (nothing goes through) and cut. `closed`: it lets nobody in. */
+export async function startBroker({ closed = false } = {}) {
+  const tcpPort = await freePort(0)
+  const { sessions, stop } = await start(tcpPort, closed)
   const http = createServer().listen(0, '127.0.0.1')
   await once(http, 'listening')
   const sockets = new WebSocketServer({ server: http, handleProtocols: () => 'mqtt' })
   const pairs = new Set()
   sockets.on('connection', (socket) => {
     const stream = createWebSocketStream(socket)
-    const tcp = connectTcp(tcpPort, '127.0.0.1')
+    const tcp = connectTcp(tcpPort, '127.0.0.1').setNoDelay()
     const pair = { stream, tcp }
     pairs.add(pair)
     const end = () => {
@@ -102,11 +140,11 @@ export async function mosquitto(lines = ['allow_anonymous true'], files = {}) {
       http.listen(port, '127.0.0.1')
       await once(http, 'listening')
     },
+    sessions,
     async stop() {
       http.close()
       for (const socket of sockets.clients) socket.terminate()
-      await stopChild(child)
-      rmSync(folder, { recursive: true, force: true })
+      await stop()
     },
   }
 }
@@ -129,11 +167,11 @@ export async function eventually(isSo, what, timeout = 15_000) {
 }
 
 /** The pages, a browser and a broker for the tests of one file. */
-export async function stage(options) {
+export async function stage() {
   const ends = []
   await buildDashboard()
   const host = await staticHost()
-  const broker = await mosquitto(options?.lines, options?.files)
+  const broker = await startBroker()
   const browser = await startChromium({ after: (end) => ends.push(end) })
   return {
     host,

@@ -19,13 +19,14 @@ before(async () => {
 after(() => server.close())
 
 /** Runs in a page: publishes numbers of this life until the page ends, QoS 1 and 2 in turn, and tells of each that has arrived. */
-async function keepPublishing([url, life]) {
+async function keepPublishing([url, life, version]) {
   const { connect } = await import('/pkg/index.js')
   const { IndexedDBStore } = await import('/pkg/stores.js')
   const client = await connect(url, {
     clientId: 'page',
-    protocolVersion: 5,
+    protocolVersion: version,
     clean: false,
+    // 3.1.1 has none, and needs none.
     properties: { sessionExpiryInterval: 3_600 },
     store: new IndexedDBStore(),
   })
@@ -49,7 +50,7 @@ const disorder = (numbers) =>
   numbers.flatMap((each, at) => (at > 0 && numbers[at - 1] > each ? [[numbers[at - 1], each]] : []))
 
 /** Lets pages publish for a random time, and ends each; then checks what has arrived. */
-async function endAgainAndAgain(t, rounds, newPage, end) {
+async function endAgainAndAgain(t, version, rounds, newPage, end) {
   const broker = await startMosquitto(t, {
     // With a limit of messages in flight, Mosquitto 2.0.11 sends some before those that wait.
     config: 'max_queued_messages 0\nmax_inflight_messages 0',
@@ -69,7 +70,7 @@ async function endAgainAndAgain(t, rounds, newPage, end) {
   let sent = 0
   for (let round = 0; ; round++) {
     const page = await newPage((line) => said.push(line))
-    await page.evaluate(keepPublishing, [broker.url, round])
+    await page.evaluate(keepPublishing, [broker.url, round, version])
     // While a page is being ended, nothing is published to it: Mosquitto 2.0.11 would not keep the order.
     const until = Date.now() + randomInt(150)
     while (Date.now() < until) {
@@ -104,33 +105,37 @@ async function endAgainAndAgain(t, rounds, newPage, end) {
   assert.deepEqual(disorder(got), [])
 }
 
-test('reloads at random moments', async (t) => {
-  const browser = await startChromium(t)
-  const page = await (await browser.newContext()).newPage()
-  let tell
-  await page.exposeFunction('tell', (line) => tell(line))
-  const reload = async (listener) => {
-    tell = listener
-    await page.goto(server.url)
-    return page
-  }
-  await endAgainAndAgain(t, RELOADS, reload, () => page.reload())
-})
+for (const version of [5, 4]) {
+  const title = version === 5 ? 'MQTT 5' : 'MQTT 3.1.1'
 
-test('renderers that are killed at random moments', async (t) => {
-  const browser = await startChromium(t)
-  const context = await browser.newContext()
-  const another = async (listener) => {
-    const page = await context.newPage()
-    await page.goto(server.url)
-    await page.exposeFunction('tell', listener)
-    return page
-  }
-  await endAgainAndAgain(t, CRASHES, another, async (page) => {
-    const crashed = new Promise((resolve) => page.once('crash', resolve))
-    const session = await page.context().newCDPSession(page)
-    session.send('Page.crash').catch(() => {})
-    await crashed
-    await page.close()
+  test(`${title}: reloads at random moments`, async (t) => {
+    const browser = await startChromium(t)
+    const page = await (await browser.newContext()).newPage()
+    let tell
+    await page.exposeFunction('tell', (line) => tell(line))
+    const reload = async (listener) => {
+      tell = listener
+      await page.goto(server.url)
+      return page
+    }
+    await endAgainAndAgain(t, version, RELOADS, reload, () => page.reload())
   })
-})
+
+  test(`${title}: renderers that are killed at random moments`, async (t) => {
+    const browser = await startChromium(t)
+    const context = await browser.newContext()
+    const another = async (listener) => {
+      const page = await context.newPage()
+      await page.goto(server.url)
+      await page.exposeFunction('tell', listener)
+      return page
+    }
+    await endAgainAndAgain(t, version, CRASHES, another, async (page) => {
+      const crashed = new Promise((resolve) => page.once('crash', resolve))
+      const session = await page.context().newCDPSession(page)
+      session.send('Page.crash').catch(() => {})
+      await crashed
+      await page.close()
+    })
+  })
+}

@@ -47,7 +47,11 @@ async function subscribing(line, isOurs) {
   const answers = () => broker.log.filter((entry) => entry.startsWith('Sending SUBACK to')).length
   const before = answers()
   const outcome = shell(line, isOurs)
-  await eventually(() => answers() > before, line)
+  let ended
+  outcome.then((what) => (ended = what))
+  await eventually(() => answers() > before || ended, line)
+  // A program that could not subscribe says why.
+  assert.ok(answers() > before, JSON.stringify(ended))
   return { outcome }
 }
 
@@ -94,6 +98,10 @@ const PUBLISH = [
   'mosquitto_pub -L mqtt://127.0.0.1:PORT/from/url -m x',
   'mosquitto_pub -V mqttv5 -t props -m x -D publish user-property a b -D publish content-type text/plain -D PUBLISH message-expiry-interval 60',
   'mosquitto_pub -t minus -m -5',
+  'mosquitto_pub -I prefix- -c -V 5 -x 60 -q 2 -t a/id -m x --quiet --nodelay -A 127.0.0.1',
+  "printf 'one line' | mosquitto_pub -t a/line -l -q 1 -r",
+  'mosquitto_pub -V 311 -L mqtt://user:word@127.0.0.1:PORT/from/url -q 2 -n -r',
+  'mosquitto_pub -t a/property -m x -D CONNECT user-property a b -D DISCONNECT user-property a b -D publish correlation-data c',
   'mosquitto_pub -i me -u user -P word -k 10 -t will -m x --will-topic gone --will-payload bye --will-qos 1 --will-retain',
 ]
 for (const line of PUBLISH)
@@ -120,6 +128,24 @@ const SUBSCRIBE = [
     "mosquitto_sub -v -t '#' -T 'noise/#' -C 1",
     'mosquitto_pub -t noise/a -m no; mosquitto_pub -t music -m yes',
   ],
+  [
+    "mosquitto_sub -F '[%-05l][%05m][%12p][%-12p][%-3p]%%@@\\\\' -q 1 -t a -C 1",
+    'mosquitto_pub -q 1 -t a -m hey',
+  ],
+  ["mosquitto_sub -F '@Q@%' -t a -C 1", 'mosquitto_pub -t a -m x'],
+  ["mosquitto_sub -F '%J' -t a -C 1", 'mosquitto_pub -t a -m "no JSON"'],
+  ["mosquitto_sub -V 5 -F '%S|%p' -t a -C 1", 'mosquitto_pub -t a -m x'],
+  [
+    "mosquitto_sub -V 5 -D subscribe subscription-identifier 7 -F '%S|%p' -t a -C 1",
+    'mosquitto_pub -t a -m x',
+  ],
+  [
+    'mosquitto_sub -t "a/#" -t "b/#" -U "a/#" -v -C 1',
+    'mosquitto_pub -t a/b -m no; mosquitto_pub -t b/c -m yes',
+  ],
+  ["mosquitto_sub -V mqttv5 -t '$share/group/a' -C 1", 'mosquitto_pub -t a -m x'],
+  ['mosquitto_sub -t a -v -C 2', 'mosquitto_pub -t a -n; mosquitto_pub -t a -f data'],
+  ['mosquitto_sub -t a | head -n 1', 'for n in 1 2 3 4; do mosquitto_pub -t a -m $n; done'],
   ["mosquitto_sub -N -t 'a' -t b -C 2", 'mosquitto_pub -t a -m 1; mosquitto_pub -t b -m 2'],
   ['mosquitto_sub -t silent -W 1', ''],
   ['mosquitto_sub -E -t a', ''],
@@ -179,6 +205,53 @@ test('JSON has the fields of mosquitto_sub', async () => {
     parsed.push(rest)
   }
   assert.deepEqual(parsed[1], parsed[0])
+})
+
+test('JSON has the properties of mosquitto_sub', async () => {
+  const parsed = []
+  for (const isOurs of [false, true]) {
+    const { outcome } = await subscribing(
+      "mosquitto_sub -V 5 -D subscribe subscription-identifier 9 -F '%j' -t json -C 1",
+      isOurs,
+    )
+    await shell(
+      'mosquitto_pub -V 5 -t json -m x -D publish user-property a b -D publish user-property c d -D publish correlation-data e -D publish content-type f',
+      false,
+    )
+    const { tst, ...rest } = JSON.parse((await outcome).output)
+    parsed.push(rest)
+  }
+  assert.deepEqual(parsed[1], parsed[0])
+})
+
+test('a line of mosquitto_rr: -t request -e response -m message', async () => {
+  for (const isOurs of [false, true]) {
+    const program = isOurs ? `"${process.execPath}" "${cli}" request` : 'mosquitto_rr'
+    const { outcome } = await subscribing(
+      `mosquitto_sub -V 5 -t request -C 1 -F '%R|%D' | { IFS='|' read -r topic data; mosquitto_pub -V 5 -t $topic -m answer \${data:+-D publish correlation-data $data}; }`,
+      false,
+    )
+    const line = `${program} -p ${broker.tcpPort} -t request -e response -m message -v -W 5`
+    const { code, output } = await shell(line, false)
+    assert.deepEqual([code, output], [0, 'response answer\n'])
+    await outcome
+  }
+})
+
+test('the letters of strftime are those of mosquitto_sub', async () => {
+  // Without those that change from one second to the next.
+  const letters = [...'aAbBCdDeFgGhHIjklmMnpPRtuUVwWxyYzZEO']
+  const format = letters.map((letter) => `${letter === 'n' ? '' : letter}@${letter}`).join('|')
+  const line = `mosquitto_sub -F '${format}' -t now -C 1`
+  let outcomes
+  // Once more where the minute was over in between.
+  for (let tries = 0; tries < 2 && (!outcomes || outcomes[0] !== outcomes[1]); tries++) {
+    const running = [await subscribing(line, false), await subscribing(line, true)]
+    await shell('mosquitto_pub -t now -m x', false)
+    outcomes = []
+    for (const { outcome } of running) outcomes.push((await outcome).output)
+  }
+  assert.equal(outcomes[1], outcomes[0])
 })
 
 test('times are those of date(1)', async () => {

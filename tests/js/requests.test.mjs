@@ -88,6 +88,19 @@ test('request: the Response Information of the server comes first in the respons
   assert.equal((await response).payload.length, 0)
 })
 
+test('request: Response Information that can begin no topic is left out', async (t) => {
+  for (const responseInformation of ['#', 'answers/+', '']) {
+    const { client, peer } = await connected(
+      t,
+      { clientId: 'me', properties: { requestResponseInformation: true } },
+      { properties: { responseInformation } },
+    )
+    const response = client.request('ask')
+    answer(peer, await requested(peer, 'response/me'), 'yes')
+    assert.equal((await response).text(), 'yes')
+  }
+})
+
 test('request: the first response counts, later and foreign ones are dropped', async (t) => {
   const { client, peer } = await connected(t, { clientId: 'me' })
   const events = record(client, 'error')

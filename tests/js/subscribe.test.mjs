@@ -479,6 +479,28 @@ test('unsubscribe: by Subscription, by filter, unknown filters, refusals', async
   assert.deepEqual(error.reasonCodes, [{ filter: 'd', reasonCode: 0x87 }])
 })
 
+test('a Subscription whose filter is left and then refused ends once', async (t) => {
+  const { client, peer } = await connected(t)
+  const refused = client.subscribe('a')
+  const left = client.unsubscribe('a')
+  const { id } = await peer.expect('subscribe')
+  const other = await peer.expect('unsubscribe')
+  peer.send({ type: 'suback', id, codes: [0x80] }, { type: 'unsuback', id: other.id, codes: [0] })
+  await assert.rejects(refused, { code: 'SUBSCRIBE_REFUSED' })
+  await left
+  // Two Subscriptions that follow are two: each has its own messages.
+  const got = []
+  await subscribe(client, peer, 'b', (message) => got.push(['b', message.topic]))
+  await subscribe(client, peer, 'c', (message) => got.push(['c', message.topic]))
+  peer.send({ type: 'publish', topic: 'b' }, { type: 'publish', topic: 'c' })
+  await until(() => got.length === 2)
+  assert.deepEqual(got, [
+    ['b', 'b'],
+    ['c', 'c'],
+  ])
+  assert.equal(client.subscriptions.size, 2)
+})
+
 test('Subscriptions come and go', async (t) => {
   const { client, peer } = await connected(t)
   const got = []

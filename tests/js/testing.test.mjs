@@ -7,6 +7,7 @@ import { once } from 'node:events'
 import { createRequire } from 'node:module'
 import net from 'node:net'
 import { test } from 'node:test'
+import { setTimeout as sleep } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'
 import mqtt from 'mqtt'
@@ -290,7 +291,7 @@ story('a frozen connection carries nothing until it goes on', async ({ broker, j
   const client = await join('me')
   const thaw = broker.freeze('me')
   const publish = client.publish('a', 'x', { qos: 1 })
-  await new Promise((resolve) => setTimeout(resolve, 30))
+  await sleep(30)
   ok(!broker.packets.some(({ type }) => type === 'publish'))
   thaw()
   await publish
@@ -571,6 +572,37 @@ test('the subprotocol is mqtt, and only binary frames are taken [serves MQTT5-6.
   socket.send('text')
   const [code] = await once(socket, 'close')
   equal(code, 1000)
+})
+
+test('close() ends connections that never became an upgrade', async (t) => {
+  const broker = new TestBroker()
+  t.after(() => broker[Symbol.asyncDispose]())
+  const { url, tcpUrl, close } = await broker.listen({ tcp: 0 })
+  const begun = {
+    nothing: [url, ''],
+    'half a request': [url, 'GET /mqtt HTTP/1.1\r\nHost: a'],
+    'a request whose body does not come': [
+      url,
+      'POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 9\r\n\r\n',
+    ],
+    'nothing over TCP': [tcpUrl, ''],
+  }
+  const ends = Object.entries(begun).map(async ([name, [to, text]]) => {
+    const socket = net.connect(Number(new URL(to).port), '127.0.0.1')
+    socket.on('error', () => {})
+    t.after(() => socket.destroy())
+    await once(socket, 'connect')
+    socket.write(text)
+    socket.resume()
+    return { name, closed: once(socket, 'close') }
+  })
+  const sockets = await Promise.all(ends)
+  // They have arrived before the port closes.
+  await sleep(50)
+  const late = sleep(5_000, 'late', { ref: false })
+  equal(await Promise.race([close(), late]), undefined)
+  for (const { name, closed } of sockets)
+    ok((await Promise.race([closed, late])) !== 'late', `${name} is still open`)
 })
 
 test('a port that is taken is told', async (t) => {

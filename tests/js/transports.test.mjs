@@ -1,6 +1,7 @@
 // Sockets of TCP, TLS and Unix paths, and what the errors of a first contact say.
 import assert from 'node:assert/strict'
 import { createPrivateKey, X509Certificate } from 'node:crypto'
+import { subscribe, unsubscribe } from 'node:diagnostics_channel'
 import { once } from 'node:events'
 import { mkdtempSync, rmSync } from 'node:fs'
 import { createServer as createHttpServer } from 'node:http'
@@ -325,6 +326,28 @@ test('mqtts: protocols of ALPN are offered only where they are given', async (t)
 })
 
 // ------------------------------------------------------------------------------------------------ first contact
+
+test('the sockets of many clients are opened a few at a time, between what the first ones bring', async (t) => {
+  let opened = 0
+  const count = () => void opened++
+  subscribe('net.client.socket', count)
+  t.after(() => unsubscribe('net.client.socket', count))
+  let openedAtFirst = 0
+  const server = net.createServer((socket) => {
+    openedAtFirst ||= opened
+    socket.destroy()
+  })
+  const port = await listen(t, server)
+  for (const scheme of ['mqtt', 'ws']) {
+    opened = openedAtFirst = 0
+    const url = `${scheme}://127.0.0.1:${port}`
+    const attempts = Array.from({ length: 200 }, () => makeClient(t, url).connect())
+    const results = await Promise.allSettled(attempts)
+    assert.ok(results.every(({ status }) => status === 'rejected'))
+    assert.equal(opened, 200)
+    assert.ok(openedAtFirst < 100, `${openedAtFirst} were opened before the server heard of one`)
+  }
+})
 
 test('first contact: nothing listens, no such name', async (t) => {
   const port = await freePort()

@@ -6,6 +6,7 @@ import { readFileSync } from 'node:fs'
 import { createConnection } from 'node:net'
 import { test } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
+import originals from 'mqtt'
 import { WebSocket } from 'ws'
 import mqtt from '../../pkg/mqttjs.node.js'
 import { accepting, startServer } from './server.mjs'
@@ -22,6 +23,25 @@ function membersOf(name) {
   )
   return [...body.matchAll(/^ {4}(\w+)\??:/gm)].map(([, member]) => member)
 }
+
+/** The properties of a packet in the types of mqtt-packet, which MQTT.js' own types name; 4 spaces before: those of its will. */
+function propertiesOf(name, indent = 2) {
+  const text = readFileSync(
+    new URL('../../node_modules/mqtt-packet/types/index.d.ts', import.meta.url),
+    'utf8',
+  )
+  const [, body] = new RegExp(
+    `interface ${name} .*?\\n {${indent}}properties\\?: \\{\\n(.*?)\\n {${indent}}\\}`,
+    's',
+  ).exec(text)
+  return [...body.matchAll(/^ +(\w+)\?:/gm)].map(([, member]) => member)
+}
+
+/** Properties as literals are: user properties that were read have no prototype. */
+const plain = (properties) => ({
+  ...properties,
+  userProperties: { ...properties.userProperties },
+})
 
 const covered = new Set()
 
@@ -83,24 +103,26 @@ test('has the defaults of MQTT.js', async (t) => {
 
 honours('will', async (t) => {
   const server = await startServer(t)
+  const properties = {
+    willDelayInterval: 3,
+    payloadFormatIndicator: true,
+    messageExpiryInterval: 60,
+    contentType: 'text/plain',
+    responseTopic: 'answers',
+    correlationData: Buffer.from('c'),
+    userProperties: { a: ['b', 'c'] },
+  }
   await connected(t, server.url, {
     protocolVersion: 5,
-    will: {
-      topic: 'gone',
-      payload: 'bye',
-      qos: 1,
-      retain: true,
-      properties: { willDelayInterval: 3, contentType: 'text/plain', payloadFormatIndicator: true },
-    },
+    will: { topic: 'gone', payload: 'bye', qos: 1, retain: true, properties },
   })
   const { will } = await server.packet('connect')
   assert.equal(will.topic, 'gone')
   assert.equal(will.payload.toString(), 'bye')
   assert.equal(will.qos, 1)
   assert.equal(will.retain, true)
-  assert.equal(will.properties.willDelayInterval, 3)
-  assert.equal(will.properties.contentType, 'text/plain')
-  assert.equal(will.properties.payloadFormatIndicator, true)
+  assert.deepEqual(plain(will.properties), properties)
+  assert.deepEqual(propertiesOf('IConnectPacket', 4), Object.keys(properties))
 })
 
 honours('properties', async (t) => {
@@ -113,13 +135,13 @@ honours('properties', async (t) => {
     requestResponseInformation: true,
     requestProblemInformation: false,
     userProperties: { a: 'b', c: ['d', 'e'] },
+    authenticationMethod: 'M',
+    authenticationData: Buffer.from('first'),
   }
-  await connected(t, server.url, { protocolVersion: 5, properties })
-  const packet = await server.packet('connect')
-  assert.deepEqual(
-    { ...packet.properties, userProperties: { ...packet.properties.userProperties } },
-    properties,
-  )
+  const client = mqtt.connect(server.url, { protocolVersion: 5, properties })
+  t.after(() => client.endAsync(true))
+  assert.deepEqual(plain((await server.packet('connect')).properties), properties)
+  assert.deepEqual(propertiesOf('IConnectPacket'), Object.keys(properties))
 })
 
 honours('host hostname port protocol path query auth defaultProtocol', async (t) => {
@@ -486,18 +508,35 @@ test('knows every option of the types of MQTT.js', () => {
   )
 })
 
-/** The properties of a packet in the types of mqtt-packet, which MQTT.js' own types name. */
-function propertiesOf(name) {
-  const text = readFileSync(
-    new URL('../../node_modules/mqtt-packet/types/index.d.ts', import.meta.url),
-    'utf8',
+const own = (path) =>
+  readFileSync(new URL(`../../node_modules/mqtt/${path}`, import.meta.url), 'utf8')
+
+test('knows every option of the manual of MQTT.js', () => {
+  const [, text] = /### mqtt\.Client\(streamBuilder, options\)(.*?)<a name="events">/s.exec(
+    own('README.md'),
   )
-  const [, body] = new RegExp(
-    `interface ${name} .*?properties\\?: \\{\\n(.*?)\\n {2}\\}`,
-    's',
-  ).exec(text)
-  return [...body.matchAll(/^ {4}(\w+)\?:/gm)].map(([, member]) => member)
-}
+  const names = [...text.matchAll(/^ {2}- `(\w+)`/gm)].map(([, name]) => name)
+  assert.ok(names.length > 30, `only ${names.length} were found`)
+  assert.deepEqual(
+    names.filter((name) => !covered.has(name)),
+    [],
+  )
+})
+
+test('has what MQTT.js exports, and the members of its client', () => {
+  const missing = Object.keys(originals).filter((name) => name !== 'default' && !(name in mqtt))
+  // What its keep-alive is made of, and two helpers of its own.
+  assert.deepEqual(missing.sort(), ['KeepaliveManager', 'applyMixin', 'nextTick'])
+  const [, body] = own('build/lib/client.d.ts').split('export default class MqttClient')
+  const members = [...body.matchAll(/^ {4}(?:get )?(\w+)[(:]/gm)].map(([, name]) => name)
+  const client = mqtt.connect('mqtt://127.0.0.1:1', { manualConnect: true })
+  client.end(true)
+  assert.deepEqual(
+    [...new Set(members)].filter((name) => !(name in client)),
+    // The core sends pings.
+    ['noop', 'keepaliveManager', 'reschedulePing', 'sendPing', 'onKeepaliveTimeout'],
+  )
+})
 
 /** A connection whose CONNACK allows topic aliases. */
 async function aliasing(t, answers) {
@@ -526,8 +565,7 @@ test('honours every option of publish', async (t) => {
   assert.equal(stored, 1)
   const packet = await server.packet('publish')
   assert.deepEqual([packet.qos, packet.retain], [1, true])
-  const { userProperties, ...others } = packet.properties
-  assert.deepEqual({ ...others, userProperties: { ...userProperties } }, properties)
+  assert.deepEqual(plain(packet.properties), properties)
   const said = await warnings(t, () =>
     client.publishAsync('a', 'b', { properties: { subscriptionIdentifier: 1 } }),
   )

@@ -5,17 +5,6 @@ import { once } from 'node:events'
 import net from 'node:net'
 import { portOf } from '../../scripts/tools.mjs'
 
-/** A generator of numbers in 0..1 that a seed decides (mulberry32). */
-export function random(seed) {
-  let state = seed >>> 0
-  return () => {
-    state = (state + 0x6d2b79f5) >>> 0
-    let mixed = Math.imul(state ^ (state >>> 15), 1 | state)
-    mixed = (mixed + Math.imul(mixed ^ (mixed >>> 7), 61 | mixed)) ^ mixed
-    return ((mixed ^ (mixed >>> 14)) >>> 0) / 2 ** 32
-  }
-}
-
 const FAULTS = /** @type {const} */ (['reset', 'close', 'freeze', 'lose', 'throttle', 'drop half'])
 
 export class BadProxy {
@@ -53,6 +42,10 @@ export class BadProxy {
   close() {
     this.#server.close()
     for (const link of this.#links) link.end('reset')
+  }
+
+  get connections() {
+    return this.#links.size
   }
 
   count(fault) {

@@ -28,22 +28,23 @@ main(async () => {
     for (const fault of /** @type {const} */ (['stop', 'kill', 'freeze', 'rolling restart'])) {
       const result = await failover(cluster, fault, Number(values.rounds))
       console.log(result)
-      bad +=
-        result.lost + result.duplicatesQoS2 + result.disordered + result.unsettled + result.rejected
-      const { messages, lost, duplicatesQoS2, disordered, unsettled, middle, slowest } = result
+      const { messages, clients, server, delivered, disordered, unsettled, rejected } = result
+      const wrong = Object.values(clients).reduce((all, list) => all + list.length, 0)
+      bad += wrong + unsettled + rejected
+      const { middle, slowest } = result
       const time =
         slowest === undefined
           ? ''
           : `; next node after ${middle.toFixed(0)} ms, at worst ${slowest.toFixed(0)} ms`
       shown[fault] =
-        `${messages} messages: ${lost} lost, ${duplicatesQoS2} QoS 2 repeated, ${disordered} out of order, ${unsettled} unsettled${time}`
+        `${messages} messages, ${delivered} delivered; the clients: ${wrong} faults, ${unsettled} unsettled, ${rejected} rejected; the cluster: ${server.lost} lost, ${server.copies} QoS 2 repeated, ${disordered} out of order${time}`
     }
     const dead = await passDead(t, cluster.urls[0])
     console.log(dead)
     for (const [name, time] of Object.entries(dead))
       shown[`first server of the list ${name}`] = `next one after ${time.toFixed(0)} ms`
     if (values.write) figures('clusters', shown)
-    if (bad > 0) throw new Problem('Something was lost, rejected or left unsettled.')
+    if (bad > 0) throw new Problem('A client did what it must not, or left something unsettled.')
   } finally {
     for (const end of ends.reverse()) await end()
   }

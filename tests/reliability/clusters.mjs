@@ -6,9 +6,18 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { connect } from '../../pkg/node.js'
 import { freePort, startMosquitto } from '../brokers/mosquitto.mjs'
 import { credentials, folder, natsNode, natsSpeaksQoS2, natsVersion } from './brokers.mjs'
+import {
+  completed,
+  exchangesOf,
+  faultsOfPublisher,
+  faultsOfSubscriber,
+  Recorder,
+} from './recorder.mjs'
 
-/** Starts three nodes, and waits until they have agreed on a leader. */
+/** Starts three nodes, each behind a recorder, and waits until they have agreed on a leader. */
 export async function startNats(t) {
+  const recorder = new Recorder()
+  t.after(() => recorder.close())
   const dir = await folder(t, 'nats-cluster')
   const ports = []
   for (let index = 0; index < 3; index++)
@@ -26,13 +35,12 @@ export async function startNats(t) {
     t.after(() => node.kill())
     nodes.push(
       Object.assign(node, {
-        url: `mqtt://127.0.0.1:${own.mqtt}`,
-        webUrl: `ws://127.0.0.1:${own.ws}/mqtt`,
+        url: `mqtt://127.0.0.1:${await recorder.record(own.mqtt)}`,
       }),
     )
   }
   await Promise.all(nodes.map((node) => node.start()))
-  const cluster = { version: natsVersion(), nodes, urls: nodes.map(({ url }) => url) }
+  const cluster = { version: natsVersion(), nodes, urls: nodes.map(({ url }) => url), recorder }
   await ready(cluster)
   return cluster
 }
@@ -74,105 +82,154 @@ const FAULTS = {
  * Exchanges numbered messages while a node is stopped, killed or frozen, `rounds` times, or while all nodes are restarted one after the other.
  * @param {'stop' | 'kill' | 'freeze' | 'rolling restart'} fault
  */
-export async function failover(
-  cluster,
-  fault,
-  rounds,
-  name = `${fault}-${Date.now()}`.replaceAll(' ', '-'),
-) {
+export async function failover(cluster, fault, rounds) {
+  const name = `${fault}-${Date.now()}`.replaceAll(' ', '-')
   const qualities = natsSpeaksQoS2() ? [1, 2] : [1]
-  const join = async (role, urls) => {
-    const client = await connect(urls, {
-      protocolVersion: 4,
-      clean: false,
-      clientId: `${name}-${role}`,
-      ...credentials,
-      keepalive: 1,
-      connectTimeout: 1_000,
-      reconnect: { initial: true, minDelay: 50, maxDelay: 500 },
-    })
-    client.on('error', () => {})
-    return client
-  }
-  const publisher = await join('publisher', cluster.urls)
-  const subscriber = await join('subscriber', [...cluster.urls].reverse())
-  const received = { 1: [], 2: [] }
+  const publisher = await member(`${name}-publisher`, cluster.urls)
+  const subscriber = await member(`${name}-subscriber`, [...cluster.urls].reverse())
+  /** @type {string[]} */
+  const delivered = []
   await subscriber.subscribe(`${name}/#`, { qos: qualities.length === 2 ? 2 : 1 }, (message) => {
-    received[message.topic.at(-1)].push(Number(message.text()))
+    delivered.push(`${message.topic} ${message.text()}`)
   })
-  let current = (await publisher.connect()).url
-  publisher.on('connect', ({ url }) => {
-    current = url
-  })
-
-  let sent = 0
-  let unsettled = 0
-  const failures = []
-  let going = true
-  const traffic = (async () => {
-    while (going) {
-      for (const qos of qualities) {
-        unsettled++
-        publisher
-          .publish(`${name}/${qos}`, `${sent}`, { qos: /** @type {1 | 2} */ (qos) })
-          .catch((error) => failures.push(`${error.code}: ${error.message}`))
-          .finally(() => unsettled--)
-      }
-      sent++
-      await sleep(5)
-    }
-  })()
-
-  const times = []
+  const traffic = publishing(publisher, name, qualities)
+  let times = []
+  let unanswered = 0
   try {
-    if (fault === 'rolling restart') {
-      for (const node of cluster.nodes) {
-        await node.stop()
-        await sleep(200)
-        await node.start()
-        await ready(cluster)
-      }
-    } else {
-      for (let round = 0; round < rounds; round++) {
-        await sleep(500)
-        const node = cluster.nodes.find(({ url }) => sameServer(url, current))
-        const back = publisher.once('connect', { timeout: 30_000 })
-        const began = performance.now()
-        const undo = await FAULTS[fault](node)
-        await back
-        times.push(performance.now() - began)
-        await sleep(500)
-        await undo()
-        await ready(cluster)
-      }
-    }
-    going = false
-    await traffic
+    times = await disturb(cluster, fault, rounds, publisher)
+    await traffic.stop()
     const deadline = Date.now() + 60_000
     const complete = () =>
-      unsettled === 0 && qualities.every((qos) => new Set(received[qos]).size >= sent)
+      traffic.unsettled === 0 && new Set(delivered).size >= traffic.sent * qualities.length
     while (!complete() && Date.now() < deadline) await sleep(20)
     await sleep(300)
   } finally {
-    going = false
+    await traffic.stop()
+    // What the server has not answered settles when the client ends.
+    unanswered = traffic.unsettled
     await Promise.all([publisher, subscriber].map((client) => client.end({ timeout: 2_000 })))
+    await sleep(0)
   }
-  const missing = qualities.reduce((all, qos) => all + sent - new Set(received[qos]).size, 0)
+  const of = (role) =>
+    cluster.recorder.connections.filter(({ clientId }) => clientId === `${name}-${role}`)
+  const { sent, unsettled, failures } = traffic
+  const rejected = failures.filter((failure) => !failure.startsWith('CLOSED'))
   return {
     fault,
-    messages: sent * qualities.length,
     qualities,
-    lost: missing - failures.length,
-    duplicatesQoS2: received[2].length - new Set(received[2]).size,
-    disordered: qualities.reduce((all, qos) => all + disorder(received[qos]), 0),
+    ...judge(of('publisher'), of('subscriber'), { name, sent, qualities, delivered }),
+    unanswered,
     unsettled,
-    rejected: failures.length,
-    failures: failures.slice(0, 3),
-    slowest: times.length > 0 ? Math.max(...times) : undefined,
-    middle:
-      times.length > 0 ? times.toSorted((a, b) => a - b)[Math.floor(times.length / 2)] : undefined,
+    rejected: rejected.length,
+    failures: rejected.slice(0, 3),
+    slowest: times.at(-1),
+    middle: times[Math.floor(times.length / 2)],
   }
 }
+
+/** Connects a client that keeps its session. */
+async function member(clientId, urls) {
+  const client = await connect(urls, {
+    protocolVersion: 4,
+    clean: false,
+    clientId,
+    ...credentials,
+    keepalive: 1,
+    connectTimeout: 1_000,
+    reconnect: { initial: true, minDelay: 50, maxDelay: 500 },
+  })
+  client.on('error', () => {})
+  return client
+}
+
+/** Publishes numbers in each QoS until it is stopped. */
+function publishing(client, name, qualities) {
+  const failures = /** @type {string[]} */ ([])
+  const traffic = { sent: 0, unsettled: 0, failures, stop: async () => {} }
+  let going = true
+  const work = (async () => {
+    while (going) {
+      for (const qos of qualities) {
+        traffic.unsettled++
+        client
+          .publish(`${name}/${qos}`, `${traffic.sent}`, { qos })
+          .catch((error) => failures.push(`${error.code}: ${error.message}`))
+          .finally(() => traffic.unsettled--)
+      }
+      traffic.sent++
+      await sleep(5)
+    }
+  })()
+  traffic.stop = () => {
+    going = false
+    return work
+  }
+  return traffic
+}
+
+/** Does to the cluster what `fault` says, and returns the ms until the publisher was connected again, the shortest first. */
+async function disturb(cluster, fault, rounds, publisher) {
+  const times = []
+  if (fault === 'rolling restart')
+    for (const node of cluster.nodes) {
+      await node.stop()
+      await sleep(200)
+      await node.start()
+      await ready(cluster)
+    }
+  else
+    for (let round = 0; round < rounds; round++) {
+      await sleep(500)
+      const { url } = await publisher.connect()
+      const node = cluster.nodes.find((each) => sameServer(each.url, url))
+      const back = publisher.once('connect', { timeout: 30_000 })
+      const began = performance.now()
+      const undo = await FAULTS[fault](node)
+      await back
+      times.push(performance.now() - began)
+      await sleep(500)
+      await undo()
+      await ready(cluster)
+    }
+  return times.sort((a, b) => a - b)
+}
+
+/** What the clients did wrong, and what the server did, by the packets that were recorded. */
+function judge(publisher, subscriber, { name, sent, qualities, delivered }) {
+  const keys = qualities.flatMap((qos) =>
+    Array.from({ length: sent }, (_, index) => `${name}/${qos} ${index}`),
+  )
+  const done = completed(publisher)
+  const exchanges = exchangesOf(subscriber)
+  const begun = new Set(
+    publisher.flatMap(({ packets }) =>
+      packets
+        .filter(({ way }) => way === 'out')
+        .map(({ packet }) => `${packet.topic} ${packet.payload}`),
+    ),
+  )
+  return {
+    messages: keys.length,
+    clients: {
+      neverSent: keys.filter((key) => !begun.has(key)),
+      publisher: faultsOfPublisher(publisher),
+      subscriber: faultsOfSubscriber(subscriber, delivered),
+    },
+    server: {
+      lost: keys.filter((key) => done.has(key) && !exchanges.has(key)).length,
+      copies: keys.filter((key) => key.startsWith(`${name}/2`) && exchanges.get(key)?.most > 1)
+        .length,
+    },
+    delivered: new Set(delivered).size,
+    disordered: qualities.reduce(
+      (all, qos) =>
+        all + disorder(delivered.filter((key) => key.startsWith(`${name}/${qos} `)).map(numberOf)),
+      0,
+    ),
+  }
+}
+
+const numberOf = (key) => Number(key.split(' ')[1])
 
 function disorder(numbers) {
   const seen = new Set()

@@ -15,7 +15,9 @@ export function figures(name, values) {
   const [begin, end] = [`<!-- ${name} -->`, `<!-- end of ${name} -->`]
   const { command, ...rest } = values
   const lines = Object.entries(rest).map(([key, value]) => `| ${words(key)} | ${shown(value)} |`)
-  const text = `${begin}\n\n\`${command}\`, ${new Date().toISOString().slice(0, 10)}:\n\n| | |\n|---|--:|\n${lines.join('\n')}\n\n${end}`
+  // Numbers stand on the right, words on the left.
+  const side = Object.values(rest).some((value) => typeof value === 'number') ? '--:' : '---'
+  const text = `${begin}\n\n\`${command}\`, ${new Date().toISOString().slice(0, 10)}:\n\n| | |\n|---|${side}|\n${lines.join('\n')}\n\n${end}`
   const page = existsSync(PATH) ? readFileSync(PATH, 'utf8') : ''
   const from = page.indexOf(begin)
   const to = page.indexOf(end)

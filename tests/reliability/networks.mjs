@@ -2,8 +2,9 @@
 
 import { setTimeout as sleep } from 'node:timers/promises'
 import { connect } from '../../pkg/node.js'
-import { BadProxy, random } from './bad-proxy.mjs'
+import { BadProxy } from './bad-proxy.mjs'
 import { credentials } from './brokers.mjs'
+import { random } from './random.mjs'
 
 /** Faults of a run, for both clients together. */
 const FAULTS = 8

@@ -3,6 +3,7 @@
 import { deepEqual, ok } from 'node:assert/strict'
 import { test } from 'node:test'
 import { kinds } from './brokers.mjs'
+import { runManyKilled } from './killed.mjs'
 import { faultsOf, runMany } from './networks.mjs'
 
 test('bad networks: 20 seeds lose, repeat, disorder and forget nothing', {
@@ -25,3 +26,22 @@ test('bad networks: 20 seeds lose, repeat, disorder and forget nothing', {
   )
   ok(faultsOf(total) >= 60, `${faultsOf(total)} faults`)
 })
+
+for (const store of [true, false])
+  test(`bad networks: processes that publish ${store ? 'with a FileStore' : 'without a store'} are killed`, {
+    timeout: 120_000,
+  }, async (t) => {
+    const kind = kinds.find(({ name }) => name === 'wasmqtt/testing')
+    const total = await runManyKilled(await kind.run(t), {
+      from: 1,
+      seeds: 3,
+      kills: 2,
+      store,
+      atOnce: 3,
+      tell: (seed, result) => t.diagnostic(`seed ${seed}: ${JSON.stringify(result)}`),
+    })
+    t.diagnostic(JSON.stringify(total))
+    const { lost, duplicates, disordered } = total
+    deepEqual({ lost, duplicates, disordered }, { lost: 0, duplicates: 0, disordered: 0 })
+    ok(total.messages > 100 && total.faults > 0)
+  })

@@ -655,6 +655,38 @@ fn a_release_that_ends_three_connections_is_given_up() {
 }
 
 #[test]
+fn the_identifier_of_a_release_that_was_given_up_is_not_used_before_the_session_is_lost() {
+    for mut pair in kept() {
+        pair.publish("q2 poison 'x'");
+        pair.plays("PUBREC #1");
+        pair.reconnected("CONNACK present");
+        pair.reconnected("CONNACK present");
+        pair.answers_ping();
+        pair.reconnected("CONNACK present");
+        pair.clear();
+        // The server has the message under it still, and would take another one for a copy.
+        assert!(!used(&mut pair).contains(&1));
+        // It may ask for the release, which would end the connection.
+        pair.plays("PUBREC #1; PUBCOMP #1");
+        pair.quiet();
+        pair.reconnected("CONNACK");
+        assert!(used(&mut pair).contains(&1));
+    }
+}
+
+/// The identifiers of 300 messages, one after the other.
+fn used(pair: &mut Pair) -> Vec<usize> {
+    let publish = |_| {
+        pair.publish("q1 a 'x'");
+        let id = identifier(&pair.sent()[0]);
+        pair.plays(&format!("PUBACK #{id}"));
+        pair.clear();
+        id
+    };
+    (0..300).map(publish).collect()
+}
+
+#[test]
 fn a_server_that_answers_no_ping_gets_the_message_a_second_later() {
     for mut pair in both("clean=false keepalive=0") {
         pair.publish("q1 a 'x'");

@@ -267,6 +267,21 @@ fn a_late_timer_sends_nothing_that_has_expired() {
     assert_eq!(pair.tell().pop().unwrap(), format!("failed {token} EXPIRED a"));
 }
 
+#[test]
+fn what_is_published_anew_because_the_session_was_lost_has_what_is_left_of_its_time() {
+    let mut pair = up("");
+    let one = pair.publish("q1 a '1' messageExpiryInterval=5");
+    pair.publish("q1 a '2' messageExpiryInterval=100 contentType=text");
+    pair.cut();
+    pair.clear();
+    pair.wait(20_000);
+    pair.plays("CONNACK");
+    let sent = pair.sent();
+    let again = "PUBLISH q1 #3 a '2' ContentType=text MessageExpiryInterval=80";
+    assert_eq!(sent.last().unwrap(), again, "{sent:?}");
+    assert_eq!(pair.tell().pop().unwrap(), format!("failed {one} EXPIRED a"));
+}
+
 /// Shows [MQTT5-4.3.3-7]
 #[test]
 fn what_was_sent_does_not_expire() {

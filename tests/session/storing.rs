@@ -212,6 +212,62 @@ fn a_message_too_large_with_its_expiry_fails_and_is_forgotten() {
     assert_eq!(pair.ends().store.kept.len(), 1);
 }
 
+#[test]
+fn what_is_sent_again_does_not_wait_for_a_record_that_is_needed_no_more() {
+    for mut pair in both() {
+        pair.publish("q1 a '1'");
+        pair.keeps();
+        let token = pair.publish("q1 a '2'");
+        pair.cut();
+        pair.cancel(token);
+        pair.retried("CONNACK present");
+        pair.quiet();
+        pair.breaks();
+        pair.sends(["PUBLISH q1 dup #1 a '1'"]);
+    }
+}
+
+#[test]
+fn time_that_a_message_waits_for_the_store_counts_against_its_expiry() {
+    let mut pair = stalling("");
+    pair.publish("q1 a '1' messageExpiryInterval=60");
+    let two = pair.publish("q2 a '2' messageExpiryInterval=9");
+    pair.publish("q1 a '3' messageExpiryInterval=11");
+    pair.sleep(5_000);
+    pair.keeps();
+    pair.sleep(5_000);
+    pair.keeps();
+    pair.sends([
+        "PUBLISH q1 #1 a '1' MessageExpiryInterval=55",
+        "PUBLISH q1 #3 a '3' MessageExpiryInterval=1",
+    ]);
+    pair.tells([&format!("failed {two} EXPIRED a")]);
+    pair.plays("PUBACK #1; PUBACK #3");
+    pair.keeps();
+    pair.keeps();
+    assert!(pair.ends().store.kept.is_empty());
+}
+
+#[test]
+fn what_waited_for_the_store_over_a_reconnect_expires_too() {
+    let mut pair = stalling("");
+    pair.publish("q1 a '1' messageExpiryInterval=60");
+    let two = pair.publish("q2 a '2' messageExpiryInterval=9");
+    pair.cut();
+    pair.clear();
+    pair.sleep(10_000);
+    pair.plays("CONNACK present");
+    pair.keeps();
+    pair.keeps();
+    assert_eq!(pair.sent_since_connect(), ["PUBLISH q1 dup #1 a '1' MessageExpiryInterval=50"]);
+    assert_eq!(pair.tell().pop().unwrap(), format!("failed {two} EXPIRED a"));
+    // What has left goes again as it was.
+    pair.keeps();
+    pair.sleep(30_000);
+    pair.reconnected("CONNACK present");
+    pair.sends(["PUBLISH q1 dup #1 a '1' MessageExpiryInterval=50"]);
+}
+
 // ---------------------------------------------------------------------------------------------- the next life
 
 #[test]
@@ -306,6 +362,31 @@ fn properties_come_along_and_time_spent_dead_counts() {
     assert_eq!(next.told_since_connect(), ["error EXPIRED a"]);
     next.plays("PUBACK #1");
     assert!(next.ends().store.kept.is_empty());
+}
+
+#[test]
+fn what_was_in_flight_when_the_process_was_killed_does_not_expire_but_gets_less_time() {
+    for (dead, left) in [(20_000, 40), (120_000, 1)] {
+        let mut pair = stalling("");
+        pair.publish("q1 a '1' messageExpiryInterval=60");
+        pair.keeps();
+        let mut next = pair.killed(&settings(""), dead);
+        next.connect();
+        next.plays("CONNACK present");
+        let again = format!("PUBLISH q1 dup #1 a '1' MessageExpiryInterval={left}");
+        assert_eq!(next.sent_since_connect(), [again]);
+    }
+    // A server without the session gets it as a new message, which may have expired.
+    let mut pair = stalling("");
+    pair.publish("q1 a '1' messageExpiryInterval=60");
+    pair.publish("q1 a '2' messageExpiryInterval=160");
+    pair.keeps();
+    pair.keeps();
+    let mut next = pair.killed(&settings(""), 100_000);
+    next.connect();
+    next.plays("CONNACK");
+    assert_eq!(next.sent_since_connect(), ["PUBLISH q1 #1 a '2' MessageExpiryInterval=60"]);
+    assert_eq!(next.told_since_connect(), ["error EXPIRED a"]);
 }
 
 #[test]
@@ -583,6 +664,28 @@ fn a_message_that_is_given_up_is_not_sent_in_the_next_life() {
         assert!(pair.tell().iter().any(|told| told.contains("PUBLISH_REFUSED")));
         assert_eq!(pair.restarted_offline(), left);
     }
+}
+
+#[test]
+fn the_next_life_does_not_use_the_identifier_of_a_release_that_was_given_up() {
+    let mut pair = Pair::accepted(&settings(""), "CONNACK");
+    pair.publish("q2 poison 'x'");
+    pair.plays("PUBREC #1");
+    pair.reconnected("CONNACK present");
+    pair.reconnected("CONNACK present");
+    pair.answers_ping();
+    pair.cut();
+    let mut next = pair.killed(&settings(""), 0);
+    next.connect();
+    next.plays("CONNACK present");
+    assert_eq!(next.ends().store.kept.len(), 1);
+    next.clear();
+    next.publish("q2 a 'y'");
+    next.sends(["PUBLISH q2 #2 a 'y'"]);
+    next.plays("PUBREC #2; PUBCOMP #2");
+    // The server has forgotten it.
+    next.reconnected("CONNACK");
+    assert!(next.ends().store.kept.is_empty());
 }
 
 #[test]

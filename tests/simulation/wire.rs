@@ -13,7 +13,6 @@ use crate::trace::{self, number};
 
 /// What the listener knows. The first fields survive the connection.
 pub struct Wire {
-    has_store: bool,
     /// What the client's packet identifiers stand for.
     used: BTreeMap<PacketId, Use>,
     /// Counts connections.
@@ -104,9 +103,8 @@ impl ServerLimits {
 }
 
 impl Wire {
-    pub fn new(has_store: bool) -> Self {
+    pub fn new() -> Self {
         Self {
-            has_store,
             used: BTreeMap::new(),
             connection: 0,
             releases: 0,
@@ -147,7 +145,7 @@ impl Wire {
             asked: std::mem::take(&mut self.asked),
             unsubscribing: std::mem::take(&mut self.unsubscribing),
             phase: Phase::Open,
-            ..Self::new(self.has_store)
+            ..Self::new()
         };
     }
 
@@ -345,13 +343,12 @@ impl Wire {
             .filter(|_| self.version == Version::V5)
             .map(|all| u64::from(all).saturating_sub(waited));
         let right = match message.left {
-            // Once sent, it stays the same.
-            Some(first) => first == expiry,
-            // It was told when the message was written, or recorded.
-            None if message.written || self.has_store => {
-                expiry >= left && expiry <= message.expiry.map(Into::into)
-            }
-            None => expiry == left,
+            // Sent again, it stays the same.
+            Some(first) if publish.dup && first == expiry => true,
+            // It was told when the message was written, perhaps for a connection that has ended.
+            _ if message.written => expiry >= left && expiry <= message.expiry.map(Into::into),
+            Some(_) if publish.dup => false,
+            _ => expiry == left,
         };
         assert!(right, "the expiry of message {n}: {expiry:?}, {left:?}");
         message.left = Some(expiry);

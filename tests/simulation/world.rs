@@ -163,7 +163,7 @@ impl World {
             now: Instant::default().after_ms(1_000),
             app: App::default(),
             broker: Broker::new(config.clone()),
-            wire: Wire::new(config.store),
+            wire: Wire::new(),
             socket: None,
             questions: VecDeque::new(),
             prompt: VecDeque::new(),
@@ -1338,7 +1338,9 @@ impl Scene {
                 let plausible = match error.code {
                     ErrorCode::SessionLost => message.qos == QoS::ExactlyOnce,
                     ErrorCode::Expired => {
-                        message.first_sent.is_none()
+                        // Without the session, QoS 1 is published anew.
+                        let anew = message.qos == QoS::AtLeastOnce;
+                        (anew || message.first_sent.is_none())
                             && message.expiry.is_some_and(|seconds| {
                                 message.since.after_ms(u64::from(seconds) * 1_000) <= self.now
                             })
@@ -1554,7 +1556,7 @@ impl Scene {
 
     /// A server that speaks 3.1.1 knows no expiry; what was handed over before that was known keeps it.
     fn session_may_expire(&self) -> bool {
-        // What waits for the store expires no more.
+        // What waits for the store expires when that has kept it.
         self.config.version == Some(5) && !self.config.store
     }
 
@@ -1566,9 +1568,11 @@ impl Scene {
         let subscriptions = self.app.subscriptions.len() * 2_000;
         let under_way: usize =
             self.broker.copies.iter().map(|copy| usize::from(copy.size) + 100).max().unwrap_or(0);
-        // What is recorded and what is being written may be there as well.
-        let messages = if self.config.store { 4 * messages } else { messages };
-        let bound = (128 << 10) + messages + subscriptions + 2 * under_way;
+        // What is to be written, and what is being written, may each hold a record of every message, as much again
+        // that later changes have overtaken, and 64 KiB before that is looked for.
+        let (messages, slack) =
+            if self.config.store { (5 * messages, 2 * (64 << 10)) } else { (messages, 0) };
+        let bound = (128 << 10) + messages + slack + subscriptions + 2 * under_way;
         assert!(held <= bound, "the session holds {held} bytes, {bound} are enough");
     }
 
@@ -1580,7 +1584,7 @@ impl Scene {
             && self.app.pending.is_empty()
             && (stats.in_flight_out, stats.in_flight_in, stats.queued_messages) == (0, 0, 0)
             && self.broker.unsettled() == 0
-            && self.store.kept.is_empty()
+            && self.store.is_settled()
             && self.subscriptions_agree()
     }
 

@@ -50,6 +50,13 @@ impl Memory {
         Self { kept: self.kept.clone(), writing: None }
     }
 
+    /// Whether nothing is kept that is still to be done: only releases that were given up, as long as the server may
+    /// know them.
+    pub fn is_settled(&self) -> bool {
+        const ABANDONED: u8 = 4;
+        self.kept.values().all(|record| record[0] == ABANDONED)
+    }
+
     /// What the session is told when it loads.
     pub fn records(&self) -> Vec<Vec<u8>> {
         self.kept.values().cloned().collect()

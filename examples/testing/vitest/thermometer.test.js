@@ -21,7 +21,7 @@ afterEach(async () => {
   await broker[Symbol.asyncDispose]()
 })
 
-const shows = (text) => vi.waitFor(() => expect(element.textContent).toBe(text))
+const shows = (text) => vi.waitFor(() => expect(element.textContent).toBe(text), { timeout: 5_000 })
 
 test('it shows the temperature, and when it is old', async () => {
   broker.publish('temperature', '21')

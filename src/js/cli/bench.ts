@@ -2,7 +2,7 @@ import { once } from 'node:events'
 import type { AddressInfo } from 'node:net'
 import { WebSocket, WebSocketServer } from 'ws'
 import { makeConnection, qosOf, targetOf } from './connection.js'
-import { type Given, listOf, numberOf } from './options.js'
+import { checkWords, countOf, type Given, listOf } from './options.js'
 import { withConnection } from './run.js'
 
 /** Messages under way at once. */
@@ -10,18 +10,26 @@ const WINDOW = 1_000
 
 /** `wasmqtt bench`: messages there and back, beside what a raw WebSocket on this machine does. Resolves with what the process ends with. */
 export async function bench(given: Given): Promise<number> {
+  checkWords(given)
   const target = targetOf(given)
-  const count = numberOf(given, 'messages') ?? 100_000
-  const size = numberOf(given, 'size') ?? 256
+  const count = countOf(given, 'messages') ?? 100_000
+  const size = countOf(given, 'size', 0) ?? 256
   const qos = qosOf(given)
   const topic = listOf(given, 'topic').at(-1) ?? target.topic ?? `wasmqtt/bench/${process.pid}`
   const connection = makeConnection(given, target)
-  return withConnection(given, connection, async (client) => {
+  return withConnection(given, connection, async (client, stop) => {
     const payload = new Uint8Array(Math.max(size, 8))
     const view = new DataView(payload.buffer)
     const latencies = new Float64Array(count)
     let received = 0
     let isWaiting: (() => void) | undefined
+    stop.addEventListener('abort', () => isWaiting?.())
+    const arrival = async (): Promise<void> => {
+      await new Promise<void>((resolve) => {
+        isWaiting = resolve
+      })
+      stop.throwIfAborted()
+    }
     await client.subscribe(topic, { qos }, ({ payload: bytes }) => {
       const sent = new DataView(bytes.buffer, bytes.byteOffset).getFloat64(0)
       latencies[received++] = performance.now() - sent
@@ -29,18 +37,12 @@ export async function bench(given: Given): Promise<number> {
     })
     const began = performance.now()
     for (let sent = 0; sent < count; sent++) {
-      while (sent - received >= WINDOW)
-        await new Promise<void>((resolve) => {
-          isWaiting = resolve
-        })
+      while (sent - received >= WINDOW) await arrival()
       view.setFloat64(0, performance.now())
       client.publish(topic, payload, { qos }, () => {})
       progress(received, count)
     }
-    while (received < count)
-      await new Promise<void>((resolve) => {
-        isWaiting = resolve
-      })
+    while (received < count) await arrival()
     const seconds = (performance.now() - began) / 1000
     progress(count, count)
     latencies.sort()

@@ -6,13 +6,15 @@ import { rootCertificates, type ConnectionOptions as TlsOptions } from 'node:tls
 import { Client, type ConnectOptions, type WebSocketLike } from '../api.js'
 import { DuplexLink, Trace } from '../mqttjs/links.js'
 import { openStream } from '../transports/stream.js'
-import { type Given, listOf, numberOf, textOf, UsageError } from './options.js'
+import { countOf, type Given, listOf, textOf, UsageError } from './options.js'
 import { applyProperties, type Properties } from './properties.js'
 
 /** Where to connect, and how. */
 export interface Target {
   url: string
   options: ConnectOptions
+  /** Of mqtts:. */
+  tls: TlsOptions
   properties: Properties
   /** The topic that -L names. */
   topic: string | undefined
@@ -46,8 +48,13 @@ export function targetOf(given: Given): Target {
     throw new UsageError('the options of the will need --will-topic')
   const qos = qosOf(given, 'will-qos')
   const isWebSocket = place.url.startsWith('ws')
+  const tls = tlsOf(given)
+  const { authenticationMethod, authenticationData, ...connectProperties } = properties.connect
+  if (authenticationData !== undefined && authenticationMethod === undefined)
+    throw new UsageError('-D connect authentication-data needs an authentication-method')
   return {
     url: place.url,
+    tls,
     topic: place.topic,
     version,
     properties,
@@ -57,11 +64,20 @@ export function targetOf(given: Given): Target {
       username,
       password,
       clean: !isKept,
-      keepalive: numberOf(given, 'keepalive') ?? 60,
+      keepalive: countOf(given, 'keepalive', 0, 65_535) ?? 60,
       properties: {
-        ...properties.connect,
+        ...connectProperties,
         ...(version === 5 && { sessionExpiryInterval: expiry ?? (isKept ? Infinity : 0) }),
       },
+      ...(authenticationMethod !== undefined && {
+        authentication: {
+          method: authenticationMethod,
+          start: () => authenticationData,
+          continue: () => {
+            throw new Error('the server asks for more than the data that -D gave')
+          },
+        },
+      }),
       reconnect: given.values.retry === true ? { initial: true } : {},
       ...(willTopic !== undefined && {
         will: {
@@ -72,7 +88,7 @@ export function targetOf(given: Given): Target {
           properties: properties.will,
         },
       }),
-      ...(isWebSocket && place.isSecure && { tls: webSocketTls(tlsOf(given)) }),
+      ...(isWebSocket && place.isSecure && { tls: webSocketTls(tls) }),
     },
   }
 }
@@ -87,7 +103,7 @@ export function makeConnection(given: Given, target: Target): Connection {
     ...(!isWebSocket && {
       transport: (url: URL): WebSocketLike => {
         trace = new Trace(SILENT, target.version)
-        return openSocket(given, url, trace)
+        return openSocket(given, target.tls, url, trace)
       },
     }),
   })
@@ -115,10 +131,7 @@ const SILENT = {
 
 /** The QoS of an option; 0 where it is not given. */
 export function qosOf(given: Given, name = 'qos'): 0 | 1 | 2 {
-  const qos = numberOf(given, name) ?? 0
-  if (qos !== 0 && qos !== 1 && qos !== 2)
-    throw new UsageError(`--${name} must be 0, 1 or 2, not ${qos}`)
-  return qos
+  return (countOf(given, name, 0, 2) ?? 0) as 0 | 1 | 2
 }
 
 function versionOf(text: string | undefined, hasProperties: boolean): 4 | 5 {
@@ -168,7 +181,7 @@ function placeOf(given: Given): Place {
   if (text !== undefined) return placeOfUrl(text)
   const unix = textOf(given, 'unix')
   if (unix !== undefined) return { url: 'mqtt://unix/', isSecure: false }
-  const port = numberOf(given, 'port')
+  const port = countOf(given, 'port', 1, 65_535)
   const names = ['cafile', 'capath', 'tls-use-os-certs', 'psk', 'cert']
   const isSecure = port === 8883 || names.some((name) => given.values[name] !== undefined)
   const isWebSocket = given.values.ws === true || given.values.path !== undefined
@@ -200,14 +213,14 @@ function placeOfUrl(text: string): Place {
 
 // ------------------------------------------------------------------------------------------------ sockets
 
-function openSocket(given: Given, url: URL, trace: Trace): WebSocketLike {
+function openSocket(given: Given, tls: TlsOptions, url: URL, trace: Trace): WebSocketLike {
   const path = textOf(given, 'unix')
   const host = url.hostname.replace(/^\[(.*)\]$/, '$1')
   const isSecure = url.protocol === 'mqtts:'
   const port = Number(url.port || (isSecure ? 8883 : 1883))
   const target =
     path === undefined ? { host, port, localAddress: textOf(given, 'bind-address') } : { path }
-  const { socket, opened } = openStream(target, isSecure ? tlsOf(given) : undefined)
+  const { socket, opened } = openStream(target, isSecure ? tls : undefined)
   return new DuplexLink(socket, trace, opened)
 }
 

@@ -5,6 +5,9 @@ import { UsageError } from './options.js'
 /** A message, and what is known about it besides. */
 export interface Shown {
   message: Message
+  properties: Omit<MessageProperties, 'subscriptionIdentifiers'>
+  /** The one that -D asked for. */
+  subscriptionIdentifier: number | undefined
   /** Of QoS 1 and 2. */
   packetId: number | undefined
   time: Date
@@ -30,7 +33,7 @@ type Part = (shown: Shown) => Uint8Array
 /** Reads a format. `isPretty`: JSON is indented. Throws UsageError. */
 export function formatter(format: string, isPretty = false): Formatter {
   const parts: Part[] = []
-  const pattern = /%([0-]*)(\d*)(?:\.(\d+))?(.)|@(.)|\\(.)|[^%@\\]+|[%@\\]$/gsu
+  const pattern = /%([0-]*)(\d*)(?:\.(\d+))?(.)|@(.)|\\(.)|[^%@\\]+|[%@\\].*/gsu
   for (const [whole, flags, width, most, letter, time, escaped] of format.matchAll(pattern)) {
     if (letter !== undefined) {
       const field = fieldOf(letter, isPretty, whole)
@@ -43,6 +46,7 @@ export function formatter(format: string, isPretty = false): Formatter {
       if (text === undefined) throw new UsageError(`-F has no escape \\${escaped}`)
       parts.push(() => encoder.encode(text))
     } else {
+      if (/^[%@\\]/.test(whole)) throw new UsageError(`-F ends in the middle of ${whole}`)
       const bytes = encoder.encode(whole)
       parts.push(() => bytes)
     }
@@ -52,8 +56,10 @@ export function formatter(format: string, isPretty = false): Formatter {
 
 function padding(flags: string, width: number, most: number | undefined) {
   return (value: string | Uint8Array): Uint8Array => {
-    if (typeof value !== 'string' || (width === 0 && most === undefined))
-      return typeof value === 'string' ? encoder.encode(value) : value
+    if (typeof value !== 'string') {
+      const blanks = Buffer.alloc(Math.max(0, width - value.length), ' ')
+      return Buffer.concat(flags.includes('-') ? [value, blanks] : [blanks, value])
+    }
     const cut = most === undefined ? value : value.slice(0, most)
     if (flags.includes('-')) return encoder.encode(cut.padEnd(width))
     const filler = flags.includes('0') && /^[\da-fA-F]*$/.test(cut) ? '0' : ' '
@@ -67,11 +73,9 @@ function fieldOf(
   whole: string,
 ): (shown: Shown) => string | Uint8Array {
   const property =
-    (read: (properties: MessageProperties) => unknown) =>
-    ({ message }: Shown): string => {
-      const value = message.properties && read(message.properties)
-      return value === undefined ? '' : String(value)
-    }
+    (read: (properties: Shown['properties']) => unknown) =>
+    ({ properties }: Shown): string =>
+      String(read(properties) ?? '')
   switch (letter) {
     case '%':
       return () => '%'
@@ -81,7 +85,7 @@ function fieldOf(
     case 'C':
       return property(({ contentType }) => contentType)
     case 'D':
-      return ({ message }) => message.properties?.correlationData ?? ''
+      return ({ properties }) => properties.correlationData ?? ''
     case 'E':
       return property(({ messageExpiryInterval }) => messageExpiryInterval)
     case 'F':
@@ -109,7 +113,7 @@ function fieldOf(
     case 'r':
       return ({ message }) => (message.retain ? '1' : '0')
     case 'S':
-      return property(({ subscriptionIdentifiers }) => subscriptionIdentifiers?.join(' '))
+      return ({ subscriptionIdentifier }) => String(subscriptionIdentifier ?? '')
     case 't':
       return ({ message }) => message.topic
     case 'U':
@@ -130,8 +134,10 @@ function fieldOf(
 }
 
 /** The message as JSON, with the fields of mosquitto_sub. `isRaw`: the payload is JSON itself. */
-function json({ message, packetId, time }: Shown, isRaw: boolean, isPretty: boolean): string {
-  const { topic, qos, retain, payload, properties } = message
+function json(shown: Shown, isRaw: boolean, isPretty: boolean): string {
+  const { message, packetId, time } = shown
+  const { topic, qos, retain, payload } = message
+  const properties = jsonProperties(shown)
   let value: unknown = message.text()
   if (isRaw) {
     try {
@@ -148,13 +154,14 @@ function json({ message, packetId, time }: Shown, isRaw: boolean, isPretty: bool
     retain: retain ? 1 : 0,
     payloadlen: payload.length,
     ...(qos > 0 && packetId !== undefined && { mid: packetId }),
-    ...(properties && { properties: jsonProperties(properties) }),
+    ...(Object.keys(properties).length > 0 && { properties }),
     payload: value,
   }
   return JSON.stringify(fields, undefined, isPretty ? 2 : undefined)
 }
 
-function jsonProperties({ correlationData, userProperties, ...rest }: MessageProperties): object {
+function jsonProperties({ properties, subscriptionIdentifier }: Shown): object {
+  const { correlationData, userProperties, ...rest } = properties
   const named = Object.entries(rest).map(([name, value]) => [
     name.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`),
     value,
@@ -162,10 +169,17 @@ function jsonProperties({ correlationData, userProperties, ...rest }: MessagePro
   return {
     ...Object.fromEntries(named),
     ...(correlationData && { 'correlation-data': new TextDecoder().decode(correlationData) }),
-    ...(userProperties && {
-      'user-properties': userProperties.map(([name, value]) => ({ [name]: value })),
-    }),
+    ...(subscriptionIdentifier && { 'subscription-identifier': subscriptionIdentifier }),
+    ...(userProperties && { 'user-properties': byName(userProperties) }),
   }
+}
+
+/** A name that comes more than once has a list of values. mosquitto_sub writes the name again, of which parsers of JSON keep the last. */
+function byName(pairs: readonly (readonly [string, string])[]): object {
+  const values = new Map<string, string[]>()
+  for (const [name, value] of pairs) values.set(name, [...(values.get(name) ?? []), value])
+  const entries = [...values].map(([name, list]) => [name, list.length > 1 ? list : list[0]])
+  return Object.fromEntries(entries)
 }
 
 const two = (number: number): string => String(number).padStart(2, '0')
@@ -188,63 +202,83 @@ function isoTime(time: Date, hasFraction = false): string {
 const name = (time: Date, options: Intl.DateTimeFormatOptions): string =>
   new Intl.DateTimeFormat('en', options).format(time)
 
-/** What strftime(3) makes of one letter, in the C locale. */
+const blank = (number: number): string => String(number).padStart(2)
+
+/** The day of the year, from 1. */
+function dayOfYear(time: Date): number {
+  const start = Date.UTC(time.getFullYear(), 0, 1)
+  return (Date.UTC(time.getFullYear(), time.getMonth(), time.getDate()) - start) / 86_400_000 + 1
+}
+
+/** The number of the week in the year, where weeks begin with this day: 0 is Sunday. */
+const week = (time: Date, first: number): number =>
+  Math.floor((dayOfYear(time) + 6 - ((time.getDay() - first + 7) % 7)) / 7)
+
+/** The Thursday of the week: its year is that of the week in ISO 8601. */
+function thursday(time: Date): Date {
+  const day = time.getDate() + 4 - (time.getDay() || 7)
+  return new Date(time.getFullYear(), time.getMonth(), day)
+}
+
+/** What strftime(3) makes of one letter, in the C locale. Others stay as they are, after a per cent sign, as in glibc. */
 function strftime(letter: string, time: Date): string {
-  const hours = time.getHours()
-  const dayOfYear = (): number => {
-    const start = Date.UTC(time.getFullYear(), 0, 1)
-    return (Date.UTC(time.getFullYear(), time.getMonth(), time.getDate()) - start) / 86_400_000 + 1
-  }
-  switch (letter) {
-    case '@':
-      return '@'
-    case 'N':
-      return nanoseconds(time)
-    case 'Y':
-      return String(time.getFullYear())
-    case 'y':
-      return two(time.getFullYear() % 100)
-    case 'm':
-      return two(time.getMonth() + 1)
-    case 'd':
-      return two(time.getDate())
-    case 'e':
-      return String(time.getDate()).padStart(2)
-    case 'H':
-      return two(hours)
-    case 'I':
-      return two(hours % 12 || 12)
-    case 'M':
-      return two(time.getMinutes())
-    case 'S':
-      return two(time.getSeconds())
-    case 'p':
-      return hours < 12 ? 'AM' : 'PM'
-    case 's':
-      return String(Math.floor(+time / 1000))
-    case 'z':
-      return zone(time)
-    case 'j':
-      return String(dayOfYear()).padStart(3, '0')
-    case 'a':
-      return name(time, { weekday: 'short' })
-    case 'A':
-      return name(time, { weekday: 'long' })
-    case 'b':
-      return name(time, { month: 'short' })
-    case 'B':
-      return name(time, { month: 'long' })
-    case 'u':
-      return String(time.getDay() || 7)
-    case 'w':
-      return String(time.getDay())
-    case 'F':
-      return ['Y', 'm', 'd'].map((each) => strftime(each, time)).join('-')
-    case 'T':
-      return ['H', 'M', 'S'].map((each) => strftime(each, time)).join(':')
-    case 'R':
-      return ['H', 'M'].map((each) => strftime(each, time)).join(':')
-    default:
-      throw new UsageError(`-F has no @${letter}`)
-  }
+  const make = TIMES[letter]
+  if (make === undefined) return `%${letter}`
+  return typeof make === 'function' ? make(time) : [...make].map(written(time)).join('')
+}
+
+/** The letters of a composed time; what is between them is kept. */
+const written =
+  (time: Date) =>
+  (each: string): string =>
+    /[A-Za-z]/.test(each) ? strftime(each, time) : each
+
+/** By letter: the text, or of which letters it is composed. */
+const TIMES: Record<string, string | ((time: Date) => string)> = {
+  '@': () => '@',
+  '%': () => '%',
+  a: (time) => name(time, { weekday: 'short' }),
+  A: (time) => name(time, { weekday: 'long' }),
+  b: (time) => name(time, { month: 'short' }),
+  B: (time) => name(time, { month: 'long' }),
+  c: 'a b e T Y',
+  C: (time) => two(Math.floor(time.getFullYear() / 100)),
+  d: (time) => two(time.getDate()),
+  D: 'm/d/y',
+  e: (time) => blank(time.getDate()),
+  F: 'Y-m-d',
+  g: (time) => two(thursday(time).getFullYear() % 100),
+  G: (time) => String(thursday(time).getFullYear()),
+  h: 'b',
+  H: (time) => two(time.getHours()),
+  I: (time) => two(time.getHours() % 12 || 12),
+  j: (time) => String(dayOfYear(time)).padStart(3, '0'),
+  k: (time) => blank(time.getHours()),
+  l: (time) => blank(time.getHours() % 12 || 12),
+  m: (time) => two(time.getMonth() + 1),
+  M: (time) => two(time.getMinutes()),
+  n: () => '\n',
+  N: nanoseconds,
+  p: (time) => (time.getHours() < 12 ? 'AM' : 'PM'),
+  P: (time) => (time.getHours() < 12 ? 'am' : 'pm'),
+  r: 'I:M:S p',
+  R: 'H:M',
+  s: (time) => String(Math.floor(+time / 1000)),
+  S: (time) => two(time.getSeconds()),
+  t: () => '\t',
+  T: 'H:M:S',
+  u: (time) => String(time.getDay() || 7),
+  U: (time) => two(week(time, 0)),
+  V: (time) => two(Math.ceil(dayOfYear(thursday(time)) / 7)),
+  w: (time) => String(time.getDay()),
+  W: (time) => two(week(time, 1)),
+  x: 'D',
+  X: 'T',
+  y: (time) => two(time.getFullYear() % 100),
+  Y: (time) => String(time.getFullYear()),
+  z: zone,
+  Z: (time) =>
+    new Intl.DateTimeFormat('en', { timeZoneName: 'short' })
+      .formatToParts(time)
+      .find(({ type }) => type === 'timeZoneName')!.value,
 }

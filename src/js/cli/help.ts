@@ -46,54 +46,92 @@ function lineOf({ name, short, value, help }: Option): string {
   return `  ${flags.padEnd(COLUMN)} ${help}`.trimEnd()
 }
 
+/** Shells that there are completion scripts for. */
+const SHELLS: Record<string, () => string[]> = { bash, zsh, fish }
+
 /** A completion script for a shell; undefined if there is none for it. */
-export function completionScript(shell: string | undefined): string | undefined {
-  const commands = Object.keys(COMMANDS) as Command[]
-  const flags = (command: Command): string[] =>
-    OPTIONS.filter(({ commands }) => commands.includes(command)).flatMap(({ name, short }) => [
-      `--${name}`,
-      ...(short ? [`-${short}`] : []),
-    ])
-  switch (shell) {
-    case 'bash':
-      return [
-        '_wasmqtt() {',
-        '  local word=' + '"$' + '{COMP_WORDS[COMP_CWORD]}"',
-        '  if [ "$COMP_CWORD" = 1 ]; then',
-        `    COMPREPLY=($(compgen -W "${commands.join(' ')}" -- "$word")); return`,
-        '  fi',
-        '  case "$' + '{COMP_WORDS[1]}" in',
-        ...commands.map(
-          (each) =>
-            `    ${each}) COMPREPLY=($(compgen -W "${flags(each).join(' ')}" -- "$word")) ;;`,
-        ),
-        '  esac',
-        '}',
-        'complete -o default -F _wasmqtt wasmqtt',
-      ].join('\n')
-    case 'zsh':
-      return [
-        '#compdef wasmqtt',
-        '_wasmqtt() {',
-        `  if (( CURRENT == 2 )); then compadd ${commands.join(' ')}; return; fi`,
-        '  case $words[2] in',
-        ...commands.map((each) => `    ${each}) compadd -- ${flags(each).join(' ')} ;;`),
-        '  esac',
-        '}',
-        'compdef _wasmqtt wasmqtt',
-      ].join('\n')
-    case 'fish':
-      return [
-        ...commands.map(
-          (each) =>
-            `complete -c wasmqtt -f -n __fish_use_subcommand -a ${each} -d '${COMMANDS[each][1]}'`,
-        ),
-        ...OPTIONS.map(
-          ({ name, short, help, value, commands }) =>
-            `complete -c wasmqtt -n '__fish_seen_subcommand_from ${commands.join(' ')}' -l ${name}${short ? ` -s ${short}` : ''}${value ? ' -r' : ''} -d '${help.replace(/'/g, "\\'")}'`,
-        ),
-      ].join('\n')
-    default:
-      return undefined
-  }
+export const completionScript = (shell: string | undefined): string | undefined =>
+  shell !== undefined && Object.hasOwn(SHELLS, shell) ? SHELLS[shell]!().join('\n') : undefined
+
+const commandNames = (): Command[] => Object.keys(COMMANDS) as Command[]
+const optionsOf = (command: Command): Option[] =>
+  OPTIONS.filter(({ commands }) => commands.includes(command))
+const flagsOf = ({ name, short }: Option): string[] => [
+  `--${name}`,
+  ...(short ? [`-${short}`] : []),
+]
+const quoted = (text: string): string => `'${text.replace(/'/g, `'\\''`)}'`
+const shells = Object.keys(SHELLS).join(' ')
+
+/** Where there is nothing to offer, bash offers files. */
+function bash(): string[] {
+  const offer = (words: string): string => `COMPREPLY=($(compgen -W "${words}" -- "$word"))`
+  const words = (command: Command): string =>
+    [...(command === 'completion' ? [shells] : []), ...optionsOf(command).flatMap(flagsOf)].join(
+      ' ',
+    )
+  return [
+    '_wasmqtt() {',
+    `  local word="\${COMP_WORDS[COMP_CWORD]}"`,
+    `  if [ "$COMP_CWORD" = 1 ]; then ${offer(commandNames().join(' '))}; return; fi`,
+    `  case "\${COMP_WORDS[1]}" in`,
+    ...commandNames().map((each) => `    ${each}) ${offer(words(each))} ;;`),
+    '  esac',
+    '}',
+    'complete -o default -F _wasmqtt wasmqtt',
+  ]
+}
+
+/** To be sourced, or to be put into a folder of `fpath` as `_wasmqtt`. */
+function zsh(): string[] {
+  const commands = commandNames().map((each) => quoted(`${each}:${COMMANDS[each][1]}`))
+  return [
+    '#compdef wasmqtt',
+    '_wasmqtt() {',
+    '  if (( CURRENT == 2 )); then',
+    `    local -a commands=(${commands.join(' ')})`,
+    "    _describe 'command' commands",
+    '    return',
+    '  fi',
+    '  local command=$words[2]',
+    '  shift words',
+    '  (( CURRENT-- ))',
+    '  case $command in',
+    ...commandNames().map(
+      (each) =>
+        `    ${each}) _arguments -S ${optionsOf(each).map(zshOption).join(' ')} ${each === 'completion' ? `'1:shell:(${shells})'` : "'*:file:_files'"} ;;`,
+    ),
+    '  esac',
+    '}',
+    'if [ "$funcstack[1]" = _wasmqtt ]; then _wasmqtt "$@"; else compdef _wasmqtt wasmqtt; fi',
+  ]
+}
+
+function zshOption(option: Option): string {
+  const { name, value, multiple, help } = option
+  const flags = flagsOf(option)
+  const text = `[${help.replace(/[[\]:\\]/g, '\\$&')}]`
+  const action = value === 'file' || value === 'folder' ? '_files' : ' '
+  const values = value === undefined ? [] : value.split(' ')
+  const rest = values.map((each) => `:${each}:${action}`).join('')
+  const before = multiple ? '*' : `(${flags.join(' ')})`
+  return flags.length > 1
+    ? `${quoted(before)}{${flags.join(',')}}${quoted(text + rest)}`
+    : quoted(`${multiple ? '*' : ''}--${name}${text}${rest}`)
+}
+
+function fish(): string[] {
+  const of = (commands: readonly Command[]): string =>
+    `-n '__fish_seen_subcommand_from ${commands.join(' ')}'`
+  return [
+    ...commandNames().map(
+      (each) =>
+        `complete -c wasmqtt -f -n __fish_use_subcommand -a ${each} -d ${quoted(COMMANDS[each][1])}`,
+    ),
+    `complete -c wasmqtt -f ${of(['completion'])} -a ${quoted(shells)}`,
+    ...OPTIONS.map(
+      ({ name, short, help, value, commands }) =>
+        `complete -c wasmqtt ${of(commands)} -l ${name}${short ? ` -s ${short}` : ''}${value ? ' -r' : ''} -d ${quoted(help)}`,
+    ),
+  ]
 }

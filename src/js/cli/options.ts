@@ -113,7 +113,7 @@ export const OPTIONS: readonly Option[] = [
     ['username', 'u', 'name', ''],
     ['pw', 'P', 'password', ''],
     ['keepalive', 'k', 'seconds', 'default 60'],
-    ['protocol-version', 'V', 'version', '5, 311 (default), mqttv5 or mqttv311'],
+    ['protocol-version', 'V', 'version', '5 or 311; default 311, of request and respond 5'],
     ['bind-address', 'A', 'address', 'connect from this local address'],
     ['nodelay', '', '', 'accepted: packets are never held back'],
     [
@@ -195,6 +195,7 @@ export interface Given {
   /** By name. Options that may be repeated have lists. */
   values: Record<string, string | boolean | string[] | undefined>
   properties: GivenProperty[]
+  /** Words that belong to no option: commands take them out. */
   positionals: string[]
 }
 
@@ -250,14 +251,34 @@ export function readArguments(command: Command, args: readonly string[]): Given 
   }
 }
 
-/** A number among the values. Throws UsageError. */
-export function numberOf(given: Given, name: string): number | undefined {
+/** A number among the values, from `least` to `most`. Throws UsageError. */
+export function numberOf(
+  given: Given,
+  name: string,
+  least = 0,
+  most = Infinity,
+): number | undefined {
   const value = given.values[name]
   if (value === undefined) return undefined
   const number = Number(value)
-  if (value === '' || !Number.isFinite(number))
-    throw new UsageError(`--${name} must be a number, not ${value}`)
+  if (value === '' || !Number.isFinite(number) || number < least || number > most) {
+    const range = most === Infinity ? `of at least ${least}` : `from ${least} to ${most}`
+    throw new UsageError(`--${name} must be a number ${range}, not ${value}`)
+  }
   return number
+}
+
+/** A whole number among the values, from `least` to `most`. Throws UsageError. */
+export function countOf(given: Given, name: string, least = 1, most?: number): number | undefined {
+  const count = numberOf(given, name, least, most)
+  if (count !== undefined && !Number.isInteger(count))
+    throw new UsageError(`--${name} must be a whole number, not ${count}`)
+  return count
+}
+
+/** Throws UsageError if there are words that the command has no use for. */
+export function checkWords({ positionals }: Given): void {
+  if (positionals.length > 0) throw new UsageError(`what is '${positionals[0]}' for?`)
 }
 
 /** A text among the values. */

@@ -6,7 +6,7 @@ type Users = [name: string, value: string][]
 
 /** The properties of each packet. */
 export interface Properties {
-  connect: ConnectProperties
+  connect: ConnectProperties & { authenticationMethod?: string; authenticationData?: Uint8Array }
   publish: PublishProperties
   subscribe: { subscriptionIdentifier?: number; userProperties?: Users }
   unsubscribe: { userProperties?: Users }
@@ -27,6 +27,8 @@ const MESSAGE = {
 /** By packet: the properties that it may have, besides user-property. */
 const KNOWN: Record<keyof Properties, Record<string, Kind>> = {
   connect: {
+    'authentication-data': 'bytes',
+    'authentication-method': 'text',
     'maximum-packet-size': 'number',
     'receive-maximum': 'number',
     'request-problem-information': 'flag',

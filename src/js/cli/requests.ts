@@ -9,15 +9,16 @@ import { printerOf } from './sub.js'
 
 const NO_RESPONSE = 30
 
-/** `wasmqtt request`: publishes, and shows the response. Resolves with what the process ends with. */
+/** `wasmqtt request`: publishes, and shows the response; by MQTT 5 where -V does not say otherwise. Resolves with what the process ends with. */
 export async function request(given: Given): Promise<number> {
+  given.values['protocol-version'] ??= '5'
   const target = targetOf(given)
-  const topic = listOf(given, 'topic').at(-1) ?? target.topic ?? given.positionals[0]
+  const topic = listOf(given, 'topic').at(-1) ?? target.topic ?? given.positionals.shift()
   if (topic === undefined) throw new UsageError('-t is needed: the topic of the request')
   const responseTopic = textOf(given, 'response-topic') ?? `wasmqtt/response/${randomUUID()}`
   const payload = payloadOf(given)
   const qos = qosOf(given)
-  const print = printerOf(given)
+  const print = printerOf(given, target.properties)
   const seconds = numberOf(given, 'timeout') ?? NO_RESPONSE
   const connection = makeConnection(given, target)
   return withConnection(given, connection, async (client, stop) => {
@@ -53,7 +54,7 @@ export async function respond(given: Given): Promise<number> {
   given.values['protocol-version'] ??= '5'
   const target = targetOf(given)
   if (target.version !== 5) throw new UsageError('respond needs MQTT 5')
-  const topics = [...listOf(given, 'topic'), ...given.positionals]
+  const topics = [...listOf(given, 'topic'), ...given.positionals.splice(0)]
   if (topics.length === 0) throw new UsageError('-t is needed: the topic of the requests')
   const command = textOf(given, 'exec')
   const fixed = command === undefined ? payloadOf(given) : ''

@@ -56,7 +56,7 @@ export async function withConnection(
     const { clientId } = await client.connect({ signal: stop.signal })
     if (isDebug) console.error(`Client ${clientId} connected to ${target.url}`)
     const code = await work(client, stop.signal)
-    return code ?? EXIT.ok
+    return stop.signal.aborted ? EXIT.interrupted : (code ?? EXIT.ok)
   } catch (error) {
     if (stop.signal.aborted) return EXIT.interrupted
     if (given.values.quiet !== true) console.error(`Error: ${(error as Error).message}`)

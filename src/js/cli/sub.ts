@@ -1,11 +1,15 @@
 import { type Message, matches } from '../api.js'
 import { type Connection, makeConnection, qosOf, targetOf } from './connection.js'
 import { type Formatter, formatter } from './format.js'
-import { type Given, listOf, numberOf, textOf, UsageError } from './options.js'
+import { countOf, type Given, listOf, numberOf, textOf, UsageError } from './options.js'
+import type { Properties } from './properties.js'
 import { deferred, EXIT, stopped, withConnection } from './run.js'
 
 /** How messages are printed. */
-export function printerOf(given: Given): (message: Message, packetId: number | undefined) => void {
+export function printerOf(
+  given: Given,
+  { subscribe }: Properties,
+): (message: Message, packetId: number | undefined) => void {
   const isJson = given.values.json === true
   const isVerbose = given.values.verbose === true
   const format = textOf(given, 'format') ?? (isJson ? '%j' : isVerbose ? '%t %p' : '%p')
@@ -16,7 +20,11 @@ export function printerOf(given: Given): (message: Message, packetId: number | u
   const isPlainVerbose = isVerbose && !isJson && textOf(given, 'format') === undefined
   return (message, packetId) => {
     const isEmpty = isPlainVerbose && message.payload.length === 0
-    process.stdout.write((isEmpty ? makeEmpty : make)({ message, packetId, time: new Date() }))
+    const { subscriptionIdentifiers, ...properties } = message.properties ?? {}
+    // The client gives its subscriptions identifiers, which tell nobody else anything.
+    const own = subscriptionIdentifiers?.find((each) => each === subscribe.subscriptionIdentifier)
+    const shown = { message, properties, subscriptionIdentifier: own, packetId, time: new Date() }
+    process.stdout.write((isEmpty ? makeEmpty : make)(shown))
     if (end !== '') process.stdout.write(end)
   }
 }
@@ -29,11 +37,11 @@ export async function sub(given: Given): Promise<number> {
   const unsubscribes = listOf(given, 'unsubscribe')
   if (topics.length === 0 && unsubscribes.length === 0)
     throw new UsageError('-t is needed: a topic filter')
-  const print = printerOf(given)
+  const print = printerOf(given, target.properties)
   const qos = qosOf(given)
   const connection = makeConnection(given, target)
   const chosen = chooser(given, connection)
-  const count = numberOf(given, 'count') ?? Infinity
+  const count = countOf(given, 'count') ?? Infinity
   const seconds = numberOf(given, 'timeout')
   return withConnection(given, connection, async (client, stop) => {
     const done = deferred<number>()
@@ -48,23 +56,25 @@ export async function sub(given: Given): Promise<number> {
       if (++shown >= count) done.resolve(EXIT.ok)
     })
     client.on('close', (error) => error && done.reject(error))
-    if (unsubscribes.length > 0)
-      await client.unsubscribe(
-        unsubscribes,
-        target.version === 5 ? target.properties.unsubscribe : {},
-      )
     const onTimeout = (): void => {
       if (given.values.quiet !== true) console.error('Timed out')
       done.resolve(EXIT.timeout)
     }
     const timer = seconds === undefined ? undefined : setTimeout(onTimeout, seconds * 1000)
-    const { grants = [] } =
-      topics.length > 0 ? await client.subscribe(topics, subscribeOptions(given, qos, target)) : {}
-    for (const { filter, granted, reasonCode } of grants)
-      if (!granted && given.values.quiet !== true)
-        console.error(`Error: the server refused '${filter}' (0x${reasonCode.toString(16)})`)
-    if (given.values['exit-on-suback'] === true) done.resolve(EXIT.ok)
     try {
+      const { grants = [] } =
+        topics.length > 0
+          ? await client.subscribe(topics, subscribeOptions(given, qos, target))
+          : {}
+      for (const { filter, granted, reasonCode } of grants)
+        if (!granted && given.values.quiet !== true)
+          console.error(`Error: the server refused '${filter}' (0x${reasonCode.toString(16)})`)
+      if (unsubscribes.length > 0)
+        await client.unsubscribe(
+          unsubscribes,
+          target.version === 5 ? target.properties.unsubscribe : {},
+        )
+      if (given.values['exit-on-suback'] === true) done.resolve(EXIT.ok)
       return await Promise.race([done.promise, stopped(stop)])
     } finally {
       clearTimeout(timer)
@@ -91,7 +101,7 @@ function chooser(
   { client }: Connection,
 ): (message: Message) => 'show' | 'skip' | 'end' {
   const filtered = listOf(given, 'filter-out')
-  const percent = numberOf(given, 'random-filter') ?? 100
+  const percent = numberOf(given, 'random-filter', 0.1, 100) ?? 100
   const removes = given.values['remove-retained'] === true
   return (message) => {
     const { topic, retain } = message

@@ -39,7 +39,10 @@ export class Trace {
   constructor(host: TraceHost, version: number) {
     this.#host = host
     this.#version = version
-    this.#in = new PacketReader((first, body, length) => this.#received(first, body, length))
+    this.#in = new PacketReader(
+      (first, body, length) => this.#received(first, body, length),
+      isRead,
+    )
   }
 
   /** Takes bytes from the server, before the core does. */
@@ -78,7 +81,7 @@ export class Trace {
     const type = first >> 4
     if (type === PUBLISH) this.#message(first, body, length)
     else if (type === PUBREL && body.length >= 2) this.#held.delete((body[0]! << 8) | body[1]!)
-    if (type !== CONNACK && !this.#host.showsReceived) return
+    if (type !== CONNACK && !this.#in.whole) return
     // Somebody who began to listen in the middle of a long packet does not see it.
     if (body.length < length) return
     const packet = decodePacket(first, body, this.#version)
@@ -96,6 +99,12 @@ export class Trace {
     }
     this.#identifiers.push(identifier)
   }
+}
+
+/** Whether a packet is of interest, by its first byte, where nobody wants to see all of them. */
+function isRead(first: number): boolean {
+  const type = first >> 4
+  return type === PUBLISH ? (first & 6) !== 0 : type === PUBREL || type === CONNACK
 }
 
 /** The socket of one connection, as `client.stream` shows it and as the core uses it. */
@@ -121,7 +130,8 @@ export interface LinkStream {
 }
 
 const CONNECTING = 0
-const OPEN = 1
+/** The `readyState` of a socket that is open. */
+export const OPEN = 1
 const CLOSED = 3
 
 /** What is told apart from sockets: events that come before the core listens wait for it. */

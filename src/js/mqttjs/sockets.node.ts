@@ -1,12 +1,13 @@
 // Which socket a protocol means, on Node.
 import type { ConnectionOptions } from 'node:tls'
-import { WebSocket } from 'ws'
+import type { WebSocket } from 'ws'
 import { openStream, type StreamTarget } from '../transports/stream.js'
 import {
   type AnyWebSocket,
   DuplexLink,
   type Link,
   LinkSocket,
+  OPEN,
   type Trace,
   WebSocketStream,
 } from './links.js'
@@ -68,10 +69,13 @@ function openWs(options: IClientOptions, trace: Trace, transform: (url: string) 
   const subprotocols = ['mqtt']
   const socket: WebSocket =
     options.createWebsocket === undefined
-      ? new WebSocket(url, subprotocols, wsOptions)
+      ? new (socketClass())(url, subprotocols, wsOptions)
       : options.createWebsocket(url, subprotocols, options)
   return new WsLink(url, socket, trace)
 }
+
+/** The class of `ws`, which is loaded when the first WebSocket is opened, because that takes time. */
+const socketClass = (): typeof WebSocket => require('ws').WebSocket
 
 /** Bytes of a message that is not worth a copy. */
 const LONG = 4 * 1024
@@ -103,7 +107,7 @@ class WsLink extends LinkSocket implements Link {
     // Not by an event object for each message, where the socket is one of `ws`.
     if (typeof socket.on === 'function') socket.on('message', (data) => this.#gather(data))
     else (socket as WebSocket).addEventListener('message', ({ data }) => this.#gather(data))
-    if (socket.readyState === WebSocket.OPEN) this.opened()
+    if (socket.readyState === OPEN) this.opened()
   }
 
   get socket(): this {

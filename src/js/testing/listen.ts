@@ -1,5 +1,5 @@
 // Ports on loopback, in Node, Deno and Bun.
-import { createServer as createHttpServer } from 'node:http'
+import { createServer as createHttpServer, type Server as HttpServer } from 'node:http'
 import { type AddressInfo, createServer, type Server } from 'node:net'
 import { WebSocketServer } from 'ws'
 import { testingPlatform } from './platform.js'
@@ -38,7 +38,7 @@ testingPlatform.listen = async (accept, { port, tcp }): Promise<BrokerListener> 
   }
 }
 
-function acceptWebSockets(server: Server, accept: Accept): { stop(): void } {
+function acceptWebSockets(server: HttpServer, accept: Accept): { stop(): void } {
   const sockets = new WebSocketServer({
     server: server as never,
     maxPayload: MAX_PAYLOAD,
@@ -62,6 +62,8 @@ function acceptWebSockets(server: Server, accept: Accept): { stop(): void } {
   return {
     stop() {
       for (const socket of sockets.clients) socket.terminate()
+      // A connection whose request never comes, or never ends, would hold the port open.
+      server.closeAllConnections()
     },
   }
 }

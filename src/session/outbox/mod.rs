@@ -17,7 +17,7 @@ use super::journal::Key;
 use super::outlet::Outlet;
 use super::subscriptions::{Part, Subscriptions};
 use super::time::Instant;
-use crate::codec::{Ack, DecodeError, PacketId, PacketType, QoS, ReasonCode, Version};
+use crate::codec::{Ack, DecodeError, PacketId, PacketType, Property, QoS, ReasonCode, Version};
 use crate::options::{Draft, InvalidArgument, Queue};
 use blame::{Caution, Loss, SUSPECT};
 use packet_ids::{Entry, PacketIds};
@@ -165,7 +165,7 @@ impl Outbox {
         let is_it = |entry: &Entry| match entry {
             Entry::Publish { message, .. } => message.token == Some(token),
             Entry::Release { token: other, .. } => *other == Some(token),
-            Entry::Free | Entry::Subscribe(_) | Entry::Unsubscribe(_) => false,
+            _ => false,
         };
         let Some(id) = self.ids.find(&is_it) else { return };
         match self.ids.get(id) {
@@ -215,16 +215,18 @@ impl Outbox {
     /// arrive twice, so it fails. `cause`: why the connection had ended.
     pub(super) fn session_lost(&mut self, cause: &Option<Box<Error>>, out: &mut Outlet) {
         let mut again = Line::new();
-        let is_message =
-            |entry: &Entry| matches!(entry, Entry::Publish { .. } | Entry::Release { .. });
+        let is_message = |entry: &Entry| !matches!(entry, Entry::Free) && !entry.is_request();
         for entry in self.ids.drain(is_message) {
             let mut error = Error::new(ErrorCode::SessionLost, "the server lost the session");
             error.cause = cause.clone();
             match entry {
-                Entry::Publish { message, .. }
+                Entry::Publish { mut message, .. }
                     if message.qos == QoS::AtLeastOnce || !message.sent =>
                 {
                     if !message.withdrawn {
+                        if std::mem::take(&mut message.sent) && message.expiry.is_some() {
+                            message.properties.remove(Property::MessageExpiryInterval);
+                        }
                         out.record(&message, None, false);
                         again.push_back(message);
                     }
@@ -238,6 +240,7 @@ impl Outbox {
                     out.journal.delete(Key::Release(order));
                     out.fail(token, error);
                 }
+                Entry::Abandoned { order } => out.journal.delete(Key::Release(order)),
                 Entry::Free | Entry::Subscribe(_) | Entry::Unsubscribe(_) => {
                     // Only messages were taken out.
                     unreachable!()
@@ -331,11 +334,14 @@ impl Outbox {
                 out.withdraw(message, id);
                 told
             }
-            Entry::Release { order, .. } => {
-                out.journal.delete(Key::Release(*order));
-                self.ids.free(id).token().copied().flatten()
+            Entry::Release { token, order, .. } => {
+                let (token, order) = (*token, *order);
+                self.ids.free(id);
+                self.ids.put(id, Entry::Abandoned { order });
+                out.record_abandoned(id, order);
+                token
             }
-            Entry::Free | Entry::Subscribe(_) | Entry::Unsubscribe(_) => {
+            _ => {
                 // Only messages are given up here.
                 unreachable!()
             }
@@ -396,12 +402,12 @@ impl Outbox {
 
     /// How many packet identifiers are in use.
     pub(super) fn in_flight(&self) -> usize {
-        self.ids.used()
+        self.ids.in_flight()
     }
 
     /// Whether there is nothing to send and nothing to wait for.
     pub(super) fn is_settled(&self) -> bool {
-        self.waiting.is_over() && self.ids.used() == 0
+        self.waiting.is_over() && self.ids.in_flight() == 0
     }
 }
 
@@ -456,6 +462,7 @@ impl Outbox {
                 out.record_release(old, ack.id, order);
             }
             Entry::Release { live: true, .. } => {}
+            Entry::Abandoned { .. } => return Ok(()),
             Entry::Free => reply = ReasonCode::PACKET_IDENTIFIER_NOT_FOUND,
             _ => return misplaced(),
         }
@@ -484,7 +491,7 @@ impl Outbox {
                 Ok(())
             }
             // It answers a PUBREL that said it knows of no message.
-            Entry::Free => Ok(()),
+            Entry::Free | Entry::Abandoned { .. } => Ok(()),
             _ => misplaced(),
         }
     }

@@ -26,6 +26,11 @@ pub(super) enum Entry {
         /// How often the server has hung up while it was in flight. See [`super::blame`].
         losses: u8,
     },
+    /// A release that was given up. The server may still know the identifier, and would take another
+    /// message for a copy, so it stays in use until the server has lost the session.
+    Abandoned {
+        order: u64,
+    },
     Subscribe(Part),
     Unsubscribe(Part),
 }
@@ -34,7 +39,7 @@ impl Entry {
     fn order(&self) -> u64 {
         match self {
             Entry::Publish { message, .. } => message.order,
-            Entry::Release { order, .. } => *order,
+            Entry::Release { order, .. } | Entry::Abandoned { order } => *order,
             Entry::Subscribe(part) | Entry::Unsubscribe(part) => part.order(),
             Entry::Free => 0,
         }
@@ -49,7 +54,7 @@ impl Entry {
     pub(super) fn part(self) -> Option<Part> {
         match self {
             Entry::Subscribe(part) | Entry::Unsubscribe(part) => Some(part),
-            Entry::Free | Entry::Publish { .. } | Entry::Release { .. } => None,
+            _ => None,
         }
     }
 
@@ -59,7 +64,7 @@ impl Entry {
             Entry::Publish { message, .. } => Some(&mut message.losses),
             Entry::Release { losses, .. } => Some(losses),
             Entry::Subscribe(part) | Entry::Unsubscribe(part) => Some(&mut part.losses),
-            Entry::Free => None,
+            Entry::Free | Entry::Abandoned { .. } => None,
         }
     }
 
@@ -68,7 +73,7 @@ impl Entry {
         match self {
             Entry::Publish { message, .. } => Some(&mut message.token),
             Entry::Release { token, .. } => Some(token),
-            Entry::Free | Entry::Subscribe(_) | Entry::Unsubscribe(_) => None,
+            _ => None,
         }
     }
 }
@@ -83,11 +88,13 @@ pub(super) struct PacketIds {
     room: usize,
     cursor: usize,
     used: usize,
+    /// How many of those are [`Entry::Abandoned`].
+    abandoned: usize,
 }
 
 impl Default for PacketIds {
     fn default() -> Self {
-        Self { entries: vec![Entry::Free], room: 0, cursor: 0, used: 0 }
+        Self { entries: vec![Entry::Free], room: 0, cursor: 0, used: 0, abandoned: 0 }
     }
 }
 
@@ -97,9 +104,9 @@ impl PacketIds {
     /// Room to start with; it doubles when half of it is in use.
     const FEW: usize = 64;
 
-    /// How many are in use.
-    pub(super) fn used(&self) -> usize {
-        self.used
+    /// How many stand for something that is under way.
+    pub(super) fn in_flight(&self) -> usize {
+        self.used - self.abandoned
     }
 
     /// An identifier to [`PacketIds::put`] something under; `None`: all are in use.
@@ -123,6 +130,7 @@ impl PacketIds {
 
     /// Fills an identifier that [`PacketIds::vacant`] gave.
     pub(super) fn put(&mut self, id: PacketId, entry: Entry) {
+        self.abandoned += usize::from(matches!(entry, Entry::Abandoned { .. }));
         self.entries[usize::from(id.get())] = entry;
         self.used += 1;
     }
@@ -167,6 +175,7 @@ impl PacketIds {
         let entry = std::mem::replace(self.get(id), Entry::Free);
         if !matches!(entry, Entry::Free) {
             self.used -= 1;
+            self.abandoned -= usize::from(matches!(entry, Entry::Abandoned { .. }));
         }
         entry
     }

@@ -2,7 +2,7 @@
 //!
 //! A record is a byte that says what it is, eight bytes with its number, and then: for a message
 //! eight bytes with the date when it expires (0: never), and its PUBLISH in the form of MQTT 5; for
-//! a release its packet identifier.
+//! a release, and one that was given up, its packet identifier.
 
 use std::mem::{replace, take};
 use std::ops::RangeInclusive;
@@ -10,7 +10,7 @@ use std::ops::RangeInclusive;
 use super::packet_ids::Entry;
 use super::waiting::Outgoing;
 use super::{Outbox, Up};
-use crate::codec::{PacketId, Publish, QoS, Version, check_topic};
+use crate::codec::{PacketId, Property, Publish, QoS, Value, Version, check_topic};
 use crate::session::error::{Error, ErrorCode};
 use crate::session::event::Token;
 use crate::session::inbox::Inbox;
@@ -22,6 +22,7 @@ const WAITING: u8 = 0;
 const IN_FLIGHT: u8 = 1;
 const RELEASE: u8 = 2;
 const RECEIVED: u8 = 3;
+const ABANDONED: u8 = 4;
 
 /// The record of a QoS 2 message that was received.
 pub(in crate::session) fn received(id: PacketId) -> Vec<u8> {
@@ -61,16 +62,21 @@ impl Outbox {
             }
             outbox.order = order.checked_add(1)?;
             match (kind, rest) {
-                (RELEASE, &[high, low]) => {
+                (RELEASE | ABANDONED, &[high, low]) => {
                     let id = PacketId::new(u16::from_be_bytes([high, low]))?;
                     let token = Some(Token::EARLIER);
-                    outbox.ids.restore(id, Entry::Release { token, order, live: false, losses: 0 });
+                    let entry = match kind {
+                        RELEASE => Entry::Release { token, order, live: false, losses: 0 },
+                        _ => Entry::Abandoned { order },
+                    };
+                    outbox.ids.restore(id, entry);
                 }
                 (WAITING | IN_FLIGHT, rest) => {
                     let (expires, packet) = number(rest)?;
-                    let left = expires.saturating_sub(journal.date(now)) / 1_000;
+                    let left = (expires.saturating_sub(journal.date(now)) / 1_000) as u32;
                     let publish = Publish::decode_whole(packet).ok()?;
-                    let message = Box::new(Outgoing {
+                    let id = publish.id.filter(|&id| kind == IN_FLIGHT && outbox.ids.is_free(id));
+                    let mut message = Box::new(Outgoing {
                         token: Some(Token::EARLIER),
                         order,
                         topic: check_topic(publish.topic).ok()?.into(),
@@ -79,15 +85,21 @@ impl Outbox {
                         retain: publish.retain,
                         properties: publish.properties.into(),
                         alias: None,
-                        expiry: (expires > 0).then_some((now, left as u32)),
-                        sent: kind == IN_FLIGHT,
+                        expiry: (expires > 0).then_some((now, left)),
+                        sent: id.is_some(),
                         withdrawn: false,
                         losses: 0,
                     });
-                    match publish.id.filter(|&id| kind == IN_FLIGHT && outbox.ids.is_free(id)) {
-                        Some(id) => outbox.ids.restore(id, Entry::Publish { message, live: false }),
-                        None => outbox.waiting.append(message),
+                    let Some(id) = id else {
+                        outbox.waiting.append(message);
+                        continue;
+                    };
+                    if expires > 0 {
+                        // To some servers, 0 means that it never expires.
+                        let left = Value::Four(left.max(1));
+                        message.properties.push(Property::MessageExpiryInterval, left);
                     }
+                    outbox.ids.restore(id, Entry::Publish { message, live: false });
                 }
                 _ => return None,
             }
@@ -169,9 +181,18 @@ impl Outlet {
 
     /// Records a release in the place of its message, if records are kept.
     pub(super) fn record_release(&mut self, message: u64, id: PacketId, order: u64) {
+        self.journal.delete(Key::Message(message));
+        self.put_release(RELEASE, id, order);
+    }
+
+    /// Records that a release was given up, if records are kept.
+    pub(super) fn record_abandoned(&mut self, id: PacketId, order: u64) {
+        self.put_release(ABANDONED, id, order);
+    }
+
+    fn put_release(&mut self, kind: u8, id: PacketId, order: u64) {
         if self.journal.is_on() {
-            self.journal.delete(Key::Message(message));
-            let mut record = begin(RELEASE, order);
+            let mut record = begin(kind, order);
             record.extend_from_slice(&id.get().to_be_bytes());
             self.journal.put(Key::Release(order), record, false);
         }

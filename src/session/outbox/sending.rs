@@ -216,13 +216,13 @@ impl Outbox {
         queue: &Queue,
         out: &mut Outlet,
     ) {
-        self.send_held(up, out);
+        self.send_held(now, up, out);
         while !out.output.is_full() && !up.sending.must_wait() {
             let Some(&id) = up.sending.resend.last() else { break };
             if !out.journal.is_kept(up.sending.resend_after) {
                 break;
             }
-            if !self.send_again(id, up, out) {
+            if !self.send_again(now, id, up, out) {
                 break;
             }
             up.sending.resend.pop();
@@ -251,7 +251,7 @@ impl Outbox {
     }
 
     /// Sends what has waited for the store, and waits no longer.
-    fn send_held(&mut self, up: &mut Up, out: &mut Outlet) {
+    fn send_held(&mut self, now: Instant, up: &mut Up, out: &mut Outlet) {
         while !out.output.is_full()
             && let Some(&held) = up.sending.held.front()
             && out.journal.is_kept(held.batch)
@@ -260,7 +260,7 @@ impl Outbox {
             up.sending.held_answers -= u32::from(held.is_answer());
             let Held { kind, id, reason, .. } = held;
             if kind == PacketType::Publish {
-                self.send_first(id, up, out);
+                self.send_first(now, id, up, out);
             } else {
                 out.write_ack(kind, id, reason, up.server.version);
             }
@@ -269,7 +269,7 @@ impl Outbox {
     }
 
     /// Sends one message or release that an earlier connection left. False: the quota is used up.
-    fn send_again(&mut self, id: PacketId, up: &mut Up, out: &mut Outlet) -> bool {
+    fn send_again(&mut self, now: Instant, id: PacketId, up: &mut Up, out: &mut Outlet) -> bool {
         let version = up.server.version;
         let full = up.sending.live >= u32::from(up.server.receive_maximum);
         let most = most(up);
@@ -288,7 +288,12 @@ impl Outbox {
                     self.forget(id, up, out);
                     return true;
                 }
-                if let Err(error) = check_message(message, &up.server) {
+                let mut fits = check_message(message, &up.server);
+                if !message.sent {
+                    // It has waited for the store until now.
+                    fits = fits.and_then(|()| message.leave(now));
+                }
+                if let Err(error) = fits {
                     let token = message.token;
                     self.forget(id, up, out);
                     out.fail(token, error);
@@ -298,12 +303,11 @@ impl Outbox {
                 publish.encode_header(version, None, message.payload.len(), &mut out.output.bytes);
                 out.output.bytes.extend_from_slice(&message.payload);
                 *live = true;
-                // It may have waited for the store until now.
                 message.sent = true;
                 up.sending.begun(message.qos);
                 out.wrote_message(start, Some(id), &message.topic);
             }
-            Entry::Free | Entry::Subscribe(_) | Entry::Unsubscribe(_) => {
+            _ => {
                 // Only messages are sent again.
                 unreachable!()
             }
@@ -342,29 +346,17 @@ impl Outbox {
         up: &mut Up,
         out: &mut Outlet,
     ) {
-        if let Some((since, seconds)) = message.expiry.take() {
-            let waited = now.since_ms(since) / 1_000;
-            if waited > 0 && waited >= u64::from(seconds) {
-                out.forget(&message);
-                return out.fail(message.token, expired(&message));
-            }
-            let left = seconds - waited as u32;
-            message.properties.push(Property::MessageExpiryInterval, Value::Four(left));
-        }
         if message.alias.is_some() {
             up.aliases.leave_to_application();
         }
         if message.qos == QoS::AtMostOnce {
             let start = out.output.bytes.len();
-            let alias = message.alias.take();
-            let publish = message.packet(None, false);
-            let buffer = &mut out.output.bytes;
-            match up.write_publish(publish, &message.topic, &message.payload, alias, buffer) {
+            match message.write(now, None, up, &mut out.output.bytes) {
                 Ok(()) => {
                     out.wrote_message(start, None, &message.topic);
                     out.complete(message.token, None, ReasonCode::SUCCESS, Properties::EMPTY);
                 }
-                Err(error) => out.fail(message.token, error.with_topic(&message.topic)),
+                Err(error) => out.fail(message.token, error),
             }
             return;
         }
@@ -374,7 +366,7 @@ impl Outbox {
         self.ids.put(id, Entry::Publish { message, live: false });
         let batch = out.journal.last();
         if out.journal.is_kept(batch) {
-            self.send_first(id, up, out);
+            self.send_first(now, id, up, out);
         } else {
             let (kind, reason) = (PacketType::Publish, ReasonCode::SUCCESS);
             up.sending.held.push_back(Held { batch, kind, id, reason });
@@ -383,24 +375,20 @@ impl Outbox {
 
     /// Sends a QoS 1 or 2 message that has a packet identifier for the first time.
     #[inline]
-    fn send_first(&mut self, id: PacketId, up: &mut Up, out: &mut Outlet) {
+    fn send_first(&mut self, now: Instant, id: PacketId, up: &mut Up, out: &mut Outlet) {
         let Entry::Publish { message, live } = self.ids.get(id) else {
             // Nothing frees an identifier whose message waits for the store, without a word to
             // `Sending`.
             unreachable!()
         };
-        let alias = message.alias.take();
         let start = out.output.bytes.len();
-        let publish = message.packet(Some(id), false);
-        let buffer = &mut out.output.bytes;
-        match up.write_publish(publish, &message.topic, &message.payload, alias, buffer) {
+        match message.write(now, Some(id), up, &mut out.output.bytes) {
             Ok(()) => {
                 *live = true;
                 message.sent = true;
                 out.wrote_message(start, Some(id), &message.topic);
             }
             Err(error) => {
-                let error = error.with_topic(&message.topic);
                 out.forget(message);
                 out.fail(message.token, error);
                 up.sending.done(message.qos, out);
@@ -420,6 +408,35 @@ impl Outbox {
 fn most(up: &Up) -> QoS {
     let many = up.sending.exactly_once >= EXACTLY_ONCE_IN_FLIGHT;
     if many && up.server.version == Version::V311 { QoS::AtLeastOnce } else { QoS::ExactlyOnce }
+}
+
+impl Outgoing {
+    /// The message leaves for the first time: what is left of its expiry interval goes along.
+    fn leave(&mut self, now: Instant) -> Result<(), Box<Error>> {
+        let Some((since, seconds)) = self.expiry else { return Ok(()) };
+        let waited = now.since_ms(since) / 1_000;
+        if waited > 0 && waited >= u64::from(seconds) {
+            return Err(expired(self));
+        }
+        let left = Value::Four(seconds - waited as u32);
+        self.properties.push(Property::MessageExpiryInterval, left);
+        Ok(())
+    }
+
+    /// Appends it to `out`, as it leaves for the first time.
+    #[inline]
+    fn write(
+        &mut self,
+        now: Instant,
+        id: Option<PacketId>,
+        up: &mut Up,
+        out: &mut Vec<u8>,
+    ) -> Result<(), Box<Error>> {
+        self.leave(now)?;
+        let alias = self.alias.take();
+        up.write_publish(self.packet(id, false), &self.topic, &self.payload, alias, out)
+            .map_err(|error| error.with_topic(&self.topic))
+    }
 }
 
 impl Up {
@@ -477,7 +494,7 @@ pub(super) fn check_message(message: &Outgoing, server: &ServerInfo) -> Result<(
         let what = "the topic alias is above the server's maximum";
         return refuse(what, ReasonCode::TOPIC_ALIAS_INVALID);
     }
-    let extra = if message.expiry.is_some() { 5 } else { 0 };
+    let extra = if message.expiry.is_some() && !message.sent { 5 } else { 0 };
     let size =
         message.packet(None, false).size(server.version, message.alias, message.payload.len());
     let size = size + extra;

@@ -23,10 +23,10 @@ pub(super) struct Outgoing {
     pub properties: PropertiesBuf,
     /// The topic alias that the application chose.
     pub alias: Option<u16>,
-    /// When it was handed over, and how many seconds it may wait. `None` once it has been sent
+    /// When it was handed over, and how many seconds it may wait before it is sent
     /// [MQTT-4.3.3-7].
     pub expiry: Option<(Instant, u32)>,
-    /// The server may have it.
+    /// The server may have it. Its properties say what was left of the expiry interval then.
     pub sent: bool,
     /// Nobody wants it any more: it is not sent again.
     pub withdrawn: bool,
@@ -186,6 +186,7 @@ impl Waiting {
     pub(super) fn push_front(&mut self, messages: Line) {
         for message in messages.into_iter().rev() {
             self.bytes += message.size();
+            self.note_expiry(&message);
             self.line(message.qos).push_front(message);
         }
     }

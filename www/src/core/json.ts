@@ -92,24 +92,42 @@ export function parseJson(text: string): Json {
 export const pointer = (parent: string, step: string | number): string =>
   `${parent}/${String(step).replaceAll('~', '~0').replaceAll('/', '~1')}`
 
-/** A JSON Pointer as people write it: `/rooms/0/temp` is `rooms[0].temp`. */
-export function pointerLabel(path: string): string {
-  return path
+/** The value at a JSON Pointer; undefined where there is none. */
+export function valueAt(root: Json, path: string): Json | undefined {
+  let value: Json | undefined = root
+  for (const step of steps(path)) {
+    if (value?.kind === 'array') value = value.items[Number(step)]
+    else if (value?.kind === 'object')
+      value = value.members.findLast(([name]) => name === step)?.[1]
+    else return undefined
+  }
+  return value
+}
+
+const steps = (path: string): string[] =>
+  path
     .split('/')
     .slice(1)
     .map((step) => step.replaceAll('~1', '/').replaceAll('~0', '~'))
+
+/** A JSON Pointer as people write it: `/rooms/0/temp` is `rooms[0].temp`. */
+export function pointerLabel(path: string): string {
+  return steps(path)
     .map((step, at) => (/^\d+$/.test(step) ? `[${step}]` : at === 0 ? step : `.${step}`))
     .join('')
 }
 
 const decoder = new TextDecoder()
+/** Bytes of the longest payload that is taken for a number. */
+const MAX_NUMBER = 1_024
 
 /**
  * The number at `path` of a payload: the payload itself for '', a JSON Pointer into its JSON otherwise. `true` and `false` are 1 and 0.
  * undefined where there is none, or where it is beyond what a double holds.
  */
 export function numberAt(payload: Uint8Array, path: string): number | undefined {
-  if (payload.length === 0) return undefined
+  // A number by itself is short: a large document is not read to find out that it is none.
+  if (payload.length === 0 || (path === '' && payload.length > MAX_NUMBER)) return undefined
   let value: unknown
   try {
     value = JSON.parse(decoder.decode(payload))
@@ -117,9 +135,9 @@ export function numberAt(payload: Uint8Array, path: string): number | undefined 
     const text = path === '' && payload.length < 64 ? decoder.decode(payload).trim() : ''
     value = WORDS[text.toLowerCase()] ?? (/^[+-]?(\d|\.\d)/.test(text) ? Number(text) : undefined)
   }
-  for (const step of path.split('/').slice(1)) {
+  for (const step of steps(path)) {
     if (typeof value !== 'object' || value === null) return undefined
-    value = (value as Record<string, unknown>)[step.replaceAll('~1', '/').replaceAll('~0', '~')]
+    value = (value as Record<string, unknown>)[step]
   }
   if (typeof value === 'boolean') return Number(value)
   return typeof value === 'number' && Number.isFinite(value) ? value : undefined

@@ -26,7 +26,7 @@ import {
   withoutCredentials,
 } from './profile.ts'
 import { openSocket } from './socket.ts'
-import { duration } from './text.ts'
+import { count, duration } from './text.ts'
 
 export type Link =
   | { state: 'off'; reason?: string; failed: boolean }
@@ -427,8 +427,12 @@ export async function publish(
   try {
     if (!client || client.state === 'closed')
       throw new Error('There is no connection: connect first.')
-    await client.publish(topic, payload, rest)
+    const acknowledgement = client.publish(topic, payload, rest)
+    // What waits is counted at once, not with the next second.
+    stats.value = client.stats()
+    await acknowledgement
     const took = performance.now() - began
+    if (client) stats.value = client.stats()
     if (entry.qos > 0 && entry.state === 'sent') lastAcknowledgement.value = took
     return change({ state: 'acknowledged', took, order: ++acknowledged })
   } catch (error) {
@@ -437,20 +441,40 @@ export async function publish(
   }
 }
 
-/** Deletes the retained messages of these topics. Resolves with how many the broker acknowledged. */
-export async function deleteRetained(topics: string[]): Promise<number> {
+/** Deletions that are under way at the same time: the queue of the client has room for other messages beside them. */
+const DELETING = 200
+
+/**
+ * Deletes the retained messages of these topics, and calls `progress` with how many the broker has acknowledged so far. Resolves with how many
+ * it was in the end.
+ */
+export async function deleteRetained(
+  topics: string[],
+  progress: (deleted: number) => void = () => {},
+): Promise<number> {
+  const mine = client
   let deleted = 0
-  await Promise.all(
-    topics.map(async (topic) => {
+  const failed: Array<{ topic: string; error: Error }> = []
+  // All of them take from the same iterator.
+  const waiting = topics.values()
+  const work = async () => {
+    for (const topic of waiting)
       try {
-        await publish(topic, '', { qos: 1, retain: true, line: '(delete retained)' })
+        await mine?.publish(topic, '', { qos: 1, retain: true })
         model.retainedDeleted(topic)
-        deleted++
+        progress(++deleted)
       } catch (error) {
-        alertUser(`The retained message of ${topic} is not deleted: ${(error as Error).message}`)
+        failed.push({ topic, error: error as Error })
       }
-    }),
-  )
+  }
+  await Promise.all(Array.from({ length: DELETING }, work))
+  const [first] = failed
+  if (first) {
+    const others = failed.length > 1 ? ` and of ${count(failed.length - 1)} more` : ''
+    alertUser(
+      `The retained message of ${first.topic}${others} is not deleted: ${first.error.message}`,
+    )
+  }
   return deleted
 }
 

@@ -176,6 +176,8 @@ export class Model {
   unplaced = 0
   /** Counts up when the tree has other topics. */
   shape = 0
+  /** Counts up when the broker retains something else. */
+  kept = 0
   #nodes = 0
   #seq = 0
   #cost = 0
@@ -231,7 +233,7 @@ export class Model {
       this.#cost -= node.cost
       node.add(entry)
       this.#cost += node.cost
-      if (retain) node.retained = payload.length ? { state: 'kept', entry } : { state: 'none' }
+      if (retain) this.#retain(node, payload.length ? { state: 'kept', entry } : { state: 'none' })
       for (let at: Topic | undefined = node; at; at = at.parent) {
         at.count++
         at.seen = entry.at
@@ -255,13 +257,18 @@ export class Model {
   /** A new session has begun: what the broker retains is no longer known until it says it again. */
   doubtRetained(): void {
     for (const node of this.topics.values())
-      if (node.retained.state === 'kept') node.retained = { ...node.retained, state: 'unsure' }
+      if (node.retained.state === 'kept') this.#retain(node, { ...node.retained, state: 'unsure' })
   }
 
   /** The broker has acknowledged that the retained message of `path` is deleted. */
   retainedDeleted(path: string): void {
     const node = this.topics.get(path)
-    if (node) node.retained = { state: 'none' }
+    if (node) this.#retain(node, { state: 'none' })
+  }
+
+  #retain(node: Topic, retained: Retained): void {
+    node.retained = retained
+    this.kept++
   }
 
   /** The topics of a branch, itself included, for which the broker keeps a message. */
@@ -327,6 +334,7 @@ export class Model {
     this.#latest = []
     this.follow(this.#followed?.path ?? '')
     this.shape++
+    this.kept++
   }
 
   /** Bytes of what is kept, about. */

@@ -72,7 +72,8 @@ export function mistakes(p: Profile): Mistakes {
   try {
     url = new URL(p.url)
   } catch {}
-  if (!url) found.url = 'This is no URL. A broker is reached at one like ws://host:9001/mqtt.'
+  // `localhost:9001` is a URL as well, of a scheme that nobody means.
+  if (!url?.host) found.url = 'This is no URL. A broker is reached at one like ws://host:9001/mqtt.'
   else if (url.protocol !== 'ws:' && url.protocol !== 'wss:')
     found.url = `A page reaches a broker by ws:// or wss://, not by ${url.protocol}//. Ask for the broker's WebSocket port.`
   else if (

@@ -386,7 +386,7 @@ function Garage() {
 
 function Events() {
   return (
-    <section class="tile wide events" aria-label="Events">
+    <section class="tile events" aria-label="Events">
       <header>
         <h2>Events</h2>
       </header>
@@ -417,7 +417,7 @@ function Head() {
   useEffect(() => applyTheme(theme.value), [theme.value])
   const next = { system: 'light', light: 'dark', dark: 'system' } as const
   return (
-    <header class="top">
+    <header class="top house-head">
       <h1>
         <span class="logo" aria-hidden="true" />
         The house
@@ -471,12 +471,14 @@ function House() {
   return (
     <>
       <Head />
-      {stale !== undefined && (
-        <p class="notice stale" id="stale">
-          <b>Not live.</b> The house as it was at {seconds(stale)}, last seen{' '}
-          {ago(stale, Math.max(now.value, stale))}.
-        </p>
-      )}
+      <section class="notices" aria-label="Notices">
+        {stale !== undefined && (
+          <p class="notice stale" id="stale">
+            <b>Not live.</b> The house as it was at {seconds(stale)}, last seen{' '}
+            {ago(stale, Math.max(now.value, stale))}.
+          </p>
+        )}
+      </section>
       <main class="house">
         {version.value === 0 && <p class="empty">Waiting for the first values…</p>}
         <Climate />

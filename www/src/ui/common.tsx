@@ -256,9 +256,9 @@ export function Copy({ text, label = 'Copy' }: { text: () => string; label?: str
     setTimeout(() => setSaid(''), 1_500)
   }
   return (
-    <button type="button" class="small" onClick={copy}>
+    <button type="button" class="small copy" onClick={copy}>
       <Icon name="copy" />
-      <span>{said || label}</span>
+      <span class={said ? 'now' : ''}>{said || label}</span>
     </button>
   )
 }

@@ -92,27 +92,37 @@ export function Bar() {
       </button>
       <div id="state" class="state" data-state={state}>
         <span class="lamp" />
-        <span id="state-text" role="status" class="one-line" title={linkText.value}>
-          {is.state === 'waiting' ? <Waiting /> : linkText.value}
+        <span id="state-text" role="status" title={linkText.value}>
+          {is.state === 'waiting' ? is.reason : linkText.value}
         </span>
+        {is.state === 'waiting' && (
+          // Left out for screen readers: they would hear it each second.
+          <span aria-hidden="true" class="countdown">
+            Next try in {Math.max(0, Math.ceil((is.until - now.value) / 1_000))} s
+          </span>
+        )}
         {version && <span class="version">{version}</span>}
       </div>
       <Action />
       <span class="grow" />
       <dl class="meters" aria-label="Traffic">
-        <div>
-          <dt>in</dt>
-          <dd id="rate-in">{rate(rates.value.in.at(-1) ?? 0)}</dd>
-          <Spark values={rates.value.in} />
-        </div>
-        <div class="optional">
-          <dt>out</dt>
-          <dd>{rate(rates.value.out)}</dd>
-        </div>
-        <div title="Round trip of the last ping or acknowledgement">
-          <dt>round trip</dt>
-          <dd>{roundTrip === undefined || !live.value ? '–' : `${roundTrip.toFixed(1)} ms`}</dd>
-        </div>
+        {live.value && (
+          <>
+            <div>
+              <dt>in</dt>
+              <dd id="rate-in">{rate(rates.value.in.at(-1) ?? 0)}</dd>
+              <Spark values={rates.value.in} />
+            </div>
+            <div class="optional">
+              <dt>out</dt>
+              <dd>{rate(rates.value.out)}</dd>
+            </div>
+            <div title="Round trip of the last ping or acknowledgement">
+              <dt>round trip</dt>
+              <dd>{roundTrip === undefined ? '–' : `${roundTrip.toFixed(1)} ms`}</dd>
+            </div>
+          </>
+        )}
         {stats.value && stats.value.queuedMessages > 0 && (
           <div class="queued">
             <dt>queued</dt>
@@ -125,7 +135,7 @@ export function Bar() {
         href={`./fleet.html#url=${encodeURIComponent(profile.value.url)}`}
       >
         <Icon name="home" />
-        <span>Fleet</span>
+        <span>House</span>
       </a>
       <button
         type="button"
@@ -138,21 +148,6 @@ export function Bar() {
         <Icon name={theme.value === 'light' ? 'sun' : theme.value === 'dark' ? 'moon' : 'auto'} />
       </button>
     </header>
-  )
-}
-
-/** The countdown is left out for screen readers: they would hear it each second. */
-function Waiting() {
-  const is = link.value
-  if (is.state !== 'waiting') return null
-  const left = Math.max(0, Math.ceil((is.until - now.value) / 1_000))
-  return (
-    <>
-      {is.reason}{' '}
-      <span aria-hidden="true" class="countdown">
-        Next try in {left} s.
-      </span>
-    </>
   )
 }
 
@@ -202,7 +197,7 @@ export function Notices() {
   const stale = staleSince.value
   const limits = servedBroker && servedBroker.url === profile.value.url ? servedBroker.limits : []
   return (
-    <div class="notices">
+    <section class="notices" aria-label="Notices">
       {stale !== undefined && !live.value && (
         <p class="notice stale" id="stale">
           <b>Not live.</b> What you see is as it was at {seconds(stale)},{' '}
@@ -232,9 +227,11 @@ export function Notices() {
           </bdi>
         </p>
       )}
-    </div>
+    </section>
   )
 }
+
+const linesOf = ({ filters }: Profile) => filters.map(({ filter }) => filter).join('\n')
 
 export function ConnectionDialog() {
   if (!connectionOpen.value) return null
@@ -246,6 +243,8 @@ function ConnectionForm({ onClose }: { onClose: () => void }) {
   const wrong = useSignal<Mistakes>({})
   const profiles = useSignal(savedProfiles())
   const form = useRef<HTMLFormElement>(null)
+  // As it is typed: a line that is still empty is no filter, and stays where it is.
+  const lines = useSignal(linesOf(profile.value))
   const edit = (to: Partial<Profile>) => {
     p.value = { ...p.value, ...to }
     if (Object.keys(wrong.value).length) wrong.value = mistakes(p.value)
@@ -309,7 +308,10 @@ function ConnectionForm({ onClose }: { onClose: () => void }) {
                 <button
                   type="button"
                   class="link grow"
-                  onClick={() => (p.value = { ...newProfile(), ...saved })}
+                  onClick={() => {
+                    p.value = { ...newProfile(), ...saved }
+                    lines.value = linesOf(p.value)
+                  }}
                 >
                   <b>{saved.name}</b>
                   <span class="muted one-line">{host(saved.url)}</span>
@@ -376,7 +378,7 @@ function ConnectionForm({ onClose }: { onClose: () => void }) {
               <input type="password" {...text('password')} />
             </Field>
             <Field label="Client id" mistake={wrong.value.clientId}>
-              <input type="text" placeholder="an id of this tab" {...text('clientId')} />
+              <input type="text" placeholder="automatic" {...text('clientId')} />
             </Field>
             <Field label="Keep alive, s" mistake={wrong.value.keepalive}>
               <input type="text" inputMode="numeric" {...text('keepalive')} />
@@ -457,20 +459,19 @@ function ConnectionForm({ onClose }: { onClose: () => void }) {
           <Field label="Subscribe to, a filter each line" class="filters">
             <textarea
               name="filters"
-              rows={Math.min(6, p.value.filters.length + 1)}
+              rows={Math.min(6, lines.value.split('\n').length + 1)}
               spellcheck={false}
-              value={p.value.filters.map(({ filter }) => filter).join('\n')}
-              onInput={value((lines) =>
+              value={lines.value}
+              onInput={value((typed) => {
+                lines.value = typed
+                const known = p.value.filters
+                const filters = typed.split('\n').filter((line) => line.trim() !== '')
                 edit({
-                  filters: lines
-                    .split('\n')
-                    .filter((line) => line !== '')
-                    .map(
-                      (line) =>
-                        p.value.filters.find(({ filter }) => filter === line) ?? newFilter(line),
-                    ),
-                }),
-              )}
+                  filters: filters.map(
+                    (line) => known.find(({ filter }) => filter === line) ?? newFilter(line),
+                  ),
+                })
+              })}
             />
           </Field>
           <div class="buttons">

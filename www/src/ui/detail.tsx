@@ -2,7 +2,7 @@
 import { useSignal } from '@preact/signals'
 import { useEffect, useMemo, useRef } from 'preact/hooks'
 import { drawPaced } from '../core/frame.ts'
-import { type Json, numberAt, parseJson, pointer, pointerLabel } from '../core/json.ts'
+import { type Json, numberAt, parseJson, pointer, pointerLabel, valueAt } from '../core/json.ts'
 import { deleteRetained, model, now, rates } from '../core/link.ts'
 import type { Entry, Topic } from '../core/model.ts'
 import {
@@ -40,30 +40,38 @@ export function DetailPanel() {
     { topic: Topic; entry: Entry | undefined; before: Entry | undefined; count: number } | undefined
   >(undefined)
   const chosen = useSignal(view.value)
-  useEffect(
-    () =>
-      drawPaced({
-        draw() {
-          const path = selected.peek()
-          const topic = path === '' ? undefined : model.find(path)
-          const pin = pinned.peek()
-          const entry = pin ?? topic?.last
-          const last = shown.peek()
-          if (!topic) {
-            if (last) shown.value = undefined
-            return
-          }
-          if (last?.topic === topic && last.entry === entry && last.count === topic.count) return
-          let before = topic.previous
-          if (pin) {
-            const history = model.topics.get(pin.topic)?.history() ?? []
-            before = history[history.indexOf(pin) - 1]
-          }
-          shown.value = { topic, entry, before, count: topic.count }
-        },
-      }),
-    [],
-  )
+  useEffect(() => {
+    // What is large takes long to show: the next message then waits, so that most of the time is left to others.
+    let rest = 0
+    let was: Entry | undefined
+    return drawPaced({
+      draw() {
+        const path = selected.peek()
+        const topic = path === '' ? undefined : model.find(path)
+        const pin = pinned.peek()
+        const entry = pin ?? topic?.last
+        const last = shown.peek()
+        if (!topic) {
+          if (last) shown.value = undefined
+          return
+        }
+        if (last?.topic === topic && last.entry === entry && last.count === topic.count) return
+        if (last?.topic === topic && was === pin && performance.now() < rest) return
+        was = pin
+        const began = performance.now()
+        setTimeout(() => {
+          const now = performance.now()
+          rest = now + (now - began) * 4
+        })
+        let before = topic.previous
+        if (pin) {
+          const history = model.topics.get(pin.topic)?.history() ?? []
+          before = history[history.indexOf(pin) - 1]
+        }
+        shown.value = { topic, entry, before, count: topic.count }
+      },
+    })
+  }, [])
   const current = shown.value
   if (!current) {
     return (
@@ -269,8 +277,22 @@ function Delta({ by, span, ms }: { by: number; span: number; ms: number }) {
   )
 }
 
-const same = (a: Entry, b: Entry) =>
-  a.size === b.size && a.payload.every((byte, at) => byte === b.payload[at])
+/** What `same` has found out, by the later of two messages: a table of a hundred asks for each of them, whenever it is drawn. */
+const compared = new WeakMap<Entry, { before: Entry; same: boolean }>()
+
+function same(entry: Entry, before: Entry): boolean {
+  let known = compared.get(entry)
+  if (known?.before !== before) {
+    known = { before, same: entry.size === before.size && equal(entry.payload, before.payload) }
+    compared.set(entry, known)
+  }
+  return known.same
+}
+
+function equal(a: Uint8Array, b: Uint8Array): boolean {
+  for (let at = 0; at < a.length; at++) if (a[at] !== b[at]) return false
+  return true
+}
 
 function Facts({ entry, topic }: { entry: Entry; topic: Topic }) {
   const { properties } = entry
@@ -397,18 +419,7 @@ function Payload({
   chosen: string
   onChosen: (id: string) => void
 }) {
-  const json = useMemo(() => readJson(entry), [entry, entry.cut])
-  const isTree = json.kind === 'tree' && (json.root.kind === 'object' || json.root.kind === 'array')
-  const form =
-    chosen === 'auto'
-      ? isTree
-        ? 'json'
-        : numberAt(entry.payload, '') !== undefined
-          ? 'history'
-          : asText(entry.payload, entry.cut) === undefined
-            ? 'hex'
-            : 'text'
-      : chosen
+  const form = chosen === 'auto' ? fitting(entry) : chosen
   return (
     <section class="payload-view" aria-label="Payload">
       <div class="bar">
@@ -429,12 +440,7 @@ function Payload({
         aria-labelledby={`tab-${form}`}
         tabIndex={0}
       >
-        {form === 'json' &&
-          (json.kind === 'tree' ? (
-            <JsonTree key={entry.topic} root={json.root} entry={entry} before={before} />
-          ) : (
-            <p class="empty">{json.why}</p>
-          ))}
+        {form === 'json' && <JsonTree key={entry.topic} entry={entry} before={before} />}
         {form === 'text' && <Text entry={entry} />}
         {form === 'hex' && <Hex entry={entry} />}
         {form === 'diff' && <Difference entry={entry} before={before} />}
@@ -444,9 +450,32 @@ function Payload({
   )
 }
 
+/** The form in which a payload is easiest to read. */
+function fitting(entry: Entry): string {
+  const json = readJson(entry)
+  if (json.kind === 'tree' && (json.root.kind === 'object' || json.root.kind === 'array'))
+    return 'json'
+  if (numberAt(entry.payload, '') !== undefined) return 'history'
+  return asText(entry.payload, entry.cut) === undefined ? 'hex' : 'text'
+}
+
 type Read = { kind: 'tree'; root: Json } | { kind: 'none'; why: string }
 
+/** What was read last: the message before the current one was the current one itself. No more, because trees are large. */
+const lastRead: Array<{ payload: Uint8Array; read: Read }> = []
+
 function readJson(entry: Entry): Read {
+  const { payload } = entry
+  let known = lastRead.find((other) => other.payload === payload)
+  if (!known) {
+    known = { payload, read: parse(entry) }
+    lastRead.unshift(known)
+    lastRead.length = Math.min(lastRead.length, 2)
+  }
+  return known.read
+}
+
+function parse(entry: Entry): Read {
   if (entry.cut)
     return {
       kind: 'none',
@@ -478,35 +507,28 @@ interface JsonRow {
 /** What a reader opened or closed, by topic and pointer. It stays while messages come. */
 const folds = new Map<string, boolean>()
 
-function JsonTree({
-  root,
-  entry,
-  before,
-}: {
-  root: Json
-  entry: Entry
-  before: Entry | undefined
-}) {
+function JsonTree({ entry, before }: { entry: Entry; before: Entry | undefined }) {
   const version = useSignal(0)
   const limit = useSignal(MAX_ROWS)
   void version.value
-  const rows = flatten(root, entry.topic, limit.value)
+  // In this order: the later one is to be found again as the one before.
+  const old = before && readJson(before)
+  const read = readJson(entry)
+  if (read.kind === 'none') return <p class="empty">{read.why}</p>
+  const rows = flatten(read.root, entry.topic, limit.value)
   const more = rows.length > limit.value
   const toggle = (row: JsonRow) => {
     folds.set(`${entry.topic}\n${row.path}`, !row.open)
     version.value++
   }
-  const old = useMemo(() => {
-    const read = before ? readJson(before) : undefined
-    return read?.kind === 'tree' ? new Map(leaves(read.root)) : undefined
-  }, [before])
   return (
     <div class="json" id="json">
       {rows.slice(0, limit.value).map((row) => {
         const { path, name, depth, value, open } = row
         const folder = value.kind === 'object' || value.kind === 'array'
         const written = folder ? '' : leafText(value)
-        const changed = old && !folder && old.get(path) !== written
+        const was = old?.kind === 'tree' && !folder ? valueAt(old.root, path) : undefined
+        const changed = old?.kind === 'tree' && !folder && !(was && leafText(was) === written)
         const charts = value.kind === 'number' || (value.kind === 'word' && value.text !== 'null')
         return (
           <div
@@ -659,6 +681,8 @@ function Hex({ entry }: { entry: Entry }) {
 
 interface Change {
   sign: '+' | '−' | ' '
+  /** Where it is: a JSON Pointer, or '' where the text says it all. */
+  path: string
   text: string
 }
 
@@ -673,10 +697,13 @@ function Difference({ entry, before }: { entry: Entry; before: Entry | undefined
         Compared with the message of {clock(before.at)}, {lapse(entry.at - before.at)} before:{' '}
         {changed.length === 0 ? 'nothing is different' : plural(changed.length, 'line')}.
       </p>
-      {changes.slice(0, 500).map(({ sign, text }, at) => (
+      {changes.slice(0, 500).map(({ sign, path, text }, at) => (
         <div key={at} class={sign === '+' ? 'added' : sign === '−' ? 'removed' : ''}>
           <span class="sign">{sign}</span>
-          <bdi>{visible(text.slice(0, 2_000))}</bdi>
+          <bdi>
+            {path && `${visible(pointerLabel(path))}: `}
+            {visible(text.slice(0, 2_000))}
+          </bdi>
         </div>
       ))}
       {changes.length > 500 && <p class="muted">The first 500 lines.</p>}
@@ -688,16 +715,9 @@ function Difference({ entry, before }: { entry: Entry; before: Entry | undefined
 function compare(before: Entry, after: Entry): Change[] {
   const [a, b] = [readJson(before), readJson(after)]
   const lines: Array<Map<string, string>> = []
-  if (a.kind === 'tree' && b.kind === 'tree') {
-    for (const { root } of [a, b])
-      lines.push(
-        new Map(
-          [...leaves(root)].map(([path, text]) => [
-            path,
-            path === '' ? text : `${pointerLabel(path)}: ${text}`,
-          ]),
-        ),
-      )
+  const isJson = a.kind === 'tree' && b.kind === 'tree'
+  if (isJson) {
+    for (const { root } of [a, b]) lines.push(new Map(leaves(root)))
   } else {
     for (const { payload, cut } of [before, after]) {
       const part = payload.subarray(0, MAX_SHOWN)
@@ -713,10 +733,11 @@ function compare(before: Entry, after: Entry): Change[] {
   const changes: Change[] = []
   for (const key of new Set([...old.keys(), ...fresh.keys()])) {
     const [was, is] = [old.get(key), fresh.get(key)]
-    if (was === is) changes.push({ sign: ' ', text: is as string })
+    const path = isJson ? key : ''
+    if (was === is) changes.push({ sign: ' ', path, text: is as string })
     else {
-      if (was !== undefined) changes.push({ sign: '−', text: was })
-      if (is !== undefined) changes.push({ sign: '+', text: is })
+      if (was !== undefined) changes.push({ sign: '−', path, text: was })
+      if (is !== undefined) changes.push({ sign: '+', path, text: is })
     }
   }
   // What is the same is of use where it is short.

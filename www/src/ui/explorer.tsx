@@ -215,10 +215,12 @@ export function MessagesPanel() {
     if (paused.value) pause()
     list.current?.restart()
   }
+  // A topic may still become a branch: whether it has any below it is looked up with the number of messages.
+  const isOne = branch !== '' && total.value > 0 && model.find(branch)?.children.size === 0
   const name = () =>
     `mqtt-${(branch || 'all').replace(/[^\w.-]+/g, '_')}-${new Date().toISOString().slice(0, 19).replaceAll(':', '')}`
   return (
-    <div class="panel messages">
+    <div class={isOne ? 'panel messages one' : 'panel messages'}>
       <div class="bar">
         <div class="choice" role="group" aria-label="Messages shown">
           <button type="button" aria-pressed={branch === ''} onClick={() => (all.value = true)}>
@@ -281,7 +283,7 @@ export function MessagesPanel() {
       {failure}
       <div class="columns" aria-hidden="true">
         <span>Time</span>
-        <span>Topic</span>
+        <span class="topic">Topic</span>
         <span>Payload</span>
         <span>Flags</span>
         <span>Size</span>

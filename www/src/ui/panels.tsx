@@ -1,7 +1,7 @@
 // The smaller panels: devices, retained messages, subscriptions, traffic, and what happens without a network.
 import { useSignal } from '@preact/signals'
 import { useEffect } from 'preact/hooks'
-import { Client } from 'wasmqtt'
+import { Client, type ServerInfo } from 'wasmqtt'
 import { drawPaced } from '../core/frame.ts'
 import {
   addSubscription,
@@ -23,7 +23,6 @@ import {
   removeSubscription,
   sent,
   setNetworkOff,
-  staleSince,
   stats,
   subs,
   timeline,
@@ -104,7 +103,7 @@ export function DevicesPanel() {
                 title={`${visible(topic)} (${convention})`}
                 onClick={() => select(topic)}
               >
-                <bdi>{visible(name)}</bdi>
+                <bdi class="mono">{visible(name)}</bdi>
               </button>
               <span class="muted since">
                 {!current
@@ -125,7 +124,7 @@ export function DevicesPanel() {
 // ---- retained messages
 
 export function RetainedPanel() {
-  usePaced(() => Math.floor(model.total / 1) + now.peek())
+  usePaced(() => `${model.kept} ${now.peek()}`)
   const whole = useSignal(true)
   const filter = useSignal('')
   const said = useSignal('')
@@ -143,7 +142,10 @@ export function RetainedPanel() {
       'Delete them',
     )
     if (!yes) return
-    const deleted = await deleteRetained(all.map(({ topic }) => topic.path))
+    const topics = all.map(({ topic }) => topic.path)
+    const deleted = await deleteRetained(topics, (so) => {
+      said.value = `${count(so)} of ${count(topics.length)} deleted…`
+    })
     said.value = `${plural(deleted, 'retained message')} deleted.`
   }
   const clearOne = async (path: string) => {
@@ -158,6 +160,10 @@ export function RetainedPanel() {
       said.value = deleted ? 'Deleted.' : ''
     }
   }
+  // What was done stands there until something else is looked at.
+  useEffect(() => {
+    said.value = ''
+  }, [query, branch])
   return (
     <div class="panel retained">
       <div class="bar">
@@ -180,7 +186,7 @@ export function RetainedPanel() {
           />
           Selected branch
         </label>
-        <span class="muted grow" role="status">
+        <span class="muted grow one-line" role="status">
           {said.value || `${plural(all.length, 'message')}, ${byteCount(bytes)}`}
         </span>
         <button
@@ -204,7 +210,7 @@ export function RetainedPanel() {
         {all.slice(0, MAX).map(({ topic, entry, sure }) => (
           <li key={topic.path}>
             <button type="button" class="link one-line" onClick={() => select(topic.path)}>
-              <bdi>{visible(topic.path)}</bdi>
+              <bdi class="mono">{visible(topic.path)}</bdi>
             </button>
             <bdi class="one-line mono">{lineOf(entry)}</bdi>
             <span class="muted">
@@ -334,7 +340,7 @@ export function SubscriptionsPanel() {
       </ul>
       {subs.value.length === 0 && <p class="empty">No subscription: nothing comes in.</p>}
       {subs.value.length > 1 && (
-        <p class="muted pad">
+        <p class="muted note">
           The colours mark the messages of each filter in the list of messages.
         </p>
       )}
@@ -343,6 +349,23 @@ export function SubscriptionsPanel() {
 }
 
 // ---- traffic
+
+/** What a broker may leave out, by whether this one has it. */
+function abilities(server: ServerInfo): Array<[string, string]> {
+  const all: Array<[name: string, available: boolean]> = [
+    ['retain', server.retainAvailable],
+    ['wildcards', server.wildcardSubscriptionAvailable],
+    ['shared', server.sharedSubscriptionAvailable],
+    ['identifiers', server.subscriptionIdentifiersAvailable],
+  ]
+  const those = (wanted: boolean) =>
+    all.filter(([, available]) => available === wanted).map(([name]) => name)
+  const lacking = those(false)
+  return [
+    ['Available', those(true).join(', ') || 'none of the options'],
+    ...(lacking.length ? [['Not available', lacking.join(', ')] as [string, string]] : []),
+  ]
+}
 
 export function TrafficPanel() {
   const is = link.value
@@ -391,10 +414,7 @@ export function TrafficPanel() {
         ],
         ['Maximum QoS', String(server.maximumQoS)],
         ['Topic aliases', String(server.topicAliasMaximum)],
-        ['Retain', server.retainAvailable ? 'yes' : 'no'],
-        ['Wildcards', server.wildcardSubscriptionAvailable ? 'yes' : 'no'],
-        ['Shared', server.sharedSubscriptionAvailable ? 'yes' : 'no'],
-        ['Identifiers', server.subscriptionIdentifiersAvailable ? 'yes' : 'no'],
+        ...abilities(server),
       ]
     : []
   return (
@@ -409,7 +429,7 @@ export function TrafficPanel() {
           {limits.length ? (
             <Facts rows={limits} id="limits" />
           ) : (
-            <p class="muted">Not connected.</p>
+            <p class="muted pad">Not connected.</p>
           )}
         </section>
       </div>
@@ -606,9 +626,6 @@ export function OfflinePanel() {
           </>
         )}
       </section>
-      {staleSince.value !== undefined && (
-        <p class="muted pad">Last live at {seconds(staleSince.value)}.</p>
-      )}
     </div>
   )
 }

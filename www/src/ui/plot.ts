@@ -68,7 +68,8 @@ export class Plot {
         ...this.#size(),
         legend: { show: false },
         pxAlign: 1,
-        padding: [10, 12, 0, 0],
+        // On the right, half of a time: the last one may stand at the very end.
+        padding: [10, 28, 0, 0],
         cursor: {
           sync: { key: 'charts', setSeries: false },
           drag: { x: true, y: false, setScale: false },

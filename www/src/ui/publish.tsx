@@ -156,9 +156,6 @@ export function PublishPanel() {
             <label class="label" for="publish-payload">
               Payload
             </label>
-            <span class={check.value.bad ? 'mistake' : 'hint'} id="payload-check" role="status">
-              {check.value.text}
-            </span>
             <select
               name="format"
               aria-label="Payload is written as"
@@ -184,6 +181,9 @@ export function PublishPanel() {
                 event.currentTarget.form?.requestSubmit()
             }}
           />
+          <span class={check.value.bad ? 'mistake' : 'hint'} id="payload-check" role="status">
+            {check.value.text}
+          </span>
         </div>
         <div class="row send">
           <Field label="QoS">

@@ -154,13 +154,26 @@ export function reveal(panel: PanelName): void {
 effect(() => stored.set('panels', front.value))
 effect(() => stored.set('sys', showSys.value))
 effect(() => applyTheme(theme.value))
-effect(() =>
-  writeAddress(profile.value, {
+/** ms. Writing the address takes the browser a while: it waits until the choice has been painted. */
+const AFTER_PAINT = 30
+/** ms between two of them: browsers refuse more than 200 in 30 s. */
+const BETWEEN = 200
+let written = 0
+let writing: ReturnType<typeof setTimeout> | undefined
+effect(() => {
+  const said = {
     topic: selected.value,
     charts: charted.value,
     panel: room.value === 'small' ? frontOf('small') : '',
-  }),
-)
+  }
+  const of = profile.value
+  clearTimeout(writing)
+  const wait = Math.max(AFTER_PAINT, written + BETWEEN - performance.now())
+  writing = setTimeout(() => {
+    written = performance.now()
+    writeAddress(of, said)
+  }, wait)
+})
 
 /** What stands in the publish form; it survives a reload of the tab. */
 export interface Draft {

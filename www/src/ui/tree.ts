@@ -13,7 +13,8 @@ const calm = matchMedia('(prefers-reduced-motion: reduce)')
 
 interface Row extends HTMLElement {
   node: Topic
-  drawnCount: number
+  /** What the spark and the counts were last drawn for. */
+  drawnFor: string
   line: SVGPolylineElement
 }
 
@@ -250,7 +251,7 @@ export class Tree {
     row.draggable = true
     const { svg, line } = spark(44, 16)
     row.line = line
-    row.drawnCount = -1
+    row.drawnFor = ''
     row.append(
       element('span', 'twist'),
       element('span', 'lamp'),
@@ -292,8 +293,10 @@ export class Tree {
     const glow = age >= FLASH ? 0 : calm.matches ? 1 : Math.ceil((1 - age / FLASH) * 5) / 5
     setStyle(lamp as HTMLElement, 'opacity', String(glow))
     setText(speed as Element, node.rate ? rate(node.rate) : '')
-    if (!isNew && row.drawnCount === node.count) return
-    row.drawnCount = node.count
+    // A rate goes down by itself.
+    const state = `${node.count} ${isNumeric(node) ? '' : node.rates.join()}`
+    if (!isNew && row.drawnFor === state) return
+    row.drawnFor = state
     const { last } = node
     setText(value as Element, last ? lineOf(last) : '')
     setText(total as Element, count(node.count))
@@ -301,18 +304,24 @@ export class Tree {
   }
 }
 
-/** The last values where they are numbers, else the messages of the last seconds. */
+/** Whether the last two messages of a topic were short numbers. */
+function isNumeric({ last, previous }: Topic): boolean {
+  return [last, previous].every(
+    (entry) => entry && entry.size < 32 && numberAt(entry.payload, '') !== undefined,
+  )
+}
+
+/** The last values where they are numbers, else the messages of the last seconds; nothing where there were none. */
 function sparkOf(node: Topic): string {
-  if (node.used && node.children.size === 0 && (node.last as Entry).size < 32) {
+  if (isNumeric(node)) {
     const values: number[] = []
     for (const entry of node.history().slice(-24)) {
       const value = numberAt(entry.payload, '')
-      if (value === undefined) break
-      values.push(value)
+      if (value !== undefined) values.push(value)
     }
-    if (values.length > 1) return sparkline(values, 44, 16)
+    return sparkline(values, 44, 16)
   }
-  return sparkline(node.rates, 44, 16, true)
+  return node.rates.some(Boolean) ? sparkline(node.rates, 44, 16, true) : ''
 }
 
 function setAttribute(target: Element, name: string, value: string | undefined): void {
