@@ -12,7 +12,7 @@ import {
 } from 'node:fs'
 import { createRequire } from 'node:module'
 import { homedir } from 'node:os'
-import { dirname, join } from 'node:path'
+import { basename, dirname, join } from 'node:path'
 import { deflateRawSync } from 'node:zlib'
 import { notices } from './notices.mjs'
 import { asUnpacked } from './pack.mjs'
@@ -36,8 +36,13 @@ const WASM_FEATURES = [
 const bindgen = join(root, 'target', 'bindgen')
 /** The test broker is a module of its own, built from the same crate. */
 const brokerBindgen = join(root, 'target', 'bindgen-broker')
-// The threshold of opt-level "s" is near this. With 225, that of opt-level 2, the module is 6 % larger and not faster.
-const INLINE_THRESHOLD = '-Cllvm-args=-inline-threshold=45'
+const LLVM = [
+  // The threshold of opt-level "s" is near this. With 225, that of opt-level 2, the module is 6 % larger and not faster.
+  '-inline-threshold=45',
+  // Loops that are unrolled are 1 % of the module. No message goes through one of them.
+  '-unroll-runtime=false',
+  '-unroll-threshold=0',
+]
 // Only short functions are inlined into their only caller, because engines need long to optimise long functions. Functions that are
 // neighbours in the sources are similar, so sorting them by name makes the module compress better.
 const optimize = [
@@ -66,7 +71,7 @@ export async function build() {
     'Compiling the core to WebAssembly',
     bindgen,
     sources.filter((path) => !path.startsWith('src/broker/')),
-    () => buildModule(bindgen, []),
+    () => buildModule(bindgen, ['--no-default-features']),
   )
   await step('Compiling the test broker to WebAssembly', brokerBindgen, sources, () =>
     buildModule(brokerBindgen, ['--features', 'broker']),
@@ -110,12 +115,12 @@ function files(folder, ending = '') {
 /** Builds the crate with these features, and puts the module and its glue into `folder`. */
 async function buildModule(folder, features) {
   await run('cargo', ['fetch', '--locked', '--target', TARGET])
-  await run('cargo', ['build', '--release', '--lib', '--locked', '--target', TARGET, ...features], {
-    env: { CARGO_ENCODED_RUSTFLAGS: [INLINE_THRESHOLD, ...withoutPaths()].join('\x1f') },
-  })
   const { target_directory: target } = JSON.parse(
     capture('cargo', ['metadata', '--format-version=1', '--no-deps']),
   )
+  const built = join(target, TARGET, 'release', 'wasmqtt.wasm')
+  await compile(features)
+  if (folder === bindgen) await compile(features, coldFunctions(built, target))
   const options = [
     '--target',
     'web',
@@ -124,13 +129,11 @@ async function buildModule(folder, features) {
     '--out-dir',
     folder,
   ]
-  await run(join(toolsBin, 'wasm-bindgen'), [
-    ...options,
-    join(target, TARGET, 'release', 'wasmqtt.wasm'),
-  ])
+  await run(join(toolsBin, 'wasm-bindgen'), [...options, built])
   const wasm = join(folder, 'wasmqtt_bg.wasm')
   const named = join(folder, NAMED)
-  copyFileSync(wasm, named)
+  if (folder === bindgen) writeFileSync(named, await withoutUncalled(wasm))
+  else copyFileSync(wasm, named)
   await run(bin('wasm-opt'), [
     named,
     '-o',
@@ -145,6 +148,79 @@ async function buildModule(folder, features) {
   const glue = join(folder, 'wasmqtt.js')
   shortenNames(wasm, glue)
   writeFileSync(glue, withoutCases(readFileSync(glue, 'utf8')))
+}
+
+/** Compiles the crate. `attributes`: a file with attributes of functions. */
+async function compile(features, attributes) {
+  const llvm = attributes ? [...LLVM, `-forceattrs-csv-path=${attributes}`] : LLVM
+  const flags = ['-Clink-arg=--no-demangle', ...llvm.map((argument) => `-Cllvm-args=${argument}`)]
+  const crate = ['--release', '--lib', '--locked', '--target', TARGET, ...features]
+  await run('cargo', ['rustc', ...crate, '--', ...flags], {
+    env: { CARGO_ENCODED_RUSTFLAGS: withoutPaths().join('\x1f') },
+  })
+}
+
+/** What no message goes through, as the beginning of a path without generics: it is compiled for size. */
+const COLD = [
+  'core_(?!ack|buffer|event|flush|hold|message|publish|resume|timeout|topic)',
+  'wasmqtt::codec::(packet::(Connect|Connack|Disconnect|Auth)|subscribe)',
+  'wasmqtt::options::',
+  'wasmqtt::session::(attempts|error|lifecycle|reconnect|subscriptions)::',
+  'wasmqtt::session::(journal|packets)::.*::(handle_failed|handle_loaded|process_(other|skipped|suback))',
+  'wasmqtt::session::outbox::(blame|recording)::',
+  `wasmqtt::session::Session::(?!acknowledge|delivered|handle_(input|loaded|stored)|hold|poll|publish|send|topic|transmit)`,
+  'wasmqtt::web::(link::.*agreed|objects)',
+  'wasmqtt::web::bindings::Core::(?!ack|buffer|event|flush|hold|message|publish|resume|timeout|topic)',
+].map((path) => new RegExp(`^${path}`))
+
+/**
+ * Writes a file that makes LLVM compile for size what is cold in this module. That is 2 % of the size. The attribute for it is not stable in
+ * Rust, and a profile of Cargo holds for a whole crate.
+ */
+function coldFunctions(wasm, folder) {
+  const names = new Set(readFileSync(wasm, 'latin1').match(/_ZN[\w$.]+?17h[0-9a-f]{16}E/g))
+  const cold = [...names].filter((name) => COLD.some((path) => path.test(readable(name))))
+  const text = cold.map((name) => `${name},minsize\n`).join('')
+  // Cargo sees by the name whether the content is another.
+  const digest = createHash('sha256').update(text).digest('hex')
+  const path = join(folder, `cold-${digest.slice(0, 16)}.csv`)
+  writeFileSync(path, text)
+  return path
+}
+
+/** The path of a function, from the name that the linker knows. */
+function readable(name) {
+  const parts = []
+  for (let rest = name.slice(3); /^\d/.test(rest); ) {
+    const length = Number.parseInt(rest, 10)
+    const start = String(length).length
+    parts.push(rest.slice(start, start + length))
+    rest = rest.slice(start + length)
+  }
+  return parts.slice(0, -1).join('::')
+}
+
+/**
+ * What nobody calls, though the table of functions has its address: it told wasm-bindgen of types, or formats the message of a panic, which
+ * src/web/bindings.rs does not read.
+ */
+const UNCALLED = /\bfmt::|^wasm_bindgen::|^js_sys::|-> Externref$/
+
+/** The module with those functions out of the table, so that wasm-opt removes them with all that they call: 2 % of the module. */
+async function withoutUncalled(path) {
+  const { default: binaryen } = await import('binaryen')
+  const module = binaryen.readBinary(readFileSync(path))
+  const { table, name, data } = binaryen.getElementSegmentInfo(module.getElementSegmentByIndex(0))
+  // Nothing has this type, so that a call traps.
+  const type = binaryen.createType([binaryen.f32, binaryen.f64, binaryen.f32])
+  module.addFunction('uncalled', type, binaryen.none, [], module.unreachable())
+  const plain = (escaped) =>
+    escaped.replaceAll(/\\(..)/g, (_, code) => String.fromCharCode(Number.parseInt(code, 16)))
+  const kept = data.map((each) => (UNCALLED.test(plain(each)) ? 'uncalled' : each))
+  module.removeElementSegment(name)
+  module.addActiveElementSegment(table, name, kept, module.i32.const(1))
+  binaryen.setDebugInfo(true)
+  return module.emitBinary()
 }
 
 /** What the glue has for cases that cannot arise here, and what stands there instead. */
@@ -292,8 +368,8 @@ export function contributors() {
 
 async function buildPackage(texts) {
   const { build } = await import('esbuild')
-  const bundle = (entry, outfile, options) =>
-    build({
+  const bundle = async (entry, outfile, options) => {
+    await build({
       entryPoints: [join(root, 'src', 'js', entry)],
       outfile: join(pkg, outfile),
       bundle: true,
@@ -319,6 +395,8 @@ async function buildPackage(texts) {
         passed('ws', './ws.cjs'),
       ],
     })
+    if (options.platform !== 'node') await shrink(join(pkg, outfile), options.format)
+  }
   const own = (...names) => ({ inject: names.map((name) => join(root, 'src', 'js', `${name}.ts`)) })
   await bundle('index.ts', 'index.js', { format: 'esm' })
   await bundle('slim.ts', 'slim.js', { format: 'esm' })
@@ -416,6 +494,26 @@ async function buildPackage(texts) {
   writeJson('package.json', manifest())
   buildStandIn(manifest())
   writeJson('size.json', measure())
+}
+
+/**
+ * Minifies a file once more. After esbuild, terser finds another 3 % of the compressed JavaScript, most of it by the names that it gives to
+ * variables.
+ */
+async function shrink(path, format) {
+  const { minify } = await import('terser')
+  const url = `${basename(path)}.map`
+  const { code, map } = await minify(readFileSync(path, 'utf8'), {
+    module: format === 'esm',
+    // A classic script leaves a global variable.
+    toplevel: format !== 'iife',
+    ecma: 2020,
+    // Sequences of expressions compress worse than statements. No function here is called with `new`.
+    compress: { passes: 2, sequences: false, unsafe_arrows: true, unsafe_methods: true },
+    sourceMap: { content: readFileSync(`${path}.map`, 'utf8'), url },
+  })
+  writeFileSync(path, `${code}\n`)
+  writeFileSync(`${path}.map`, map)
 }
 
 /** What an import of the .wasm file gives depends on the bundler. */

@@ -4,8 +4,13 @@
 //! A [`Host`] is only ever called while nothing is borrowed, so the application may call the
 //! session from inside an event; the three exceptions say so.
 
-use std::cell::{Cell, RefCell, RefMut};
-use std::collections::VecDeque;
+use alloc::boxed::Box;
+use alloc::collections::VecDeque;
+use alloc::vec::Vec;
+use core::cell::{Cell, RefCell, RefMut};
+use core::mem::take;
+
+use spin::Mutex;
 
 use crate::session::{
     AttemptId, Challenge, Change, Command, Error, Input, Instant, Resolved, Session, Then,
@@ -142,10 +147,8 @@ pub trait Host: Sized {
     }
 }
 
-thread_local! {
-    /// A window is needed during a call only, so one serves all drivers of a thread.
-    static SCRATCH: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
-}
+/// A window is needed during a call only, so one serves all drivers.
+static SCRATCH: Mutex<Vec<u8>> = Mutex::new(Vec::new());
 
 /// A session on its host.
 pub struct Driver<H: Host> {
@@ -352,13 +355,13 @@ impl<H: Host> Driver<H> {
     // --------------------------------------------------------------------------- the input
 
     fn with_window(&self, read: impl FnOnce(&mut [u8])) {
-        let mut window = SCRATCH.try_with(Cell::take).unwrap_or_default();
+        let mut window = take(&mut *SCRATCH.lock());
         let size = self.host.window().max(self.host.head());
         if window.len() < size {
             window.resize(size, 0);
         }
         read(&mut window);
-        _ = SCRATCH.try_with(|scratch| scratch.set(window));
+        *SCRATCH.lock() = window;
     }
 
     fn read_inbox(&self, window: &mut [u8]) {

@@ -1,5 +1,7 @@
 //! Cuts the byte stream of a connection into packets.
 
+use alloc::vec::Vec;
+
 use super::wire::{self, Reader};
 use super::{DecodeError, PacketType, Version, publish};
 
@@ -210,7 +212,7 @@ impl Decoder {
             *at = window.len() - rest.len() + taken;
             if taken == left {
                 self.partial = Partial::None;
-                return Ok(Step::Skipped { first, body: std::mem::take(&mut self.body) });
+                return Ok(Step::Skipped { first, body: core::mem::take(&mut self.body) });
             }
             self.partial = Partial::Skipped { first, left: left - taken };
             return Ok(Step::More);
@@ -222,7 +224,7 @@ impl Decoder {
             if piece.len() == missing {
                 self.partial = Partial::None;
                 *at = window.len() - rest.rest().len();
-                return Ok(Step::Split { first, body: std::mem::take(&mut self.body) });
+                return Ok(Step::Split { first, body: core::mem::take(&mut self.body) });
             }
         }
         *at = window.len();

@@ -1,7 +1,8 @@
 //! The control packets, one set for both versions: MQTT 5 is 3.1.1 with reason codes and properties.
 
-use std::fmt;
-use std::num::NonZeroU16;
+use alloc::vec::Vec;
+use core::fmt;
+use core::num::NonZeroU16;
 
 use super::properties::{Properties, Property};
 use super::subscribe::{SubAck, Subscribe, Unsubscribe, encode_subscribe, encode_unsubscribe};

@@ -1,6 +1,7 @@
 //! The properties of MQTT 5 (2.2.2), and the table of the specification that describes them.
 
-use std::num::NonZeroU32;
+use alloc::vec::Vec;
+use core::num::NonZeroU32;
 
 use super::wire::{self, Reader};
 use super::{DecodeError, PacketSet, ReasonCode, topic};
@@ -410,7 +411,7 @@ impl PropertiesBuf {
 
     /// Removes all properties of this kind.
     pub fn remove(&mut self, property: Property) {
-        let before = std::mem::take(&mut self.0);
+        let before = core::mem::take(&mut self.0);
         for (name, value) in Properties(&before).iter().filter(|(name, _)| *name != property) {
             self.push(name, value);
         }

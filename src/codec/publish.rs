@@ -1,5 +1,7 @@
 //! PUBLISH (3.3), the packet of the hot path.
 
+use alloc::vec::Vec;
+
 use super::packet::{decode_id, decode_qos, decode_topic, flag};
 use super::properties::{Properties, Property};
 use super::wire::{self, Reader, put_binary, put_u16};

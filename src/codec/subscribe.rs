@@ -1,5 +1,7 @@
 //! SUBSCRIBE, UNSUBSCRIBE and their answers (3.8 to 3.11).
 
+use alloc::vec::Vec;
+
 use super::packet::{UNLISTED_REASON, decode_id, decode_properties, flag, put_properties};
 use super::properties::Properties;
 use super::topic::{FilterParts, parse_filter};

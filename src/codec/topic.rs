@@ -1,6 +1,6 @@
 //! Topic names and topic filters (4.7, 4.8.2).
 
-use std::rc::Rc;
+use alloc::rc::Rc;
 
 use super::{DecodeError, wire};
 

@@ -1,5 +1,9 @@
 //! The trie that finds the topic filters that match a topic.
 
+use alloc::boxed::Box;
+use alloc::vec;
+use alloc::vec::Vec;
+
 use super::topic::Levels;
 
 /// A set of topic filters, each with a number of the caller's choice. It finds the filters that match a
@@ -164,7 +168,7 @@ impl Trie {
         // The table is at most three quarters full.
         if (self.hashed + 1) * 4 > self.table.len() * 3 {
             let size = (self.table.len() * 2).max(8);
-            for at in std::mem::replace(&mut self.table, vec![NONE; size]) {
+            for at in core::mem::replace(&mut self.table, vec![NONE; size]) {
                 self.hash_in(at);
             }
         }
@@ -204,7 +208,7 @@ impl Trie {
         self.table[slot] = NONE;
         loop {
             slot = (slot + 1) & (self.table.len() - 1);
-            let at = std::mem::replace(&mut self.table[slot], NONE);
+            let at = core::mem::replace(&mut self.table[slot], NONE);
             if at == NONE {
                 return;
             }

@@ -1,5 +1,7 @@
 //! The data types of the specification (1.5).
 
+use alloc::vec::Vec;
+
 use super::{DecodeError, PacketType};
 
 /// The length of the longest body that a fixed header can announce.
@@ -114,7 +116,7 @@ pub(super) fn varint(bytes: &[u8]) -> Result<Option<(u32, usize)>, DecodeError> 
 
 /// Checks text by the rules of the specification: well-formed UTF-8 without U+0000 (1.5.4).
 pub(super) fn text(bytes: &[u8]) -> Result<&str, &'static str> {
-    match std::str::from_utf8(bytes) {
+    match core::str::from_utf8(bytes) {
         Err(_) => Err("text is not UTF-8"),
         Ok(_) if bytes.contains(&0) => Err("text holds U+0000"),
         Ok(text) => Ok(text),

@@ -4,6 +4,10 @@
 mod properties;
 mod value;
 
+use alloc::borrow::ToOwned;
+use alloc::string::String;
+use alloc::vec::Vec;
+
 use crate::codec::{PacketSet, PropertiesBuf, QoS, TopicError, check_no_control_character};
 pub use properties::{Draft, DraftKind};
 pub use value::Value;

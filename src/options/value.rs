@@ -1,6 +1,8 @@
 //! A value as it comes from JavaScript, and the checks that make an option of it.
 
-use std::rc::Rc;
+use alloc::rc::Rc;
+use alloc::string::String;
+use alloc::vec::Vec;
 
 use super::{Overflow, VersionChoice};
 use crate::codec::{self, PropertiesBuf, Property, QoS, SubscriptionId, check_text, check_topic};
@@ -134,9 +136,9 @@ impl Value {
     pub(super) fn whole(&self, min: u32, max: u32, message: &'static str) -> Checked<u32> {
         match self {
             Value::Number(number)
-                if number.fract() == 0.0
-                    && *number >= f64::from(min)
-                    && *number <= f64::from(max) =>
+                if *number >= f64::from(min)
+                    && *number <= f64::from(max)
+                    && f64::from(*number as u32) == *number =>
             {
                 Ok(*number as u32)
             }
@@ -193,7 +195,10 @@ impl Value {
     #[inline(never)]
     pub(super) fn milliseconds(&self) -> Checked<u32> {
         match self {
-            Value::Number(ms) if *ms >= 0.0 && ms.is_finite() => Ok(ms.ceil() as u32),
+            Value::Number(ms) if *ms >= 0.0 && ms.is_finite() => {
+                let whole = *ms as u32;
+                Ok(whole.saturating_add(u32::from(f64::from(whole) < *ms)))
+            }
             _ => Err(MILLISECONDS),
         }
     }
@@ -211,7 +216,7 @@ impl Value {
     pub(super) fn thousandths(&self, min: f64, max: f64, message: &'static str) -> Checked<u32> {
         match self {
             Value::Number(number) if *number >= min && *number <= max => {
-                Ok((number * 1_000.0).round() as u32)
+                Ok((number * 1_000.0 + 0.5) as u32)
             }
             _ => Err(message),
         }

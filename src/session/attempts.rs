@@ -1,7 +1,10 @@
 //! Attempts at a connection: the servers and their credentials, what CONNECT says, and what
 //! follows when an attempt or a connection has failed.
 
-use std::rc::Rc;
+use alloc::boxed::Box;
+use alloc::rc::Rc;
+use alloc::string::String;
+use alloc::vec::Vec;
 
 use super::error::{Error, ErrorCode, Phase};
 use super::event::AttemptId;
@@ -299,7 +302,7 @@ impl Attempts {
         self.last_error = None;
         self.asked_again = false;
         self.established = true;
-        std::mem::take(&mut self.doubtful)
+        core::mem::take(&mut self.doubtful)
     }
 
     /// A connection that was up is gone.

@@ -1,6 +1,9 @@
 //! What went wrong, who is to blame, and the facts that the application's error will carry.
 
-use std::rc::Rc;
+use alloc::boxed::Box;
+use alloc::rc::Rc;
+use alloc::string::String;
+use alloc::vec::Vec;
 
 use super::event::FilterCode;
 use crate::codec::{Properties, PropertiesBuf, ReasonCode};

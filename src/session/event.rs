@@ -1,10 +1,12 @@
 //! What the session tells its caller: events for the application, commands for the driver.
 
-use std::collections::VecDeque;
-use std::fmt::{self, Display};
-use std::hash::{Hash, Hasher};
-use std::num::NonZeroU32;
-use std::rc::Rc;
+use alloc::boxed::Box;
+use alloc::collections::VecDeque;
+use alloc::rc::Rc;
+use alloc::vec::Vec;
+use core::fmt::{self, Display};
+use core::hash::{Hash, Hasher};
+use core::num::NonZeroU32;
 
 use super::error::Error;
 use super::time::Instant;

@@ -1,8 +1,9 @@
 //! Incoming messages: the receive window, QoS 2 identifiers, and the acknowledgements that are
 //! owed to the server.
 
-use std::collections::VecDeque;
-use std::rc::Rc;
+use alloc::collections::VecDeque;
+use alloc::rc::Rc;
+use alloc::vec::Vec;
 
 use super::connection::Up;
 use super::connection::aliases::IncomingAliases;

@@ -3,9 +3,10 @@
 //! Changes are collected while others are written, and go together into the next write. What may
 //! leave only when its record is kept says so by the [`Batch`] that the record is in.
 
-use std::collections::BinaryHeap;
-use std::mem::{replace, swap, take};
-use std::ops::RangeInclusive;
+use alloc::collections::BinaryHeap;
+use alloc::vec::Vec;
+use core::mem::{replace, swap, take};
+use core::ops::RangeInclusive;
 
 use super::Session;
 use super::connection::Stage;

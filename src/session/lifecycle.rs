@@ -1,6 +1,9 @@
 //! How a connection begins, what a loss leads to, and how the session ends.
 
-use std::rc::Rc;
+use alloc::boxed::Box;
+use alloc::rc::Rc;
+use alloc::string::String;
+use alloc::vec::Vec;
 
 use super::Session;
 use super::attempts::{Credentials, LONGEST_FIELD, Next};
@@ -174,7 +177,7 @@ impl Session {
 
     /// The server has accepted the connection.
     fn accepted(&mut self, now: Instant, connack: ConnAck<'_>) {
-        let stage = std::mem::replace(&mut self.stage, Stage::Resolving);
+        let stage = core::mem::replace(&mut self.stage, Stage::Resolving);
         // CONNACK was awaited.
         let Stage::Handshaking(handshaking) = stage else { unreachable!() };
         let Handshaking { decoder, clean_start, sent, .. } = *handshaking;
@@ -318,7 +321,7 @@ impl Session {
     ) -> Option<WasUp> {
         self.attempts.supersede();
         self.out.withdraw_questions();
-        match std::mem::replace(&mut self.stage, next) {
+        match core::mem::replace(&mut self.stage, next) {
             Stage::Up(up) | Stage::Closing(up, _) => {
                 self.attempts.disconnected(now);
                 self.inbox.connection_lost(&up.receiving);
@@ -401,7 +404,7 @@ impl Session {
     /// Ends when nothing is in flight any more, or at once: without a connection, and where
     /// nothing is to be waited for.
     pub(super) fn end_in_order(&mut self, now: Instant, ending: Ending, waits: bool) {
-        match std::mem::replace(&mut self.stage, Stage::Idle) {
+        match core::mem::replace(&mut self.stage, Stage::Idle) {
             Stage::Up(up) if waits => self.stage = Stage::Closing(up, ending),
             stage => {
                 self.stage = stage;
@@ -412,7 +415,7 @@ impl Session {
 
     /// Everything is done, or the time is over.
     pub(super) fn finish(&mut self, now: Instant) {
-        if let Stage::Closing(up, ending) = std::mem::replace(&mut self.stage, Stage::Idle) {
+        if let Stage::Closing(up, ending) = core::mem::replace(&mut self.stage, Stage::Idle) {
             self.stage = Stage::Up(up);
             self.say_goodbye(now, ending);
         }
@@ -457,7 +460,7 @@ impl Session {
         {
             return;
         }
-        for token in std::mem::take(&mut self.drains) {
+        for token in core::mem::take(&mut self.drains) {
             self.out.done(Some(token));
         }
         if closing {

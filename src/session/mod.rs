@@ -30,7 +30,9 @@ mod subscriptions;
 mod time;
 mod topic_table;
 
-use std::rc::Rc;
+use alloc::boxed::Box;
+use alloc::rc::Rc;
+use alloc::vec::Vec;
 
 use crate::codec::{
     DecodeError, PacketSet, Properties, Publish, QoS, ReasonCode, Step, SubscribeOptions, Version,
@@ -175,7 +177,7 @@ impl Session {
                 }
                 Ok(Step::Split { first, body }) => {
                     let result = self.process_packet(now, first, &body, body.len(), None);
-                    let old = std::mem::replace(&mut self.inbox.assembled, body);
+                    let old = core::mem::replace(&mut self.inbox.assembled, body);
                     if let Some(decoder) = self.stage.decoder() {
                         decoder.recycle(old);
                     }
@@ -317,7 +319,7 @@ impl Session {
     /// without.
     pub fn handle_verdict(&mut self, now: Instant, retry: Option<bool>) {
         if matches!(self.stage, Stage::Judging(_))
-            && let Stage::Judging(trial) = std::mem::replace(&mut self.stage, Stage::Idle)
+            && let Stage::Judging(trial) = core::mem::replace(&mut self.stage, Stage::Idle)
         {
             self.decide(now, trial, retry);
         }

@@ -1,8 +1,9 @@
 //! Everything that leaves the session: bytes for the transport, events for the application,
 //! commands for the driver, and the counts of them.
 
-use std::collections::VecDeque;
-use std::rc::Rc;
+use alloc::boxed::Box;
+use alloc::collections::VecDeque;
+use alloc::rc::Rc;
 
 use super::error::{Error, ErrorCode};
 use super::event::{Command, Event, Events, Stats, Tap, Token, keep};

@@ -1,6 +1,7 @@
 //! Encoded packets on their way to the transport: frames, and how much the transport holds.
 
-use std::collections::VecDeque;
+use alloc::collections::VecDeque;
+use alloc::vec::Vec;
 
 /// About how many bytes of what is written in one turn leave as one frame. A frame ends at the end
 /// of a packet.

@@ -1,6 +1,6 @@
 //! Where and when the next attempt goes: the order of the servers, and the reconnect delay.
 
-use std::mem;
+use core::mem;
 
 use crate::options::Backoff;
 

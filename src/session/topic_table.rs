@@ -2,8 +2,10 @@
 //! the subscription identifiers that came with it, so that topic and routes are worked out once and a message costs one
 //! hash; for outgoing ones the number is the topic alias.
 
-use std::num::NonZeroU32;
-use std::rc::Rc;
+use alloc::rc::Rc;
+use alloc::vec;
+use alloc::vec::Vec;
+use core::num::NonZeroU32;
 
 use crate::codec::{DecodeError, check_topic};
 

@@ -1,12 +1,17 @@
 //! The class that JavaScript sees: one method per verb. What a caller did wrong is thrown as `{ argument, message }` by the
 //! methods that return nothing, and kept for [`Core::refusal`] where a negative number says that there is something.
 
-use std::arch::wasm32::memory_size;
-use std::cell::{Cell, RefCell};
-use std::hint::black_box;
-use std::rc::Rc;
+use alloc::boxed::Box;
+use alloc::rc::Rc;
+use alloc::string::String;
+use alloc::vec::Vec;
+use core::arch::wasm32::memory_size;
+use core::cell::{Cell, RefCell};
+use core::hint::black_box;
+use core::mem::take;
 
 use js_sys::{Array, Date, Uint8Array};
+use spin::Mutex;
 use wasm_bindgen::prelude::*;
 use web_sys::MessageEvent;
 
@@ -37,15 +42,30 @@ struct Desk {
     refusal: Option<Box<Error>>,
 }
 
-thread_local! {
-    /// The payload of the next publish, of whichever client.
-    static PAYLOAD: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
+/// The payload of the next publish, of whichever client.
+static PAYLOAD: Mutex<Vec<u8>> = Mutex::new(Vec::new());
+
+/// A panic throws an error that says where it was.
+#[cfg(not(feature = "std"))]
+#[panic_handler]
+fn panic(info: &core::panic::PanicInfo<'_>) -> ! {
+    let mut text = String::from("panicked");
+    if let Some(at) = info.location() {
+        text.push_str(" at ");
+        text.push_str(at.file());
+        text.push(':');
+        push_number(&mut text, at.line());
+    }
+    wasm_bindgen::throw_str(&text)
 }
 
-/// Runs when the instance is made: a panic says where it was before it traps.
-#[wasm_bindgen(start)]
-fn start() {
-    console_error_panic_hook::set_once();
+/// To format a number, the library takes more code than to handle any packet.
+#[cfg(not(feature = "std"))]
+fn push_number(text: &mut String, number: u32) {
+    if number > 9 {
+        push_number(text, number / 10);
+    }
+    text.push(char::from(b'0' + (number % 10) as u8));
 }
 
 /// One client.
@@ -184,15 +204,15 @@ impl Core {
 
     /// Room for the payload of the next publish; 0: there is none.
     pub fn buffer(&self, len: usize) -> *mut u8 {
-        let mut payload = PAYLOAD.take();
+        let mut payload = take(&mut *PAYLOAD.lock());
         if payload.len() < len {
             if payload.try_reserve_exact(len - payload.len()).is_err() {
-                return std::ptr::null_mut();
+                return core::ptr::null_mut();
             }
             payload.resize(len, 0);
         }
         let at = payload.as_mut_ptr();
-        PAYLOAD.set(payload);
+        *PAYLOAD.lock() = payload;
         at
     }
 
@@ -212,7 +232,7 @@ impl Core {
             let driver = self.link.driver();
             let time = if draft.is_some() { self.now() } else { driver.last_time() };
             let mut session = self.link.session();
-            let payload = PAYLOAD.take();
+            let payload = take(&mut *PAYLOAD.lock());
             let accepted = session.publish(
                 time,
                 topic,
@@ -223,7 +243,7 @@ impl Core {
                 Token::new(token),
             );
             if len <= LARGE {
-                PAYLOAD.set(payload);
+                *PAYLOAD.lock() = payload;
             }
             (accepted, session.pending_output() >= FRAME)
         };
@@ -349,11 +369,6 @@ impl Core {
         let since_epoch = Date::now() - self.now().0 as f64 / 1_000.0;
         objects::stats(&self.session(|session| session.stats()), since_epoch)
     }
-
-    /// Traps, for the tests of what follows.
-    pub fn trap(&self) {
-        std::process::abort();
-    }
 }
 
 /// The path of what is no option of the session: whether JavaScript has a say in each retry.
@@ -374,7 +389,7 @@ impl Core {
     /// The properties that were set for this call.
     fn draft(&self, kind: DraftKind) -> Result<Draft, InvalidArgument> {
         let mut draft = Draft::default();
-        for (path, value) in std::mem::take(&mut self.desk.borrow_mut().draft) {
+        for (path, value) in take(&mut self.desk.borrow_mut().draft) {
             draft.set(kind, &path, value)?;
         }
         Ok(draft)

@@ -1,8 +1,10 @@
 //! One client's session tied to a socket and a timer: the [`Driver`]'s host on the web platform.
 //! JavaScript is only ever called while nothing is borrowed, so it may call back.
 
-use std::cell::{Cell, RefCell, RefMut};
-use std::rc::Rc;
+use alloc::boxed::Box;
+use alloc::rc::Rc;
+use alloc::vec::Vec;
+use core::cell::{Cell, RefCell, RefMut};
 
 use js_sys::{Array, Date, Promise, Reflect, Uint8Array};
 use wasm_bindgen::prelude::*;
@@ -273,7 +275,7 @@ impl Host for Page {
     fn timer(&self, at: Option<Instant>) {
         self.js.timer(match at {
             None => -1.0,
-            Some(at) => (at.0.saturating_sub(self.now().0) as f64 / 1_000.0).ceil(),
+            Some(at) => at.0.saturating_sub(self.now().0).div_ceil(1_000) as f64,
         });
     }
 

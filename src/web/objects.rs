@@ -214,7 +214,7 @@ pub(super) fn stats(stats: &Stats, since_epoch: f64) -> JsValue {
     object.count("subscriptions", stats.subscriptions);
     object.count("connections", stats.connections);
     if let Some(Instant(us)) = stats.connected_since {
-        object.number("connectedSince", (us as f64 / 1_000.0 + since_epoch).round());
+        object.number("connectedSince", (us as f64 / 1_000.0 + since_epoch + 0.5) as u64 as f64);
     }
     if let Some(us) = stats.round_trip {
         object.number("roundTrip", us as f64 / 1_000.0);

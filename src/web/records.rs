@@ -10,15 +10,16 @@
 //!
 //! `src/js/core/records.ts` reads them. `scripts/records.mjs` writes these constants there.
 
-use std::cell::Cell;
-use std::rc::Rc;
+use alloc::rc::Rc;
+use alloc::vec::Vec;
+use core::mem::take;
+
+use spin::Mutex;
 
 use crate::session::{Event, Session};
 
-thread_local! {
-    /// Words are needed during a call only, so some serve all clients.
-    static SPARE: Cell<Vec<u32>> = const { Cell::new(Vec::new()) };
-}
+/// Words are needed during a call only, so some serve all clients.
+static SPARE: Mutex<Vec<u32>> = Mutex::new(Vec::new());
 
 /// The bits of the first word that say of which kind the record is.
 pub const KIND: u32 = 0xF;
@@ -59,14 +60,14 @@ impl Records {
     /// Writes all events of the session. False: there are none.
     pub fn write(&mut self, session: &mut Session) -> bool {
         let assembled = session.assembled().as_ptr() as u32;
-        self.words = SPARE.take();
+        self.words = take(&mut *SPARE.lock());
         while let Some(event) = session.poll_event() {
             let Event::Message(message) = event else {
                 self.write_other(event);
                 continue;
             };
             // There is nothing in a message to drop, which the compiler does not see.
-            std::mem::forget(event);
+            core::mem::forget(event);
             let base = if message.assembled { assembled } else { 0 };
             let has_properties = message.properties.len > 0;
             let flag = |flag: bool, bit: u32| if flag { bit } else { 0 };
@@ -92,7 +93,7 @@ impl Records {
         }
         let any = !self.words.is_empty();
         if !any {
-            SPARE.set(self.take_words());
+            *SPARE.lock() = self.take_words();
         }
         any
     }
@@ -126,13 +127,13 @@ impl Records {
 
     /// The words, so that nothing is borrowed while JavaScript reads them.
     pub fn take_words(&mut self) -> Vec<u32> {
-        std::mem::take(&mut self.words)
+        take(&mut self.words)
     }
 
     /// The batch has been read. `words` are those that were taken: their memory is used again.
     pub fn clear(&mut self, mut words: Vec<u32>) {
         words.clear();
-        SPARE.set(words);
+        *SPARE.lock() = words;
         self.events.clear();
         self.topics.clear();
     }

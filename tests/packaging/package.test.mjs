@@ -421,6 +421,21 @@ test('the module of the client has no code of the test broker', async () => {
   })
 })
 
+test('an error that a panic throws says where it was', async () => {
+  const { Core, initSync } = await import('../../target/bindgen/wasmqtt.js')
+  initSync({ module: await readFile(join(root, 'pkg/wasmqtt.wasm')) })
+  const core = new Core({ now: () => 0 }, 0, [])
+  // No message has the number 0.
+  const file = (await readFile(join(root, 'src/web/bindings.rs'), 'utf8')).split('\n')
+  assert.throws(
+    () => core.hold(0),
+    ({ message }) => {
+      const [, line] = /^panicked at src\/web\/bindings\.rs:(\d+)$/.exec(message)
+      return file[Number(line) - 1].includes('Sequence::new(sequence).expect(OURS)')
+    },
+  )
+})
+
 test('the JavaScript is ASCII, so a page in any encoding can load it', async (t) => {
   const project = await makeProject(t)
   for (const name of SCRIPTS) {

@@ -103,8 +103,6 @@ declare module '#glue' {
     /** Whether every packet is an event. */
     tap(on: boolean): void
     stats(): Omit<Stats, 'wasmMemoryBytes'>
-    /** Traps, for tests. */
-    trap(): void
   }
 
   /** Events that the core hands over as objects. */

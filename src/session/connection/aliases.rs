@@ -1,6 +1,7 @@
 //! Topic aliases of both directions [MQTT5 3.3.2.3.4].
 
-use std::rc::Rc;
+use alloc::rc::Rc;
+use alloc::vec::Vec;
 
 use crate::codec::{DecodeError, ReasonCode, check_topic};
 use crate::session::topic_table::{Found, Topics};

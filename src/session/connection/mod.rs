@@ -4,6 +4,8 @@
 pub(super) mod aliases;
 pub(super) mod keep_alive;
 
+use alloc::boxed::Box;
+
 use super::error::Error;
 use super::event::{ServerInfo, State, Token};
 use super::inbox::Receiving;

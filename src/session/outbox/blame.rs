@@ -4,6 +4,8 @@
 //! in a row the next connection is cautious: it asks with a PINGREQ whether the server lives, and then sends one packet
 //! at a time. If that ends the connection too, the packet is given up.
 
+use alloc::boxed::Box;
+
 use super::packet_ids::Entry;
 use crate::codec::ReasonCode;
 use crate::session::error::{Error, ErrorCode};

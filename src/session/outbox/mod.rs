@@ -8,7 +8,9 @@ mod recording;
 mod sending;
 mod waiting;
 
-use std::rc::Rc;
+use alloc::boxed::Box;
+use alloc::rc::Rc;
+use alloc::vec::Vec;
 
 use super::connection::Up;
 use super::error::{Error, ErrorCode};
@@ -224,7 +226,7 @@ impl Outbox {
                     if message.qos == QoS::AtLeastOnce || !message.sent =>
                 {
                     if !message.withdrawn {
-                        if std::mem::take(&mut message.sent) && message.expiry.is_some() {
+                        if core::mem::take(&mut message.sent) && message.expiry.is_some() {
                             message.properties.remove(Property::MessageExpiryInterval);
                         }
                         out.record(&message, None, false);

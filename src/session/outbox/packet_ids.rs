@@ -1,6 +1,9 @@
 //! What is under way to the server, by packet identifier [MQTT5 2.2.1].
 
-use std::collections::BinaryHeap;
+use alloc::boxed::Box;
+use alloc::collections::BinaryHeap;
+use alloc::vec;
+use alloc::vec::Vec;
 
 use super::waiting::Outgoing;
 use crate::codec::PacketId;
@@ -172,7 +175,7 @@ impl PacketIds {
     /// Frees an identifier. The result is what it stood for.
     #[inline]
     pub(super) fn free(&mut self, id: PacketId) -> Entry {
-        let entry = std::mem::replace(self.get(id), Entry::Free);
+        let entry = core::mem::replace(self.get(id), Entry::Free);
         if !matches!(entry, Entry::Free) {
             self.used -= 1;
             self.abandoned -= usize::from(matches!(entry, Entry::Abandoned { .. }));

@@ -4,8 +4,11 @@
 //! eight bytes with the date when it expires (0: never), and its PUBLISH in the form of MQTT 5; for
 //! a release, and one that was given up, its packet identifier.
 
-use std::mem::{replace, take};
-use std::ops::RangeInclusive;
+use alloc::boxed::Box;
+use alloc::vec;
+use alloc::vec::Vec;
+use core::mem::{replace, take};
+use core::ops::RangeInclusive;
 
 use super::packet_ids::Entry;
 use super::waiting::Outgoing;

@@ -1,7 +1,9 @@
 //! What goes out: what is under way on one connection, what waits for the store or the quota, and what is sent
 //! again.
 
-use std::collections::VecDeque;
+use alloc::boxed::Box;
+use alloc::collections::VecDeque;
+use alloc::vec::Vec;
 
 use super::blame::Caution;
 use super::packet_ids::Entry;
@@ -152,7 +154,7 @@ impl Sending {
     /// An acknowledgement of nothing harms nothing, so the connection stays.
     #[cold]
     pub(super) fn report_unasked(&mut self, out: &mut Outlet) -> Result<(), DecodeError> {
-        if !std::mem::replace(&mut self.reported, true) {
+        if !core::mem::replace(&mut self.reported, true) {
             let what = "the server acknowledges what was not sent to it";
             out.report(Error::new(ErrorCode::ProtocolError, what));
         }

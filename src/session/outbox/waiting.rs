@@ -1,7 +1,8 @@
 //! Messages that cannot be sent yet, in their order, within the limits of the queue.
 
-use std::collections::VecDeque;
-use std::rc::Rc;
+use alloc::boxed::Box;
+use alloc::collections::VecDeque;
+use alloc::rc::Rc;
 
 use crate::codec::{PacketId, PropertiesBuf, Publish, QoS};
 use crate::options::{Overflow, Queue};
@@ -241,7 +242,7 @@ impl Waiting {
             (&mut self.acknowledged, true),
             (&mut self.outside, false),
         ] {
-            let all = std::mem::take(line);
+            let all = core::mem::take(line);
             for message in all {
                 match message.expires() {
                     Some(expires) if expires <= now => {
@@ -262,7 +263,7 @@ impl Waiting {
 
     /// Takes out everything.
     pub(super) fn drain(&mut self) -> Line {
-        let mut all = std::mem::take(self);
+        let mut all = core::mem::take(self);
         all.at_most_once.append(&mut all.acknowledged);
         all.at_most_once.append(&mut all.outside);
         all.at_most_once

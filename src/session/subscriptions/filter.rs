@@ -1,7 +1,9 @@
 //! One filter: who wants it and how, and what the server has said about it.
 
-use std::num::NonZeroU64;
-use std::rc::Rc;
+use alloc::boxed::Box;
+use alloc::rc::Rc;
+use alloc::vec::Vec;
+use core::num::NonZeroU64;
 
 use super::identifiers::Identifier;
 use super::slab::key;

@@ -1,6 +1,7 @@
 //! All filters that are known: the changes to them, and which of them match a topic.
 
-use std::ops::Index;
+use alloc::vec::Vec;
+use core::ops::Index;
 
 use super::filter::{Answer, Filter, FilterId, PathId, Status, Wanted};
 use super::identifiers::{self, Identifier};

@@ -5,6 +5,9 @@
 //! sent for, and a server that sends a copy for each subscription that overlaps [MQTT5 3.3.4] gives
 //! each handler its message once.
 
+use alloc::vec;
+use alloc::vec::Vec;
+
 use super::filter::FilterId;
 use super::filters::Filters;
 use crate::codec::SubscriptionId;

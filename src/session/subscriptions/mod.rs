@@ -16,7 +16,9 @@ mod request;
 mod requests;
 mod slab;
 
-use std::rc::Rc;
+use alloc::boxed::Box;
+use alloc::rc::Rc;
+use alloc::vec::Vec;
 
 use self::filter::{FilterId, Status};
 use self::filters::Filters;

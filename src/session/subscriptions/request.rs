@@ -1,5 +1,8 @@
 //! One request: the filters in it, the parts in which it is sent, and what comes of it.
 
+use alloc::boxed::Box;
+use alloc::vec::Vec;
+
 use super::filter::{Asked, FilterId, Sending, Status};
 use super::filters::Filters;
 use super::slab::key;

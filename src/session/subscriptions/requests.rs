@@ -1,8 +1,10 @@
 //! SUBSCRIBE and UNSUBSCRIBE under way: which requests there are, what is sent of them next, and
 //! the answers.
 
-use std::collections::VecDeque;
-use std::ops::Index;
+use alloc::boxed::Box;
+use alloc::collections::VecDeque;
+use alloc::vec::Vec;
+use core::ops::Index;
 
 use super::filter::{Answer, Sending};
 use super::filters::Filters;
@@ -365,7 +367,7 @@ impl Requests {
     /// The client is closed. Returns who waits.
     pub(super) fn close(&mut self) -> Vec<Option<Token>> {
         self.waiting.clear();
-        let requests = std::mem::take(&mut self.requests);
+        let requests = core::mem::take(&mut self.requests);
         requests.iter().map(|(_, request)| request.token).collect()
     }
 

@@ -1,7 +1,8 @@
 //! Values under small numbers that are used again, with a type of its own for the keys of each kind
 //! of value.
 
-use std::ops::{Index, IndexMut};
+use alloc::vec::Vec;
+use core::ops::{Index, IndexMut};
 
 /// Declares the key type of one kind of value.
 macro_rules! key {
