@@ -133,6 +133,8 @@ export class Routes {
   readonly #byHandle = new Map<number, Route>()
   readonly #inForce = new Set<api.Subscription>()
   readonly #freeHandles: number[] = []
+  /** Whether a Subscription of this client has ended. */
+  hasEnded = false
   #lastHandle = 0
 
   /** A copy: what is done to it changes nothing here. */
@@ -173,6 +175,7 @@ export class Routes {
     // A Subscription whose filter was left before its answer ends with that, and not once more when it is refused: its number may be another's.
     if (route === undefined || this.#byHandle.get(route.handle) !== route) return
     const { handle, sink } = route
+    this.hasEnded = true
     this.#byHandle.delete(handle)
     // Records of the batch that is being delivered may still name it.
     soon(() => this.#freeHandles.push(handle))

@@ -428,6 +428,25 @@ test('a message of QoS 1 that finds nobody is reported once', async (t) => {
   assert.match(errors[0][1].message, /'a' found no handler/)
 })
 
+test('messages on their way to a Subscription that has ended are no mistake', async (t) => {
+  const { client, peer } = await connected(t)
+  const errors = record(client, 'error')
+  const got = []
+  const subscribing = client.subscribe('a', { qos: 1 }, (message, subscription) => {
+    got.push(message.text())
+    subscription.unsubscribe()
+  })
+  await peer.grant()
+  await subscribing
+  const publish = (id) => ({ type: 'publish', topic: 'a', payload: `${id}`, qos: 1, id })
+  peer.send(publish(1), publish(2))
+  await until(() => peer.pending.length === 3)
+  peer.send(publish(3))
+  await until(() => peer.pending.length === 4)
+  assert.deepEqual(got, ['1'])
+  assert.deepEqual(errors, [])
+})
+
 // Contract: `url` is without credentials and without the values of its query. `status`: of an HTTP answer that was no upgrade, where the runtime
 // tells. `retryable` is false where a retry cannot cure it: certificate refused, HTTP 401, 403 and 404, CSP, mixed content.
 test('a page without connect-src: only an error event comes', async (t) => {

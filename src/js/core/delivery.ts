@@ -15,6 +15,7 @@ import { SUCCESS, type Turn } from './turn.js'
 export interface Owner {
   /** What the current or last connection brought. */
   readonly info: ConnectInfo | undefined
+  readonly routes: { readonly hasEnded: boolean }
   event(event: CoreEvent): void
 }
 
@@ -73,9 +74,12 @@ export class Delivery implements RecordTaker, Acknowledger {
     this.#pending.resolve(token, reasonCode === 0 ? SUCCESS : { reasonCode })
   }
 
-  /** Reports, once, a message that finds neither handler nor listener, and is acknowledged all the same. */
+  /**
+   * Reports, once, a message that finds neither handler nor listener, and is acknowledged all the same. Where a Subscription has ended, the message may
+   * have been on its way to that one.
+   */
   #tell({ routes }: Slot, { topic }: Message): void {
-    if (routes.some(({ handler, sink }) => handler ?? sink)) return
+    if (this.#owner.routes.hasEnded || routes.some(({ handler, sink }) => handler ?? sink)) return
     this.#told = true
     const what = `a message to '${topic}' found no handler and no listener of 'message'`
     this.#emitter.emit('error', mqttError({ code: 'HANDLER_FAILED', what, topic }))

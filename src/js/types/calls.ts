@@ -112,6 +112,14 @@ export interface SubscribeOptions extends CallOptions {
    */
   concurrency?: number | undefined
   /**
+   * Ends the Subscription whenever it is aborted, as with `addEventListener()`; the same holds for a stream and a watch. What is pending then rejects
+   * with AbortError.
+   *
+   * @example
+   * await client.subscribe('house/#', { signal: controller.signal }, (message) => show(message))
+   */
+  signal?: AbortSignal | undefined
+  /**
    * Milliseconds in which the handler gets at most one message of a topic, for user interfaces: the first at once, and the latest of those that
    * came meanwhile when the time is over. 0: every message. With `ack: 'auto'` a QoS 1 or 2 message is acknowledged as it comes; otherwise those
    * that another one replaces are acknowledged then. It does not concern the event 'message'.
