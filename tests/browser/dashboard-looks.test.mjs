@@ -378,7 +378,9 @@ describe('your own dashboard', () => {
   test('the guide quotes the page as it is', () => {
     const page = readFileSync(path, 'utf8').replace(/\s+/g, ' ')
     const guide = readFileSync(join(root, 'docs', 'your-own-dashboard.md'), 'utf8')
-    for (const [, code] of guide.matchAll(/```js\n([\s\S]*?)```/g))
+    const quoted = [...guide.matchAll(/```js compile\n([\s\S]*?)```/g)]
+    assert.ok(quoted.length >= 5, `${quoted.length} quotes`)
+    for (const [, code] of quoted)
       for (const part of code
         .split('…')
         .map((text) => text.replace(/\s+/g, ' ').trim().replace(/\)$/, '')))
