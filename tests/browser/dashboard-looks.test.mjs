@@ -297,6 +297,14 @@ describe('everyone', () => {
       ),
       '0s',
     )
+    // What a colour says otherwise is said by a line: the tab that is in front.
+    assert.equal(
+      await page.evaluate(
+        () =>
+          getComputedStyle(document.querySelector('[role=tab][aria-selected=true]')).outlineStyle,
+      ),
+      'solid',
+    )
     await page.screenshot({ path: join(shots, 'forced-colours.png') })
     noProblems(problems)
   })
