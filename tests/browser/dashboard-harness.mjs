@@ -67,6 +67,8 @@ async function startMosquitto(tcpPort, closed) {
   const child = spawn('mosquitto', ['-c', join(folder, 'mosquitto.conf')], { stdio: 'inherit' })
   await eventually(() => accepts(tcpPort), 'Mosquitto takes connections')
   return {
+    /** By topics that begin with $SYS. */
+    tellsOfItself: true,
     /** Clients that are connected or have a session, the one that asks left out. */
     async sessions() {
       const asking = await mqtt.connectAsync(`mqtt://127.0.0.1:${tcpPort}`)
@@ -88,9 +90,8 @@ async function startMosquitto(tcpPort, closed) {
 async function startEmbedded(tcpPort, closed) {
   const broker = new TestBroker(closed ? { users: { nobody: 'knows' } } : {})
   const listener = await broker.listen({ tcp: tcpPort })
-  // It has no statistics of its own.
-  broker.publish('$SYS/broker/version', 'embedded', { retain: true })
   return {
+    tellsOfItself: false,
     sessions: async () => broker.clients.length,
     stop: () => listener.close(),
   }
@@ -99,7 +100,7 @@ async function startEmbedded(tcpPort, closed) {
 /** A broker with WebSockets in front, whose connections can be frozen (nothing goes through) and cut. `closed`: it lets nobody in. */
 export async function startBroker({ closed = false } = {}) {
   const tcpPort = await freePort(0)
-  const { sessions, stop } = await start(tcpPort, closed)
+  const { sessions, tellsOfItself, stop } = await start(tcpPort, closed)
   const http = createServer().listen(0, '127.0.0.1')
   await once(http, 'listening')
   const sockets = new WebSocketServer({ server: http, handleProtocols: () => 'mqtt' })
@@ -141,6 +142,7 @@ export async function startBroker({ closed = false } = {}) {
       await once(http, 'listening')
     },
     sessions,
+    tellsOfItself,
     async stop() {
       http.close()
       for (const socket of sockets.clients) socket.terminate()

@@ -297,6 +297,14 @@ describe('everyone', () => {
       ),
       '0s',
     )
+    // What a colour says otherwise is said by a line: the tab that is in front.
+    assert.equal(
+      await page.evaluate(
+        () =>
+          getComputedStyle(document.querySelector('[role=tab][aria-selected=true]')).outlineStyle,
+      ),
+      'solid',
+    )
     await page.screenshot({ path: join(shots, 'forced-colours.png') })
     noProblems(problems)
   })
@@ -378,7 +386,9 @@ describe('your own dashboard', () => {
   test('the guide quotes the page as it is', () => {
     const page = readFileSync(path, 'utf8').replace(/\s+/g, ' ')
     const guide = readFileSync(join(root, 'docs', 'your-own-dashboard.md'), 'utf8')
-    for (const [, code] of guide.matchAll(/```js\n([\s\S]*?)```/g))
+    const quoted = [...guide.matchAll(/```js compile\n([\s\S]*?)```/g)]
+    assert.ok(quoted.length >= 5, `${quoted.length} quotes`)
+    for (const [, code] of quoted)
       for (const part of code
         .split('…')
         .map((text) => text.replace(/\s+/g, ' ').trim().replace(/\)$/, '')))

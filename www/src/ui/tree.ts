@@ -300,7 +300,10 @@ export class Tree {
     const { last } = node
     setText(value as Element, last ? lineOf(last) : '')
     setText(total as Element, count(node.count))
-    row.line.setAttribute('points', sparkOf(node))
+    const points = sparkOf(node)
+    row.line.setAttribute('points', points)
+    // Its room is for the name and the value then.
+    row.line.ownerSVGElement?.toggleAttribute('hidden', points === '')
   }
 }
 
