@@ -2,7 +2,7 @@
 /**
  * Shows where the time goes: runs the measured burst of each scenario under V8's profiler, in Node and in Chromium.
  *
- *   node benches/profile.mjs [--only TEXT]…
+ *   node benches/profile.mjs [--clients shim] [--only TEXT]…
  *
  * Prints the shares of the busy time, by the part that each function belongs to. A client process loads this file to be profiled, and the host
  * calls it for a page.
@@ -124,7 +124,7 @@ function table(taken, groups) {
 const ours = {
   'core (wasm)': ({ url, functionName }) =>
     url.startsWith('wasm') || functionName.startsWith('wasm-'),
-  'src/js and glue': ({ url }) => /\/pkg\/(node\.cjs|index\.js)$/.test(url),
+  'src/js and glue': ({ url }) => /\/pkg\/((node|mqttjs)\.cjs|(index|mqttjs)\.js)$/.test(url),
 }
 const rest = {
   'garbage collector': ({ functionName }) => functionName === '(garbage collector)',
@@ -132,7 +132,7 @@ const rest = {
 }
 const NODE = {
   ...ours,
-  ws: ({ url }) => /\/ws\/|bufferutil/.test(url),
+  ws: ({ url }) => /\/ws\/|\/pkg\/ws\.cjs$|bufferutil/.test(url),
   'Node: socket and streams': ({ url, functionName }) =>
     url.startsWith('node:') || ['writeBuffer', 'writev', 'dispatch'].includes(functionName),
   ...rest,

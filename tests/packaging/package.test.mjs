@@ -120,6 +120,21 @@ test('importing has no side effects', async (t) => {
   assert.equal(await project.node('main.mjs'), '0\n')
 })
 
+test('no ES module for Node imports a file that Node would first read with its lexer', async () => {
+  const folder = join(root, 'pkg')
+  const modules = (await readdir(folder)).filter((name) => name.endsWith('.js'))
+  const texts = await Promise.all(modules.map((name) => readFile(join(folder, name), 'utf8')))
+  const imported = texts.flatMap((text) => [...text.matchAll(/^import .* from '\.\/(.+\.cjs)'/gm)])
+  const names = imported.map(([, name]) => name)
+  assert.deepEqual(names.sort(), [
+    'mqttjs.detour.cjs',
+    'node.detour.cjs',
+    'paho.detour.cjs',
+    'slim-node.detour.cjs',
+    'testing-node.detour.cjs',
+  ])
+})
+
 test('all entries export the same names, and slim also exports init', async (t) => {
   const script = `const names = async (path) => Object.keys(await import(path)).sort().join()
     const page = await names('./node_modules/wasmqtt/index.js')
