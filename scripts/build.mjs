@@ -14,6 +14,7 @@ import { createRequire } from 'node:module'
 import { homedir } from 'node:os'
 import { dirname, join } from 'node:path'
 import { deflateRawSync } from 'node:zlib'
+import { asmjsFlags, translate } from './asmjs.mjs'
 import { notices } from './notices.mjs'
 import { asUnpacked } from './pack.mjs'
 import { writeRecords } from './records.mjs'
@@ -36,6 +37,8 @@ const WASM_FEATURES = [
 const bindgen = join(root, 'target', 'bindgen')
 /** The test broker is a module of its own, built from the same crate. */
 const brokerBindgen = join(root, 'target', 'bindgen-broker')
+/** The core as JavaScript. */
+const asmjsBindgen = join(root, 'target', 'bindgen-asmjs')
 // The threshold of opt-level "s" is near this. With 225, that of opt-level 2, the module is 6 % larger and not faster.
 const INLINE_THRESHOLD = '-Cllvm-args=-inline-threshold=45'
 // Only short functions are inlined into their only caller, because engines need long to optimise long functions. Functions that are
@@ -58,18 +61,18 @@ export async function build() {
   await setup()
   writeRecords()
   const own = [
-    ...['build', 'notices', 'pack', 'shims'].map((name) => `scripts/${name}.mjs`),
+    ...['asmjs', 'build', 'notices', 'pack', 'shims'].map((name) => `scripts/${name}.mjs`),
     'package-lock.json',
   ]
   const sources = [...own, 'Cargo.toml', 'Cargo.lock', ...files('src', '.rs')]
-  await step(
-    'Compiling the core to WebAssembly',
-    bindgen,
-    sources.filter((path) => !path.startsWith('src/broker/')),
-    () => buildModule(bindgen, []),
-  )
+  const client = sources.filter((path) => !path.startsWith('src/broker/'))
+  await step('Compiling the core to WebAssembly', bindgen, client, () => buildModule(bindgen))
+  await step('Compiling the core to JavaScript', asmjsBindgen, client, async () => {
+    await buildModule(asmjsBindgen, { flags: asmjsFlags })
+    await translate(asmjsBindgen)
+  })
   await step('Compiling the test broker to WebAssembly', brokerBindgen, sources, () =>
-    buildModule(brokerBindgen, ['--features', 'broker']),
+    buildModule(brokerBindgen, { features: ['--features', 'broker'] }),
   )
   const texts = ['README.md', 'CHANGELOG.md', 'LICENSE']
   const inputs = [
@@ -78,6 +81,7 @@ export async function build() {
     'tsconfig.json',
     ...files('src/js'),
     ...files('target/bindgen'),
+    ...files('target/bindgen-asmjs'),
     ...files('target/bindgen-broker'),
     ...texts,
   ]
@@ -107,11 +111,11 @@ function files(folder, ending = '') {
     .sort()
 }
 
-/** Builds the crate with these features, and puts the module and its glue into `folder`. */
-async function buildModule(folder, features) {
+/** Builds the crate with these features and flags, and puts the module and its glue into `folder`. */
+async function buildModule(folder, { features = [], flags = [] } = {}) {
   await run('cargo', ['fetch', '--locked', '--target', TARGET])
   await run('cargo', ['build', '--release', '--lib', '--locked', '--target', TARGET, ...features], {
-    env: { CARGO_ENCODED_RUSTFLAGS: [INLINE_THRESHOLD, ...withoutPaths()].join('\x1f') },
+    env: { CARGO_ENCODED_RUSTFLAGS: [INLINE_THRESHOLD, ...flags, ...withoutPaths()].join('\x1f') },
   })
   const { target_directory: target } = JSON.parse(
     capture('cargo', ['metadata', '--format-version=1', '--no-deps']),
@@ -141,10 +145,10 @@ async function buildModule(folder, features) {
     '--strip-target-features',
   ])
   // Nobody downloads the test broker.
-  if (folder !== bindgen) return
+  if (folder === brokerBindgen) return
   const glue = join(folder, 'wasmqtt.js')
   shortenNames(wasm, glue)
-  writeFileSync(glue, withoutCases(readFileSync(glue, 'utf8')))
+  if (folder === bindgen) writeFileSync(glue, withoutCases(readFileSync(glue, 'utf8')))
 }
 
 /** What the glue has for cases that cannot arise here, and what stands there instead. */
@@ -292,24 +296,28 @@ export function contributors() {
 
 async function buildPackage(texts) {
   const { build } = await import('esbuild')
-  const bundle = (entry, outfile, options) =>
+  const bundle = (entry, outfile, { alias = {}, define = {}, ...options }) =>
     build({
       entryPoints: [join(root, 'src', 'js', entry)],
       outfile: join(pkg, outfile),
       bundle: true,
       // Node prints the source line of an error that nobody caught.
       minify: options.platform !== 'node',
-      sourcemap: options.platform !== 'node' && 'linked',
+      sourcemap: options.platform === 'node' ? false : 'linked',
       target: 'es2022',
       legalComments: 'none',
       define: {
         __VERSION__: JSON.stringify(createRequire(import.meta.url)('../package.json').version),
+        __DETACHES__: 'true',
+        ...define,
       },
       alias: {
         '#glue': join(bindgen, 'wasmqtt.js'),
         '#wasm': join(bindgen, 'wasmqtt_bg.wasm'),
         '#broker-glue': join(brokerBindgen, 'wasmqtt.js'),
         '#broker-wasm': join(brokerBindgen, 'wasmqtt_bg.wasm'),
+        '#core': join(asmjsBindgen, 'core.js'),
+        ...alias,
       },
       charset: 'utf8',
       ...options,
@@ -333,12 +341,17 @@ async function buildPackage(texts) {
       ...own('finalization'),
       plugins: [passed('#module', path)],
     })
-  // The parser of React Native's bundler does not know what came after 2021, and its engine lacks these.
-  await bundle('index.ts', 'native.js', {
-    format: 'esm',
+  const asmjs = {
+    // The parser of React Native's bundler does not know what came after 2021, and its engine lacks most of what is injected.
     target: 'es2021',
-    ...own('text-codec', 'finalization'),
-  })
+    ...own('web-assembly', 'text-codec', 'finalization'),
+    alias: { '#glue': join(asmjsBindgen, 'wasmqtt.js') },
+    define: { __DETACHES__: 'false' },
+    // Most of it is a translation, whose lines help nobody.
+    sourcemap: false,
+  }
+  await bundle('asmjs.ts', 'asmjs.js', { format: 'esm', ...asmjs })
+  await bundle('asmjs-node.ts', 'asmjs-node.cjs', { format: 'cjs', platform: 'node', ...asmjs })
   await bundle('index.ts', 'wasmqtt.script.js', { format: 'iife', globalName: 'wasmqtt' })
   await bundle('', 'ws.cjs', {
     entryPoints: [createRequire(import.meta.url).resolve('ws')],
@@ -368,17 +381,20 @@ async function buildPackage(texts) {
   const required = { format: 'cjs', ...own('text-codec') }
   await bundle('index.ts', 'index.cjs', required)
   await bundle('slim.ts', 'slim.cjs', required)
+  await bundle('asmjs.ts', 'asmjs.cjs', { ...asmjs, format: 'cjs' })
   await bundle('stores/index.ts', 'stores.cjs', required)
   await bundle('testing.ts', 'testing.cjs', {
     format: 'cjs',
     ...own('microtask', 'text-codec'),
     plugins: [apart('./index.cjs')],
   })
-  const slim = Object.keys(createRequire(import.meta.url)(join(pkg, 'slim-node.cjs')))
-  writeFileSync(
-    join(pkg, 'slim-node.js'),
-    `import slim from './slim-node.cjs'\nexport const { ${slim.join(', ')} } = slim\n`,
-  )
+  for (const name of ['slim', 'asmjs']) {
+    const all = Object.keys(createRequire(import.meta.url)(join(pkg, `${name}-node.cjs`)))
+    writeFileSync(
+      join(pkg, `${name}-node.js`),
+      `import all from './${name}-node.cjs'\nexport const { ${all.join(', ')} } = all\n`,
+    )
+  }
   // node.js passes on what node.cjs exports, so that import and require share one module instance. It imports detour.cjs instead of node.cjs,
   // because Node looks for the exports of an imported CommonJS file with a lexer in JavaScript, which takes 20 ms for node.cjs. The lexer does
   // not follow a require() of this form.
@@ -408,7 +424,8 @@ async function buildPackage(texts) {
     node: 'index',
     workerd: 'index',
     edge: 'index',
-    native: 'index',
+    asmjs: 'index',
+    'asmjs-node': 'index',
     stores: 'stores/index',
     'stores-node': 'stores/node',
     testing: 'testing',
@@ -483,7 +500,7 @@ function manifest() {
         // These refuse to compile bytes.
         workerd: { types: './types/index.d.ts', default: './workerd.js' },
         'edge-light': { types: './types/index.d.ts', default: './edge.js' },
-        'react-native': { types: './types/index.d.ts', default: './native.js' },
+        'react-native': { types: './types/index.d.ts', default: './asmjs.js' },
         browser: page('index', 'index'),
         node: {
           require: { types: './types-cjs/index.d.ts', default: './node.cjs' },
@@ -498,6 +515,15 @@ function manifest() {
           default: { types: './types/slim.d.ts', default: './slim-node.js' },
         },
         default: { types: './types/slim.d.ts', default: './slim.js' },
+      },
+      // For runtimes without WebAssembly.
+      './asmjs': {
+        browser: page('index', 'asmjs'),
+        node: {
+          require: { types: './types-cjs/index.d.ts', default: './asmjs-node.cjs' },
+          default: { types: './types/index.d.ts', default: './asmjs-node.js' },
+        },
+        default: { types: './types/index.d.ts', default: './asmjs.js' },
       },
       './stores': {
         browser: page('stores/index', 'stores'),
@@ -526,7 +552,7 @@ function manifest() {
     main: './node.cjs',
     module: './index.js',
     // For versions of React Native whose bundler does not read `exports`.
-    'react-native': './native.js',
+    'react-native': './asmjs.js',
     // A classic script, with the global `wasmqtt`.
     unpkg: './wasmqtt.script.js',
     jsdelivr: './wasmqtt.script.js',
