@@ -1,7 +1,6 @@
 // Translates the core to JavaScript, for runtimes without WebAssembly: React Native's Hermes, `node --jitless`, pages whose policy forbids it.
 import { readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { transformSync } from 'esbuild'
 import { root, run } from './tools.mjs'
 
 /** wasm2js knows only one table, and wasm-bindgen wants a second one for references to objects of JavaScript unless they are switched off. */
@@ -31,6 +30,8 @@ export async function translate(folder) {
     [/^var retasmFunc[\s\S]*/m, 'export default asmFunc\n'],
     [/throw new Error\('abort'\)/, "throw new WebAssembly.RuntimeError('unreachable')"],
   ])
+  // Not there before the build has installed it.
+  const { transformSync } = await import('esbuild')
   const minified = transformSync(readFileSync(core, 'utf8'), { minify: true, target: 'es2021' })
   writeFileSync(core, minified.code)
   // An ArrayBuffer in the place of a memory is not detached when the memory grows.
