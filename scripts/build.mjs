@@ -14,6 +14,7 @@ import { createRequire } from 'node:module'
 import { homedir } from 'node:os'
 import { basename, dirname, join } from 'node:path'
 import { deflateRawSync } from 'node:zlib'
+import { asmjsFlags, translate } from './asmjs.mjs'
 import { notices } from './notices.mjs'
 import { asUnpacked } from './pack.mjs'
 import { writeRecords } from './records.mjs'
@@ -36,6 +37,8 @@ const WASM_FEATURES = [
 const bindgen = join(root, 'target', 'bindgen')
 /** The test broker is a module of its own, built from the same crate. */
 const brokerBindgen = join(root, 'target', 'bindgen-broker')
+/** The core as JavaScript. */
+const asmjsBindgen = join(root, 'target', 'bindgen-asmjs')
 const LLVM = [
   // The threshold of opt-level "s" is near this. With 225, that of opt-level 2, the module is 6 % larger and not faster.
   '-inline-threshold=45',
@@ -63,18 +66,18 @@ export async function build() {
   await setup()
   writeRecords()
   const own = [
-    ...['build', 'notices', 'pack', 'shims'].map((name) => `scripts/${name}.mjs`),
+    ...['asmjs', 'build', 'notices', 'pack', 'shims'].map((name) => `scripts/${name}.mjs`),
     'package-lock.json',
   ]
   const sources = [...own, 'Cargo.toml', 'Cargo.lock', ...files('src', '.rs')]
-  await step(
-    'Compiling the core to WebAssembly',
-    bindgen,
-    sources.filter((path) => !path.startsWith('src/broker/')),
-    () => buildModule(bindgen, ['--no-default-features']),
-  )
+  const client = sources.filter((path) => !path.startsWith('src/broker/'))
+  await step('Compiling the core to WebAssembly', bindgen, client, () => buildModule(bindgen))
+  await step('Compiling the core to JavaScript', asmjsBindgen, client, async () => {
+    await buildModule(asmjsBindgen, { flags: asmjsFlags })
+    await translate(asmjsBindgen)
+  })
   await step('Compiling the test broker to WebAssembly', brokerBindgen, sources, () =>
-    buildModule(brokerBindgen, ['--features', 'broker']),
+    buildModule(brokerBindgen, { features: ['--features', 'broker'] }),
   )
   const texts = ['README.md', 'CHANGELOG.md', 'LICENSE']
   const inputs = [
@@ -83,6 +86,7 @@ export async function build() {
     'tsconfig.json',
     ...files('src/js'),
     ...files('target/bindgen'),
+    ...files('target/bindgen-asmjs'),
     ...files('target/bindgen-broker'),
     ...texts,
   ]
@@ -112,15 +116,15 @@ function files(folder, ending = '') {
     .sort()
 }
 
-/** Builds the crate with these features, and puts the module and its glue into `folder`. */
-async function buildModule(folder, features) {
+/** Builds the crate with these features and flags, and puts the module and its glue into `folder`. */
+async function buildModule(folder, { features = ['--no-default-features'], flags = [] } = {}) {
   await run('cargo', ['fetch', '--locked', '--target', TARGET])
   const { target_directory: target } = JSON.parse(
     capture('cargo', ['metadata', '--format-version=1', '--no-deps']),
   )
   const built = join(target, TARGET, 'release', 'wasmqtt.wasm')
-  await compile(features)
-  if (folder === bindgen) await compile(features, coldFunctions(built, target))
+  await compile(features, flags)
+  if (folder === bindgen) await compile(features, flags, coldFunctions(built, target))
   const options = [
     '--target',
     'web',
@@ -144,19 +148,19 @@ async function buildModule(folder, features) {
     '--strip-target-features',
   ])
   // Nobody downloads the test broker.
-  if (folder !== bindgen) return
+  if (folder === brokerBindgen) return
   const glue = join(folder, 'wasmqtt.js')
   shortenNames(wasm, glue)
-  writeFileSync(glue, withoutCases(readFileSync(glue, 'utf8')))
+  if (folder === bindgen) writeFileSync(glue, withoutCases(readFileSync(glue, 'utf8')))
 }
 
 /** Compiles the crate. `attributes`: a file with attributes of functions. */
-async function compile(features, attributes) {
+async function compile(features, flags, attributes) {
   const llvm = attributes ? [...LLVM, `-forceattrs-csv-path=${attributes}`] : LLVM
-  const flags = ['-Clink-arg=--no-demangle', ...llvm.map((argument) => `-Cllvm-args=${argument}`)]
+  const own = ['-Clink-arg=--no-demangle', ...llvm.map((argument) => `-Cllvm-args=${argument}`)]
   const crate = ['--release', '--lib', '--locked', '--target', TARGET, ...features]
-  await run('cargo', ['rustc', ...crate, '--', ...flags], {
-    env: { CARGO_ENCODED_RUSTFLAGS: withoutPaths().join('\x1f') },
+  await run('cargo', ['rustc', ...crate, '--', ...own], {
+    env: { CARGO_ENCODED_RUSTFLAGS: [...flags, ...withoutPaths()].join('\x1f') },
   })
 }
 
@@ -368,7 +372,7 @@ export function contributors() {
 
 async function buildPackage(texts) {
   const { build } = await import('esbuild')
-  const bundle = async (entry, outfile, options) => {
+  const bundle = async (entry, outfile, { alias = {}, define = {}, ...options }) => {
     await build({
       entryPoints: [join(root, 'src', 'js', entry)],
       outfile: join(pkg, outfile),
@@ -380,12 +384,16 @@ async function buildPackage(texts) {
       legalComments: 'none',
       define: {
         __VERSION__: JSON.stringify(createRequire(import.meta.url)('../package.json').version),
+        __DETACHES__: 'true',
+        ...define,
       },
       alias: {
         '#glue': join(bindgen, 'wasmqtt.js'),
         '#wasm': join(bindgen, 'wasmqtt_bg.wasm'),
         '#broker-glue': join(brokerBindgen, 'wasmqtt.js'),
         '#broker-wasm': join(brokerBindgen, 'wasmqtt_bg.wasm'),
+        '#core': join(asmjsBindgen, 'core.js'),
+        ...alias,
       },
       charset: 'utf8',
       ...options,
@@ -395,7 +403,8 @@ async function buildPackage(texts) {
         passed('ws', './ws.cjs'),
       ],
     })
-    if (options.platform !== 'node') await shrink(join(pkg, outfile), options.format)
+    if (options.platform !== 'node' && options.sourcemap !== false)
+      await shrink(join(pkg, outfile), options.format)
   }
   const own = (...names) => ({ inject: names.map((name) => join(root, 'src', 'js', `${name}.ts`)) })
   await bundle('index.ts', 'index.js', { format: 'esm' })
@@ -411,12 +420,17 @@ async function buildPackage(texts) {
       ...own('finalization'),
       plugins: [passed('#module', path)],
     })
-  // The parser of React Native's bundler does not know what came after 2021, and its engine lacks these.
-  await bundle('index.ts', 'native.js', {
-    format: 'esm',
+  const asmjs = {
+    // The parser of React Native's bundler does not know what came after 2021, and its engine lacks most of what is injected.
     target: 'es2021',
-    ...own('text-codec', 'finalization'),
-  })
+    ...own('web-assembly', 'text-codec', 'finalization'),
+    alias: { '#glue': join(asmjsBindgen, 'wasmqtt.js') },
+    define: { __DETACHES__: 'false' },
+    // Most of it is a translation, whose lines help nobody.
+    sourcemap: false,
+  }
+  await bundle('asmjs.ts', 'asmjs.js', { format: 'esm', ...asmjs })
+  await bundle('asmjs-node.ts', 'asmjs-node.cjs', { format: 'cjs', platform: 'node', ...asmjs })
   await bundle('index.ts', 'wasmqtt.script.js', { format: 'iife', globalName: 'wasmqtt' })
   await bundle('', 'ws.cjs', {
     entryPoints: [createRequire(import.meta.url).resolve('ws')],
@@ -442,13 +456,14 @@ async function buildPackage(texts) {
   const required = { format: 'cjs', ...own('text-codec') }
   await bundle('index.ts', 'index.cjs', required)
   await bundle('slim.ts', 'slim.cjs', required)
+  await bundle('asmjs.ts', 'asmjs.cjs', { ...asmjs, format: 'cjs' })
   await bundle('stores/index.ts', 'stores.cjs', required)
   await bundle('testing.ts', 'testing.cjs', {
     format: 'cjs',
     ...own('microtask', 'text-codec'),
     plugins: [apart('./index.cjs')],
   })
-  for (const name of ['node', 'slim-node', 'testing-node']) passOn(pkg, name, `${name}.js`)
+  for (const name of ['node', 'slim-node', 'asmjs-node', 'testing-node']) passOn(pkg, name, `${name}.js`)
   copyFileSync(join(bindgen, 'wasmqtt_bg.wasm'), join(pkg, 'wasmqtt.wasm'))
 
   const types = join(pkg, 'types')
@@ -469,7 +484,8 @@ async function buildPackage(texts) {
     node: 'index',
     workerd: 'index',
     edge: 'index',
-    native: 'index',
+    asmjs: 'index',
+    'asmjs-node': 'index',
     stores: 'stores/index',
     'stores-node': 'stores/node',
     testing: 'testing',
@@ -564,7 +580,7 @@ function manifest() {
         // These refuse to compile bytes.
         workerd: { types: './types/index.d.ts', default: './workerd.js' },
         'edge-light': { types: './types/index.d.ts', default: './edge.js' },
-        'react-native': { types: './types/index.d.ts', default: './native.js' },
+        'react-native': { types: './types/index.d.ts', default: './asmjs.js' },
         browser: page('index', 'index'),
         node: {
           require: { types: './types-cjs/index.d.ts', default: './node.cjs' },
@@ -579,6 +595,15 @@ function manifest() {
           default: { types: './types/slim.d.ts', default: './slim-node.js' },
         },
         default: { types: './types/slim.d.ts', default: './slim.js' },
+      },
+      // For runtimes without WebAssembly.
+      './asmjs': {
+        browser: page('index', 'asmjs'),
+        node: {
+          require: { types: './types-cjs/index.d.ts', default: './asmjs-node.cjs' },
+          default: { types: './types/index.d.ts', default: './asmjs-node.js' },
+        },
+        default: { types: './types/index.d.ts', default: './asmjs.js' },
       },
       './stores': {
         browser: page('stores/index', 'stores'),
@@ -607,7 +632,7 @@ function manifest() {
     main: './node.cjs',
     module: './index.js',
     // For versions of React Native whose bundler does not read `exports`.
-    'react-native': './native.js',
+    'react-native': './asmjs.js',
     // A classic script, with the global `wasmqtt`.
     unpkg: './wasmqtt.script.js',
     jsdelivr: './wasmqtt.script.js',

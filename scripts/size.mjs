@@ -9,6 +9,7 @@ const FORMS = {
   'wasm inlined (`wasmqtt`)': ['index.js'],
   'wasm apart (`wasmqtt/slim`), both files': ['slim.js', 'wasmqtt.wasm'],
   'of it the `.wasm`': ['wasmqtt.wasm'],
+  'without WebAssembly (`wasmqtt/asmjs`)': ['asmjs.js'],
 }
 
 export function measure() {

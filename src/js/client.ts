@@ -440,7 +440,11 @@ export class Client implements AsyncDisposable {
    * @example
    * client.on('message', (message) => console.log(message.topic))
    */
-  on<E extends keyof ClientEvents>(event: E, listener: (...args: ClientEvents[E]) => void): this {
+  // `& string` makes the compiler list the names where it refuses one.
+  on<E extends keyof ClientEvents & string>(
+    event: E,
+    listener: (...args: ClientEvents[E]) => void,
+  ): this {
     this.#life.emitter.add(eventName(event), validate.func(listener, 'listener'))
     return this.#tap(event)
   }
@@ -450,7 +454,10 @@ export class Client implements AsyncDisposable {
    *
    * @throws InvalidArgumentError if there is no such event
    */
-  once<E extends keyof ClientEvents>(event: E, listener: (...args: ClientEvents[E]) => void): this
+  once<E extends keyof ClientEvents & string>(
+    event: E,
+    listener: (...args: ClientEvents[E]) => void,
+  ): this
   /**
    * Resolves with the arguments of the next such event.
    *
@@ -458,8 +465,11 @@ export class Client implements AsyncDisposable {
    * @example
    * const [message] = await client.once('message', { timeout: 1_000 })
    */
-  once<E extends keyof ClientEvents>(event: E, options?: CallOptions): Promise<ClientEvents[E]>
-  once<E extends keyof ClientEvents>(
+  once<E extends keyof ClientEvents & string>(
+    event: E,
+    options?: CallOptions,
+  ): Promise<ClientEvents[E]>
+  once<E extends keyof ClientEvents & string>(
     event: E,
     wanted?: CallOptions | ((...args: ClientEvents[E]) => void),
   ): this | Promise<ClientEvents[E]> {
@@ -482,7 +492,10 @@ export class Client implements AsyncDisposable {
   }
 
   /** Takes back one `on` or `once` of this listener. */
-  off<E extends keyof ClientEvents>(event: E, listener: (...args: ClientEvents[E]) => void): this {
+  off<E extends keyof ClientEvents & string>(
+    event: E,
+    listener: (...args: ClientEvents[E]) => void,
+  ): this {
     this.#life.emitter.remove(eventName(event), listener)
     return this.#tap(event)
   }

@@ -21,7 +21,7 @@ export const platform = {
 /** Throws where the runtime has no WebAssembly, as React Native's Hermes, `node --jitless` and browsers in a lockdown mode. */
 export function needWebAssembly(): void {
   if (typeof WebAssembly === 'undefined')
-    throw unsupported('this runtime has no WebAssembly, which the client needs')
+    throw unsupported('this runtime has no WebAssembly: import `wasmqtt/asmjs` instead')
 }
 
 /** Makes a socket with the WebSocket of the runtime. */

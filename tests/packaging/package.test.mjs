@@ -89,23 +89,73 @@ test('where there is no WebAssembly, the error says so', async (t) => {
     console.log(said.join('\\n'))`
   const project = await makeProject(t, { 'main.mjs': script })
   const printed = await project.node('main.mjs')
-  assert.match(printed, /^NOT_SUPPORTED\n.*no WebAssembly.*\nNOT_SUPPORTED\n$/)
+  assert.match(
+    printed,
+    /^NOT_SUPPORTED\n.*no WebAssembly: import `wasmqtt\/asmjs` .*\nNOT_SUPPORTED\n$/,
+  )
   assert.doesNotMatch(printed, /Content-Security-Policy/)
 })
 
-test('the form for React Native works, and has the syntax of 2021', async (t) => {
+/** Messages of 1 MB, which the memory has to grow for. */
+const ASMJS = `
+async function story(wasmqtt, url) {
+  const said = [typeof wasmqtt.connect]
+  const client = await wasmqtt.connect(url)
+  const heard = new Promise((resolve) => client.subscribe('large', { qos: 2 }, resolve))
+  const payload = Uint8Array.from({ length: 1_000_000 }, (_, at) => at * 7)
+  const sent = [1, 2, 3].map(() => client.publish('large', payload, { qos: 2 }))
+  said.push((await heard).payload.every((byte, at) => byte === payload[at]))
+  await Promise.all(sent)
+  await client.end()
+  return said.join()
+}`
+
+test('wasmqtt/asmjs needs no WebAssembly in Node, by import and by require', async (t) => {
+  const { tcpPort } = await startMosquitto(t)
+  const url = JSON.stringify(`mqtt://127.0.0.1:${tcpPort}`)
+  const project = await makeProject(t, {
+    'main.mjs': `import * as wasmqtt from 'wasmqtt/asmjs'\n${ASMJS}\nconsole.log(await story(wasmqtt, ${url}))`,
+    'main.cjs': `const wasmqtt = require('wasmqtt/asmjs')\n${ASMJS}\nstory(wasmqtt, ${url}).then(console.log)`,
+  })
+  const args = ['--jitless', '--no-expose-wasm', '--no-warnings']
+  for (const name of ['main.mjs', 'main.cjs'])
+    assert.equal(await project.node(name, { args }), 'function,true\n')
+})
+
+test('on a page whose policy forbids WebAssembly, the error says what helps, and wasmqtt/asmjs works', async (t) => {
+  const { url } = await startMosquitto(t)
+  const policy =
+    '<meta http-equiv="Content-Security-Policy" content="script-src \'self\'; connect-src \'self\' ws:">'
+  const project = await makeProject(t, {
+    'index.html': `<!doctype html><meta charset="utf-8">${policy}<title>test</title><script type="module" src="page.js"></script>`,
+    'page.js': `import { Client } from './node_modules/wasmqtt/index.js'
+      import * as asmjs from './node_modules/wasmqtt/asmjs.js'
+      ${hello(url)}
+      let said
+      try { new Client('ws://localhost') } catch ({ message }) { said = message }
+      document.body.textContent = said + ' ' + await hello(asmjs)`,
+  })
+  const browser = await startChromium(t)
+  const { page } = await openPage(browser, `${await project.serve(t)}/index.html`)
+  await page.waitForSelector('body:has-text("hello")', { timeout: 20_000 })
+  assert.match(
+    (await page.textContent('body')) ?? '',
+    /'wasm-unsafe-eval', or import `wasmqtt\/asmjs`.* hello$/,
+  )
+})
+
+test('React Native gets wasmqtt/asmjs, in the syntax of 2021', async (t) => {
   const { url } = await startMosquitto(t)
   const project = await makeProject(t, {
-    'main.mjs': `import * as wasmqtt from './node_modules/wasmqtt/native.js'\n${hello(url)}\nconsole.log(await hello(wasmqtt))`,
+    'main.mjs': `import * as wasmqtt from 'wasmqtt'\n${hello(url)}\nconsole.log(await hello(wasmqtt))`,
     'socket.mjs': `import { createRequire } from 'node:module'
+      delete globalThis.WebAssembly
       globalThis.WebSocket ??= createRequire(${JSON.stringify(`${root}/package.json`)})('ws')`,
   })
-  const printed = await project.node('main.mjs', { args: ['--import', './socket.mjs'] })
-  assert.equal(printed, 'hello\n')
-  const code = await readFile(join(project.folder, 'node_modules/wasmqtt/native.js'), 'utf8')
-  // The module is a text that may look like anything.
-  const script = code.replace(/"[^"]{10000,}"/, '')
-  assert.ok(script.length < 150_000 && !/static\s*\{|#\w+ in /.test(script))
+  const args = ['--conditions=react-native', '--import', './socket.mjs']
+  assert.equal(await project.node('main.mjs', { args }), 'hello\n')
+  const code = await readFile(join(project.folder, 'node_modules/wasmqtt/asmjs.js'), 'utf8')
+  assert.doesNotMatch(code, /static\s*\{|#\w+ in /)
 })
 
 // Contract: Importing does nothing. The module is instantiated synchronously at first use (new Client, connect, matches)
@@ -115,6 +165,7 @@ test('importing has no side effects', async (t) => {
     await import('wasmqtt')
     await import('wasmqtt/slim')
     await import('wasmqtt/stores')
+    await import('wasmqtt/asmjs')
     console.log(Object.keys(globalThis).length - before)`
   const project = await makeProject(t, { 'main.mjs': script })
   assert.equal(await project.node('main.mjs'), '0\n')
@@ -139,9 +190,9 @@ test('all entries export the same names, and slim also exports init', async (t) 
   const script = `const names = async (path) => Object.keys(await import(path)).sort().join()
     const page = await names('./node_modules/wasmqtt/index.js')
     const jest = Object.keys((await import('./node_modules/wasmqtt/index.cjs')).default).sort().join()
-    console.log(page === await names('wasmqtt'), page === (await names('wasmqtt/slim')).replace('init,', ''), page === jest)`
+    console.log(page === await names('wasmqtt'), page === (await names('wasmqtt/slim')).replace('init,', ''), page === jest, page === await names('wasmqtt/asmjs'))`
   const project = await makeProject(t, { 'main.mjs': script })
-  assert.equal(await project.node('main.mjs'), 'true true true\n')
+  assert.equal(await project.node('main.mjs'), 'true true true true\n')
 })
 
 test('wasmqtt/stores: import and require keep the same state, and a page gets no files', async (t) => {
@@ -412,7 +463,7 @@ test('the package contains no paths of the machine that built it', async (t) => 
 
 const SCRIPTS = [
   ...['index.js', 'slim.js', 'node.js', 'node.cjs', 'slim-node.cjs', 'ws.cjs'],
-  ...['workerd.js', 'edge.js', 'native.js', 'wasmqtt.script.js'],
+  ...['workerd.js', 'edge.js', 'asmjs.js', 'asmjs.cjs', 'asmjs-node.cjs', 'wasmqtt.script.js'],
   ...['stores.js', 'stores-node.js', 'stores-node.cjs'],
   ...['index.cjs', 'stores.cjs', 'testing.cjs', 'testing.js', 'testing-node.cjs'],
 ]

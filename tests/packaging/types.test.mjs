@@ -72,7 +72,10 @@ const MISTAKES = [
     `await client.subscribe({ a: { ack: 'manual' } })`,
     /'ack' does not exist in type 'FilterOptions'/,
   ],
-  [`client.on('offline', () => {})`, /'"offline"' is not assignable to parameter of type/],
+  [
+    `client.on('offline', () => {})`,
+    /'"offline"' is not assignable to parameter of type '.*"disconnect" \|/,
+  ],
   [
     `await connect('ws://localhost', { keepalive: '60' })`,
     /'string' is not assignable to type 'number'/,

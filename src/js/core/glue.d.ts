@@ -1,8 +1,13 @@
-// The boundary to the core: what wasm-bindgen makes of src/web, typed by hand. The build resolves `#glue`, `#wasm` and `#module`.
+// The boundary to the core: what wasm-bindgen makes of src/web, typed by hand. The build resolves `#glue`, `#wasm`, `#core` and `#module`.
 
 declare module '#wasm' {
   /** The module's bytes. */
   export default function wasm(): Uint8Array<ArrayBuffer>
+}
+
+declare module '#core' {
+  /** The core as JavaScript, which scripts/asmjs.mjs makes: takes the imports of the module, and returns its exports. */
+  export default function instantiate(imports: object): object
 }
 
 declare module '#module' {

@@ -20,6 +20,9 @@ let bytes = new Uint8Array(0)
 let words = new Uint32Array(0)
 const tenants = new Set<Tenant>()
 
+/** Whether memory that grows detaches its buffer: not if there is no WebAssembly. */
+declare const __DETACHES__: boolean
+
 /** Says where the module comes from. `wasm` is called lazily, at first use. */
 export function provide(wasm: () => Source): void {
   source ??= wasm
@@ -36,7 +39,7 @@ function load(): void {
     memory = glue.memory()
   } catch (cause) {
     throw unsupported(
-      'WebAssembly cannot be used here (a Content-Security-Policy needs wasm-unsafe-eval)',
+      "WebAssembly cannot be used here: a Content-Security-Policy needs 'wasm-unsafe-eval', or import `wasmqtt/asmjs`",
       cause,
     )
   }
@@ -49,15 +52,19 @@ function refresh(): void {
   words = new Uint32Array(memory!.buffer)
 }
 
+/** Whether the memory has grown since. With WebAssembly, asking it for its buffer costs more than the length of a view. */
+const isStale = (view: Uint8Array | Uint32Array) =>
+  __DETACHES__ ? view.length === 0 : view.buffer !== memory!.buffer
+
 /** The instance's memory as bytes. Use it before the next call into the instance: growth detaches it. */
 export function memoryBytes(): Uint8Array {
-  if (bytes.length === 0) refresh()
+  if (isStale(bytes)) refresh()
   return bytes
 }
 
 /** The instance's memory as words of 32 bits, with the same caution. */
 export function memoryWords(): Uint32Array {
-  if (words.length === 0) refresh()
+  if (isStale(words)) refresh()
   return words
 }
 
