@@ -242,7 +242,7 @@ async function disturb(cluster, fault, rounds, publisher) {
       const node = cluster.nodes.find((each) => sameServer(each.url, url))
       const began = performance.now()
       // A client does not see that its server has lost the others: it answers pings.
-      const lost = fault !== 'partition' && publisher.once('connect', { timeout: 30_000 })
+      const lost = fault !== 'partition' && publisher.once('connect', { timeout: 60_000 })
       const undo = await FAULTS[fault](node)
       if (lost && (await lost)) times.push(performance.now() - began)
       await sleep(500)

@@ -55,7 +55,7 @@ test('clusters: dead servers of a list are passed over', { timeout: 60_000 }, as
 })
 
 test('clusters: a node of three NATS is killed, and the clients send and deliver all that they owe', {
-  timeout: 180_000,
+  timeout: 240_000,
   skip: !natsPresent() && 'NATS is not installed: apt-get install nats-server',
 }, async (t) => {
   const cluster = await startNats(t)
