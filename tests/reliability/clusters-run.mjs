@@ -48,7 +48,7 @@ main(async () => {
       const result = await play({ after: (end) => ends.push(end) }, wanted, Number(values.rounds))
       bad += result.bad
       const command = `npm run test:clusters -- --broker ${name} --rounds ${values.rounds}`
-      if (values.write) figures(`clusters, ${name}`, { command, ...result.shown })
+      if (values.write) figures(`clusters, ${result.title}`, { command, ...result.shown })
     } finally {
       for (const end of ends.reverse()) await end()
     }
@@ -61,7 +61,8 @@ main(async () => {
 /** Plays each fault, and resolves with the rows of the table and how much the clients did wrong. */
 async function play(t, { start, faults }, rounds) {
   const cluster = await start(t)
-  const shown = { nodes: `three of ${cluster.name} ${cluster.version}` }
+  const title = `${cluster.name} ${cluster.version}`
+  const shown = { nodes: `three of ${title}` }
   let bad = 0
   for (const fault of faults()) {
     const result = await failover(cluster, fault, rounds)
@@ -77,7 +78,7 @@ async function play(t, { start, faults }, rounds) {
     shown[fault] =
       `${messages} messages, ${delivered} delivered; the clients: ${wrong} faults, ${unsettled} unsettled, ${rejected} rejected; the cluster: ${server.lost} lost, ${server.copies} QoS 2 repeated, ${disordered} out of order${time}`
   }
-  return { shown, bad }
+  return { title, shown, bad }
 }
 
 async function dead() {

@@ -20,7 +20,7 @@ function check(t, result) {
 test('hostile server: 8 seconds of what a seed decides break nothing in Node', {
   timeout: 120_000,
 }, async (t) => {
-  const seed = Math.floor(Math.random() * 1e9)
+  const seed = 1
   check(t, await fuzz(Client, { seconds: 8, seed }))
 })
 
@@ -28,6 +28,6 @@ test('hostile server: 5 seconds of what a seed decides break nothing in Chromium
   timeout: 120_000,
   skip: !findChromium() && 'Chromium is not installed: apt-get install chromium',
 }, async (t) => {
-  const seed = Math.floor(Math.random() * 1e9)
+  const seed = 1
   check(t, await fuzzInPage(t, { seconds: 5, seed }))
 })
