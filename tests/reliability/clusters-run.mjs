@@ -47,7 +47,8 @@ main(async () => {
     try {
       const result = await play({ after: (end) => ends.push(end) }, wanted, Number(values.rounds))
       bad += result.bad
-      const command = `npm run test:clusters -- --broker ${name} --rounds ${values.rounds}`
+      const own = name === 'nats' && process.env.NATS_SERVER ? 'NATS_SERVER=… ' : ''
+      const command = `${own}npm run test:clusters -- --broker ${name} --rounds ${values.rounds}`
       if (values.write) figures(`clusters, ${result.title}`, { command, ...result.shown })
     } finally {
       for (const end of ends.reverse()) await end()
