@@ -309,9 +309,9 @@ export async function freePort() {
 }
 
 /** Whether something listens on a port. */
-export function accepts(port) {
+export function accepts(port, host = '127.0.0.1') {
   return new Promise((resolve) => {
-    const socket = net.connect(port, '127.0.0.1')
+    const socket = net.connect(port, host)
     socket.once('connect', () => resolve(true))
     socket.once('error', () => resolve(false))
     socket.once('connect', () => socket.destroy())

@@ -65,7 +65,7 @@ async function judge(broker, { check, version, transport, id }) {
     const { result, reason } = await runCheck(check, bench)
     if (result === 'passed') return { ...base, result: 'as expected' }
     if (result === 'not offered') return { ...base, result: 'not offered', reason }
-    const fault = explain(broker, check.name, version)
+    const fault = explain(broker, check.name, version, reason)
     if (fault)
       return {
         ...base,

@@ -44,7 +44,7 @@ export class Daemon {
   /**
    * @param {string} command
    * @param {string[]} args
-   * @param {{ env?: NodeJS.ProcessEnv, ports: number[], dir: string, patience?: number }} options `patience` is in ms.
+   * @param {{ env?: NodeJS.ProcessEnv, host?: string, ports: number[], dir: string, patience?: number }} options `patience` is in ms.
    */
   constructor(command, args, options) {
     this.command = command
@@ -62,7 +62,7 @@ export class Daemon {
 
   /** Starts the process, and waits until it listens on all its ports. */
   async start() {
-    const { env, ports, dir, patience = 60_000 } = this.options
+    const { env, host, ports, dir, patience = 60_000 } = this.options
     const child = spawn(this.command, this.args, {
       env: { ...process.env, ...env },
       cwd: dir,
@@ -82,7 +82,7 @@ export class Daemon {
     await once(child, 'spawn')
     const deadline = Date.now() + patience
     for (const port of ports)
-      while (!(await accepts(port))) {
+      while (!(await accepts(port, host))) {
         if (!this.running || Date.now() > deadline)
           throw new Error(`${this.command} does not start:\n${this.output}`)
         await sleep(50)
@@ -277,13 +277,13 @@ const aedes = {
 const natsCommand = () => process.env.NATS_SERVER ?? findCommand('nats-server')
 
 /** The configuration of a NATS server; `cluster` is more of it. */
-export function natsConfig({ name, dir, port, mqtt, ws, cluster = '' }) {
+function natsConfig({ name, dir, host, port, mqtt, ws, cluster = '' }) {
   return `server_name: ${name}
-listen: 127.0.0.1:${port}
+listen: "${host}:${port}"
 jetstream { store_dir: "${dir}/${name}", max_mem: 256M, max_file: 2G }
 authorization { user: ${credentials.username}, password: ${credentials.password} }
-mqtt { listen: 127.0.0.1:${mqtt}, ack_wait: "2s", max_ack_pending: 1000 }
-websocket { listen: "127.0.0.1:${ws}", no_tls: true }
+mqtt { listen: "${host}:${mqtt}", ack_wait: "2s", max_ack_pending: 1000 }
+websocket { listen: "${host}:${ws}", no_tls: true }
 max_payload: 8MB
 ${cluster}
 `
@@ -296,11 +296,19 @@ export const natsSpeaksQoS2 = () => {
   return major > 2 || minor >= 10
 }
 
-/** A node of NATS that is not started yet. */
-export async function natsNode(dir, settings) {
+/**
+ * A node of NATS that is not started yet.
+ * @param {string} dir
+ * @param {{ name: string, port: number, mqtt: number, ws: number, cluster?: string }} settings
+ * @param {{ address: string, wrap: (...words: string[]) => string[] }} [machine] The network namespace that it runs in.
+ */
+export async function natsNode(dir, settings, machine) {
+  const host = machine?.address ?? '127.0.0.1'
   const path = join(dir, `${settings.name}.conf`)
-  await writeFile(path, natsConfig({ dir, ...settings }))
-  return new Daemon(natsCommand(), ['-c', path], { dir, ports: [settings.mqtt, settings.ws] })
+  await writeFile(path, natsConfig({ dir, host, ...settings }))
+  const words = [natsCommand(), '-c', path]
+  const [command, ...args] = machine ? machine.wrap(...words) : words
+  return new Daemon(command, args, { dir, host, ports: [settings.mqtt, settings.ws] })
 }
 
 /** @type {Kind} */
@@ -328,64 +336,74 @@ const nats = {
 
 const RABBITMQ = '/usr/lib/rabbitmq/bin/rabbitmq-server'
 
+/** Starts the process that knows the ports of RabbitMQ's nodes by their names, which would outlive the test if a node started it. */
+export async function nodeNames(t, dir) {
+  const port = await freePort()
+  const names = new Daemon('epmd', ['-port', `${port}`, '-address', '127.0.0.1'], {
+    dir,
+    ports: [port],
+  })
+  t.after(() => names.kill())
+  await names.start()
+  return port
+}
+
+/** A node of RabbitMQ that is not started yet; `more` are lines of its configuration. Nodes of one folder may form a cluster. */
+export async function rabbitNode(dir, { name, names, tcp, ws, more = [] }) {
+  const own = join(dir, name)
+  mkdirSync(join(own, 'log'), { recursive: true })
+  await writeFile(join(own, 'plugins'), '[rabbitmq_mqtt,rabbitmq_web_mqtt].\n')
+  const settings = [
+    `listeners.tcp.1 = 127.0.0.1:${await freePort()}`,
+    `mqtt.listeners.tcp.1 = 127.0.0.1:${tcp}`,
+    'web_mqtt.tcp.ip = 127.0.0.1',
+    `web_mqtt.tcp.port = ${ws}`,
+    `default_user = ${credentials.username}`,
+    `default_pass = ${credentials.password}`,
+    'mqtt.allow_anonymous = false',
+    ...more,
+  ]
+  await writeFile(join(own, 'rabbitmq.conf'), settings.map((line) => `${line}\n`).join(''))
+  return new Daemon(RABBITMQ, [], {
+    dir,
+    ports: [tcp, ws],
+    patience: 180_000,
+    env: {
+      // The secret that the nodes share is kept there.
+      HOME: dir,
+      ERL_EPMD_PORT: `${names}`,
+      RABBITMQ_NODENAME: `${name}@localhost`,
+      RABBITMQ_DIST_PORT: `${await freePort()}`,
+      RABBITMQ_CONFIG_FILE: join(own, 'rabbitmq.conf'),
+      RABBITMQ_ENABLED_PLUGINS_FILE: join(own, 'plugins'),
+      RABBITMQ_MNESIA_BASE: join(own, 'data'),
+      RABBITMQ_LOG_BASE: join(own, 'log'),
+      RABBITMQ_PID_FILE: join(own, 'pid'),
+      // Seconds after which a node that is silent counts as gone.
+      RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS: '-kernel net_ticktime 4',
+    },
+  })
+}
+
+export const rabbitPresent = () =>
+  findCommand('rabbitmq-server') !== undefined && findCommand('epmd') !== undefined
+export const rabbitVersion = (node) => /RabbitMQ\s+([\d.]+)/.exec(node.output)?.[1] ?? ''
+
 /** @type {Kind} */
 const rabbitmq = {
   name: 'RabbitMQ',
   install: 'apt-get install rabbitmq-server',
-  present: () => findCommand('rabbitmq-server') !== undefined && findCommand('epmd') !== undefined,
+  present: rabbitPresent,
   async run(t) {
     const dir = await folder(t, 'rabbitmq')
-    const [amqp, tcp, ws, dist, mapper] = [
-      await freePort(),
-      await freePort(),
-      await freePort(),
-      await freePort(),
-      await freePort(),
-    ]
-    await writeFile(join(dir, 'plugins'), '[rabbitmq_mqtt,rabbitmq_web_mqtt].\n')
-    await writeFile(
-      join(dir, 'rabbitmq.conf'),
-      [
-        `listeners.tcp.1 = 127.0.0.1:${amqp}`,
-        `mqtt.listeners.tcp.1 = 127.0.0.1:${tcp}`,
-        'web_mqtt.tcp.ip = 127.0.0.1',
-        `web_mqtt.tcp.port = ${ws}`,
-        `default_user = ${credentials.username}`,
-        `default_pass = ${credentials.password}`,
-        'mqtt.allow_anonymous = false',
-        '',
-      ].join('\n'),
-    )
-    mkdirSync(join(dir, 'log'))
-    // Names of nodes are kept by a process of their own, which would outlive the test if the broker started it.
-    const names = new Daemon('epmd', ['-port', `${mapper}`, '-address', '127.0.0.1'], {
-      dir,
-      ports: [mapper],
-    })
-    t.after(() => names.kill())
-    await names.start()
-    const daemon = new Daemon(RABBITMQ, [], {
-      dir,
-      ports: [tcp, ws],
-      patience: 120_000,
-      env: {
-        HOME: dir,
-        ERL_EPMD_PORT: `${mapper}`,
-        RABBITMQ_NODENAME: `check${tcp}@localhost`,
-        RABBITMQ_DIST_PORT: `${dist}`,
-        RABBITMQ_CONFIG_FILE: join(dir, 'rabbitmq.conf'),
-        RABBITMQ_ENABLED_PLUGINS_FILE: join(dir, 'plugins'),
-        RABBITMQ_MNESIA_BASE: join(dir, 'data'),
-        RABBITMQ_LOG_BASE: join(dir, 'log'),
-        RABBITMQ_PID_FILE: join(dir, 'pid'),
-      },
-    })
+    const [tcp, ws] = [await freePort(), await freePort()]
+    const names = await nodeNames(t, dir)
+    const daemon = await rabbitNode(dir, { name: `check${tcp}`, names, tcp, ws })
     t.after(() => daemon.kill())
     await daemon.start()
-    const version = /RabbitMQ\s+([\d.]+)/.exec(daemon.output)?.[1]
     return {
       name: this.name,
-      version: version ?? '',
+      version: rabbitVersion(daemon),
       versions: [4],
       url: (transport) =>
         transport === 'TCP' ? `mqtt://127.0.0.1:${tcp}` : `ws://127.0.0.1:${ws}/ws`,

@@ -869,7 +869,7 @@ export async function runCheck(check, bench) {
       return { result: 'not offered', reason: error.message }
     return {
       result: 'failed',
-      reason: `${error?.message ?? error}`.replace(/\s+/g, ' ').slice(0, 300),
+      reason: `${error?.message ?? error}`.replace(/\s+/g, ' ').trim().slice(0, 300),
     }
   } finally {
     await bench.end().catch(() => {})

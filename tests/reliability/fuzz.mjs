@@ -212,12 +212,17 @@ class HostileSocket {
 }
 
 // A task of its own for each event, as in browsers, without the delay of nested timers.
+/** @type {(() => void)[]} */
 const waiting = []
-const { port1, port2 } = new MessageChannel()
-port1.onmessage = () => waiting.shift()?.()
+/** Open while clients play: an open one keeps the process alive. @type {MessageChannel} */
+let channel
+function openQueue() {
+  channel = new MessageChannel()
+  channel.port1.onmessage = () => waiting.shift()?.()
+}
 function queue(task) {
   waiting.push(task)
-  port2.postMessage(null)
+  channel.port2.postMessage(null)
 }
 const turn = () => new Promise((resolve) => queue(() => resolve(undefined)))
 
@@ -240,6 +245,7 @@ export async function fuzz(Client, { seconds, seed = 1, tell = () => {} }) {
   const faults = /** @type {string[]} */ ([])
   const codes = /** @type {Record<string, number>} */ ({})
   const until = performance.now() + seconds * 1_000
+  openQueue()
   let next = performance.now()
   while (performance.now() < until && faults.length < 20) {
     await playOne(Client, seed + count.clients, count, codes, (fault) =>
@@ -251,10 +257,11 @@ export async function fuzz(Client, { seconds, seed = 1, tell = () => {} }) {
       next = performance.now() + 10_000
     }
   }
+  channel.port1.close()
   return { ...count, codes, faults }
 }
 
-export async function playOne(Client, seed, count, codes, fault) {
+async function playOne(Client, seed, count, codes, fault) {
   const chance = random(seed)
   const generator = new Generator(chance)
   /** @type {HostileSocket[]} */
@@ -300,7 +307,7 @@ export async function playOne(Client, seed, count, codes, fault) {
     sockets.at(-1)?.strike()
     if (generator.maybe(0.3)) use(client, generator, watch, read)
     await turn()
-    if (client.state === 'waiting') await new Promise((resolve) => setTimeout(resolve, 2))
+    if (client.state !== 'connected') await new Promise((resolve) => setTimeout(resolve, 1))
   }
   count.wasm = Math.max(count.wasm, client.stats().wasmMemoryBytes)
   await client.end({ force: true })

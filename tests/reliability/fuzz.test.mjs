@@ -17,17 +17,17 @@ function check(t, result) {
   ok(result.wasm < 16 * MIB, `${result.wasm} bytes of WebAssembly memory`)
 }
 
-test('hostile server: 12 seconds of what a seed decides break nothing in Node', {
+test('hostile server: 8 seconds of what a seed decides break nothing in Node', {
   timeout: 120_000,
 }, async (t) => {
-  const seed = Math.floor(Math.random() * 1e9)
-  check(t, await fuzz(Client, { seconds: 12, seed }))
+  const seed = 1
+  check(t, await fuzz(Client, { seconds: 8, seed }))
 })
 
-test('hostile server: 8 seconds of what a seed decides break nothing in Chromium', {
+test('hostile server: 5 seconds of what a seed decides break nothing in Chromium', {
   timeout: 120_000,
   skip: !findChromium() && 'Chromium is not installed: apt-get install chromium',
 }, async (t) => {
-  const seed = Math.floor(Math.random() * 1e9)
-  check(t, await fuzzInPage(t, { seconds: 8, seed }))
+  const seed = 1
+  check(t, await fuzzInPage(t, { seconds: 5, seed }))
 })

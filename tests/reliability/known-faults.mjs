@@ -5,6 +5,7 @@
  * @property {string} broker
  * @property {RegExp} versions The versions of the broker that have it.
  * @property {RegExp} checks The names of the checks that fail because of it.
+ * @property {RegExp} says What such a check says. A check that fails in another way is not explained.
  * @property {4 | 5} [only] The version of MQTT that has it. Default: both.
  * @property {string} [notOffered] It is no fault: the broker does not have it, and its documentation says so.
  * @property {string} [fault] What the broker does.
@@ -13,9 +14,13 @@
  */
 
 const ANY = /./
+/** The broker did something else than the check wants, or nothing. */
+const OTHERWISE = /^(Expected values|It did not come in time|No answer within)/
+const TWICE = /^Expected values.*\+ '.*'x' \]$/
 const UPGRADED = {
   versions: ANY,
   checks: /^delivers QoS [01] to a subscription of QoS [12]$/,
+  says: /: [12] !== [01]$/,
   fault:
     'it delivers messages at the QoS of the subscription, also where they were published with a lower one',
   paragraph: 'MQTT-3.8.4-6 of 3.1.1, MQTT-3.8.4-8 of 5.0',
@@ -25,6 +30,7 @@ const UPGRADED = {
 const SILENT_REFUSAL = {
   versions: ANY,
   checks: /^refuses a wrong password$/,
+  says: /'CONNECTION_FAILED' - 'CONNECTION_REFUSED'/,
   fault: 'it closes the connection of a wrong password without a CONNACK',
   paragraph: '3.2.2.3 of 3.1.1, 4.13.2 of 5.0: the server should say why',
   client:
@@ -32,6 +38,7 @@ const SILENT_REFUSAL = {
 }
 const SILENT_TAKEOVER = {
   checks: /^takes over/,
+  says: /undefined !== 142/,
   only: /** @type {const} */ (5),
   fault: 'it closes the connection of the first client without DISCONNECT 0x8E',
   paragraph: 'MQTT-3.1.4-3',
@@ -41,6 +48,7 @@ const SILENT_TAKEOVER = {
 const RETURNS_THE_SAME = {
   versions: ANY,
   checks: /^changes the QoS of a subscription$/,
+  says: TWICE,
   fault: 'a second SUBSCRIBE to a filter does not replace the first',
   paragraph: 'MQTT-3.8.4-3',
   client:
@@ -48,6 +56,7 @@ const RETURNS_THE_SAME = {
 }
 const OVERSTEPS = {
   checks: /^keeps to the Receive Maximum of the client$/,
+  says: /\+ '3'|\d at once|\d !== 1$/,
   fault: 'it sends more QoS 1 and 2 messages than the Receive Maximum of the client allows',
   paragraph: 'MQTT-3.3.4-9',
   client:
@@ -63,6 +72,7 @@ const FAULTS = [
     broker: 'aedes',
     versions: ANY,
     checks: /^delivers QoS 2 exactly once while connections are cut$/,
+    says: /^The server lost the session/,
     fault:
       'CONNACK says that there is no session when it has no subscriptions, although the broker kept the messages in flight',
     paragraph: 'MQTT-3.2.2-2',
@@ -74,6 +84,7 @@ const FAULTS = [
     broker: 'NATS',
     versions: /^2\.[0-9]\./,
     checks: /QoS 2/,
+    says: /^The server (lost the session|ended the connection three times)/,
     notOffered:
       'NATS before 2.10 has no QoS 2, and ends the connection of a client that publishes with it.',
   },
@@ -81,6 +92,7 @@ const FAULTS = [
     broker: 'NATS',
     versions: ANY,
     checks: /^carries any topic of UTF-8/,
+    says: /^The server ended the connection three times in a row/,
     fault: 'it ends the connection of a client that publishes to a topic with a space',
     paragraph: '4.7.3 of 3.1.1: topic names can include the space character',
     client:
@@ -91,6 +103,7 @@ const FAULTS = [
     broker: 'RabbitMQ',
     versions: /^3\.([0-9]|1[0-2])\./,
     checks: /QoS 2/,
+    says: /^The server lost the session/,
     fault: 'it has no QoS 2, and answers a QoS 2 PUBLISH with PUBACK',
     paragraph: 'MQTT-4.3.3-2',
     client:
@@ -107,12 +120,14 @@ const FAULTS = [
     broker: 'RabbitMQ',
     versions: /^3\.([0-9]|1[0-2])\./,
     checks: /^sends retained messages to filters with wildcards$/,
+    says: /^It did not come in time: 0 messages/,
     notOffered: 'RabbitMQ before 4 sends retained messages for filters without wildcards only.',
   },
   {
     broker: 'RabbitMQ',
     versions: /^3\./,
     checks: /^publishes no will after DISCONNECT$/,
+    says: /\+ 'gone'/,
     fault: 'over WebSocket, it publishes the will also after DISCONNECT',
     paragraph: 'MQTT-3.14.4-3',
     client:
@@ -128,6 +143,7 @@ const FAULTS = [
     broker: 'rumqttd',
     versions: ANY,
     checks: /^(takes topic aliases|carries any topic of UTF-8.*)$/,
+    says: OTHERWISE,
     only: 5,
     fault:
       'it gives all topics of a filter the same topic alias, so that messages seem to be of the first topic',
@@ -139,6 +155,7 @@ const FAULTS = [
     broker: 'rumqttd',
     versions: ANY,
     checks: /^(keeps to Retain|sends retained messages again)/,
+    says: OTHERWISE,
     fault:
       'it sends retained messages for the first SUBSCRIBE to a filter only, ignores Retain Handling 2 and Retain As Published',
     paragraph: 'MQTT-3.8.4-3 of 3.1.1, MQTT-3.3.1-9 to -13 of 5.0',
@@ -150,6 +167,7 @@ const FAULTS = [
     versions: ANY,
     checks:
       /^(ends a session when its expiry|keeps to No Local|keeps to the Maximum Packet Size|publishes the will after DISCONNECT)/,
+    says: OTHERWISE,
     only: 5,
     fault:
       'it ignores Session Expiry Interval, No Local, Maximum Packet Size, and DISCONNECT with reason code 4',
@@ -161,6 +179,7 @@ const FAULTS = [
     broker: 'rumqttd',
     versions: ANY,
     checks: /^(answers UNSUBSCRIBE|publishes its own state)/,
+    says: OTHERWISE,
     fault:
       'it does not answer UNSUBSCRIBE for an unknown filter, and ends the connection for a filter that begins with $',
     paragraph: 'MQTT-3.10.4-4 and -5, 4.7.2',
@@ -172,6 +191,7 @@ const FAULTS = [
     broker: 'rumqttd',
     versions: ANY,
     checks: /^(takes 40 clients|keeps topics that begin with|publishes its own state)/,
+    says: OTHERWISE,
     fault:
       'it panics when a message with MQTT 5 properties goes to a client of 3.1.1, and from then on it closes each new connection',
     paragraph: '4.13.1 of 5.0: a server must go on for other clients',
@@ -183,6 +203,7 @@ const FAULTS = [
     broker: 'amqtt',
     versions: ANY,
     checks: /^takes over/,
+    says: OTHERWISE,
     fault: 'it leaves the first connection open when a second client of the same name comes',
     paragraph: 'MQTT-3.1.4-2',
     client:
@@ -192,6 +213,7 @@ const FAULTS = [
     broker: 'amqtt',
     versions: ANY,
     checks: /^ends a connection (that is silent|whose first packet)/,
+    says: OTHERWISE,
     fault: 'it does not end connections that are silent, or whose first packet is not CONNECT',
     paragraph: 'MQTT-3.1.2-24, MQTT-3.1.0-1',
     client: 'The keep-alive of the client notices dead connections by itself.',
@@ -200,6 +222,7 @@ const FAULTS = [
     broker: 'amqtt',
     versions: ANY,
     checks: /will/,
+    says: OTHERWISE,
     fault: 'it publishes the will after DISCONNECT, or twice',
     paragraph: 'MQTT-3.14.4-3, MQTT-3.1.2-8',
     client:
@@ -209,6 +232,7 @@ const FAULTS = [
     broker: 'amqtt',
     versions: ANY,
     checks: /^(changes the QoS|keeps a session|drops a session|keeps QoS|refuses a wrong)/,
+    says: OTHERWISE,
     fault: 'a client gets retained messages that match none of its subscriptions',
     paragraph: 'MQTT-3.3.5-1, MQTT-3.3.1-6',
     client:
@@ -216,13 +240,14 @@ const FAULTS = [
   },
 ]
 
-/** The fault that explains why a check fails, or undefined. */
-export function explain(broker, check, version) {
+/** The fault that explains why a check fails and says `reason`, or undefined. */
+export function explain(broker, check, version, reason) {
   return FAULTS.find(
     (fault) =>
       fault.broker === broker.name &&
       fault.versions.test(broker.version) &&
       fault.checks.test(check) &&
+      fault.says.test(reason) &&
       (fault.only === undefined || fault.only === version),
   )
 }

@@ -21,8 +21,10 @@ export class Recorder {
   #sockets = new Set()
 
   /** Starts a proxy in front of a port and returns its own. */
-  async record(port) {
-    const server = net.createServer({ allowHalfOpen: true }, (client) => this.#link(client, port))
+  async record(port, host = '127.0.0.1') {
+    const server = net.createServer({ allowHalfOpen: true }, (client) =>
+      this.#link(client, port, host),
+    )
     server.listen(0, '127.0.0.1')
     await once(server, 'listening')
     this.#servers.push(server)
@@ -34,8 +36,8 @@ export class Recorder {
     for (const socket of this.#sockets) socket.destroy()
   }
 
-  #link(client, port) {
-    const broker = net.connect({ port, host: '127.0.0.1', allowHalfOpen: true })
+  #link(client, port, host) {
+    const broker = net.connect({ port, host, allowHalfOpen: true })
     /** @type {Recorded} */
     const connection = { server: `${port}`, clientId: '', packets: [] }
     for (const [from, to, way] of /** @type {const} */ ([
