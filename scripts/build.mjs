@@ -166,15 +166,18 @@ async function compile(features, flags, attributes) {
 
 /** What no message goes through, as the beginning of a path without generics: it is compiled for size. */
 const COLD = [
-  'core_(?!ack|buffer|event|flush|hold|message|publish|resume|timeout|topic)',
-  'wasmqtt::codec::(packet::(Connect|Connack|Disconnect|Auth)|subscribe)',
+  'core_(?!ack|buffer|flush|hold|message|publish|resume|timeout|topic)',
+  'core::ptr::drop_in_place.*bindings\\.\\.Core',
+  'wasmqtt::codec::(packet::(Connect|ConnAck|Disconnect|Auth|Packet)|subscribe)::',
+  'wasmqtt::codec::(topic::(parse_filter|split_share|meet)|trie::Trie::(add|remove|slot|hash_in))',
   'wasmqtt::options::',
   'wasmqtt::session::(attempts|error|lifecycle|reconnect|subscriptions)::',
   'wasmqtt::session::(journal|packets)::.*::(handle_failed|handle_loaded|process_(other|skipped|suback))',
   'wasmqtt::session::outbox::(blame|recording)::',
+  'wasmqtt::session::outbox::.*::(expire|send_requests|take_unsent|in_order)',
   `wasmqtt::session::Session::(?!acknowledge|delivered|handle_(input|loaded|stored)|hold|poll|publish|send|topic|transmit)`,
   'wasmqtt::web::(link::.*agreed|objects)',
-  'wasmqtt::web::bindings::Core::(?!ack|buffer|event|flush|hold|message|publish|resume|timeout|topic)',
+  'wasmqtt::web::bindings::Core::(?!ack|buffer|flush|hold|message|publish|resume|timeout|topic)',
 ].map((path) => new RegExp(`^${path}`))
 
 /**
@@ -218,14 +221,37 @@ async function withoutUncalled(path) {
   // Nothing has this type, so that a call traps.
   const type = binaryen.createType([binaryen.f32, binaryen.f64, binaryen.f32])
   module.addFunction('uncalled', type, binaryen.none, [], module.unreachable())
-  const plain = (escaped) =>
-    escaped.replaceAll(/\\(..)/g, (_, code) => String.fromCharCode(Number.parseInt(code, 16)))
-  const kept = data.map((each) => (UNCALLED.test(plain(each)) ? 'uncalled' : each))
+  const kept = data.map((each) => (UNCALLED.test(unescaped(each)) ? 'uncalled' : each))
   module.removeElementSegment(name)
   module.addActiveElementSegment(table, name, kept, module.i32.const(1))
+  placePanics(binaryen, module)
   binaryen.setDebugInfo(true)
   return module.emitBinary()
 }
+
+/** Leaves of the functions that panic only that they say where: their last parameter. wasm-opt removes the others with what they are given. */
+function placePanics(binaryen, module) {
+  const functions = Array.from({ length: module.getNumFunctions() }, (_, index) =>
+    module.getFunctionByIndex(index),
+  ).map((each) => ({ each, ...binaryen.getFunctionInfo(each) }))
+  const panics = functions.filter(({ name }) => PANIC.test(unescaped(name)))
+  const end = panics.find(({ name }) => name.endsWith('::panic_fmt')).name
+  const { i32, none } = binaryen
+  const zero = module.i32.const(0)
+  for (const { each, name, params } of panics) {
+    if (name === end) continue
+    const place = module.local.get(binaryen.expandType(params).length - 1, i32)
+    binaryen.Function.setBody(each, module.call(end, [zero, zero, place], none))
+  }
+}
+
+/** Functions of the library that format the message of a panic. */
+const PANIC =
+  /^core\[\w+\]::(panicking|option|result|slice|cell)::.*\b(panic\w*|\w+_failed(_inner)?|\w+_fail)(::<.*>)?$/
+
+/** The name of a function, from what binaryen calls it. */
+const unescaped = (name) =>
+  name.replaceAll(/\\(..)/g, (_, code) => String.fromCharCode(Number.parseInt(code, 16)))
 
 /** What the glue has for cases that cannot arise here, and what stands there instead. */
 const CASES = [
@@ -249,6 +275,11 @@ const CASES = [
   ],
   // Cores are freed by name.
   [/if \(Symbol\.dispose\).*\n/, ''],
+  // `instanceof` throws only where the right side is no class.
+  [
+    / +let result;\n +try \{\n +result = (.*);\n +\} catch \(_\) \{\n +result = false;\n +\}\n +const ret = result;/g,
+    'const ret = $1;',
+  ],
   // What the minifier does not see through.
   [/let ret;\n *ret = /g, 'const ret = '],
   [/ [/*] 1\b(?=[,;) +])/g, ''],
@@ -525,7 +556,13 @@ async function shrink(path, format) {
     toplevel: format !== 'iife',
     ecma: 2020,
     // Sequences of expressions compress worse than statements. No function here is called with `new`.
-    compress: { passes: 2, sequences: false, unsafe_arrows: true, unsafe_methods: true },
+    compress: {
+      passes: 2,
+      hoist_funs: true,
+      sequences: false,
+      unsafe_arrows: true,
+      unsafe_methods: true,
+    },
     sourceMap: { content: readFileSync(`${path}.map`, 'utf8'), url },
   })
   writeFileSync(path, `${code}\n`)
