@@ -49,9 +49,6 @@ export function targetOf(given: Given): Target {
   const qos = qosOf(given, 'will-qos')
   const isWebSocket = place.url.startsWith('ws')
   const tls = tlsOf(given)
-  const { authenticationMethod, authenticationData, ...connectProperties } = properties.connect
-  if (authenticationData !== undefined && authenticationMethod === undefined)
-    throw new UsageError('-D connect authentication-data needs an authentication-method')
   return {
     url: place.url,
     tls,
@@ -66,18 +63,10 @@ export function targetOf(given: Given): Target {
       clean: !isKept,
       keepalive: countOf(given, 'keepalive', 0, 65_535) ?? 60,
       properties: {
-        ...connectProperties,
+        ...withoutAuthentication(properties),
         ...(version === 5 && { sessionExpiryInterval: expiry ?? (isKept ? Infinity : 0) }),
       },
-      ...(authenticationMethod !== undefined && {
-        authentication: {
-          method: authenticationMethod,
-          start: () => authenticationData,
-          continue: () => {
-            throw new Error('the server asks for more than the data that -D gave')
-          },
-        },
-      }),
+      authentication: authenticatorOf(properties),
       reconnect: given.values.retry === true ? { initial: true } : {},
       ...(willTopic !== undefined && {
         will: {
@@ -91,6 +80,29 @@ export function targetOf(given: Given): Target {
       ...(isWebSocket && place.isSecure && { tls: webSocketTls(tls) }),
     },
   }
+}
+
+function withoutAuthentication({
+  connect: { authenticationMethod: _, authenticationData: __, ...others },
+}: Properties): ConnectOptions['properties'] {
+  return others
+}
+
+/** Of the properties of CONNECT that the client's own option stands for. */
+function authenticatorOf({
+  connect: { authenticationMethod: method, authenticationData: data },
+}: Properties): ConnectOptions['authentication'] {
+  if (method !== undefined)
+    return {
+      method,
+      start: () => data,
+      continue: () => {
+        throw new Error('the server asks for more than the data that -D gave')
+      },
+    }
+  if (data !== undefined)
+    throw new UsageError('-D connect authentication-data needs an authentication-method')
+  return undefined
 }
 
 /** Makes the client. It does not connect yet. */

@@ -77,8 +77,6 @@ function fieldOf(
     ({ properties }: Shown): string =>
       String(read(properties) ?? '')
   switch (letter) {
-    case '%':
-      return () => '%'
     // Aliases are resolved before a message is shown.
     case 'A':
       return () => ''
@@ -93,9 +91,8 @@ function fieldOf(
     case 'I':
       return ({ time }) => isoTime(time)
     case 'j':
-      return (shown) => json(shown, false, isPretty)
     case 'J':
-      return (shown) => json(shown, true, isPretty)
+      return (shown) => json(shown, letter === 'J', isPretty)
     case 'l':
       return ({ message }) => String(message.payload.length)
     case 'm':
@@ -120,17 +117,19 @@ function fieldOf(
       return ({ time }) => `${Math.floor(+time / 1000)}.${nanoseconds(time)}`
     case 'x':
     case 'X':
-      return ({ message: { payload } }) => {
-        const { buffer, byteOffset, byteLength } = payload
-        const hex = Buffer.from(buffer as ArrayBuffer, byteOffset, byteLength).toString('hex')
-        return letter === 'x' ? hex : hex.toUpperCase()
-      }
+      return ({ message: { payload } }) =>
+        letter === 'x' ? hex(payload) : hex(payload).toUpperCase()
     // As mosquitto_sub's manual writes it: '%@s'.
     case '@':
-      return () => '@'
+    case '%':
+      return () => letter
     default:
       throw new UsageError(`-F has no ${whole}`)
   }
+}
+
+function hex({ buffer, byteOffset, byteLength }: Uint8Array): string {
+  return Buffer.from(buffer as ArrayBuffer, byteOffset, byteLength).toString('hex')
 }
 
 /** The message as JSON, with the fields of mosquitto_sub. `isRaw`: the payload is JSON itself. */
