@@ -215,7 +215,9 @@ test('what a listener throws or rejects with is an error that names the filter, 
   const after = []
   watch.onChange((topics) => after.push(...topics))
   const errors = []
-  client.on('error', (error) => errors.push([error.name, error.filter, error.cause, error.message]))
+  client.on('error', (error) =>
+    errors.push([error.name, /** @type {any} */ (error).filter, error.cause, error.message]),
+  )
   peer.send(publish('a/1', '1'))
   await until(() => errors.length === 2)
   const one = ['HandlerError', 'a/#', oops, "The listener of watch 'a/#' threw: Error: oops"]
