@@ -494,7 +494,8 @@ async function buildPackage(texts) {
     ...own('microtask', 'text-codec'),
     plugins: [apart('./index.cjs')],
   })
-  for (const name of ['node', 'slim-node', 'asmjs-node', 'testing-node']) passOn(pkg, name, `${name}.js`)
+  for (const name of ['node', 'slim-node', 'asmjs-node', 'testing-node'])
+    passOn(pkg, name, `${name}.js`)
   copyFileSync(join(bindgen, 'wasmqtt_bg.wasm'), join(pkg, 'wasmqtt.wasm'))
 
   const types = join(pkg, 'types')

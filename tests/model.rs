@@ -531,7 +531,7 @@ impl World {
         let settled = |at| self.is_lost(at) || self.server.taken[at] > 0;
         promises.iter().all(|promise| !matches!(promise, Promise::Unmade | Promise::Pending))
             && (0..promises.len()).all(settled)
-            && self.store.is_settled()
+            && self.store.is_settled(false)
             && !self.store.is_writing()
             && offered
                 .iter()

@@ -3,7 +3,6 @@
 //! Changes are collected while others are written, and go together into the next write. What may
 //! leave only when its record is kept says so by the [`Batch`] that the record is in.
 
-use alloc::collections::BinaryHeap;
 use alloc::vec::Vec;
 use core::mem::{replace, swap, take};
 use core::ops::RangeInclusive;
@@ -18,8 +17,6 @@ use crate::codec::PacketId;
 
 /// How long after a failed write the next one is tried, in milliseconds.
 const RETRY_MS: u64 = 1_000;
-/// So many bytes are collected before it is looked for changes that others have overtaken.
-const SLACK: usize = 64 << 10;
 
 /// Names a record.
 #[derive(Clone, Copy, Hash, PartialEq, Eq, Debug)]
@@ -54,12 +51,6 @@ pub struct Change {
     pub(super) first: bool,
 }
 
-impl Change {
-    fn size(&self) -> usize {
-        size_of::<Self>() + self.value.as_ref().map_or(0, Vec::len)
-    }
-}
-
 /// Names the changes that are written together. Those of a batch that failed go into a later one.
 #[derive(Clone, Copy, Default, Hash, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub(super) struct Batch(u64);
@@ -85,10 +76,9 @@ enum Keeping {
 #[derive(Clone, Default, Hash, Debug)]
 pub(super) struct Journal {
     keeping: Keeping,
-    /// What the next write takes.
+    /// What the next write takes: the last change of each record, in the order of the keys. So a store
+    /// that takes its time makes the session keep no more than one record of each message.
     collected: Vec<Change>,
-    /// How many bytes may still be collected before changes that others have overtaken go.
-    room: usize,
     /// Something waits for the next write.
     urgent: bool,
     /// What the write that is under way takes; empty: there is none.
@@ -125,7 +115,6 @@ impl Journal {
     /// The store was read. `since_epoch_ms`: the calendar's time, in milliseconds.
     pub(super) fn open(&mut self, now: Instant, since_epoch_ms: u64) {
         self.keeping = Keeping::Everything;
-        self.room = SLACK;
         self.calendar = since_epoch_ms.saturating_sub(now.0 / 1_000);
     }
 
@@ -158,42 +147,24 @@ impl Journal {
     }
 
     #[inline(never)]
-    fn push(&mut self, change: Change) {
-        let size = change.size();
-        self.collected.push(change);
-        match self.room.checked_sub(size) {
-            Some(room) => self.room = room,
-            None => self.compact(),
-        }
-    }
-
-    /// Leaves only the last change of each record. So the session keeps at most twice what it has to
-    /// write, and [`SLACK`], however long the store takes.
-    #[cold]
-    fn compact(&mut self) {
-        let mut heap = Vec::new();
-        for (at, change) in self.collected.iter().enumerate() {
-            heap.push((change.key.number(), at));
-        }
-        let mut all = take(&mut self.collected);
-        let mut size = 0;
-        for (number, at) in BinaryHeap::from(heap).into_sorted_vec() {
-            let nothing = Change { key: Key::Release(0), value: None, first: false };
-            let mut change = replace(&mut all[at], nothing);
-            size += change.size();
-            if let Some(last) = self.collected.last_mut()
-                && (last.key.number() == number || last.first && last.value.is_none())
+    fn push(&mut self, mut change: Change) {
+        let number = change.key.number();
+        match self.collected.binary_search_by_key(&number, |other| other.key.number()) {
+            Err(at) => self.collected.insert(at, change),
+            // It was not written yet, and is not wanted any more. But one change stays: something may
+            // wait for the batch.
+            Ok(at)
+                if self.collected[at].first
+                    && change.value.is_none()
+                    && self.collected.len() > 1 =>
             {
-                // One that was not written yet, and is not wanted any more, goes as well. But the
-                // last one stays: something may wait for the batch.
-                change.first |= last.first && last.key.number() == number;
-                size -= last.size();
-                *last = change;
-            } else {
-                self.collected.push(change);
+                self.collected.remove(at);
+            }
+            Ok(at) => {
+                change.first |= self.collected[at].first;
+                self.collected[at] = change;
             }
         }
-        self.room = SLACK.saturating_sub(size).max(size);
     }
 
     /// The next write begins as soon as it can.
@@ -233,7 +204,6 @@ impl Journal {
             swap(&mut self.collected, &mut self.writing);
             self.urgent = false;
             self.begun += 1;
-            self.room = SLACK;
         }
         begins
     }
@@ -265,11 +235,12 @@ impl Journal {
         let refused = first.unwrap_or(1)..=last;
         let is_refused =
             |change: &Change| matches!(change.key, Key::Message(order) if refused.contains(&order));
-        self.writing.append(&mut self.collected);
-        swap(&mut self.collected, &mut self.writing);
+        let later = replace(&mut self.collected, take(&mut self.writing));
+        for change in later {
+            self.push(change);
+        }
         // There is nothing to delete.
         self.collected.retain(|change| !is_refused(change));
-        self.compact();
         if self.collected.is_empty() {
             // Nothing waits for it any more, nor for what would have come behind it.
             self.begun += 1;

@@ -230,6 +230,12 @@ impl Broker {
         }
     }
 
+    /// Whether a QoS 2 message was too large to be sent again.
+    pub fn has_discarded(&self) -> bool {
+        let is_lost = |copy: &Copy| copy.state == CopyState::Lost && copy.qos == QoS::ExactlyOnce;
+        self.copies.iter().any(is_lost)
+    }
+
     /// Messages that wait for the client or for its acknowledgement.
     pub fn unsettled(&self) -> usize {
         self.session.as_ref().map_or(0, |session| session.outbox.len() + session.received.len())

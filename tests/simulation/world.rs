@@ -1568,11 +1568,9 @@ impl Scene {
         let subscriptions = self.app.subscriptions.len() * 2_000;
         let under_way: usize =
             self.broker.copies.iter().map(|copy| usize::from(copy.size) + 100).max().unwrap_or(0);
-        // What is to be written, and what is being written, may each hold a record of every message, as much again
-        // that later changes have overtaken, and 64 KiB before that is looked for.
-        let (messages, slack) =
-            if self.config.store { (5 * messages, 2 * (64 << 10)) } else { (messages, 0) };
-        let bound = (128 << 10) + messages + slack + subscriptions + 2 * under_way;
+        // What is to be written, and what is being written, may each hold a record of every message.
+        let messages = if self.config.store { 3 * messages } else { messages };
+        let bound = (128 << 10) + messages + subscriptions + 2 * under_way;
         assert!(held <= bound, "the session holds {held} bytes, {bound} are enough");
     }
 
@@ -1584,7 +1582,7 @@ impl Scene {
             && self.app.pending.is_empty()
             && (stats.in_flight_out, stats.in_flight_in, stats.queued_messages) == (0, 0, 0)
             && self.broker.unsettled() == 0
-            && self.store.is_settled()
+            && self.store.is_settled(self.broker.has_discarded())
             && self.subscriptions_agree()
     }
 

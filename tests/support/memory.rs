@@ -51,10 +51,10 @@ impl Memory {
     }
 
     /// Whether nothing is kept that is still to be done: only releases that were given up, as long as the server may
-    /// know them.
-    pub fn is_settled(&self) -> bool {
+    /// know them. `discarded`: the server has discarded a QoS 2 message that was received, and never releases it.
+    pub fn is_settled(&self, discarded: bool) -> bool {
         const ABANDONED: u8 = 4;
-        self.kept.values().all(|record| record[0] == ABANDONED)
+        self.kept.iter().all(|(key, record)| record[0] == ABANDONED || *key < 0 && discarded)
     }
 
     /// What the session is told when it loads.
