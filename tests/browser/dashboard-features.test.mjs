@@ -533,6 +533,7 @@ test('offline: the queue fills, drains in order, and nothing is lost', async (t)
   await tab(page, 'Offline')
   await page.click('#network')
   await page.waitForSelector('#state[data-state="waiting"]')
+  assert.equal(await page.textContent('#state-text'), 'The network is switched off on this page.')
   await page.click('#burst')
   await page.click('#burst')
   // At once, and not with the next count of the second.

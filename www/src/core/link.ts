@@ -74,6 +74,7 @@ export interface Sent {
   error?: string
 }
 
+const NETWORK_OFF = 'The network is switched off on this page.'
 const RATE_SECONDS = 60
 const LOGGED = 400
 
@@ -265,7 +266,8 @@ function listen(made: Client): void {
   )
   made.on('reconnecting', ({ attempt, delay, error }) =>
     mine(() => {
-      link.value = { state: 'waiting', reason: error.message, attempt, until: Date.now() + delay }
+      const reason = networkOff.value ? NETWORK_OFF : error.message
+      link.value = { state: 'waiting', reason, attempt, until: Date.now() + delay }
     }),
   )
   made.on('error', (error) => mine(() => alertUser(error.message)))
@@ -291,7 +293,7 @@ function listen(made: Client): void {
 
 /** Opens the socket, unless the network is switched off on the page. */
 async function openMine(url: URL, context: TransportContext): Promise<WebSocketLike> {
-  if (networkOff.peek()) throw new Error('The network is switched off on this page.')
+  if (networkOff.peek()) throw new Error(NETWORK_OFF)
   const socket = await openSocket(url, context)
   sockets.add(socket)
   context.signal.addEventListener('abort', () => sockets.delete(socket))
