@@ -170,7 +170,18 @@ const all = [
     packages: { parcel: 'latest' },
     files: app,
     build: [
-      ['parcel', 'build', 'index.html', '--dist-dir', 'out', '--public-url', './', '--no-cache'],
+      [
+        'parcel',
+        'build',
+        'index.html',
+        '--dist-dir',
+        'out',
+        '--public-url',
+        './',
+        '--no-cache',
+        '--cache-dir',
+        '.parcel-cache',
+      ],
     ],
   },
   {
