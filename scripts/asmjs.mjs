@@ -3,26 +3,29 @@ import { readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { root, run } from './tools.mjs'
 
-/** wasm2js knows only one table, and wasm-bindgen wants a second one for references to objects of JavaScript unless they are switched off. */
+/**
+ * wasm2js knows only one table, and wasm-bindgen wants a second one for references to objects of JavaScript unless they are switched off. And what
+ * takes the place of conversions that saturate does not saturate, so the compiler must not use them.
+ */
 export const asmjsFlags = [
-  '-Ctarget-feature=-reference-types',
-  // The standard library was compiled with them, but uses none.
-  '-Clink-arg=--features=bulk-memory,mutable-globals,nontrapping-fptoint,sign-ext',
+  '-Ctarget-feature=-reference-types,-nontrapping-fptoint',
+  // The standard library was compiled with the others, but uses none of them in what the core takes.
+  '-Clink-arg=--features=bulk-memory,mutable-globals,sign-ext',
   '-Clink-arg=--no-check-features',
 ]
 
-const FEATURES = ['bulk-memory', 'mutable-globals', 'nontrapping-float-to-int', 'sign-ext']
+/** With one that is missing here, wasm-opt refuses the module. */
+const FEATURES = ['bulk-memory', 'mutable-globals', 'sign-ext']
 const bin = (name) => join(root, 'node_modules', '.bin', name)
 
 /** Writes core.js beside the module: a function that takes the imports and returns the exports, as `WebAssembly.Instance` does. */
 export async function translate(folder) {
   const lowered = join(folder, 'lowered.wasm')
   const core = join(folder, 'core.js')
-  const lowering = ['--llvm-nontrapping-fptoint-lowering', '--signext-lowering', '-O3']
   const features = FEATURES.map((name) => `--enable-${name}`)
   await run(bin('wasm-opt'), [
     ...[join(folder, 'wasmqtt_bg.wasm'), '-o', lowered],
-    ...[...features, ...lowering],
+    ...[...features, '--signext-lowering', '-O3'],
   ])
   await run(bin('wasm2js'), [lowered, '-o', core, '-O3', ...features])
   edit(core, [

@@ -84,6 +84,12 @@ const STEPS = [
   { name: 'size', command: 'npm run size -- --check' },
   { name: 'API in Node', command: 'node --test tests/js/*.test.*js', tests: 'node' },
   {
+    name: 'API without WebAssembly',
+    command:
+      'node --import ./tests/js/asmjs.mjs --test tests/js/connect.test.mjs tests/js/publish.test.mjs tests/js/requests.test.mjs tests/js/settings.test.mjs tests/js/storing.test.mjs tests/js/streams.test.mjs tests/js/subscribe.test.mjs',
+    tests: 'node',
+  },
+  {
     name: 'other APIs and the command line',
     command: 'node --test tests/mqttjs/*.test.mjs tests/paho/*.test.mjs tests/cli/*.test.mjs',
     tests: 'node',

@@ -117,7 +117,7 @@ test('wasmqtt/asmjs needs no WebAssembly in Node, by import and by require', asy
     'main.mjs': `import * as wasmqtt from 'wasmqtt/asmjs'\n${ASMJS}\nconsole.log(await story(wasmqtt, ${url}))`,
     'main.cjs': `const wasmqtt = require('wasmqtt/asmjs')\n${ASMJS}\nstory(wasmqtt, ${url}).then(console.log)`,
   })
-  const args = ['--jitless', '--no-expose-wasm', '--no-warnings']
+  const args = ['--jitless']
   for (const name of ['main.mjs', 'main.cjs'])
     assert.equal(await project.node(name, { args }), 'function,true\n')
 })

@@ -12,6 +12,9 @@ const { platform, arch } = process
 /** Its package has the program for one platform. */
 export const bun = `@oven/bun-${platform}-${arch === 'arm64' ? 'aarch64' : arch}`
 
+/** Its package has the program for one platform, too. */
+export const deno = `@deno/${platform}-${arch}-glibc`
+
 /** @typedef {import('./runtimes.mjs').Tools} Tools */
 /**
  * @typedef {object} Bundler
@@ -167,7 +170,18 @@ const all = [
     packages: { parcel: 'latest' },
     files: app,
     build: [
-      ['parcel', 'build', 'index.html', '--dist-dir', 'out', '--public-url', './', '--no-cache'],
+      [
+        'parcel',
+        'build',
+        'index.html',
+        '--dist-dir',
+        'out',
+        '--public-url',
+        './',
+        '--no-cache',
+        '--cache-dir',
+        '.parcel-cache',
+      ],
     ],
   },
   {
@@ -176,6 +190,15 @@ const all = [
     packages: { [bun]: 'latest' },
     files: (url) => ({ 'main.js': main(url), 'out/index.html': BUNDLED }),
     build: [[bun, 'build', 'main.js', '--minify', '--outfile=out/bundle.js']],
+  },
+  {
+    name: 'Deno, bundler',
+    how: '`deno bundle --platform=browser`',
+    packages: { [deno]: 'latest' },
+    files: (url) => ({ 'main.js': main(url), 'out/index.html': BUNDLED }),
+    build: [
+      [deno, 'bundle', '--platform=browser', '--minify', '--output=out/bundle.js', 'main.js'],
+    ],
   },
   {
     name: 'Next.js',
@@ -226,7 +249,7 @@ const all = [
   },
   {
     name: 'Metro',
-    how: "React Native's preset and conditions; opened in Chromium, because Hermes has no WebAssembly",
+    how: "React Native's preset and conditions, which give `wasmqtt/asmjs`; opened in Chromium",
     packages: {
       metro: 'latest',
       '@react-native/babel-preset': 'latest',
@@ -324,8 +347,9 @@ const all = [
 ]
 
 /** The program of a package, as a command and its first arguments. */
-async function programOf(tools, name) {
+export async function programOf(tools, name) {
   if (name === bun) return [join(tools(name), 'bin', 'bun')]
+  if (name === deno) return [join(tools(name), 'deno')]
   if (name === 'node-24') return [join(tools(name), 'bin', 'node')]
   const { bin } = JSON.parse(await readFile(join(tools(name), 'package.json'), 'utf8'))
   const path = typeof bin === 'string' ? bin : Object.values(bin)[0]
@@ -362,7 +386,7 @@ export const bundlers = all.map(({ name, how, packages, files, build }) => ({
         await project.write({ [path]: text.replaceAll('REPORT', JSON.stringify(server.url)) })
       for (const [command, ...args] of build) {
         const [program, ...first] = await programOf(tools, command)
-        await execute(program, [...first, ...args], { cwd: project.folder, timeout: 120_000 })
+        await execute(program, [...first, ...args], { cwd: project.folder, timeout: 240_000 })
       }
       const { text } = await inChromium(server)
       if (text !== 'hello') throw new Error(text)

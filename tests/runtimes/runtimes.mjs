@@ -8,7 +8,7 @@ import { pathToFileURL } from 'node:url'
 import { promisify } from 'node:util'
 import { build } from 'esbuild'
 import { browsers } from './browsers.mjs'
-import { bun } from './bundlers.mjs'
+import { bun, deno } from './bundlers.mjs'
 import { STORY } from './story.mjs'
 
 const execute = promisify(execFile)
@@ -77,7 +77,6 @@ const story :Workerd.Worker = (
 );`
 
 const workerdPackage = `@cloudflare/workerd-${platform}-${arch === 'x64' ? '64' : arch}`
-const denoPackage = `@deno/${platform}-${arch}-glibc`
 
 /** Bundles the story as Wrangler does: with esbuild, and with the module as a part of its own. */
 const bundled = (project, source, options) =>
@@ -161,11 +160,22 @@ export const runtimes = [
   node('24'),
   node('latest'),
   {
+    name: 'Node 24 without WebAssembly',
+    how: "`node --jitless asmjs.mjs`, which imports 'wasmqtt/asmjs'",
+    async run(project, urls, tools) {
+      const command = join(tools('node-24'), 'bin', 'node')
+      await project.write({ 'asmjs.mjs': ESM.replace("from 'wasmqtt'", "from 'wasmqtt/asmjs'") })
+      const args = ['--jitless', 'asmjs.mjs']
+      await program(project, command, args, [urls.ws, urls.mqtt])
+      return versionOf(command)
+    },
+  },
+  {
     name: 'Deno',
     how: '`deno run --allow-net main.mjs`',
-    packages: { [denoPackage]: 'latest' },
+    packages: { [deno]: 'latest' },
     async run(project, urls, tools) {
-      const command = join(tools(denoPackage), 'deno')
+      const command = join(tools(deno), 'deno')
       await program(project, command, ['run', '--allow-net', 'main.mjs'], [urls.ws, urls.mqtt])
       return versionOf(command)
     },

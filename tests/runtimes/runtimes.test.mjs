@@ -1,4 +1,4 @@
-// Runs the story in every runtime and through every bundler. Those that are commands of the system are skipped where they are missing; npm
+// Runs the story in every runtime, through every bundler and in every test environment. Those that are commands of the system are skipped where they are missing; npm
 // installs the others, into target/runtimes. With WASMQTT_TABLES=path it writes the tables of what it saw.
 import { execFile } from 'node:child_process'
 import { mkdirSync, writeFileSync } from 'node:fs'
@@ -9,6 +9,7 @@ import { findCommand, root } from '../../scripts/tools.mjs'
 import { startEmbedded } from '../brokers/embedded.mjs'
 import { makeProject } from '../packaging/project.mjs'
 import { bundlers } from './bundlers.mjs'
+import { environments } from './environments.mjs'
 import { programs, runtimes } from './runtimes.mjs'
 
 const execute = promisify(execFile)
@@ -17,19 +18,20 @@ const tools = (name) => join(folder, 'node_modules', name)
 const tables = {
   runtimes: ['| runtime | version | how |', '|---|---|---|'],
   bundlers: ['| bundler | version | how | bytes: minified / gzip / brotli |', '|---|---|---|--:|'],
+  environments: ['| test environment | version | how |', '|---|---|---|'],
 }
 
-const all = [...runtimes, ...bundlers].map(({ packages }) => packages)
+const all = [...runtimes, ...bundlers, ...environments].map(({ packages }) => packages)
 mkdirSync(folder, { recursive: true })
 const manifest = { private: true, type: 'module', dependencies: Object.assign({}, ...all) }
 writeFileSync(join(folder, 'package.json'), JSON.stringify(manifest))
 const options = ['--ignore-scripts', '--no-audit', '--no-fund', '--no-package-lock']
 await execute('npm', ['install', ...options], { cwd: folder })
 
-for (const [kind, list] of Object.entries({ runtimes, bundlers }))
+for (const [kind, list] of Object.entries({ runtimes, bundlers, environments }))
   for (const { name, how, command, run } of list) {
     const skip = command !== undefined && !findCommand(command)
-    test(name, { timeout: 180_000, skip }, async (t) => {
+    test(name, { timeout: 300_000, skip }, async (t) => {
       const broker = await startEmbedded(t)
       const project = await makeProject(t, programs, folder)
       const urls = { ws: broker.url, mqtt: `mqtt://127.0.0.1:${broker.tcpPort}` }
