@@ -140,9 +140,9 @@ test('request: timeout and signal; what was not sent is dropped', async (t) => {
     clientId: 'me',
     reconnect: { minDelay: 60_000 },
   })
-  const late = client.request('ask', 'late', { timeout: 300 })
+  const late = client.request('ask', 'late', { timeout: 500 })
   const request = await requested(peer, 'response/me')
-  await assert.rejects(late, { code: 'TIMEOUT', message: /300 ms/ })
+  await assert.rejects(late, { code: 'TIMEOUT', message: /500 ms/ })
   answer(peer, request, 'too late')
   const controller = new AbortController()
   const aborted = client.request('ask', 'aborted', { signal: controller.signal })

@@ -44,8 +44,9 @@ export class BadProxy {
     for (const link of this.#links) link.end('reset')
   }
 
+  /** How many clients are connected. The broker may not have heard of the end of others, if their direction is lost. */
   get connections() {
-    return this.#links.size
+    return [...this.#links].filter(({ client }) => !client.destroyed).length
   }
 
   count(fault) {

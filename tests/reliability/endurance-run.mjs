@@ -51,13 +51,9 @@ function summary(
   { samples, sent, faults, connections, lost, repeated, failed, open, before, after },
   command,
 ) {
-  const last = samples.at(-1)
   const memory = Object.entries(NAMES)
-    .filter(([key]) => key in last)
-    .map(([key, name]) => [
-      name,
-      `${last[key].toFixed(1)} MiB at the end, ${slope(samples, key).toFixed(2)} MiB an hour more in the second half`,
-    ])
+    .filter(([key]) => key in samples[0])
+    .map(([key, name]) => [name, course(samples, key)])
   return {
     command,
     messages: sent,
@@ -72,6 +68,15 @@ function summary(
     before: inWords(before),
     after: inWords(after),
   }
+}
+
+/** How a value went in the second half; as a slope where that is long enough to tell. */
+function course(samples, key) {
+  const half = samples.slice(Math.floor(samples.length / 2))
+  const values = half.map((sample) => sample[key])
+  const range = `${Math.min(...values).toFixed(1)} to ${Math.max(...values).toFixed(1)} MiB in the second half`
+  if (half.at(-1).second - half[0].second < 1_200) return range
+  return `${range}, ${slope(samples, key).toFixed(2)} MiB more an hour`
 }
 
 const inWords = (held) =>

@@ -25,9 +25,12 @@ export function figures(name, values) {
   writeFileSync(PATH, page.slice(0, from) + text + page.slice(to + end.length))
 }
 
+/** A name of a value as words; what is words already stays. */
 const words = (key) =>
-  key
-    .replace(/([a-z])([A-Z])/g, (_, one, other) => `${one} ${other.toLowerCase()}`)
-    .replace(/ ?qo ?s ?([12])/i, ' QoS $1')
+  key.includes(' ')
+    ? key
+    : key
+        .replace(/([a-z])([A-Z])/g, (_, one, other) => `${one} ${other.toLowerCase()}`)
+        .replace(/ ?qo ?s ?([12])/i, ' QoS $1')
 
 const shown = (value) => (typeof value === 'number' ? value.toLocaleString('en-US') : `${value}`)
