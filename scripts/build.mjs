@@ -49,6 +49,8 @@ const LLVM = [
 // Only short functions are inlined into their only caller, because engines need long to optimise long functions. Functions that are
 // neighbours in the sources are similar, so sorting them by name makes the module compress better.
 const optimize = [
+  // The second time finds another 0.1 %.
+  '-O3',
   '-O3',
   '--reorder-functions-by-name',
   '--one-caller-inline-max-function-size=30',
@@ -401,6 +403,9 @@ export function contributors() {
   return [...bytes, ['data', Number(/\[memory-data\] *: (\d+)/.exec(metrics)[1])]]
 }
 
+/** Long names that only the glue and its callers know. */
+const OF_GLUE = /^(__wbg_ptr|__destroy_into_raw|forgetTopics|reserveTopics|unsubscribeHandle)$/
+
 async function buildPackage(texts) {
   const { build } = await import('esbuild')
   const bundle = async (entry, outfile, { alias = {}, define = {}, ...options }) => {
@@ -410,7 +415,8 @@ async function buildPackage(texts) {
       bundle: true,
       // Node prints the source line of an error that nobody caught.
       minify: options.platform !== 'node',
-      sourcemap: options.platform !== 'node' && 'linked',
+      mangleProps: options.platform === 'node' ? undefined : OF_GLUE,
+      sourcemap: options.platform !== 'node' ? 'linked' : false,
       target: 'es2022',
       legalComments: 'none',
       define: {
@@ -567,7 +573,7 @@ async function shrink(path, format) {
     sourceMap: { content: readFileSync(`${path}.map`, 'utf8'), url },
   })
   writeFileSync(path, `${code}\n`)
-  writeFileSync(`${path}.map`, map)
+  writeFileSync(`${path}.map`, String(map))
 }
 
 /** What an import of the .wasm file gives depends on the bundler. */
