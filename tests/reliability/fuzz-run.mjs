@@ -55,7 +55,7 @@ main(async () => {
       ...(heaps.length > 4 && {
         heap: `${heaps[quarter].toFixed(1)} MiB after a quarter, ${heaps.at(-1).toFixed(1)} MiB at the end`,
       }),
-      crashesHangsAndUnhandledRejections: faults.length,
+      'crashes, hangs and unhandled rejections': faults.length,
     })
   if (faults.length > 0)
     throw new Problem(`The server did what it must not be able to:\n${faults.join('\n')}`)
