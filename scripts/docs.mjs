@@ -12,7 +12,10 @@ const entries = join(root, 'target', 'docs')
 const BASE = process.env.DOCS_BASE ?? '/'
 
 const MODULES = {
-  wasmqtt: ['index', 'The client, with the WebAssembly inlined.'],
+  wasmqtt: [
+    'index',
+    'The client, with the WebAssembly inlined. `wasmqtt/asmjs` exports the same, for where there is no WebAssembly.',
+  ],
   'wasmqtt/slim': ['slim', 'The client with the WebAssembly in a file of its own.'],
   'wasmqtt/stores': ['stores/node', 'Stores that keep messages beyond the page or process.'],
   'wasmqtt/testing': ['testing', 'A broker for tests.'],

@@ -87,6 +87,8 @@ export default defineConfig({
           items: pages('', [
             ['Options', '/options'],
             ['Where it works', '/runtimes'],
+            ['Brokers', '/brokers'],
+            ['Bad networks and clusters', '/reliability'],
             ['Beside other clients', '/comparison'],
             ['Command line', '/command-line'],
             ['From MQTT.js', '/migrating-from-mqttjs'],
