@@ -15,6 +15,7 @@ import tls from 'node:tls'
 import { WebSocketServer } from 'ws'
 import { Client } from '../../pkg/node.js'
 import { portOf } from '../../scripts/tools.mjs'
+import { freePort } from '../brokers/mosquitto.mjs'
 import { cert, key } from './certificate.mjs'
 import { event, makeClient, Peer, settle, until } from './scripted-broker.mjs'
 
@@ -483,12 +484,3 @@ test('first contact: the words of a WebSocket that the server closes', async (t)
   assert.equal(error.closeReason, 'no such tenant')
   assert.match(error.message, /close code 1008, "no such tenant"$/)
 })
-
-async function freePort() {
-  const server = net.createServer().listen(0, '127.0.0.1')
-  await once(server, 'listening')
-  const port = portOf(server)
-  server.close()
-  await once(server, 'close')
-  return port
-}

@@ -1,6 +1,7 @@
 // Browsers open a page that tries every form of the package in a window and in workers, and reports what came of it. No driver is needed.
 import { execFile, spawn } from 'node:child_process'
 import { once } from 'node:events'
+import { existsSync, readdirSync } from 'node:fs'
 import { mkdtemp, readFile, rm } from 'node:fs/promises'
 import { createServer } from 'node:http'
 import { tmpdir } from 'node:os'
@@ -170,6 +171,14 @@ const CHROMIUM = [
 export const inChromium = ({ url, result }) =>
   reported('chromium', (profile) => [...CHROMIUM, `--user-data-dir=${profile}`, url], result)
 
+/** Debian keeps the browser of WebKitGTK beside its library, not where commands are. */
+const miniBrowser = readdirSync('/usr/lib')
+  .filter((folder) => folder.endsWith('-linux-gnu'))
+  .flatMap((folder) =>
+    ['4.1', '4.0'].map((version) => `/usr/lib/${folder}/webkit2gtk-${version}/MiniBrowser`),
+  )
+  .find((path) => existsSync(path))
+
 /**
  * @param {string} name
  * @param {string} command
@@ -240,10 +249,10 @@ export const browsers = [
     ...['--headless', '--no-remote', '--profile', profile],
     url,
   ]),
-  browser('WebKitGTK', 'xvfb-run', (url) => [
-    '-a',
-    'sh',
-    '-c',
-    `exec /usr/lib/*/webkit2gtk-4.*/MiniBrowser --private ${url}`,
-  ]),
+  {
+    ...browser('WebKitGTK', 'xvfb-run', (url) => ['-a', String(miniBrowser), '--private', url]),
+    missing:
+      miniBrowser === undefined &&
+      'MiniBrowser is not installed: apt-get install libwebkit2gtk-4.1-0',
+  },
 ]

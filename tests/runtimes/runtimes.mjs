@@ -21,6 +21,7 @@ const { platform, arch } = process
  * @property {string} how what one does to run a program in it
  * @property {Record<string, string>} [packages] what npm installs for it
  * @property {string} [command] a command of the system that it needs
+ * @property {string | false} [missing] what else of the system it needs and does not find
  * @property {(project: any, urls: Urls, tools: Tools) => Promise<string | { version: string, size: string }>} run returns its version; throws if the story does not come to its end
  */
 /** @typedef {(name: string) => string} Tools the folder of an installed package */

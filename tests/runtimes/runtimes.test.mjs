@@ -29,8 +29,8 @@ const options = ['--ignore-scripts', '--no-audit', '--no-fund', '--no-package-lo
 await execute('npm', ['install', ...options], { cwd: folder })
 
 for (const [kind, list] of Object.entries({ runtimes, bundlers, environments }))
-  for (const { name, how, command, run } of list) {
-    const skip = command !== undefined && !findCommand(command)
+  for (const { name, how, command, missing, run } of list) {
+    const skip = (command !== undefined && !findCommand(command)) || missing
     test(name, { timeout: 300_000, skip }, async (t) => {
       const broker = await startEmbedded(t)
       const project = await makeProject(t, programs, folder)

@@ -115,7 +115,7 @@ impl Outbox {
         if let Some(up) = &up {
             check_message(&message, &up.server)?;
         } else if qos == QoS::AtMostOnce && !queue.qos0 {
-            let what = "there is no connection, and queue.qos0 is false";
+            let what = "there is no connection, and with queue.qos0 false no room for the message";
             return Err(Error::new(ErrorCode::ConnectionLost, what).with_topic(&message.topic));
         }
         self.order += 1;
@@ -140,7 +140,7 @@ impl Outbox {
         let order = message.order;
         for gone in self.waiting.push(message, queue, out) {
             out.stats.dropped_messages += 1;
-            let what = "the queue of messages that wait to be sent is full";
+            let what = "the queue has no room for the message";
             let error = Error::new(ErrorCode::QueueFull, what).with_topic(&gone.topic);
             if gone.order == order {
                 return Err(error);
