@@ -1,7 +1,7 @@
 // Translates the core to JavaScript, for runtimes without WebAssembly: React Native's Hermes, `node --jitless`, pages whose policy forbids it.
 import { readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { root, run } from './tools.mjs'
+import { bin, run } from './tools.mjs'
 
 /**
  * wasm2js knows only one table, and wasm-bindgen wants a second one for references to objects of JavaScript unless they are switched off. And what
@@ -16,7 +16,6 @@ export const asmjsFlags = [
 
 /** With one that is missing here, wasm-opt refuses the module. */
 const FEATURES = ['bulk-memory', 'mutable-globals', 'sign-ext']
-const bin = (name) => join(root, 'node_modules', '.bin', name)
 
 /** Writes core.js beside the module: a function that takes the imports and returns the exports, as `WebAssembly.Instance` does. */
 export async function translate(folder) {

@@ -5,6 +5,7 @@ import { spawnSync } from 'node:child_process'
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { bin } from './tools.mjs'
 
 /** What the bytes that follow an opcode are. Each has a stream of its own. */
 const STREAMS = ['opcodes', 'others', 'depths', 'calls', 'i64', 'i32', 'offsets', 'locals']
@@ -235,7 +236,6 @@ export function asUnpacked(wasm) {
 
 function assemble(source) {
   const folder = mkdtempSync(join(tmpdir(), 'wasmqtt-unpacker-'))
-  const bin = (name) => join(import.meta.dirname, '..', 'node_modules', '.bin', name)
   const [wat, wasm] = [join(folder, 'unpacker.wat'), join(folder, 'unpacker.wasm')]
   const features = ['--enable-bulk-memory', '--enable-bulk-memory-opt']
   try {

@@ -65,7 +65,8 @@ function largest(contributors) {
 
 if (isMain(import.meta)) {
   main(async () => {
-    const { build, contributors } = await import('./build.mjs')
+    const { build } = await import('./build.mjs')
+    const { contributors } = await import('./modules.mjs')
     const printed = await build()
     const measured = measure()
     if (!printed) console.log(table(measured))

@@ -8,6 +8,8 @@ import { fileURLToPath } from 'node:url'
 
 export const root = fileURLToPath(new URL('..', import.meta.url))
 export const toolsBin = join(root, '.tools', 'bin')
+/** A command of an npm package. */
+export const bin = (name) => join(root, 'node_modules', '.bin', name)
 /** The outcomes of the tests of each step of `npm test`, one file for each step. Relative to `root`. */
 export const results = 'target/test-results'
 export const isMain = (meta) => process.argv[1] === fileURLToPath(meta.url)
