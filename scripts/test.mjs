@@ -86,7 +86,7 @@ const STEPS = [
   {
     name: 'API without WebAssembly',
     command:
-      'node --import ./tests/js/asmjs.mjs --test tests/js/connect.test.mjs tests/js/publish.test.mjs tests/js/requests.test.mjs tests/js/settings.test.mjs tests/js/storing.test.mjs tests/js/streams.test.mjs tests/js/subscribe.test.mjs',
+      'node --test --import ./tests/js/asmjs.mjs tests/js/connect.test.mjs tests/js/publish.test.mjs tests/js/requests.test.mjs tests/js/settings.test.mjs tests/js/storing.test.mjs tests/js/streams.test.mjs tests/js/subscribe.test.mjs',
     tests: 'node',
   },
   {

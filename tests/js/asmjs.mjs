@@ -1,4 +1,4 @@
-// `node --import ./tests/js/asmjs.mjs --test …` runs tests of the API with `wasmqtt/asmjs` in the place of the main entry.
+// `node --test --import ./tests/js/asmjs.mjs …` runs tests of the API with `wasmqtt/asmjs` in the place of the main entry.
 import { register } from 'node:module'
 
 const hooks = `export async function resolve(specifier, context, next) {
