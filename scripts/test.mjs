@@ -245,9 +245,13 @@ async function runStep({ name, command, tests }) {
   return { ok, counted }
 }
 
+/** No test takes longer, in ms. One that waits for ever must not keep the others from being run. */
+const LONGEST_TEST = 600_000
+
 /** node:test prints its report, and writes the outcomes to `path` as well. */
 function runNode(command, path) {
   const reporters =
+    `--test-timeout=${LONGEST_TEST} ` +
     '--test-reporter=spec --test-reporter-destination=stdout' +
     ` --test-reporter=./scripts/reporter.mjs --test-reporter-destination='${path}'`
   return shell(command.replace('node --test', `node --test ${reporters}`))

@@ -145,7 +145,11 @@ const SUBSCRIBE = [
   ],
   ["mosquitto_sub -V mqttv5 -t '$share/group/a' -C 1", 'mosquitto_pub -t a -m x'],
   ['mosquitto_sub -t a -v -C 2', 'mosquitto_pub -t a -n; mosquitto_pub -t a -f data'],
-  ['mosquitto_sub -t a | head -n 1', 'for n in 1 2 3 4; do mosquitto_pub -t a -m $n; done'],
+  // It ends when it writes to a pipe that nobody reads any more.
+  [
+    'mosquitto_sub -t a | head -n 1',
+    'for n in 1 2 3 4 5 6; do mosquitto_pub -t a -m $n; sleep 0.2; done',
+  ],
   ["mosquitto_sub -N -t 'a' -t b -C 2", 'mosquitto_pub -t a -m 1; mosquitto_pub -t b -m 2'],
   ['mosquitto_sub -t silent -W 1', ''],
   ['mosquitto_sub -E -t a', ''],

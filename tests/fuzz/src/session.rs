@@ -1071,15 +1071,16 @@ impl Socket {
                 assert!(publish.properties.subscription_ids().next().is_none());
                 let Some(id) = publish.id.filter(|id| !self.guessed.remove(id)) else { return };
                 let sent = Sent { qos: publish.qos, retain: publish.retain, size };
-                let fresh = taken.insert(id, sent).is_none();
-                assert!(fresh || publish.dup, "identifier {id} is taken");
+                assert!(publish.dup || self.is_free(id, taken), "identifier {id} is taken");
+                taken.insert(id, sent);
                 assert!(self.requests.iter().all(|(_, other, _)| *other != id));
                 assert!(self.live.insert(id), "sent once on a connection");
                 assert!(self.live.len() <= limits.receive_maximum);
             }
             Packet::Subscribe(Subscribe { id, .. })
             | Packet::Unsubscribe(Unsubscribe { id, .. }) => {
-                assert!(!taken.contains_key(id));
+                assert!(self.is_free(*id, taken), "identifier {id} is taken");
+                taken.remove(id);
                 assert!(self.requests.iter().all(|(_, other, _)| other != id));
                 let (first, count) = match packet {
                     Packet::Subscribe(subscribe) => {
@@ -1108,6 +1109,13 @@ impl Socket {
             Packet::Auth(_) => assert!(self.has_method),
             _ => panic!("a client sends no {packet:?}"),
         }
+    }
+
+    /// Whether no message has the identifier. One of QoS 1 that was withdrawn, or is given up, is not
+    /// sent again on the next connection, and the server keeps nothing of it.
+    fn is_free(&self, id: PacketId, taken: &Taken) -> bool {
+        let kept = taken.get(&id).is_some_and(|sent| sent.qos == QoS::ExactlyOnce);
+        !kept && !self.live.contains(&id)
     }
 
     fn settle(&mut self, kind: PacketType, id: PacketId) {
