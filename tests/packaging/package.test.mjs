@@ -178,6 +178,7 @@ test('no ES module for Node imports a file that Node would first read with its l
   const imported = texts.flatMap((text) => [...text.matchAll(/^import .* from '\.\/(.+\.cjs)'/gm)])
   const names = imported.map(([, name]) => name)
   assert.deepEqual(names.sort(), [
+    'asmjs-node.detour.cjs',
     'mqttjs.detour.cjs',
     'node.detour.cjs',
     'paho.detour.cjs',
