@@ -363,7 +363,8 @@ fn announce(
     let identifiers = slots.identifiers(slot).clone();
     let mut routes = subscriptions.routes(&topic, &identifiers);
     if let Some(stored) = stored {
-        subscriptions.narrow(&mut routes, stored, slots.seen_mut(slot));
+        let message = (&*topic, &*identifiers);
+        subscriptions.narrow(message, &mut routes, stored, slots.seen_mut(slot));
     }
     let routes = routes.into();
     out.events.push(Event::Slot { slot, topic, routes, identifiers });

@@ -772,6 +772,67 @@ fn a_filter_that_is_restored_brings_everybody_what_is_stored() {
     }
 }
 
+/// An UNSUBSCRIBE that was sent again takes a filter from the server, which is asked for it once more.
+#[test]
+fn a_filter_that_is_asked_for_again_brings_what_is_stored_for_it_alone() {
+    for mut pair in plain("") {
+        pair.unsubscribe("b");
+        let one = pair.subscribe("a b");
+        pair.plays("SUBACK #2 0 0");
+        stored(&mut pair, "a", "");
+        stored(&mut pair, "b", "");
+        pair.reconnected(PLAIN_PRESENT);
+        pair.plays("UNSUBACK #3 0; SUBACK #4 0");
+        let two = pair.subscribe("a b");
+        pair.clear();
+        stored(&mut pair, "a", "");
+        pair.tells([&told_to("a", &[two])]);
+        stored(&mut pair, "b", "");
+        pair.tells([&told_to("b", &[one, two])]);
+        stored(&mut pair, "b", "");
+        pair.tells(["message q0 retain b 'x'"]);
+    }
+}
+
+/// The server answers each of them with a copy.
+#[test]
+fn filters_that_overlap_and_are_restored_bring_each_subscription_what_is_stored_once() {
+    for mut pair in plain("") {
+        let one = pair.subscribe("a/b");
+        let two = pair.subscribe("a/+ a/#");
+        pair.plays("SUBACK #1 0; SUBACK #2 0 0");
+        for reconnects in [false, true] {
+            if reconnects {
+                pair.reconnected(PLAIN);
+            }
+            pair.clear();
+            stored(&mut pair, "a/b", "");
+            pair.tells([&told_to("a/b", &[one, two])]);
+            for _ in 0..2 {
+                stored(&mut pair, "a/b", "");
+                pair.tells(["message q0 retain a/b 'x'"]);
+            }
+        }
+    }
+}
+
+/// The cut leaves each SUBSCRIBE unanswered, and each is answered with a copy after it.
+#[test]
+fn subscribes_that_are_sent_again_bring_each_subscription_what_is_stored_once() {
+    for mut pair in plain("") {
+        let handles: Vec<_> = (0..3).map(|_| pair.subscribe("a")).collect();
+        pair.reconnected(PLAIN_PRESENT);
+        pair.plays("SUBACK #4 0; SUBACK #5 0; SUBACK #6 0");
+        pair.clear();
+        stored(&mut pair, "a", "");
+        pair.tells([&told_to("a", &handles)]);
+        for _ in 0..2 {
+            stored(&mut pair, "a", "");
+            pair.tells(["message q0 retain a 'x'"]);
+        }
+    }
+}
+
 /// The flag says nothing where it is passed on.
 /// Contract: Stored copies that come for a later subscribe() to a filter go to that Subscription
 /// only, where the wire allows to tell (no Subscription of the filter asked for retainAsPublished).

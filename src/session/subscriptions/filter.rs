@@ -14,6 +14,7 @@ use crate::codec::{
 use crate::options::InvalidArgument;
 use crate::session::error::Error;
 use crate::session::event::Handle;
+use crate::session::topic_table::Epoch;
 
 /// What is asked of the server for a filter that everybody has left before the SUBSCRIBE was sent.
 const AS_LITTLE_AS_POSSIBLE: SubscribeOptions = SubscribeOptions {
@@ -62,6 +63,8 @@ pub(super) struct Filter {
     /// The server got the filter without an identifier. It may have it so even if an identifier was
     /// assigned since.
     pub unnumbered: bool,
+    /// The epoch since which stored messages are to come for it once more, whoever asked first.
+    pub asked_again: Option<Epoch>,
     /// How many requests that are not completed name the filter.
     pub requests: u32,
 }
@@ -120,6 +123,7 @@ impl Filter {
             status: Status::Absent,
             decided_by: None,
             unnumbered: false,
+            asked_again: None,
             requests: 0,
         }
     }

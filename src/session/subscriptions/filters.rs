@@ -163,6 +163,12 @@ impl Filters {
         }
     }
 
+    /// Stored messages that come for a filter from here on are needed.
+    pub(super) fn need_stored(&mut self, id: FilterId) {
+        self.routes_changed();
+        self.filters[id].asked_again = Some(self.epoch);
+    }
+
     /// A request names the filter from here on.
     pub(super) fn request_began(&mut self, id: FilterId) {
         self.filters[id].requests += 1;
@@ -210,29 +216,15 @@ impl Filters {
         filters_of: impl Fn(Handle) -> &'a [FilterId],
     ) -> Vec<Handle> {
         let matching = self.matching(topic);
-        let is_known =
-            |value: u32| matching.iter().any(|&id| self.filters[id].has_identifier(value));
-        let all_known = !identifiers.is_empty()
-            && identifiers.iter().all(|&value| is_known(value) || self.has_ended(value));
-        // A filter that the server may have without an identifier shares the copy of the others.
-        let is_for = |filter: &Filter| {
-            !all_known
-                || filter.unnumbered
-                || filter.identifier().is_none_or(|id| identifiers.contains(&id.get()))
-        };
         let age = |&&id: &&FilterId| (self.filters[id].status, self.filters[id].identifier());
         let oldest = |filters: &'a [FilterId]| match filters {
             [only] => Some(only),
             _ => filters.iter().filter(|id| matching.contains(id)).min_by_key(age),
         };
         let mut routes = Vec::new();
-        for id in &matching {
-            let filter = &self.filters[*id];
-            if !is_for(filter) {
-                continue;
-            }
-            for &handle in filter.members() {
-                if oldest(filters_of(handle)) == Some(id)
+        for id in self.addressed(matching.clone(), identifiers) {
+            for &handle in self.filters[id].members() {
+                if oldest(filters_of(handle)) == Some(&id)
                     && let Err(at) = routes.binary_search(&handle)
                 {
                     routes.insert(at, handle);
@@ -242,8 +234,29 @@ impl Filters {
         routes
     }
 
+    /// The filters that a message was sent for, as far as it tells, of those that match its topic.
+    pub(super) fn addressed(
+        &self,
+        mut matching: Vec<FilterId>,
+        identifiers: &[u32],
+    ) -> Vec<FilterId> {
+        let is_known =
+            |value: u32| matching.iter().any(|&id| self.filters[id].has_identifier(value));
+        let all_known = !identifiers.is_empty()
+            && identifiers.iter().all(|&value| is_known(value) || self.has_ended(value));
+        if all_known {
+            // A filter that the server may have without an identifier shares the copy of the others.
+            matching.retain(|&id| {
+                let filter = &self.filters[id];
+                filter.unnumbered
+                    || filter.identifier().is_none_or(|id| identifiers.contains(&id.get()))
+            });
+        }
+        matching
+    }
+
     /// The filters that match a topic.
-    fn matching(&self, topic: &str) -> Vec<FilterId> {
+    pub(super) fn matching(&self, topic: &str) -> Vec<FilterId> {
         let mut paths = Vec::new();
         self.trie.matching(topic, &mut paths);
         let mut matching = Vec::new();

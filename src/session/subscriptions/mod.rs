@@ -197,57 +197,83 @@ impl Subscriptions {
     /// other. It needs none if a message of the topic came since its SUBSCRIBE was answered, because
     /// the stored message would have come before that [MQTT5 4.6].
     #[inline(never)]
-    pub(super) fn narrow(&self, routes: &mut Vec<Handle>, message: Stored, seen: &mut Seen) {
+    pub(super) fn narrow(
+        &self,
+        (topic, identifiers): (&str, &[u32]),
+        routes: &mut Vec<Handle>,
+        message: Stored,
+        seen: &mut Seen,
+    ) {
         let live = Epoch::number(seen.live);
         let stored = Epoch::number(seen.stored.replace(self.epoch()));
         // Who got what is sent again is not known.
-        let mut is_for_all = message.dup || routes.len() < 2;
+        if message.dup || routes.len() < 2 {
+            return;
+        }
+        let filters = self.filters.addressed(self.filters.matching(topic), identifiers);
+        let (mut is_for_all, mut is_kept_back, mut is_lowered) = (false, false, false);
+        for wanted in filters.iter().filter_map(|&id| self.filters[id].wanted.as_ref()) {
+            is_for_all |= wanted.options.retain_as_published;
+            is_kept_back |= wanted.options.qos != QoS::AtMostOnce;
+            is_lowered |= wanted.options.qos == QoS::AtMostOnce;
+        }
+        if is_for_all {
+            return;
+        }
         let mut last = 0;
-        let (mut is_kept_back, mut is_lowered) = (false, false);
         for &handle in &*routes {
             let own = self.subscription(handle);
             // Nothing keeps back stored messages of QoS 0. They come before the answer to a later
             // SUBSCRIBE.
             if message.qos == QoS::AtMostOnce && own.answered.is_some() {
-                last = last.max(Epoch::number(Some(own.asked)));
-            }
-            for &id in &own.filters {
-                let Some(wanted) = &self.filters[id].wanted else { continue };
-                is_for_all |= wanted.options.retain_as_published;
-                is_kept_back |= wanted.options.qos != QoS::AtMostOnce;
-                is_lowered |= wanted.options.qos == QoS::AtMostOnce;
+                last = last.max(self.asked(own, &filters));
             }
         }
         // The copy for one filter may be of QoS 0 and that for another not, which may be late.
         if is_kept_back && is_lowered {
             last = 0;
         }
-        if is_for_all {
-            return;
-        }
-        let mut needed = Vec::new();
-        let mut before = 0;
-        let mut requests = 0;
-        for &handle in &*routes {
+        let mut needed = routes.clone();
+        needed.retain(|&handle| {
             let own = self.subscription(handle);
-            let asked = Epoch::number(Some(own.asked));
-            let answered = Epoch::number(own.answered);
-            let missed = answered > 0 && (live >= answered || last > answered);
-            if asked > stored && !missed {
-                needed.push(handle);
-                // One request restores several Subscriptions.
-                requests += usize::from(asked != before);
-                before = asked;
-            }
-        }
+            let asked = self.asked(own, &filters);
+            let answered = own.answered.map(|answered| Epoch::number(Some(answered)).max(asked));
+            let missed = answered.is_some_and(|answered| live >= answered || last > answered);
+            asked > stored && !missed
+        });
         if needed.is_empty() && seen.spare == 0 {
             // Nobody has asked: the server passes the flag on with every message, or it has lost
             // the subscription.
             return;
         }
-        // A copy for each request, and this is one of them.
-        seen.spare = seen.spare + requests - 1;
+        // This is one of the copies.
+        seen.spare = (seen.spare + self.copies(&needed, &filters)).saturating_sub(1);
         *routes = needed;
+    }
+
+    /// The epoch since which stored messages are to come for a Subscription by some of its filters.
+    fn asked(&self, own: &Subscription, filters: &[FilterId]) -> u32 {
+        let again = own.filters.iter().filter(|id| filters.contains(id));
+        let again = again.filter_map(|&id| self.filters[id].asked_again).max();
+        Epoch::number(again.max(Some(own.asked)))
+    }
+
+    /// How many copies of a stored message come for some Subscriptions: one for each filter of each
+    /// request, but none for a shared one [MQTT5 4.8.2].
+    fn copies(&self, needed: &[Handle], filters: &[FilterId]) -> usize {
+        let mut copies = 0;
+        for &id in filters.iter().filter(|&&id| !self.filters[id].topic_filter.is_shared()) {
+            let mut before = 0;
+            for &handle in self.filters[id].members() {
+                if needed.binary_search(&handle).is_ok() {
+                    // One request restores several Subscriptions.
+                    let asked = self.asked(self.subscription(handle), filters);
+                    copies += usize::from(asked != before);
+                    before = asked;
+                }
+            }
+        }
+        copies
     }
 
     /// Encodes the next waiting part into `out` under packet identifier `id`. Returns whether it is
@@ -284,8 +310,12 @@ impl Subscriptions {
     /// The connection is gone. Parts that it left unanswered are sent again on the next one, before
     /// what waits, but not those that were withdrawn, and not the one that ends the connection.
     pub(super) fn cut(&mut self, unanswered: Unanswered, loss: Loss, events: &mut Events) {
-        // The value that a Subscription got with the copy of another may have changed unheard.
-        self.need_stored(false);
+        // The value that a Subscription got with the copy of another may have changed unheard. Each
+        // SUBSCRIBE is sent again, so each has an epoch of its own.
+        for own in self.subscriptions.iter_mut().flatten().filter(|own| own.answered.is_none()) {
+            self.filters.routes_changed();
+            own.asked = self.filters.epoch();
+        }
         let Unanswered { mut parts, guilty, .. } = unanswered;
         let mut left: Vec<_> =
             parts.extract_if(.., |part| self.requests.is_withdrawn(part)).collect();
@@ -337,26 +367,17 @@ impl Subscriptions {
 
     /// Asks once more for those of the filters that are wanted and not asked for anyway.
     fn restore(&mut self, kind: Kind, mut ids: Vec<FilterId>) {
-        self.need_stored(true);
+        self.filters.routes_changed();
+        let now = self.filters.epoch();
+        for own in self.subscriptions.iter_mut().flatten().filter(|own| own.answered.is_some()) {
+            own.asked = now;
+            own.answered = Some(now);
+        }
         ids.retain(|&id| self.filters[id].wanted.is_some() && self.filters[id].requests == 0);
         if !ids.is_empty() {
             self.ask(None, kind, &ids);
             // What the application has asked since may be to leave one of them.
             self.requests.move_last_to_front();
-        }
-    }
-
-    /// Stored messages that come from here on are needed: by those Subscriptions whose SUBSCRIBE is
-    /// not answered, or by all.
-    #[inline(never)]
-    fn need_stored(&mut self, all: bool) {
-        self.filters.routes_changed();
-        let now = self.filters.epoch();
-        for own in self.subscriptions.iter_mut().flatten() {
-            if all || own.answered.is_none() {
-                own.asked = now;
-                own.answered = own.answered.map(|_| now);
-            }
         }
     }
 
@@ -440,7 +461,7 @@ impl Subscriptions {
             (true, Status::Granted(_)) => {}
             // An UNSUBSCRIBE that was sent again has undone it.
             (true, Status::Absent) => {
-                self.need_stored(true);
+                self.filters.need_stored(id);
                 self.ask(None, Kind::Confirm, &[id]);
             }
             (true, Status::Refused | Status::Uncertain) => return false,
