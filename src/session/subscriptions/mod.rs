@@ -183,8 +183,9 @@ impl Subscriptions {
         true
     }
 
-    /// Returns which Subscriptions a message goes to. See [`Filters::routes`].
-    pub(super) fn routes(&self, topic: &str, identifiers: &[u32]) -> Vec<Handle> {
+    /// Returns which Subscriptions a message goes to, and for which filters. See
+    /// [`Filters::routes`].
+    pub(super) fn routes(&self, topic: &str, identifiers: &[u32]) -> (Vec<Handle>, Vec<FilterId>) {
         let filters_of = |handle| &*self.subscription(handle).filters;
         self.filters.routes(topic, identifiers, filters_of)
     }
@@ -199,7 +200,7 @@ impl Subscriptions {
     #[inline(never)]
     pub(super) fn narrow(
         &self,
-        (topic, identifiers): (&str, &[u32]),
+        filters: &[FilterId],
         routes: &mut Vec<Handle>,
         message: Stored,
         seen: &mut Seen,
@@ -210,7 +211,6 @@ impl Subscriptions {
         if message.dup || routes.len() < 2 {
             return;
         }
-        let filters = self.filters.addressed(self.filters.matching(topic), identifiers);
         let (mut is_for_all, mut is_kept_back, mut is_lowered) = (false, false, false);
         for wanted in filters.iter().filter_map(|&id| self.filters[id].wanted.as_ref()) {
             is_for_all |= wanted.options.retain_as_published;
@@ -226,7 +226,7 @@ impl Subscriptions {
             // Nothing keeps back stored messages of QoS 0. They come before the answer to a later
             // SUBSCRIBE.
             if message.qos == QoS::AtMostOnce && own.answered.is_some() {
-                last = last.max(self.asked(own, &filters));
+                last = last.max(self.asked(own, filters));
             }
         }
         // The copy for one filter may be of QoS 0 and that for another not, which may be late.
@@ -236,7 +236,7 @@ impl Subscriptions {
         let mut needed = routes.clone();
         needed.retain(|&handle| {
             let own = self.subscription(handle);
-            let asked = self.asked(own, &filters);
+            let asked = self.asked(own, filters);
             let answered = own.answered.map(|answered| Epoch::number(Some(answered)).max(asked));
             let missed = answered.is_some_and(|answered| live >= answered || last > answered);
             asked > stored && !missed
@@ -247,7 +247,7 @@ impl Subscriptions {
             return;
         }
         // This is one of the copies.
-        seen.spare = (seen.spare + self.copies(&needed, &filters)).saturating_sub(1);
+        seen.spare = (seen.spare + self.copies(&needed, filters)).saturating_sub(1);
         *routes = needed;
     }
 
@@ -310,12 +310,8 @@ impl Subscriptions {
     /// The connection is gone. Parts that it left unanswered are sent again on the next one, before
     /// what waits, but not those that were withdrawn, and not the one that ends the connection.
     pub(super) fn cut(&mut self, unanswered: Unanswered, loss: Loss, events: &mut Events) {
-        // The value that a Subscription got with the copy of another may have changed unheard. Each
-        // SUBSCRIBE is sent again, so each has an epoch of its own.
-        for own in self.subscriptions.iter_mut().flatten().filter(|own| own.answered.is_none()) {
-            self.filters.routes_changed();
-            own.asked = self.filters.epoch();
-        }
+        // The value that a Subscription got with the copy of another may have changed unheard.
+        self.need_stored(false);
         let Unanswered { mut parts, guilty, .. } = unanswered;
         let mut left: Vec<_> =
             parts.extract_if(.., |part| self.requests.is_withdrawn(part)).collect();
@@ -367,17 +363,30 @@ impl Subscriptions {
 
     /// Asks once more for those of the filters that are wanted and not asked for anyway.
     fn restore(&mut self, kind: Kind, mut ids: Vec<FilterId>) {
-        self.filters.routes_changed();
-        let now = self.filters.epoch();
-        for own in self.subscriptions.iter_mut().flatten().filter(|own| own.answered.is_some()) {
-            own.asked = now;
-            own.answered = Some(now);
-        }
+        self.need_stored(true);
         ids.retain(|&id| self.filters[id].wanted.is_some() && self.filters[id].requests == 0);
         if !ids.is_empty() {
             self.ask(None, kind, &ids);
             // What the application has asked since may be to leave one of them.
             self.requests.move_last_to_front();
+        }
+    }
+
+    /// Stored messages that come from here on are needed: by those Subscriptions whose SUBSCRIBE is
+    /// answered, because one request restores them all, or by the others, each of whose SUBSCRIBEs
+    /// is sent again.
+    #[inline(never)]
+    fn need_stored(&mut self, answered: bool) {
+        self.filters.routes_changed();
+        for own in self.subscriptions.iter_mut().flatten() {
+            if own.answered.is_some() != answered {
+                continue;
+            }
+            if !answered {
+                self.filters.routes_changed();
+            }
+            own.asked = self.filters.epoch();
+            own.answered = own.answered.map(|_| own.asked);
         }
     }
 
