@@ -82,7 +82,7 @@ impl Filters {
     pub(super) fn remove(&mut self, id: FilterId) {
         let filter = self.filters.remove(id);
         let path = &mut self.paths[filter.path];
-        path.retain(|&other| other != id);
+        take_out(path, id);
         if path.is_empty() {
             self.paths.remove(filter.path);
             self.trie.remove(filter.topic_filter.matched());
@@ -130,7 +130,7 @@ impl Filters {
     pub(super) fn remove_member(&mut self, id: FilterId, handle: Handle) -> bool {
         let wanted = &mut self.filters[id].wanted;
         if let Some(Wanted { members, .. }) = wanted {
-            members.retain(|&member| member != handle);
+            take_out(members, handle);
             if members.is_empty() {
                 *wanted = None;
             }
@@ -202,8 +202,8 @@ impl Filters {
         self.routes_changed();
     }
 
-    /// Returns which Subscriptions a message goes to, sorted, and for which filters. `filters_of`
-    /// gives the filters of a Subscription.
+    /// Returns which Subscriptions a message goes to, sorted, and which filters match it.
+    /// `filters_of` gives the filters of a Subscription.
     ///
     /// The subscription identifiers of the message say which of the filters that match it was sent
     /// for, if all of them are known for its topic. Else it goes to every filter that matches. A
@@ -232,13 +232,11 @@ impl Filters {
             _ => filters.iter().filter(|id| matching.contains(id)).min_by_key(age),
         };
         let mut routes = Vec::new();
-        let mut addressed = Vec::new();
         for id in &matching {
             let filter = &self.filters[*id];
             if !is_for(filter) {
                 continue;
             }
-            addressed.push(*id);
             for &handle in filter.members() {
                 if oldest(filters_of(handle)) == Some(id)
                     && let Err(at) = routes.binary_search(&handle)
@@ -247,7 +245,7 @@ impl Filters {
                 }
             }
         }
-        (routes, addressed)
+        (routes, matching)
     }
 
     /// The filters that match a topic.
@@ -273,6 +271,14 @@ impl Filters {
     #[inline(never)]
     pub(super) fn routes_changed(&mut self) {
         self.epoch = self.epoch.next();
+    }
+}
+
+/// Takes out of a list what it has at most once.
+#[inline(never)]
+pub(super) fn take_out<T: PartialEq>(list: &mut Vec<T>, item: T) {
+    if let Some(at) = list.iter().position(|other| *other == item) {
+        list.remove(at);
     }
 }
 

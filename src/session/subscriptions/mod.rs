@@ -21,7 +21,7 @@ use alloc::rc::Rc;
 use alloc::vec::Vec;
 
 use self::filter::{FilterId, Status};
-use self::filters::Filters;
+use self::filters::{Filters, take_out};
 use self::request::{Kind, Outcome, Request, RequestId};
 use self::requests::Requests;
 use super::error::{Error, ErrorCode};
@@ -183,7 +183,7 @@ impl Subscriptions {
         true
     }
 
-    /// Returns which Subscriptions a message goes to, and for which filters. See
+    /// Returns which Subscriptions a message goes to, and which filters match it. See
     /// [`Filters::routes`].
     pub(super) fn routes(&self, topic: &str, identifiers: &[u32]) -> (Vec<Handle>, Vec<FilterId>) {
         let filters_of = |handle| &*self.subscription(handle).filters;
@@ -220,60 +220,66 @@ impl Subscriptions {
         if is_for_all {
             return;
         }
+        // Nothing keeps back stored messages of QoS 0. They come before the answer to a later
+        // SUBSCRIBE. But the copy for another filter may be of another QoS, and late.
+        let is_in_time = message.qos == QoS::AtMostOnce && !(is_kept_back && is_lowered);
         let mut last = 0;
-        for &handle in &*routes {
+        for &handle in routes.iter().filter(|_| is_in_time) {
             let own = self.subscription(handle);
-            // Nothing keeps back stored messages of QoS 0. They come before the answer to a later
-            // SUBSCRIBE.
-            if message.qos == QoS::AtMostOnce && own.answered.is_some() {
+            if own.answered.is_some() {
                 last = last.max(self.asked(own, filters));
             }
         }
-        // The copy for one filter may be of QoS 0 and that for another not, which may be late.
-        if is_kept_back && is_lowered {
-            last = 0;
-        }
-        let mut needed = routes.clone();
-        needed.retain(|&handle| {
+        let mut needed = Vec::new();
+        for &handle in &*routes {
             let own = self.subscription(handle);
             let asked = self.asked(own, filters);
-            let answered = own.answered.map(|answered| Epoch::number(Some(answered)).max(asked));
-            let missed = answered.is_some_and(|answered| live >= answered || last > answered);
-            asked > stored && !missed
-        });
+            let answered = Epoch::number(own.answered);
+            let since = answered.max(asked);
+            let missed = answered > 0 && (live >= since || last > since);
+            if asked > stored && !missed {
+                needed.push(handle);
+            }
+        }
         if needed.is_empty() && seen.spare == 0 {
             // Nobody has asked: the server passes the flag on with every message, or it has lost
             // the subscription.
             return;
         }
         // This is one of the copies.
-        seen.spare = (seen.spare + self.copies(&needed, filters)).saturating_sub(1);
+        seen.spare = seen.spare + self.copies(&needed, filters) - 1;
         *routes = needed;
     }
 
-    /// The epoch since which stored messages are to come for a Subscription by some of its filters.
-    fn asked(&self, own: &Subscription, filters: &[FilterId]) -> u32 {
-        let again = own.filters.iter().filter(|id| filters.contains(id));
-        let again = again.filter_map(|&id| self.filters[id].asked_again).max();
-        Epoch::number(again.max(Some(own.asked)))
-    }
-
-    /// How many copies of a stored message come for some Subscriptions: one for each filter of each
-    /// request, but none for a shared one [MQTT5 4.8.2].
+    /// How many copies of a stored message come for Subscriptions that need it: one for each filter
+    /// of each request.
     fn copies(&self, needed: &[Handle], filters: &[FilterId]) -> usize {
         let mut copies = 0;
-        for &id in filters.iter().filter(|&&id| !self.filters[id].topic_filter.is_shared()) {
+        for id in filters {
             let mut before = 0;
-            for &handle in self.filters[id].members() {
-                if needed.binary_search(&handle).is_ok() {
-                    // One request restores several Subscriptions.
-                    let asked = self.asked(self.subscription(handle), filters);
-                    copies += usize::from(asked != before);
+            for &handle in needed {
+                let own = self.subscription(handle);
+                let asked = self.asked(own, filters);
+                // One request restores several Subscriptions.
+                if own.filters.contains(id) && asked != before {
                     before = asked;
+                    copies += 1;
                 }
             }
         }
         copies
+    }
+
+    /// The epoch since which stored messages are to come for a Subscription, by some filters.
+    #[inline(never)]
+    fn asked(&self, own: &Subscription, filters: &[FilterId]) -> u32 {
+        let mut asked = Some(own.asked);
+        for id in filters {
+            if own.filters.contains(id) {
+                asked = asked.max(self.filters[*id].asked_again);
+            }
+        }
+        Epoch::number(asked)
     }
 
     /// Encodes the next waiting part into `out` under packet identifier `id`. Returns whether it is
@@ -527,7 +533,7 @@ impl Subscriptions {
     fn remove_member(&mut self, id: FilterId, handle: Handle) -> bool {
         self.filters.remove_member(id, handle);
         let subscription = self.subscription_mut(handle);
-        subscription.filters.retain(|&own| own != id);
+        take_out(&mut subscription.filters, id);
         let has_ended = subscription.filters.is_empty();
         if has_ended {
             self.end(handle);
