@@ -196,7 +196,7 @@ impl Subscriptions {
     /// The server answers each SUBSCRIBE with a copy and does not say which one a copy is for, and
     /// copies may be late. So a Subscription needs the first stored message of a topic, and no
     /// other. It needs none if a message of the topic came since its SUBSCRIBE was answered, because
-    /// the stored message would have come before that [MQTT5 4.6].
+    /// the stored message would have come before that [MQTT5 4.6]. `filters` are those that match.
     #[inline(never)]
     pub(super) fn narrow(
         &self,
