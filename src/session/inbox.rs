@@ -361,10 +361,9 @@ fn announce(
 ) {
     let topic: Rc<str> = slots.topic(slot).clone();
     let identifiers = slots.identifiers(slot).clone();
-    let mut routes = subscriptions.routes(&topic, &identifiers);
+    let (mut routes, filters) = subscriptions.routes(&topic, &identifiers);
     if let Some(stored) = stored {
-        let message = (&*topic, &*identifiers);
-        subscriptions.narrow(message, &mut routes, stored, slots.seen_mut(slot));
+        subscriptions.narrow(&filters, &mut routes, stored, slots.seen_mut(slot));
     }
     let routes = routes.into();
     out.events.push(Event::Slot { slot, topic, routes, identifiers });

@@ -129,6 +129,26 @@ fn a_refusal_that_overtakes_a_grant_leaves_it() {
     }
 }
 
+/// The server may have granted what it has refused since: its answer was lost.
+#[test]
+fn a_refusal_that_overtakes_a_subscribe_without_an_answer_leaves_nothing_behind() {
+    for mut pair in plain("") {
+        pair.subscribe("a");
+        pair.reconnected(PLAIN_PRESENT);
+        pair.subscribe("a");
+        pair.plays("SUBACK #3 128; SUBACK #2 128");
+        assert_eq!(pair.sent().pop().unwrap(), "UNSUBSCRIBE #4 a");
+    }
+    for mut pair in plain("") {
+        let one = pair.subscribe("a");
+        pair.subscribe("a");
+        pair.cancel(one);
+        pair.plays("SUBACK #2 128");
+        pair.reconnected(PLAIN_PRESENT);
+        pair.sends(["UNSUBSCRIBE #3 a"]);
+    }
+}
+
 /// Shows [MQTT5-2.2.1-6] [MQTT3-2.3.1-7] [MQTT3-3.10.4-4]
 #[test]
 fn an_answer_settles_the_request_of_its_identifier() {

@@ -183,10 +183,12 @@ impl Filter {
         let Answer { asked, sending, repeated, code } = *answer;
         let is_grant = asked != Asked::Unsubscribe && !code.is_error();
         // A packet that was sent later may have been answered before, and its answer stands. But if
-        // it was refused, that has not undone what is granted now.
+        // it was refused, that has not undone what is granted now, or may have been granted on an
+        // earlier connection.
+        let may_be_granted = is_grant || repeated && asked != Asked::Unsubscribe;
         if sending.is_some()
             && sending < self.decided_by
-            && !(is_grant && self.status == Status::Refused)
+            && !(may_be_granted && self.status == Status::Refused)
         {
             return false;
         }

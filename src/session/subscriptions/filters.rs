@@ -82,7 +82,7 @@ impl Filters {
     pub(super) fn remove(&mut self, id: FilterId) {
         let filter = self.filters.remove(id);
         let path = &mut self.paths[filter.path];
-        path.retain(|&other| other != id);
+        take_out(path, id);
         if path.is_empty() {
             self.paths.remove(filter.path);
             self.trie.remove(filter.topic_filter.matched());
@@ -130,7 +130,7 @@ impl Filters {
     pub(super) fn remove_member(&mut self, id: FilterId, handle: Handle) -> bool {
         let wanted = &mut self.filters[id].wanted;
         if let Some(Wanted { members, .. }) = wanted {
-            members.retain(|&member| member != handle);
+            take_out(members, handle);
             if members.is_empty() {
                 *wanted = None;
             }
@@ -202,8 +202,8 @@ impl Filters {
         self.routes_changed();
     }
 
-    /// Returns which Subscriptions a message goes to, sorted. `filters_of` gives the filters of a
-    /// Subscription.
+    /// Returns which Subscriptions a message goes to, sorted, and which filters match it.
+    /// `filters_of` gives the filters of a Subscription.
     ///
     /// The subscription identifiers of the message say which of the filters that match it was sent
     /// for, if all of them are known for its topic. Else it goes to every filter that matches. A
@@ -214,49 +214,42 @@ impl Filters {
         topic: &str,
         identifiers: &[u32],
         filters_of: impl Fn(Handle) -> &'a [FilterId],
-    ) -> Vec<Handle> {
+    ) -> (Vec<Handle>, Vec<FilterId>) {
         let matching = self.matching(topic);
+        let is_known =
+            |value: u32| matching.iter().any(|&id| self.filters[id].has_identifier(value));
+        let all_known = !identifiers.is_empty()
+            && identifiers.iter().all(|&value| is_known(value) || self.has_ended(value));
+        // A filter that the server may have without an identifier shares the copy of the others.
+        let is_for = |filter: &Filter| {
+            !all_known
+                || filter.unnumbered
+                || filter.identifier().is_none_or(|id| identifiers.contains(&id.get()))
+        };
         let age = |&&id: &&FilterId| (self.filters[id].status, self.filters[id].identifier());
         let oldest = |filters: &'a [FilterId]| match filters {
             [only] => Some(only),
             _ => filters.iter().filter(|id| matching.contains(id)).min_by_key(age),
         };
         let mut routes = Vec::new();
-        for id in self.addressed(matching.clone(), identifiers) {
-            for &handle in self.filters[id].members() {
-                if oldest(filters_of(handle)) == Some(&id)
+        for id in &matching {
+            let filter = &self.filters[*id];
+            if !is_for(filter) {
+                continue;
+            }
+            for &handle in filter.members() {
+                if oldest(filters_of(handle)) == Some(id)
                     && let Err(at) = routes.binary_search(&handle)
                 {
                     routes.insert(at, handle);
                 }
             }
         }
-        routes
-    }
-
-    /// The filters that a message was sent for, as far as it tells, of those that match its topic.
-    pub(super) fn addressed(
-        &self,
-        mut matching: Vec<FilterId>,
-        identifiers: &[u32],
-    ) -> Vec<FilterId> {
-        let is_known =
-            |value: u32| matching.iter().any(|&id| self.filters[id].has_identifier(value));
-        let all_known = !identifiers.is_empty()
-            && identifiers.iter().all(|&value| is_known(value) || self.has_ended(value));
-        if all_known {
-            // A filter that the server may have without an identifier shares the copy of the others.
-            matching.retain(|&id| {
-                let filter = &self.filters[id];
-                filter.unnumbered
-                    || filter.identifier().is_none_or(|id| identifiers.contains(&id.get()))
-            });
-        }
-        matching
+        (routes, matching)
     }
 
     /// The filters that match a topic.
-    pub(super) fn matching(&self, topic: &str) -> Vec<FilterId> {
+    fn matching(&self, topic: &str) -> Vec<FilterId> {
         let mut paths = Vec::new();
         self.trie.matching(topic, &mut paths);
         let mut matching = Vec::new();
@@ -278,6 +271,14 @@ impl Filters {
     #[inline(never)]
     pub(super) fn routes_changed(&mut self) {
         self.epoch = self.epoch.next();
+    }
+}
+
+/// Takes out of a list what it has at most once.
+#[inline(never)]
+pub(super) fn take_out<T: PartialEq>(list: &mut Vec<T>, item: T) {
+    if let Some(at) = list.iter().position(|other| *other == item) {
+        list.remove(at);
     }
 }
 

@@ -21,7 +21,7 @@ use alloc::rc::Rc;
 use alloc::vec::Vec;
 
 use self::filter::{FilterId, Status};
-use self::filters::Filters;
+use self::filters::{Filters, take_out};
 use self::request::{Kind, Outcome, Request, RequestId};
 use self::requests::Requests;
 use super::error::{Error, ErrorCode};
@@ -183,8 +183,9 @@ impl Subscriptions {
         true
     }
 
-    /// Returns which Subscriptions a message goes to. See [`Filters::routes`].
-    pub(super) fn routes(&self, topic: &str, identifiers: &[u32]) -> Vec<Handle> {
+    /// Returns which Subscriptions a message goes to, and which filters match it. See
+    /// [`Filters::routes`].
+    pub(super) fn routes(&self, topic: &str, identifiers: &[u32]) -> (Vec<Handle>, Vec<FilterId>) {
         let filters_of = |handle| &*self.subscription(handle).filters;
         self.filters.routes(topic, identifiers, filters_of)
     }
@@ -195,11 +196,11 @@ impl Subscriptions {
     /// The server answers each SUBSCRIBE with a copy and does not say which one a copy is for, and
     /// copies may be late. So a Subscription needs the first stored message of a topic, and no
     /// other. It needs none if a message of the topic came since its SUBSCRIBE was answered, because
-    /// the stored message would have come before that [MQTT5 4.6].
+    /// the stored message would have come before that [MQTT5 4.6]. `filters` are those that match.
     #[inline(never)]
     pub(super) fn narrow(
         &self,
-        (topic, identifiers): (&str, &[u32]),
+        filters: &[FilterId],
         routes: &mut Vec<Handle>,
         message: Stored,
         seen: &mut Seen,
@@ -210,7 +211,6 @@ impl Subscriptions {
         if message.dup || routes.len() < 2 {
             return;
         }
-        let filters = self.filters.addressed(self.filters.matching(topic), identifiers);
         let (mut is_for_all, mut is_kept_back, mut is_lowered) = (false, false, false);
         for wanted in filters.iter().filter_map(|&id| self.filters[id].wanted.as_ref()) {
             is_for_all |= wanted.options.retain_as_published;
@@ -220,60 +220,66 @@ impl Subscriptions {
         if is_for_all {
             return;
         }
+        // Nothing keeps back stored messages of QoS 0. They come before the answer to a later
+        // SUBSCRIBE. But the copy for another filter may be of another QoS, and late.
+        let is_in_time = message.qos == QoS::AtMostOnce && !(is_kept_back && is_lowered);
         let mut last = 0;
-        for &handle in &*routes {
+        for &handle in routes.iter().filter(|_| is_in_time) {
             let own = self.subscription(handle);
-            // Nothing keeps back stored messages of QoS 0. They come before the answer to a later
-            // SUBSCRIBE.
-            if message.qos == QoS::AtMostOnce && own.answered.is_some() {
-                last = last.max(self.asked(own, &filters));
+            if own.answered.is_some() {
+                last = last.max(self.asked(own, filters));
             }
         }
-        // The copy for one filter may be of QoS 0 and that for another not, which may be late.
-        if is_kept_back && is_lowered {
-            last = 0;
-        }
-        let mut needed = routes.clone();
-        needed.retain(|&handle| {
+        let mut needed = Vec::new();
+        for &handle in &*routes {
             let own = self.subscription(handle);
-            let asked = self.asked(own, &filters);
-            let answered = own.answered.map(|answered| Epoch::number(Some(answered)).max(asked));
-            let missed = answered.is_some_and(|answered| live >= answered || last > answered);
-            asked > stored && !missed
-        });
+            let asked = self.asked(own, filters);
+            let answered = Epoch::number(own.answered);
+            let since = answered.max(asked);
+            let missed = answered > 0 && (live >= since || last > since);
+            if asked > stored && !missed {
+                needed.push(handle);
+            }
+        }
         if needed.is_empty() && seen.spare == 0 {
             // Nobody has asked: the server passes the flag on with every message, or it has lost
             // the subscription.
             return;
         }
         // This is one of the copies.
-        seen.spare = (seen.spare + self.copies(&needed, &filters)).saturating_sub(1);
+        seen.spare = seen.spare + self.copies(&needed, filters) - 1;
         *routes = needed;
     }
 
-    /// The epoch since which stored messages are to come for a Subscription by some of its filters.
-    fn asked(&self, own: &Subscription, filters: &[FilterId]) -> u32 {
-        let again = own.filters.iter().filter(|id| filters.contains(id));
-        let again = again.filter_map(|&id| self.filters[id].asked_again).max();
-        Epoch::number(again.max(Some(own.asked)))
-    }
-
-    /// How many copies of a stored message come for some Subscriptions: one for each filter of each
-    /// request, but none for a shared one [MQTT5 4.8.2].
+    /// How many copies of a stored message come for Subscriptions that need it: one for each filter
+    /// of each request.
     fn copies(&self, needed: &[Handle], filters: &[FilterId]) -> usize {
         let mut copies = 0;
-        for &id in filters.iter().filter(|&&id| !self.filters[id].topic_filter.is_shared()) {
+        for id in filters {
             let mut before = 0;
-            for &handle in self.filters[id].members() {
-                if needed.binary_search(&handle).is_ok() {
-                    // One request restores several Subscriptions.
-                    let asked = self.asked(self.subscription(handle), filters);
-                    copies += usize::from(asked != before);
+            for &handle in needed {
+                let own = self.subscription(handle);
+                let asked = self.asked(own, filters);
+                // One request restores several Subscriptions.
+                if own.filters.contains(id) && asked != before {
                     before = asked;
+                    copies += 1;
                 }
             }
         }
         copies
+    }
+
+    /// The epoch since which stored messages are to come for a Subscription, by some filters.
+    #[inline(never)]
+    fn asked(&self, own: &Subscription, filters: &[FilterId]) -> u32 {
+        let mut asked = Some(own.asked);
+        for id in filters {
+            if own.filters.contains(id) {
+                asked = asked.max(self.filters[*id].asked_again);
+            }
+        }
+        Epoch::number(asked)
     }
 
     /// Encodes the next waiting part into `out` under packet identifier `id`. Returns whether it is
@@ -310,12 +316,8 @@ impl Subscriptions {
     /// The connection is gone. Parts that it left unanswered are sent again on the next one, before
     /// what waits, but not those that were withdrawn, and not the one that ends the connection.
     pub(super) fn cut(&mut self, unanswered: Unanswered, loss: Loss, events: &mut Events) {
-        // The value that a Subscription got with the copy of another may have changed unheard. Each
-        // SUBSCRIBE is sent again, so each has an epoch of its own.
-        for own in self.subscriptions.iter_mut().flatten().filter(|own| own.answered.is_none()) {
-            self.filters.routes_changed();
-            own.asked = self.filters.epoch();
-        }
+        // The value that a Subscription got with the copy of another may have changed unheard.
+        self.need_stored(false);
         let Unanswered { mut parts, guilty, .. } = unanswered;
         let mut left: Vec<_> =
             parts.extract_if(.., |part| self.requests.is_withdrawn(part)).collect();
@@ -367,17 +369,30 @@ impl Subscriptions {
 
     /// Asks once more for those of the filters that are wanted and not asked for anyway.
     fn restore(&mut self, kind: Kind, mut ids: Vec<FilterId>) {
-        self.filters.routes_changed();
-        let now = self.filters.epoch();
-        for own in self.subscriptions.iter_mut().flatten().filter(|own| own.answered.is_some()) {
-            own.asked = now;
-            own.answered = Some(now);
-        }
+        self.need_stored(true);
         ids.retain(|&id| self.filters[id].wanted.is_some() && self.filters[id].requests == 0);
         if !ids.is_empty() {
             self.ask(None, kind, &ids);
             // What the application has asked since may be to leave one of them.
             self.requests.move_last_to_front();
+        }
+    }
+
+    /// Stored messages that come from here on are needed: by those Subscriptions whose SUBSCRIBE is
+    /// answered, because one request restores them all, or by the others, each of whose SUBSCRIBEs
+    /// is sent again.
+    #[inline(never)]
+    fn need_stored(&mut self, answered: bool) {
+        self.filters.routes_changed();
+        for own in self.subscriptions.iter_mut().flatten() {
+            if own.answered.is_some() != answered {
+                continue;
+            }
+            if !answered {
+                self.filters.routes_changed();
+            }
+            own.asked = self.filters.epoch();
+            own.answered = own.answered.map(|_| own.asked);
         }
     }
 
@@ -518,7 +533,7 @@ impl Subscriptions {
     fn remove_member(&mut self, id: FilterId, handle: Handle) -> bool {
         self.filters.remove_member(id, handle);
         let subscription = self.subscription_mut(handle);
-        subscription.filters.retain(|&own| own != id);
+        take_out(&mut subscription.filters, id);
         let has_ended = subscription.filters.is_empty();
         if has_ended {
             self.end(handle);
