@@ -22,6 +22,8 @@ use super::memory;
 const PATIENCE: usize = 1_000;
 /// ms.
 const LONGEST_END: u64 = 10_000;
+/// Bytes of the table of packet identifiers where a record of the store has the largest.
+const PACKET_IDS: usize = 5 * 1024 * 1024;
 /// Bytes of a topic: three levels of the longest.
 const LONGEST_TOPIC: usize = 40;
 
@@ -350,9 +352,12 @@ impl<'a> World<'a> {
                 let input = &mut self.scene().input;
                 let record =
                     |input: &mut Input| (0..input.below(40)).map(|_| input.byte()).collect();
-                let records = (0..input.below(3)).map(|_| record(input)).collect();
+                let records: Vec<_> = (0..input.below(3)).map(|_| record(input)).collect();
                 input.flag().then_some(records)
             };
+            if records.as_ref().is_some_and(|records| !records.is_empty()) {
+                self.scene().spent += PACKET_IDS / 8;
+            }
             self.driver.loaded(id, 0, records.ok_or(()));
         } else if storing {
             let kept = self.scene().input.flag();
