@@ -8,9 +8,6 @@ use alloc::boxed::Box;
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;
 use core::cell::{Cell, RefCell, RefMut};
-use core::mem::take;
-
-use spin::Mutex;
 
 use crate::session::{
     AttemptId, Challenge, Change, Command, Error, Input, Instant, Resolved, Session, Then,
@@ -147,8 +144,20 @@ pub trait Host: Sized {
     }
 }
 
-/// A window is needed during a call only, so one serves all drivers.
-static SCRATCH: Mutex<Vec<u8>> = Mutex::new(Vec::new());
+/// A window is needed during a call only, so one serves all drivers of a thread. Gives it for
+/// `window`, which is the next.
+#[cfg(feature = "std")]
+fn scratch(window: Vec<u8>) -> Vec<u8> {
+    std::thread_local!(static SCRATCH: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) });
+    SCRATCH.replace(window)
+}
+
+/// Without the standard library there is one thread.
+#[cfg(not(feature = "std"))]
+fn scratch(window: Vec<u8>) -> Vec<u8> {
+    static SCRATCH: spin::Mutex<Vec<u8>> = spin::Mutex::new(Vec::new());
+    core::mem::replace(&mut *SCRATCH.lock(), window)
+}
 
 /// A session on its host.
 pub struct Driver<H: Host> {
@@ -355,13 +364,13 @@ impl<H: Host> Driver<H> {
     // --------------------------------------------------------------------------- the input
 
     fn with_window(&self, read: impl FnOnce(&mut [u8])) {
-        let mut window = take(&mut *SCRATCH.lock());
+        let mut window = scratch(Vec::new());
         let size = self.host.window().max(self.host.head());
         if window.len() < size {
             window.resize(size, 0);
         }
         read(&mut window);
-        *SCRATCH.lock() = window;
+        scratch(window);
     }
 
     fn read_inbox(&self, window: &mut [u8]) {
