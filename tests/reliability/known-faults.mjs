@@ -56,7 +56,7 @@ const RETURNS_THE_SAME = {
 }
 const OVERSTEPS = {
   checks: /^keeps to the Receive Maximum of the client$/,
-  says: /\+ '3'|\d at once|\d !== 1$/,
+  says: /[+-] '\d+'|\d at once|\d !== 1$/,
   fault: 'it sends more QoS 1 and 2 messages than the Receive Maximum of the client allows',
   paragraph: 'MQTT-3.3.4-9',
   client:
