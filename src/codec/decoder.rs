@@ -204,7 +204,7 @@ impl Decoder {
             let rest = rest.rest();
             let mut taken = left.min(rest.len());
             if !publish::header_is_whole(self.version, first, &self.body) {
-                self.keep(&rest[..taken], left)?;
+                self.keep(&rest[..taken], self.body.len() + left)?;
             }
             if publish::header_is_whole(self.version, first, &self.body) {
                 taken = left.min(rest.len() + beyond);

@@ -53,6 +53,26 @@ fn any_split_gives_the_same_packets() {
 }
 
 #[test]
+fn a_message_that_is_skipped_may_have_the_longest_topic_and_come_in_any_pieces() {
+    let body = [&bytes("FF FF")[..], &[b't'; 65_535], &bytes("00 01 'payload'")].concat();
+    let message = [&bytes("32 8A 80 04")[..], &body].concat();
+    for size in [1, 10, 1_000, 40_000, message.len()] {
+        let mut decoder = Decoder::new(V311, 1_000);
+        decoder.skips = true;
+        let mut skipped = None;
+        for piece in message.chunks(size) {
+            match decoder.step(piece, &mut 0, 0).unwrap() {
+                Step::Skipped { first, body } => skipped = Some((first, body)),
+                step => assert_eq!(step, Step::More),
+            }
+        }
+        let (first, kept) = skipped.unwrap();
+        assert_eq!(first, 0x32);
+        assert!(kept.len() >= 65_539 && body.starts_with(&kept), "pieces of {size}");
+    }
+}
+
+#[test]
 fn windows_on_a_chunk() {
     let publish = bytes("32 81 01 00 01 't' 00 01"); // 129 bytes of body, 124 of payload
     let chunk = [&bytes("D0 00")[..], &publish, &[7; 124], &bytes("D0 00")].concat();
