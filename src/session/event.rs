@@ -208,6 +208,12 @@ impl Events {
         self.queue.push_back(event);
     }
 
+    /// Appends a message. Most events are messages, so this is worth its copy.
+    #[inline]
+    pub(super) fn push_message(&mut self, message: Message) {
+        self.queue.push_back(Event::Message(message));
+    }
+
     /// The next event.
     #[inline]
     pub fn pop(&mut self) -> Option<Event> {

@@ -65,8 +65,8 @@ pub(super) struct Incoming<'a> {
     pub len: usize,
     /// Where in the chunk the body begins; `None`: the body is [`Inbox::assembled`].
     pub at: Option<usize>,
-    pub publish: Publish<'a>,
-    pub hints: PublishHints,
+    pub publish: &'a Publish<'a>,
+    pub hints: &'a PublishHints,
 }
 
 impl Default for Inbox {
@@ -175,7 +175,7 @@ impl Inbox {
             }
             Found::Known(slot) | Found::Fresh(slot) => slot,
         };
-        let admitted = self.admit(&publish, up, own)?;
+        let admitted = self.admit(publish, up, own)?;
         if out.events.tapped {
             let topic = self.slots.topic(slot).clone();
             out.tap_incoming(PacketType::Publish, len, publish.id, Some(topic), None);
@@ -193,7 +193,7 @@ impl Inbox {
             announce(slot, publish.retain.then_some(stored), &mut self.slots, subscriptions, out);
         }
         out.stats.messages_received += 1;
-        out.events.push(Event::Message(message(slot, sequence, len, at, &publish, &hints)));
+        out.events.push_message(message(slot, sequence, len, at, publish, hints));
         Ok(())
     }
 
@@ -226,15 +226,26 @@ impl Inbox {
         up: &mut Up,
         own: &ConnectProperties,
     ) -> Result<Admitted, DecodeError> {
-        let Some(id) = publish.id else {
-            return Ok(Admitted::Once);
-        };
+        match publish.id {
+            None => Ok(Admitted::Once),
+            Some(id) => self.admit_owed(id, publish.qos, up, own),
+        }
+    }
+
+    /// The same for a message of QoS 1 or 2.
+    fn admit_owed(
+        &mut self,
+        id: PacketId,
+        qos: QoS,
+        up: &mut Up,
+        own: &ConnectProperties,
+    ) -> Result<Admitted, DecodeError> {
         let receive_maximum = match up.server.version {
             Version::V5 if !self.is_unlimited() => u32::from(own.receive_maximum),
             Version::V311 | Version::V5 => 65_535,
         };
         let receiving = &mut up.receiving;
-        let repeated = publish.qos == QoS::ExactlyOnce && self.received.contains(id);
+        let repeated = qos == QoS::ExactlyOnce && self.received.contains(id);
         // What is repeated counts while its acknowledgement is owed: it may have to wait for one
         // that is held.
         let under_way = if repeated { receiving.owed.len() } else { receiving.window };
@@ -244,15 +255,15 @@ impl Inbox {
         }
         if repeated {
             let stage = Stage::Ready(ReasonCode::SUCCESS);
-            receiving.owed.push(id, publish.qos, stage);
+            receiving.owed.push(id, qos, stage);
             return Ok(Admitted::Again);
         }
         receiving.window += 1;
-        if publish.qos == QoS::ExactlyOnce {
+        if qos == QoS::ExactlyOnce {
             self.received.insert(id);
         }
         let stage = Stage::Delivering;
-        Ok(Admitted::Owed(receiving.owed.push(id, publish.qos, stage)))
+        Ok(Admitted::Owed(receiving.owed.push(id, qos, stage)))
     }
 
     /// A PUBREL releases the identifier of a QoS 2 message and is answered with PUBCOMP.

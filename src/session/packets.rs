@@ -62,7 +62,12 @@ impl Session {
         at: Option<usize>,
     ) -> Result<(), DecodeError> {
         let version = self.attempts.version();
-        let (publish, hints) = Publish::decode_header(version, first, body, len)?;
+        // What was decoded stays where it is: to copy what was just written costs more than to read it.
+        let decoded = Publish::decode_header(version, first, body, len);
+        let (publish, hints) = match &decoded {
+            Ok((publish, hints)) => (publish, hints),
+            Err(error) => return Err(*error),
+        };
         let Some(up) = self.stage.up_mut() else {
             return Err(DecodeError::protocol("a packet before CONNACK"));
         };
