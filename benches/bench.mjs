@@ -3,35 +3,45 @@
  * The benchmark: wasmqtt, its peers and the raw WebSocket floor, in Node and headless Chromium, against a null broker.
  *
  *   npm run bench -- [--node | --browser] [--only TEXT]… [--clients NAME,…] [--rounds N] [--short] [--out DIR]
+ *   npm run bench -- --broker NAME… [--only TEXT]… [--clients NAME,…] [--rounds N] [--out DIR]
  *   npm run bench -- --growth [--only TEXT]… [--clients NAME,…] [--minutes N]
  *
  * --only      scenarios whose name contains the text; may be given several times
- * --clients   wasmqtt wasmqtt-5 shim mqttjs mqttjs-5 paho u8 sap floor floor-frames (those with -5 speak MQTT 5, and run only if named;
+ * --broker    through a real broker that is installed, in Node: mosquitto, nats or another of tests/reliability/brokers.mjs; testing is the
+ *             test broker of the package. The results are brokers.md
+ * --clients   wasmqtt wasmqtt-5 shim mqttjs mqttjs-5 paho u8 sap floor floor-frames preloaded slim slim-preloaded (those with -5 speak MQTT 5, and run only if named;
  *             shim is wasmqtt/mqttjs, wasmqtt with the API of MQTT.js)
  * --short     runs for about a minute, with one round of short measurements, whose figures must not be quoted
  * --growth    measures how the cost grows with subscriptions, topics, and messages in flight or queued; with --minutes, also over time
  * --out       where the results go; default benches/results
+ * --write     also puts each section into RESULTS.md, in place of the one with that heading
  *
  * The clients are interleaved, each measurement has a fresh process or page, and counts and contents are checked.
  */
 import { spawnSync } from 'node:child_process'
-import { existsSync, mkdirSync, writeFileSync } from 'node:fs'
+import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { parseArgs } from 'node:util'
 import { clients } from './clients.mjs'
-import { browser as browserScenarios, node as nodeScenarios } from './scenarios.mjs'
+import {
+  broker as brokerScenarios,
+  browser as browserScenarios,
+  node as nodeScenarios,
+} from './scenarios.mjs'
 
 const here = import.meta.dirname
 const { values: options } = parseArgs({
   options: {
     node: { type: 'boolean' },
     browser: { type: 'boolean' },
+    broker: { type: 'string', multiple: true, default: [] },
     only: { type: 'string', multiple: true },
     clients: { type: 'string' },
     rounds: { type: 'string' },
     short: { type: 'boolean' },
     growth: { type: 'boolean' },
     minutes: { type: 'string' },
+    write: { type: 'boolean' },
     out: { type: 'string', default: join(here, 'results') },
   },
 })
@@ -39,7 +49,7 @@ const { values: options } = parseArgs({
 if (!existsSync(join(here, 'node_modules')))
   spawnSync('npm', ['ci'], { cwd: here, stdio: 'inherit', shell: process.platform === 'win32' })
 
-const { Host } = await import('./host.mjs')
+const { Host, kindOf } = await import('./host.mjs')
 const report = await import('./report.mjs')
 
 const wanted = options.clients
@@ -70,7 +80,12 @@ try {
     save('growth', results, report.growthMarkdown(results), report.growthSvg(results))
   } else {
     const results = await benchmark()
-    save('results', results, report.markdown(results), report.svg(results))
+    const name = options.broker.length ? 'brokers' : 'results'
+    save(name, results, report.markdown(results), report.svg(results))
+    if (options.write) {
+      const file = join(here, 'RESULTS.md')
+      writeFileSync(file, report.rewritten(readFileSync(file, 'utf8'), results))
+    }
     const broken = results.rows.flatMap((row) =>
       Object.entries(row.clients).filter(
         ([name, { errors }]) => errors.length && clients[name].ours,
@@ -83,18 +98,23 @@ try {
 }
 
 async function benchmark() {
-  const both = options.node === options.browser
-  const runtimes = [
-    ...(both || options.node ? [{ runtime: 'node', scenarios: nodeScenarios }] : []),
-    ...(both || options.browser ? [{ runtime: 'chromium', scenarios: browserScenarios }] : []),
+  const { node, browser, broker: brokers } = options
+  const all = !node && !browser && !brokers.length
+  const places = [
+    ...(all || node ? [{ runtime: 'node', scenarios: nodeScenarios }] : []),
+    ...(all || browser ? [{ runtime: 'chromium', scenarios: browserScenarios }] : []),
+    ...brokers.map((broker) => ({ runtime: 'node', broker, scenarios: brokerScenarios })),
   ]
-  const rows = runtimes.flatMap(({ runtime, scenarios }) =>
-    scenarios.filter(named).map((scenario) => ({ runtime, scenario, clients: {} })),
+  const rows = places.flatMap(({ scenarios, ...place }) =>
+    scenarios
+      .filter((scenario) => named(scenario) && can(place, scenario))
+      .map((scenario) => ({ ...place, scenario, clients: {} })),
   )
   for (let round = 0; round < rounds; round++) {
     for (const row of rows) {
       const names = wanted.filter((name) => plays(name, row))
-      for (let i = 0; i < names.length; i++)
+      const repeats = options.short ? 1 : (row.scenario.repeats ?? 1)
+      for (let i = 0; i < names.length * repeats; i++)
         await step(row, names[(i + round) % names.length], round)
     }
   }
@@ -106,16 +126,27 @@ async function benchmark() {
 
 /** On Node, clients that send through `ws` are measured with and without its native masking. */
 async function step(row, name, round) {
-  const cell = (row.clients[name] ??= { values: [], plain: [], rates: [], errors: [] })
+  const cell = (row.clients[name] ??= {
+    values: [],
+    plain: [],
+    rates: [],
+    tails: [],
+    errors: [],
+  })
   const variants =
-    row.runtime === 'node' && row.scenario.sends && clients[name].ws && !options.short
+    row.runtime === 'node' &&
+    !row.broker &&
+    row.scenario.sends &&
+    clients[name].ws &&
+    !options.short
       ? [false, true]
       : [false]
   for (const plain of variants) {
     let said
     try {
-      const { value, rate } = await host.run({
+      const { value, rate, tail } = await host.run({
         runtime: row.runtime,
+        broker: row.broker,
         client: name,
         scenario: row.scenario,
         timing,
@@ -123,23 +154,31 @@ async function step(row, name, round) {
       })
       cell[plain ? 'plain' : 'values'].push(value)
       if (rate && !plain) cell.rates.push(rate)
+      if (tail) cell.tails.push(tail)
       said = `${value.toFixed(2)} ${row.scenario.unit ?? 'µs'}`
     } catch (error) {
       cell.errors.push(error.message)
       said = `fails: ${error.message.split('\n')[0]}`
     }
     console.error(
-      `${round + 1}/${rounds}  ${row.runtime.padEnd(8)}  ${row.scenario.name.padEnd(50)}  ${(name + (plain ? ' plain' : '')).padEnd(18)}  ${said}`,
+      `${round + 1}/${rounds}  ${(row.broker ?? row.runtime).padEnd(9)}  ${row.scenario.name.padEnd(56)}  ${(name + (plain ? ' plain' : '')).padEnd(18)}  ${said}`,
     )
   }
 }
 
-function plays(name, { runtime, scenario }) {
+function can({ broker }, { qos }) {
+  return qos !== 2 || !broker || kindOf(broker).speaksQoS2?.() !== false
+}
+
+function plays(name, { runtime, broker, scenario }) {
   const client = clients[name]
-  const { kind, qos = 0, single } = scenario
+  const { kind, qos = 0, single, transport, among } = scenario
   if (client.only && client.only !== runtime) return false
   if (client.qos !== undefined && qos > client.qos) return false
-  if (client.floor && ['await', 'start'].includes(kind)) return false
+  if (client.floor && (broker || ['await', 'start'].includes(kind))) return false
+  if (client.start && kind !== 'start') return false
+  if (among && !options.clients && !among.includes(name)) return false
+  if (transport === 'TCP' && !client.tcp) return false
   if (name === 'floor-frames')
     return kind === 'publish' || (kind === 'receive' && runtime === 'chromium' && !single)
   return kind !== 'await' || client.promises

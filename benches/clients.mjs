@@ -1,12 +1,14 @@
 /**
  * The clients that are measured. adapter: the module in clients/ · version: of MQTT, by default 4 (3.1.1) · only: the runtime that it exists
- * for · qos: the highest that it supports · ws: sends through `ws` on Node · promises: publish() can be awaited · optional: runs only if named.
+ * for · qos: the highest that it supports · ws: sends through `ws` on Node · tcp: speaks TCP, too · promises: publish() can be awaited ·
+ * optional: runs only if named · start: only the start is measured · preload: what the page preloads.
  */
 export const clients = {
   wasmqtt: {
     label: 'wasmqtt',
     adapter: 'wasmqtt',
     ws: true,
+    tcp: true,
     promises: true,
     ours: true,
     color: '#d9480f',
@@ -16,6 +18,7 @@ export const clients = {
     adapter: 'wasmqtt',
     version: 5,
     ws: true,
+    tcp: true,
     promises: true,
     ours: true,
     optional: true,
@@ -26,6 +29,7 @@ export const clients = {
     package: 'mqtt',
     adapter: 'mqttjs',
     ws: true,
+    tcp: true,
     promises: true,
     color: '#862e9c',
   },
@@ -33,6 +37,7 @@ export const clients = {
     label: 'wasmqtt/mqttjs',
     adapter: 'mqttjs-shim',
     ws: true,
+    tcp: true,
     promises: true,
     ours: true,
     color: '#e8590c',
@@ -43,6 +48,7 @@ export const clients = {
     adapter: 'mqttjs',
     version: 5,
     ws: true,
+    tcp: true,
     promises: true,
     optional: true,
     color: '#cc5de8',
@@ -62,7 +68,34 @@ export const clients = {
     package: '@sap/xb-msg-mqtt-v311',
     adapter: 'sap',
     only: 'node',
+    tcp: true,
     color: '#0b7285',
+  },
+  preloaded: {
+    label: 'wasmqtt, modulepreload',
+    adapter: 'wasmqtt',
+    preload: ['/pkg/index.js'],
+    ours: true,
+    start: true,
+    only: 'chromium',
+    color: '#d9480f',
+  },
+  slim: {
+    label: 'wasmqtt/slim',
+    adapter: 'wasmqtt-slim',
+    ours: true,
+    start: true,
+    only: 'chromium',
+    color: '#d9480f',
+  },
+  'slim-preloaded': {
+    label: 'wasmqtt/slim, preloaded',
+    adapter: 'wasmqtt-slim',
+    preload: ['/pkg/slim.js', '/pkg/wasmqtt.wasm'],
+    ours: true,
+    start: true,
+    only: 'chromium',
+    color: '#d9480f',
   },
   floor: { label: 'floor', adapter: 'floor', ws: true, floor: true, color: '#868e96' },
   'floor-frames': {

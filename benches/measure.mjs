@@ -10,9 +10,12 @@
  *   memory()                                    bytes of memory outside the JavaScript heap, if the client knows
  *   end()
  *
- * The runtime has cpu(), the CPU µs that the process or page has used so far; burst(count, sending), which tells the broker and resolves when
- * the broker has sent and received everything; later(callback), which runs a new task without the delay of timers; and in Node rss() and
- * heap(), in bytes.
+ * The runtime has cpu(), the CPU µs that the process or page has used so far, and in a page main(), those of its main thread; burst(count,
+ * sending), which tells the broker and resolves when the broker has sent and received everything; later(callback), which runs a new task
+ * without the delay of timers; and in Node rss() and heap(), in bytes.
+ *
+ * The null broker goes no faster than the client. A real one queues or drops, so that there the receiver says how far it is, tell(seen), and
+ * the publisher listens, onSeen. The other side of a real broker is a process that serves bursts: it receives them or sends them.
  */
 import { equal, traffic as trafficOf } from './traffic.mjs'
 
@@ -24,6 +27,7 @@ export async function measure(job, runtime) {
   const failed = new Promise((_, reject) => (events.fail = reject))
   failed.catch(() => {})
   const client = await create(job, events)
+  if (job.serves) return serve(client, scenario, runtime, events)
   const another = () => create(job, events)
   const result = await Promise.race([
     failed,
@@ -32,6 +36,25 @@ export async function measure(job, runtime) {
   client.end()
   return result
 }
+
+/** Plays the other side of a real broker: receives what the measured client sends, or sends what it receives, until the process is ended. */
+async function serve(client, scenario, runtime, events) {
+  const own = { ...runtime, burst: async () => {} }
+  if (scenario.kind === 'publish') {
+    const receive = await receiver(client, scenario, own)
+    runtime.serve((count) => receive(count, true))
+  } else {
+    await client.connect()
+    runtime.serve(publisher(client, { ...scenario, window: SERVED }, own, events, AHEAD))
+  }
+  return new Promise((_, reject) => (events.fail = reject))
+}
+
+/** Through a real broker, a publisher may be this many messages ahead of the receiver, which says so each TELL messages. */
+const AHEAD = 2_000
+const TELL = 250
+/** What the other side of a real broker has in flight at most. */
+const SERVED = 1_000
 
 const kinds = {
   async receive(client, scenario, timing, runtime) {
@@ -43,7 +66,7 @@ const kinds = {
     await client.connect()
     return {
       ...(await perMessage(
-        publisher(client, scenario, runtime, events),
+        publisher(client, scenario, runtime, events, runtime.onSeen && 0),
         scenario,
         timing,
         runtime,
@@ -89,6 +112,66 @@ const kinds = {
       medians.push(median(times))
     }
     return { value: Math.min(...medians) }
+  },
+
+  /** Sends messages to itself through a real broker at a steady rate, and measures how long each takes. */
+  async paced(client, { traffic, qos, rate }, timing, runtime) {
+    await client.connect()
+    const sent = []
+    const took = []
+    let wrong
+    let arrived = () => {}
+    const check = (topic, payload) => {
+      const number = took.length
+      took.push((performance.now() - sent[number]) * 1_000)
+      if (topic !== traffic.topic(number) || !equal(payload, traffic.payload(number)))
+        wrong ??= new Error(`message ${number} is wrong`)
+      arrived()
+    }
+    await client.subscribe(traffic.filters, qos, check)
+    const run = async (ms) => {
+      const count = sent.length + Math.ceil((ms * rate) / 1_000)
+      const began = performance.now() - (sent.length / rate) * 1_000
+      while (sent.length < count) {
+        const due = Math.min(count, ((performance.now() - began) * rate) / 1_000)
+        while (sent.length < due) {
+          const number = sent.length
+          sent.push(performance.now())
+          client.publish(traffic.topic(number), traffic.payload(number), qos)
+        }
+        await new Promise((resolve) => setTimeout(resolve, 1))
+      }
+      if (took.length < count)
+        await new Promise((resolve) => {
+          arrived = () => took.length >= count && resolve(undefined)
+        })
+    }
+    await run(timing.warm)
+    const warm = took.length
+    const cpu = runtime.cpu()
+    await run(4 * timing.target)
+    const used = runtime.cpu() - cpu
+    await new Promise((resolve) => setTimeout(resolve, timing.settle))
+    if (wrong) throw wrong
+    if (took.length !== sent.length) throw new Error('there are too many messages')
+    const measured = took.slice(warm).toSorted((a, b) => a - b)
+    const at = (share) => measured[Math.floor(measured.length * share)]
+    return { value: at(0.5), tail: at(0.99), cpu: used / measured.length }
+  },
+
+  /** Receives at a steady rate, and measures how many ms of each second the main thread of the page is busy. */
+  async load(client, scenario, timing, runtime) {
+    const { rate, traffic } = scenario
+    const receive = await receiver(client, scenario, runtime)
+    const during = (ms) => Math.ceil((ms * rate) / 1_000 / traffic.cycle) * traffic.cycle
+    await receive(during(timing.warm), true)
+    await receive(during(timing.warm), false)
+    await new Promise((resolve) => setTimeout(resolve, timing.settle))
+    const busy = await (runtime.main ?? runtime.cpu)()
+    const start = performance.now()
+    await receive(during(4 * timing.target), false)
+    const took = performance.now() - start
+    return { value: ((await (runtime.main ?? runtime.cpu)()) - busy) / took }
   },
 
   /** Measures how much the resident set of a fresh process grows. */
@@ -154,15 +237,14 @@ const memory = (client, runtime) => ({
 
 /** Measures the time from the import of the library, nothing of which is loaded before, to CONNACK. */
 async function start(job, runtime) {
-  const cpu = await runtime.cpu()
   const began = performance.now()
   const { create } = await import(`./clients/${job.client}.mjs`)
   const client = await create(job, { done() {}, fail() {} })
   await client.connect()
-  const value = performance.now() - began
-  const used = (await runtime.cpu()) - cpu
+  const now = performance.now()
   client.end()
-  return { value, cpu: used / 1_000 }
+  // In a page, zero is the navigation. A process in Node has started before it got the job.
+  return { value: now - began, ...(runtime.main && { tail: now }) }
 }
 
 /**
@@ -199,7 +281,7 @@ async function perMessage(run, { traffic }, timing, runtime) {
 
 /** Connects, subscribes, and returns a function that receives `count` messages. It compares all messages during the warm-up, and later one of 1,024. */
 async function receiver(client, { traffic, qos }, runtime) {
-  const tally = new Tally(traffic)
+  const tally = new Tally(traffic, runtime.tell)
   await client.connect()
   const subscribe = (filter) =>
     client.subscribe([filter], qos, (topic, payload) => tally.message(topic, payload), tally)
@@ -218,15 +300,19 @@ class Tally {
   resolve
   reject
 
-  constructor(traffic) {
+  /** @param {(seen: number) => void} [tell] Through a real broker, is called from time to time. */
+  constructor(traffic, tell) {
     this.traffic = traffic
+    this.tell = tell
     this.size = traffic.topic(0).length + traffic.payload(0).length
-    this.total = this.count = this.lengths = 0
+    this.total = this.next = this.count = this.lengths = 0
   }
 
   expect(count, checkAll) {
     this.total = count
     this.count = this.lengths = 0
+    this.next = this.tell ? Math.min(TELL, count) : count
+    this.tell?.(0)
     this.mask = checkAll ? 0 : 1_023
     return new Promise((resolve, reject) => Object.assign(this, { resolve, reject }))
   }
@@ -234,7 +320,13 @@ class Tally {
   message(topic, payload) {
     this.lengths += topic.length + payload.length
     if ((this.count & this.mask) === 0) this.compare(topic, payload)
-    if (++this.count === this.total) this.resolve()
+    if (++this.count === this.next) this.reached()
+  }
+
+  reached() {
+    if (this.count === this.total) return this.resolve()
+    this.tell(this.count)
+    this.next = Math.min(this.count + TELL, this.total)
   }
 
   /** The raw floors report the bytes that they received. All packets have the same length. */
@@ -246,7 +338,9 @@ class Tally {
   compare(topic, payload) {
     const number = this.count % this.traffic.cycle
     if (topic !== this.traffic.topic(number) || !equal(payload, this.traffic.payload(number)))
-      this.reject(new Error(`message ${this.count} is wrong`))
+      this.reject(
+        new Error(`message ${this.count} is wrong: ${payload.subarray(0, 4)} of ${payload.length}`),
+      )
   }
 
   check() {
@@ -255,21 +349,29 @@ class Tally {
   }
 }
 
-/** Returns a function that publishes `count` messages, with `window` in flight, and refills once per turn of the event loop. */
-function publisher(client, { traffic, qos, window }, runtime, events) {
+/**
+ * Returns a function that publishes `count` messages, with `window` in flight, and refills once per turn of the event loop. The first `start` go
+ * before the receiver has said how far it is.
+ */
+function publisher(client, { traffic, qos, window }, runtime, events, start = Infinity) {
   return async (count) => {
     let sent = 0
     let completed = 0
+    let ahead = start
     let scheduled = false
     let resolve
     const published = new Promise((settle) => (resolve = settle))
     const turn = () => {
       scheduled = false
-      const most = Math.min(count, sent + window)
+      const most = Math.min(count, ahead, sent + window)
       while (sent < most && sent - completed < window)
         sent += client.publish(traffic.topic(sent), traffic.payload(sent), qos) ?? 1
-      if (sent - completed < window) schedule()
+      if (sent - completed < window && sent < ahead) schedule()
     }
+    runtime.onSeen?.((seen) => {
+      ahead = seen + AHEAD
+      schedule()
+    })
     const schedule = () => {
       if (scheduled || sent >= count) return
       scheduled = true
@@ -279,7 +381,7 @@ function publisher(client, { traffic, qos, window }, runtime, events) {
     events.done = (n = 1) => {
       completed += n
       if (completed === count) resolve()
-      else schedule()
+      else if (sent < ahead) schedule()
     }
     const finished = runtime.burst(count, false)
     turn()

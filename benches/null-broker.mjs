@@ -60,10 +60,12 @@ const CONNECT = 1,
   PINGREQ = 12
 /** One of this many received messages is compared byte by byte, the others by topic length, payload length and payload number. */
 const COMPARE = 16
+/** Messages that are due leave after this many ms. */
+const TICK = 1
 
 class Connection {
-  #frameRest = empty
-  #packetRest = empty
+  #frames = new Rest()
+  #packetRest = new Rest()
   #version = 4
   #subscriptions = []
   #acks = Buffer.alloc(4 * 65_536)
@@ -87,6 +89,7 @@ class Connection {
   burst(count, sending) {
     this.total = count
     this.sending = sending
+    this.began = performance.now()
     this.#proceed()
   }
 
@@ -111,7 +114,7 @@ class Connection {
   // -- sending messages
 
   #source() {
-    const { qos, window = Infinity, single } = this.scenario
+    const { qos, window = Infinity, single, rate } = this.scenario
     this.#cycle ??= serverFrames(
       encodeCycle(this.traffic, qos, {
         single,
@@ -123,9 +126,10 @@ class Connection {
     const { bytes, frames, frameOf } = this.#cycle
     while (this.moved < this.total) {
       const from = this.moved % this.traffic.cycle
-      const to = qos
-        ? Math.min(this.traffic.cycle, from + window - (this.moved - this.done))
-        : this.traffic.cycle
+      const due = rate ? Math.floor(((performance.now() - this.began) * rate) / 1_000) : Infinity
+      if (due <= this.moved) return void setTimeout(() => this.#source(), TICK)
+      const free = qos ? window - (this.moved - this.done) : Infinity
+      const to = Math.min(this.traffic.cycle, from + Math.min(free, due - this.moved))
       if (to <= from) return
       const first = frameOf[from]
       const last = frames[frameOf[to - 1]].count > to ? frameOf[to - 1] - 1 : frameOf[to - 1]
@@ -150,35 +154,38 @@ class Connection {
   // -- bytes to frames to packets
 
   data(chunk) {
-    if (this.#frameRest.length) chunk = Buffer.concat([this.#frameRest, chunk])
+    const bytes = this.#frames.join(chunk)
     let at = 0
-    while (chunk.length - at >= 6) {
-      const opcode = chunk[at] & 15
-      let length = chunk[at + 1] & 127
+    let whole = 0
+    while (bytes.length - at >= 6) {
+      const opcode = bytes[at] & 15
+      let length = bytes[at + 1] & 127
       let start = at + 6
       if (length === 126) {
-        if (chunk.length - at < 8) break
-        length = chunk.readUInt16BE(at + 2)
+        if (bytes.length - at < 8) break
+        length = bytes.readUInt16BE(at + 2)
         start = at + 8
       } else if (length === 127) {
-        if (chunk.length - at < 14) break
-        length = chunk.readUInt32BE(at + 6)
+        if (bytes.length - at < 14) break
+        length = bytes.readUInt32BE(at + 6)
         start = at + 14
       }
-      if (chunk.length - start < length) break
-      const payload = chunk.subarray(start, start + length)
-      unmask(payload, chunk.subarray(start - 4, start))
+      whole = start + length - at
+      if (bytes.length - at < whole) break
+      const payload = bytes.subarray(start, start + length)
+      unmask(payload, bytes.subarray(start - 4, start))
       at = start + length
       if (opcode === 8) return void this.socket.end()
       this.#packets(payload)
     }
-    this.#frameRest = chunk.subarray(at)
+    this.#frames.keep(bytes.subarray(at), whole)
     this.#proceed()
   }
 
-  #packets(bytes) {
-    if (this.#packetRest.length) bytes = Buffer.concat([this.#packetRest, bytes])
+  #packets(payload) {
+    const bytes = this.#packetRest.join(payload)
     let at = 0
+    let whole = 0
     while (at + 2 <= bytes.length) {
       let length = bytes[at + 1]
       let start = at + 2
@@ -190,11 +197,12 @@ class Connection {
           if (!(next & 128)) break
         }
       }
+      whole = start + length - at
       if (!(start + length <= bytes.length)) break
       this.#packet(bytes, at, start, start + length)
       at = start + length
     }
-    this.#packetRest = bytes.subarray(at)
+    this.#packetRest.keep(bytes.subarray(at), whole)
   }
 
   #packet(bytes, at, start, end) {
@@ -315,6 +323,32 @@ class Connection {
 }
 
 const empty = Buffer.alloc(0)
+
+/** The rest of what arrived. It is put together once, when a frame or packet of 8 MiB is whole, and not for each of its pieces. */
+class Rest {
+  #pieces = []
+  #length = 0
+  #whole = 0
+
+  /** Returns the rest and the next piece as one, or nothing while they are not whole. */
+  join(piece) {
+    if (!this.#length) return piece
+    this.#pieces.push(piece)
+    this.#length += piece.length
+    if (this.#length < this.#whole) return empty
+    const bytes = Buffer.concat(this.#pieces)
+    this.#length = 0
+    return bytes
+  }
+
+  /** Keeps the rest, unless pieces are being kept. As many bytes as `whole` are to be there before it is looked at again. */
+  keep(rest, whole) {
+    if (this.#length) return
+    this.#pieces = [rest]
+    this.#length = rest.length
+    this.#whole = whole
+  }
+}
 
 function unmask(bytes, mask) {
   if (bytes.length >= 64) bufferutil.unmask(bytes, mask)

@@ -10,19 +10,46 @@ const figure = ({ scenario }, values) =>
   values.length ? (scenario.best ? Math.min(...values) : median(values)) : undefined
 const short = (x) => (x === undefined ? '' : x.toFixed(x < 10 ? 2 : x < 100 ? 1 : 0))
 
-export function markdown({ meta, rows }) {
-  const parts = ['# Benchmark results', head(meta), '![CPU per message](results.svg)']
-  for (const runtime of Object.keys(RUNTIMES)) {
-    const mine = rows.filter((row) => row.runtime === runtime)
-    if (mine.length)
-      parts.push(
-        `## ${RUNTIMES[runtime]}`,
-        legend(runtime),
-        table(mine, runtime),
-        verdicts(mine, meta),
-      )
+export function markdown(results) {
+  const parts = ['# Benchmark results', head(results.meta), '![CPU per message](results.svg)']
+  return `${[...parts, ...sections(results).map(({ text }) => text)].join('\n\n')}\n`
+}
+
+/** Returns the text of RESULTS.md with these results: each section in place of the one with its heading, or at the end. */
+export function rewritten(text, results) {
+  const { meta } = results
+  const whole = Object.keys(RUNTIMES).every((runtime) =>
+    results.rows.some((row) => placeOf(row) === runtime),
+  )
+  if (whole) text = text.replace(/(?<=^# .*\n\n)[\s\S]*?(?=\n\n!\[)/, () => head(meta))
+  for (const { heading, text: section } of sections(results)) {
+    const start = text.indexOf(`${heading}\n`)
+    const end = text.indexOf('\n## ', start)
+    const before = start < 0 ? `${text}\n` : text.slice(0, start)
+    const after = start < 0 || end < 0 ? '' : text.slice(end)
+    text = `${before}${whole ? section : section.replace('\n\n', () => `\n\n${head(meta)}\n\n`)}\n${after}`
   }
-  return `${parts.join('\n\n')}\n`
+  return text
+}
+
+/** Where a row was measured: a runtime, or through which broker. */
+const placeOf = ({ broker, runtime }) => broker ?? runtime
+
+function sections({ meta, rows }) {
+  const places = new Set(rows.map(placeOf))
+  return [...places].map((place) => {
+    const mine = rows.filter((row) => placeOf(row) === place)
+    const broker = meta.brokers[place]
+    const heading = `## ${broker ? `Through ${broker.name}` : RUNTIMES[place]}`
+    const parts = [
+      heading,
+      legend(mine[0], broker),
+      table(mine),
+      startTable(mine),
+      verdicts(mine, meta),
+    ]
+    return { heading, text: parts.filter(Boolean).join('\n\n') }
+  })
 }
 
 function head({ date, cpu, node, chromium, commit, versions, ours, rounds, short, timing }) {
@@ -39,42 +66,67 @@ function head({ date, cpu, node, chromium, commit, versions, ours, rounds, short
   return lines.join('\n')
 }
 
-function legend(runtime) {
+function legend({ runtime }, broker) {
   const common =
-    'CPU µs of the client per message, unless a row says otherwise. “× best peer” is the cost of the best peer divided by the cost of wasmqtt. “× floor” is the cost of wasmqtt divided by the cost of the floor.'
+    'CPU µs of the client per message, unless a row says otherwise. “× best peer” is the cost of the best peer divided by the cost of wasmqtt.'
+  if (broker)
+    return `${broker.version ? `Version ${broker.version}. ` : ''}${common} In brackets: thousands of messages per second from the publisher to the subscriber, one of which is the client and the other a process that is not measured. For “there and back”: half of the messages, and 99 of 100, took no longer than this.`
+  const floors = `${common} “× floor” is the cost of wasmqtt divided by the cost of the floor.`
   return runtime === 'node'
-    ? `${common} In brackets: without native masking (\`bufferutil\`), if the client sends through \`ws\`. The floor is a raw WebSocket that sends prepared bytes, with one message per frame or with frames of 16 KiB, whichever is better.`
-    : `${common} In brackets: thousands of messages per second. The CPU time is that of the renderer.`
+    ? `${floors} In brackets: without native masking (\`bufferutil\`), if the client sends through \`ws\`. The floor is a raw WebSocket that sends prepared bytes, with one message per frame or with frames of 16 KiB, whichever is better.`
+    : `${floors} In brackets: thousands of messages per second. The CPU time is that of the renderer.`
 }
 
-function table(rows, runtime) {
+function table(rows) {
+  const node = placeOf(rows[0]) === 'node'
   const names = Object.keys(clients).filter(
     (name) =>
-      rows.some((row) => row.clients[name]) && !(runtime === 'node' && name === 'floor-frames'),
+      rows.some((row) => row.clients[name]) &&
+      !clients[name].start &&
+      !(node && name === 'floor-frames'),
   )
-  const header = [
-    'scenario',
-    ...names.map((name) => clients[name].label),
-    '× best peer',
-    '× floor',
-    'target',
+  const columns = [
+    ['scenario', ({ scenario: { name, unit } }) => name + (unit ? `, ${unit}` : '')],
+    ...names.map((name) => [
+      clients[name].label,
+      (row) => cell(row, node && name === 'floor' ? bestFloor(row) : name),
+    ]),
+    ['× best peer', (row) => short(compare(row).ratio)],
+    ...(names.some((name) => clients[name].floor)
+      ? [['× floor', (row) => short(compare(row).above)]]
+      : []),
+    ...(rows.some(({ scenario }) => scenario.target)
+      ? [['target', ({ scenario }) => scenario.target ?? '']]
+      : []),
   ]
-  const body = rows.map((row) => {
-    const { ratio, above } = compare(row)
-    const cells = names.map((name) =>
-      cell(row, runtime === 'node' && name === 'floor' ? bestFloor(row) : name),
-    )
-    const unit = row.scenario.unit ? `, ${row.scenario.unit}` : ''
-    return [
-      row.scenario.name + unit,
-      ...cells,
-      short(ratio),
-      short(above),
-      row.scenario.target ?? '',
-    ]
-  })
+  return grid(
+    columns.map(([title]) => title),
+    rows.map((row) => columns.map(([, content]) => content(row))),
+  )
+}
+
+const grid = (header, body) => {
   const line = (cells) => `| ${cells.join(' | ')} |`
   return [line(header), `|---|${'--:|'.repeat(header.length - 1)}`, ...body.map(line)].join('\n')
+}
+
+/** In a page, what counts is also when the work begins that a preload does before the import. */
+function startTable(rows) {
+  const row = rows.find(({ scenario, runtime }) => scenario.kind === 'start' && runtime !== 'node')
+  if (!row) return undefined
+  const body = Object.entries(row.clients)
+    .filter(([, { values }]) => values.length)
+    .map(([name, { values, tails }]) => [
+      clients[name].label,
+      short(median(values)),
+      short(median(tails)),
+      short(Math.min(...tails)),
+      values.length,
+    ])
+  return grid(
+    ['start, ms', 'import to CONNACK', 'navigation to CONNACK', 'least', 'measurements'],
+    body,
+  )
 }
 
 function cell(row, name) {
@@ -83,7 +135,8 @@ function cell(row, name) {
   const value = figure(row, client.values)
   if (value === undefined) return 'fails'
   if (client.plain.length) return `${short(value)} (${short(figure(row, client.plain))})`
-  return row.runtime === 'chromium' && client.rates.length
+  if (row.broker && client.tails.length) return `${short(value)} / ${short(median(client.tails))}`
+  return placeOf(row) !== 'node' && client.rates.length
     ? `${short(value)} (${short(median(client.rates) / 1_000)})`
     : short(value)
 }
@@ -157,6 +210,11 @@ ${content.join('\n')}
 </svg>
 `
 
+const placeName = (place, { brokers, ...meta }) =>
+  brokers[place]
+    ? `${brokers[place].name} ${brokers[place].version}`
+    : `${RUNTIMES[place]} ${Number.parseInt(meta[place], 10)}`
+
 /** Draws bars on a logarithmic axis, one group per scenario. */
 export function svg({ meta, rows }) {
   const bar = 11
@@ -165,11 +223,9 @@ export function svg({ meta, rows }) {
   const width = panel - 170
   const content = []
   let height = 0
-  const runtimes = Object.keys(RUNTIMES).filter((runtime) =>
-    rows.some((row) => row.runtime === runtime),
-  )
-  runtimes.forEach((runtime, column) => {
-    const mine = rows.filter((row) => row.runtime === runtime && !row.scenario.unit)
+  const places = [...new Set(rows.map(placeOf))]
+  places.forEach((place, column) => {
+    const mine = rows.filter((row) => placeOf(row) === place && !row.scenario.unit)
     const values = mine
       .flatMap((row) => Object.values(row.clients).map(({ values }) => figure(row, values)))
       .filter((value) => value > 0)
@@ -182,7 +238,7 @@ export function svg({ meta, rows }) {
       text(
         x,
         20,
-        `${RUNTIMES[runtime]} ${Number.parseInt(meta[runtime], 10)}: CPU µs per message, logarithmic, less is better`,
+        `${placeName(place, meta)}: CPU µs per message, logarithmic, less is better`,
         'font-size="14" font-weight="600"',
       ),
     )
@@ -203,7 +259,7 @@ export function svg({ meta, rows }) {
     }
     height = Math.max(height, y)
   })
-  return picture(panel * runtimes.length, height, content)
+  return picture(panel * places.length, height, content)
 }
 
 // ---------------------------------------------------------------------------------------------- growth

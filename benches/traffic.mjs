@@ -3,6 +3,8 @@
 /** A packed WebSocket frame holds as many whole packets as fit into this many bytes, but at least one. */
 const FRAME = 16 * 1024
 const PAYLOADS = 50
+/** So that large payloads take no more than this many bytes. */
+const MEMORY = 2 ** 25
 
 /**
  * Message number `i` of a run has `topic(i)` and `payload(i)`; both repeat after `cycle` messages, and so do packet ids (from 1).
@@ -13,9 +15,10 @@ export function traffic({ size, topics = 1, filters = 1, window = 0 }) {
     topics === 1
       ? ['bench/sensor/temperature']
       : Array.from({ length: topics }, (_, i) => `bench/${digits(i % filters)}/${digits(i)}/value`)
-  const payloads = Array.from({ length: PAYLOADS }, (_, k) => payload(size, k))
+  const distinct = Math.max(1, Math.min(PAYLOADS, Math.floor(MEMORY / size)))
+  const payloads = Array.from({ length: distinct }, (_, k) => payload(size, k))
   const fitting = Math.floor(2 ** 20 / (size + 32))
-  const cycle = Math.max(topics, window, Math.min(4_000, Math.max(PAYLOADS, fitting)))
+  const cycle = Math.max(topics, window, Math.min(4_000, Math.max(distinct, fitting)))
   return {
     cycle,
     filters:
@@ -23,7 +26,7 @@ export function traffic({ size, topics = 1, filters = 1, window = 0 }) {
         ? Array.from({ length: filters }, (_, k) => `bench/${digits(k)}/+/value`)
         : [topics === 1 ? names[0] : 'bench/#'],
     topic: (i) => names[(i % cycle) % topics],
-    payload: (i) => payloads[(i % cycle) % PAYLOADS],
+    payload: (i) => payloads[(i % cycle) % distinct],
   }
 }
 

@@ -3,11 +3,12 @@ import { Routes } from './routes.mjs'
 /** The adapter of a library with the API of MQTT.js. */
 export const adapter =
   (mqtt) =>
-  /** @param {{ url: string, version?: 4 | 5 }} job */
-  ({ url, version = 4 }, events) => {
+  /** @param {{ url: string, version?: 4 | 5, clientId?: string, credentials?: { username: string, password: string } }} job */
+  ({ url, version = 4, clientId = 'bench', credentials }, events) => {
     const client = mqtt.connect(url, {
       protocolVersion: version,
-      clientId: 'bench',
+      clientId,
+      ...credentials,
       reconnectPeriod: 0,
       manualConnect: true,
     })

@@ -13,7 +13,7 @@ const Paho = globalThis.process
   ? (await import('paho-mqtt')).default
   : await script('/benches/node_modules/paho-mqtt/paho-mqtt-min.js')
 
-export function create({ url }, events) {
+export function create({ url, credentials }, events) {
   const client = new Paho.Client(url, 'bench')
   const routes = new Routes()
   client.onMessageArrived = (message) =>
@@ -24,7 +24,12 @@ export function create({ url }, events) {
   return {
     connect: () =>
       new Promise((onSuccess, onFailure) =>
-        client.connect({ onSuccess, onFailure, mqttVersion: 4 }),
+        client.connect({
+          onSuccess,
+          onFailure,
+          mqttVersion: 4,
+          ...(credentials && { userName: credentials.username, password: credentials.password }),
+        }),
       ),
     subscribe: (filters, qos, onMessage) => {
       routes.add(filters, onMessage)

@@ -1,9 +1,13 @@
 import mqtt from '@sap/xb-msg-mqtt-v311'
 
-export function create({ url }, events) {
-  const { hostname, port, pathname } = new URL(url)
+export function create({ url, credentials }, events) {
+  const { protocol, hostname, port, pathname } = new URL(url)
+  const address = { host: hostname, port: Number(port) }
   const client = new mqtt.Client({
-    ws: { host: hostname, port: Number(port), path: pathname },
+    ...(protocol === 'mqtt:' ? { net: address } : { ws: { ...address, path: pathname } }),
+    ...(credentials && {
+      credentials: { user: credentials.username, password: credentials.password },
+    }),
     mqtt: { clientID: 'bench', cleanSession: true, keepAlive: 60 },
   })
   client.on('error', events.fail)

@@ -1,14 +1,14 @@
 import mqtt from 'u8-mqtt'
 import { HIGH_WATER } from './websocket.mjs'
 
-export function create({ url }, events) {
+export function create({ url, clientId = 'bench', credentials }, events) {
   let socket
   const client = mqtt({ log_conn() {}, on_error: events.fail })
   const done = () => events.done()
   return {
     connect: () => {
       socket = new WebSocket(url, ['mqtt'])
-      return client.with_websock(socket).connect({ client_id: 'bench' })
+      return client.with_websock(socket).connect({ client_id: clientId, ...credentials })
     },
     subscribe: (filters, qos, onMessage) => {
       for (const filter of filters)

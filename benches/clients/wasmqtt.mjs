@@ -1,24 +1,5 @@
-const { Client } = await import(globalThis.process ? '../../pkg/node.js' : '../../pkg/index.js')
+// The import map of the page makes it `index.js` there.
+import { Client } from '../../pkg/node.js'
+import { adapter } from './wasmqtt-api.mjs'
 
-export function create({ url, version = 4 }, events) {
-  const client = new Client(url, {
-    protocolVersion: version,
-    clientId: 'bench',
-    reconnect: false,
-    queue: { maxMessages: 2_000_000, maxBytes: 2 ** 30 },
-  })
-  client.on('error', events.fail)
-  const options = [{ qos: 0 }, { qos: 1 }, { qos: 2 }]
-  const done = (error) => (error ? events.fail(error) : events.done())
-  return {
-    connect: () => client.connect(),
-    subscribe: (filters, qos, onMessage) =>
-      client.subscribe(filters, options[qos], (message) =>
-        onMessage(message.topic, message.payload),
-      ),
-    publish: (topic, payload, qos) => client.publish(topic, payload, options[qos], done),
-    publishAsync: (topic, payload, qos) => client.publish(topic, payload, options[qos]),
-    memory: () => client.stats().wasmMemoryBytes,
-    end: () => client.end({ force: true }),
-  }
-}
+export const create = adapter(Client)
