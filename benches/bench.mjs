@@ -63,7 +63,7 @@ const named = ({ name }) => !options.only || options.only.some((text) => name.in
 
 const timing = options.short
   ? { warm: 60, target: 60, settle: 20, batches: 2, messages: 100_000 }
-  : { warm: 500, target: 800, settle: 100, batches: 6, messages: 1_000_000 }
+  : { warm: 1_000, target: 800, settle: 100, batches: 6, messages: 1_000_000 }
 const rounds = Number(options.rounds ?? (options.short ? 1 : 3))
 
 const host = await Host.start()
@@ -100,6 +100,7 @@ try {
 async function benchmark() {
   const { node, browser, broker: brokers } = options
   const all = !node && !browser && !brokers.length
+  /** @type {{ runtime: string, broker?: string, scenarios: any[] }[]} */
   const places = [
     ...(all || node ? [{ runtime: 'node', scenarios: nodeScenarios }] : []),
     ...(all || browser ? [{ runtime: 'chromium', scenarios: browserScenarios }] : []),
@@ -108,7 +109,7 @@ async function benchmark() {
   const rows = places.flatMap(({ scenarios, ...place }) =>
     scenarios
       .filter((scenario) => named(scenario) && can(place, scenario))
-      .map((scenario) => ({ ...place, scenario, clients: {} })),
+      .map((scenario) => ({ ...place, scenario, clients: /** @type {any} */ ({}) })),
   )
   for (let round = 0; round < rounds; round++) {
     for (const row of rows) {
@@ -166,10 +167,15 @@ async function step(row, name, round) {
   }
 }
 
+/** @param {{ runtime: string, broker?: string }} place */
 function can({ broker }, { qos }) {
   return qos !== 2 || !broker || kindOf(broker).speaksQoS2?.() !== false
 }
 
+/**
+ * @param {string} name
+ * @param {{ runtime: string, broker?: string, scenario: any }} row
+ */
 function plays(name, { runtime, broker, scenario }) {
   const client = clients[name]
   const { kind, qos = 0, single, transport, among } = scenario

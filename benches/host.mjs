@@ -225,6 +225,8 @@ function ours() {
 class Player {
   answer
   told
+  /** @type {Promise<any>} */
+  result
   #child
   #served
 
