@@ -9,12 +9,14 @@
  * --only      scenarios whose name contains the text; may be given several times
  * --broker    through a real broker that is installed, in Node: mosquitto, nats or another of tests/reliability/brokers.mjs; testing is the
  *             test broker of the package. The results are brokers.md
- * --clients   wasmqtt wasmqtt-5 shim mqttjs mqttjs-5 paho u8 sap floor floor-frames preloaded slim slim-preloaded (those with -5 speak MQTT 5, and run only if named;
- *             shim is wasmqtt/mqttjs, wasmqtt with the API of MQTT.js)
+ * --clients   wasmqtt wasmqtt-5 shim mqttjs mqttjs-5 paho u8 sap floor floor-frames preloaded slim slim-preloaded (those with -5 speak MQTT 5,
+ *             and run only if named; shim is wasmqtt/mqttjs, wasmqtt with the API of MQTT.js; with the last three a page starts otherwise)
  * --short     runs for about a minute, with one round of short measurements, whose figures must not be quoted
  * --growth    measures how the cost grows with subscriptions, topics, and messages in flight or queued; with --minutes, also over time
  * --out       where the results go; default benches/results
  * --write     also puts each section into RESULTS.md, in place of the one with that heading
+ *
+ * stores.mjs measures what a store costs, fleet.mjs thousands of clients, and profile.mjs where the time goes.
  *
  * The clients are interleaved, each measurement has a fresh process or page, and counts and contents are checked.
  */
@@ -59,6 +61,8 @@ const unknown = wanted.find((name) => !clients[name])
 if (unknown) throw new Error(`there is no client ${unknown}: ${Object.keys(clients).join(' ')}`)
 if (wanted.some((name) => clients[name].ours) && !existsSync(join(here, '../pkg/node.js')))
   throw new Error('build the package first: npm run build')
+if (options.write && (options.short || options.only || options.clients))
+  throw new Error('--write needs everything measured: no --short, --only or --clients')
 const named = ({ name }) => !options.only || options.only.some((text) => name.includes(text))
 
 const timing = options.short

@@ -149,6 +149,11 @@ const STEPS = [
     command: 'npm run bench -- --short --clients wasmqtt,floor --out target/benchmark',
     needs: ['chromium'],
   },
+  {
+    name: 'benchmark through a broker, a short form',
+    command:
+      "npm run bench -- --short --broker testing --only 'QoS 2' --clients wasmqtt --out target/benchmark",
+  },
   { name: 'conformance', command: 'node scripts/conformance.mjs', judges: true },
 ]
 
