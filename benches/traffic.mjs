@@ -10,7 +10,7 @@ const MEMORY = 2 ** 25
  * Message number `i` of a run has `topic(i)` and `payload(i)`; both repeat after `cycle` messages, and so do packet ids (from 1).
  * Every run is a whole number of cycles, so that each starts with message 0. All packets of one scenario have the same length.
  */
-export function traffic({ size, topics = 1, filters = 1, window = 0 }) {
+export function traffic({ size, topics = 1, filters = 1, window = 0, cycle: asked }) {
   const names =
     topics === 1
       ? ['bench/sensor/temperature']
@@ -18,7 +18,7 @@ export function traffic({ size, topics = 1, filters = 1, window = 0 }) {
   const distinct = Math.max(1, Math.min(PAYLOADS, Math.floor(MEMORY / size)))
   const payloads = Array.from({ length: distinct }, (_, k) => payload(size, k))
   const fitting = Math.floor(2 ** 20 / (size + 32))
-  const cycle = Math.max(topics, window, Math.min(4_000, Math.max(distinct, fitting)))
+  const cycle = asked ?? Math.max(topics, window, Math.min(4_000, Math.max(distinct, fitting)))
   return {
     cycle,
     filters:
