@@ -29,7 +29,7 @@ export async function build() {
   await setup()
   writeRecords()
   const own = [
-    ...['asmjs', 'build', 'modules', 'notices', 'pack', 'shims'].map(
+    ...['asmjs', 'build', 'modules', 'notices', 'pack', 'panics', 'shims', 'wasm'].map(
       (name) => `scripts/${name}.mjs`,
     ),
     'package-lock.json',

@@ -1,10 +1,12 @@
 // Compiles the crate to modules with their glue: for the client, as small as it gets without being slower; for runtimes without WebAssembly; and for
 // the test broker.
 import { createHash } from 'node:crypto'
-import { copyFileSync, existsSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { appendFileSync, existsSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { homedir } from 'node:os'
 import { join } from 'node:path'
+import { checkUnread, numberPlaces, PANIC, thrower } from './panics.mjs'
 import { bin, capture, root, run, toolsBin } from './tools.mjs'
+import { align, sortBySimilarity } from './wasm.mjs'
 
 const TARGET = 'wasm32-unknown-unknown'
 // The features that all current browsers and Node 20 have. With --all-features, wasm-opt emits modules that Node 20 rejects.
@@ -68,8 +70,10 @@ export async function buildModule(
   await run(join(toolsBin, 'wasm-bindgen'), [...options, built])
   const wasm = join(folder, 'wasmqtt_bg.wasm')
   const named = join(folder, NAMED)
-  if (folder === bindgen) writeFileSync(named, await withoutUncalled(wasm))
-  else copyFileSync(wasm, named)
+  const ofClient = folder !== brokerBindgen
+  const bytes = ofClient ? await withoutUncalled(wasm) : readFileSync(wasm)
+  const panics = ofClient && numberPlaces(bytes)
+  writeFileSync(named, bytes)
   await run(bin('wasm-opt'), [
     named,
     '-o',
@@ -80,10 +84,16 @@ export async function buildModule(
     '--strip-target-features',
   ])
   // Nobody downloads the test broker.
-  if (folder === brokerBindgen) return
+  if (!ofClient) return
   const glue = join(folder, 'wasmqtt.js')
   shortenNames(wasm, glue)
-  if (folder === bindgen) writeFileSync(glue, withoutCases(readFileSync(glue, 'utf8')))
+  appendFileSync(glue, thrower(panics.files))
+  checkUnread(readFileSync(wasm), panics.unread)
+  if (folder !== bindgen) return
+  writeFileSync(glue, withoutCases(readFileSync(glue, 'utf8')))
+  const optimized = readFileSync(wasm)
+  align(optimized)
+  writeFileSync(wasm, sortBySimilarity(optimized))
 }
 
 /** Compiles the crate. `attributes`: a file with attributes of functions. */
@@ -176,10 +186,6 @@ function placePanics(binaryen, module) {
     binaryen.Function.setBody(each, module.call(end, [zero, zero, place], none))
   }
 }
-
-/** Functions of the library that format the message of a panic. */
-const PANIC =
-  /^core\[\w+\]::(panicking|option|result|slice|cell)::.*\b(panic\w*|\w+_failed(_inner)?|\w+_fail)(::<.*>)?$/
 
 /** The name of a function, from what binaryen calls it. */
 const unescaped = (name) =>

@@ -15,17 +15,16 @@ const [OPCODES, OTHERS, DEPTHS, CALLS, I64, I32, OFFSETS, LOCALS] = STREAMS.keys
 const FIRST_SYMBOL = 80
 
 /** Counts of LEB128 numbers that stand for something else. */
-const BR_TABLE = 14
-const F64 = 15
+export const BR_TABLE = 14
+export const F64 = 15
 
 const BLOCK = 0x02
 const IF = 0x04
 const END = 0x0b
 
 /** Returns how many LEB128 numbers follow an opcode, and to which stream they belong. */
-function operands(opcode, second) {
+export function operands(opcode, second) {
   switch (true) {
-    case opcode >= BLOCK && opcode <= IF:
     case opcode === 0x23 || opcode === 0x24: // global.get, global.set
     case opcode === 0x25 || opcode === 0x26: // table.get, table.set
     case opcode === 0x3f || opcode === 0x40: // memory.size, memory.grow
@@ -53,6 +52,7 @@ function operands(opcode, second) {
       return [{ 9: 1, 11: 1, 13: 1, 15: 1, 16: 1, 17: 1 }[second] ?? 2, OTHERS]
     case opcode === 0xfc: // a conversion that saturates
     case opcode >= 0x45 && opcode <= 0xc4: // arithmetic
+    case isBlock(opcode):
     case BARE.includes(opcode):
       return [0, OTHERS]
     default:
@@ -65,7 +65,9 @@ const BARE = [0x00, 0x01, 0x05, END, 0x0f, 0x1a, 0x1b, 0xd1]
 
 /** Loads and stores. The alignment that follows them is taken as a part of the opcode. */
 const isAccess = (opcode) => opcode >= 0x28 && opcode <= 0x3e
-const hasSecond = (opcode) => isAccess(opcode) || opcode === 0xfc
+/** So is the type that follows these: a number of less than 128. */
+const isBlock = (opcode) => opcode >= BLOCK && opcode <= IF
+export const hasSecond = (opcode) => isAccess(opcode) || isBlock(opcode) || opcode === 0xfc
 
 /** Takes the functions of a module apart. */
 function takeApart(wasm) {
@@ -234,7 +236,16 @@ export function asUnpacked(wasm) {
     }`
 }
 
+/** The modules that were assembled, by their source: many bundles have the same. */
+const assembled = new Map()
+
 function assemble(source) {
+  const known = assembled.get(source) ?? compile(source)
+  assembled.set(source, known)
+  return known
+}
+
+function compile(source) {
   const folder = mkdtempSync(join(tmpdir(), 'wasmqtt-unpacker-'))
   const [wat, wasm] = [join(folder, 'unpacker.wat'), join(folder, 'unpacker.wasm')]
   const features = ['--enable-bulk-memory', '--enable-bulk-memory-opt']

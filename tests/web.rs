@@ -17,7 +17,7 @@ use wasmqtt::web::{Core, CoreHost, matches};
 const HOST: &str = r#"
     const socket = { readyState: 0, bufferedAmount: 0, protocol: 'mqtt', frames: [],
       send(data) { this.frames.push(new Uint8Array(data)) }, close() { this.closed = true } };
-    const host = { socket, records: [], events: [], timers: [], owns: false, protocols: ['mqtt'], chunk: new Uint8Array(),
+    const host = { socket, records: [], events: [], timers: [], chunk: new Uint8Array(),
       read({ data }, at, room) {
         if (!(data instanceof Uint8Array)) return -1;
         this.chunk = data;
@@ -44,15 +44,20 @@ const HOST: &str = r#"
         socket.onmessage = (event) => this.core.message(event);
         socket.onclose = ({ code }) => this.core.closed(code);
         socket.onerror = () => {};
+        return socket.readyState === 1;
       },
-      ignore(socket) { socket.onopen = socket.onmessage = socket.onclose = null },
+      ignore() { socket.onopen = socket.onmessage = socket.onclose = null },
       now: () => performance.now(),
       timer(ms) { this.timers.push(ms) },
       later() { this.waits = true },
       wake() { this.core.flush() },
-      follow(promise, ...asked) { promise.then((value) => this.core.settle(...asked, true, value)) },
-      resolve: async () => ({ urls: ['ws://broker/mqtt'], credentials: [{}] }),
-      open(url) { this.url = url; return socket },
+      settle(...answer) { Promise.resolve().then(() => this.core.settle(...answer)) },
+      resolve(id) { this.settle(id, 0, true, [false, 'ws://broker/mqtt', undefined, undefined]) },
+      open(id, url) { this.url = url; this.settle(id, 1, true, socket) },
+      agreed: () => true,
+      write(at, length) { socket.send(new Uint8Array(memory.buffer, at, length)); return true },
+      flush: () => true,
+      buffered: () => socket.bufferedAmount,
       shut() { socket.close() },
       retry: () => undefined };
     return host;

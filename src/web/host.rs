@@ -1,9 +1,9 @@
 //! What JavaScript does for the core: `interface CoreHost` in `src/js/core/glue.d.ts`, with the same
 //! names in the same order.
 
-use js_sys::{Array, Promise};
+use js_sys::Array;
 use wasm_bindgen::prelude::*;
-use web_sys::{MessageEvent, WebSocket};
+use web_sys::MessageEvent;
 
 use crate::session::Instant;
 
@@ -45,27 +45,33 @@ extern "C" {
     /// Calls `flush` at the end of the turn.
     #[wasm_bindgen(method)]
     pub(super) fn wake(this: &CoreHost);
-    /// Calls `settle` with these numbers, and with what comes of the promise.
-    #[wasm_bindgen(method)]
-    pub(super) fn follow(this: &CoreHost, promise: &Promise, attempt: u32, asked: u32);
+    // What comes of the promises of these goes to `settle`, with the number of the attempt.
     /// Asks the application for URLs and credentials.
     #[wasm_bindgen(method)]
-    pub(super) fn resolve(this: &CoreHost, attempt: u32, error: JsValue) -> Promise;
-    /// Makes a socket, or a promise of one.
+    pub(super) fn resolve(this: &CoreHost, id: u32, attempt: u32, error: JsValue);
+    /// Makes a socket.
     #[wasm_bindgen(method)]
-    pub(super) fn open(this: &CoreHost, url: &str) -> JsValue;
-    /// Hears of a socket from here on: [`super::Core::message`] and the like are called.
+    pub(super) fn open(this: &CoreHost, id: u32, url: &str);
+    /// Takes the socket and hears of it from here on: [`super::Core::message`] and the like are called. Returns whether it is
+    /// open already.
     #[wasm_bindgen(method)]
-    pub(super) fn listen(this: &CoreHost, socket: &WebSocket);
-    /// Hears of a socket no more.
+    pub(super) fn listen(this: &CoreHost, socket: &JsValue) -> bool;
+    /// Hears of the socket no more, and lets go of it.
     #[wasm_bindgen(method)]
-    pub(super) fn ignore(this: &CoreHost, socket: &WebSocket);
-    /// The subprotocols that were offered.
-    #[wasm_bindgen(method, getter)]
-    pub(super) fn protocols(this: &CoreHost) -> Array;
-    /// Whether the socket keeps what it is given to send.
-    #[wasm_bindgen(method, getter)]
-    pub(super) fn owns(this: &CoreHost) -> bool;
+    pub(super) fn ignore(this: &CoreHost);
+    /// Whether the server chose a subprotocol that was offered.
+    #[wasm_bindgen(method)]
+    pub(super) fn agreed(this: &CoreHost) -> bool;
+    /// Gives a frame to the platform's socket, or keeps a copy for a socket of the application, which may call back. False: it
+    /// could not be sent.
+    #[wasm_bindgen(method)]
+    pub(super) fn write(this: &CoreHost, ptr: *const u8, len: usize) -> bool;
+    /// Gives a frame that was kept to its socket. False: it could not be sent.
+    #[wasm_bindgen(method)]
+    pub(super) fn flush(this: &CoreHost) -> bool;
+    /// The bytes in the socket's buffer; -1: there is no socket.
+    #[wasm_bindgen(method)]
+    pub(super) fn buffered(this: &CoreHost) -> f64;
     /// Closes the socket.
     #[wasm_bindgen(method)]
     pub(super) fn shut(this: &CoreHost, force: bool);
@@ -73,27 +79,22 @@ extern "C" {
     #[wasm_bindgen(method)]
     pub(super) fn authenticate(
         this: &CoreHost,
+        id: u32,
         reauthentication: bool,
         first: bool,
         challenge: JsValue,
         properties: JsValue,
-    ) -> Promise;
-    /// Reads the store: a promise of the values of all records, in the order of the keys.
+    );
+    /// Reads the store: the values of all records, in the order of the keys.
     #[wasm_bindgen(method)]
-    pub(super) fn load(this: &CoreHost) -> Promise;
+    pub(super) fn load(this: &CoreHost, id: u32);
     /// Writes to the store: key, value, key, value and so on. A key is a number, see
     /// [`crate::session::Key::number`]; a value that is `null` deletes.
     #[wasm_bindgen(method)]
-    pub(super) fn store(this: &CoreHost, changes: Array) -> Promise;
+    pub(super) fn store(this: &CoreHost, changes: Array);
     /// Asks the application whether to try again.
     #[wasm_bindgen(method)]
     pub(super) fn retry(this: &CoreHost, error: JsValue, attempt: u32) -> Option<bool>;
-
-    /// A socket that is asked after each flush what is in its buffer. One of the application may
-    /// throw, or tell anything.
-    pub(super) type Buffer;
-    #[wasm_bindgen(method, getter, catch, js_name = bufferedAmount)]
-    pub(super) fn buffered_amount(this: &Buffer) -> Result<JsValue, JsValue>;
 }
 
 impl CoreHost {

@@ -6,11 +6,11 @@ use alloc::rc::Rc;
 use alloc::vec::Vec;
 use core::cell::{Cell, RefCell, RefMut};
 
-use js_sys::{Array, Date, Promise, Reflect, Uint8Array};
+use js_sys::{Array, Date, Uint8Array};
 use wasm_bindgen::prelude::*;
-use web_sys::{MessageEvent, WebSocket};
+use web_sys::MessageEvent;
 
-use super::host::{Buffer, CoreHost};
+use super::host::CoreHost;
 use super::objects;
 use super::records::Records;
 use crate::driver::{Driver, Host, NotSent, Opened, Unreadable};
@@ -18,13 +18,13 @@ use crate::session::{
     AttemptId, Challenge, Change, Credentials, Error, Instant, Resolved, Server, Session,
 };
 
-/// What the application is asked for by a promise.
+/// What the application is asked for by a promise: `src/js/core/host.ts` has the same numbers.
 mod asked {
     pub(super) const RESOLVE: u32 = 0;
     pub(super) const OPEN: u32 = 1;
-    pub(super) const AUTHENTICATE: u32 = 2;
-    pub(super) const LOAD: u32 = 3;
-    pub(super) const STORE: u32 = 4;
+    pub(super) const LOAD: u32 = 2;
+    pub(super) const STORE: u32 = 3;
+    pub(super) const AUTHENTICATE: u32 = 4;
 }
 
 /// One client's session on the web platform.
@@ -32,30 +32,18 @@ pub(super) struct Link {
     driver: Driver<Page>,
 }
 
-/// The host of the session: JavaScript, and the socket that it has made.
+/// The host of the session: JavaScript, which has the socket.
 pub(super) struct Page {
     js: CoreHost,
-    socket: RefCell<Option<WebSocket>>,
     /// The attempt that the socket belongs to.
     attempt: Cell<AttemptId>,
-    /// Whether the socket keeps what it is given to send.
-    owns: Cell<bool>,
-    /// A frame for a socket that keeps it.
-    frame: Cell<Option<Uint8Array>>,
     records: RefCell<Records>,
 }
 
 impl Link {
     /// Ties a session to its host.
     pub(super) fn new(js: CoreHost, session: Session) -> Self {
-        let page = Page {
-            js,
-            socket: RefCell::new(None),
-            attempt: Cell::default(),
-            owns: Cell::new(false),
-            frame: Cell::new(None),
-            records: RefCell::default(),
-        };
+        let page = Page { js, attempt: Cell::default(), records: RefCell::default() };
         Self { driver: Driver::new(page, session) }
     }
 
@@ -82,7 +70,7 @@ impl Link {
     /// The socket is closed.
     pub(super) fn closed(&self, code: Option<u16>) {
         let page = self.page();
-        page.detach();
+        page.js.ignore();
         self.driver.closed(page.attempt.get(), code, None);
     }
 
@@ -94,7 +82,7 @@ impl Link {
             (asked::OPEN, Some(socket)) => {
                 // One that an earlier attempt asked for is nobody's.
                 if id == self.session().attempt_id() {
-                    let opened = self.page().attach(id, socket.unchecked_into());
+                    let opened = self.page().attach(id, &socket);
                     self.driver.opened(id, opened);
                 }
             }
@@ -113,7 +101,10 @@ impl Link {
                 self.driver.loaded(id, Date::now() as u64, records.ok_or(()));
             }
             (asked::STORE, value) => self.driver.stored(value.is_some()),
-            (_, value) => self.driver.authenticated(id, value.map(bytes).ok_or(())),
+            (asked::AUTHENTICATE, value) => {
+                self.driver.authenticated(id, value.map(bytes).ok_or(()))
+            }
+            _ => {}
         }
     }
 
@@ -128,37 +119,16 @@ impl Page {
     /// Whether the server chose a subprotocol that was offered. A transport without subprotocols
     /// has none to choose.
     fn agreed(&self) -> Opened {
-        let socket = self.socket.borrow().clone();
-        let protocol = socket.and_then(|socket| Reflect::get(&socket, &"protocol".into()).ok());
-        let agreed = match protocol.filter(JsValue::is_string) {
-            Some(protocol) => {
-                protocol.as_string().is_some_and(|protocol| protocol.is_empty())
-                    || self.js.protocols().includes(&protocol, 0)
-            }
-            None => true,
-        };
-        if agreed {
+        if self.js.agreed() {
             Opened::Now
         } else {
             Opened::Unusable("the server chose none of the subprotocols that were offered")
         }
     }
 
-    fn attach(&self, id: AttemptId, socket: WebSocket) -> Opened {
-        self.js.listen(&socket);
-        self.owns.set(self.js.owns());
+    fn attach(&self, id: AttemptId, socket: &JsValue) -> Opened {
         self.attempt.set(id);
-        let open = number(&socket, "readyState") == Some(f64::from(WebSocket::OPEN));
-        *self.socket.borrow_mut() = Some(socket);
-        if open { self.agreed() } else { Opened::Later }
-    }
-
-    /// Nothing of the socket is heard any more.
-    fn detach(&self) {
-        let socket = self.socket.borrow_mut().take();
-        if let Some(socket) = socket {
-            self.js.ignore(&socket);
-        }
+        if self.js.listen(socket) { self.agreed() } else { Opened::Later }
     }
 }
 
@@ -201,48 +171,31 @@ impl Host for Page {
     }
 
     fn write(&self, frame: &[u8]) -> Result<(), NotSent> {
-        let socket = self.socket.borrow();
-        let Some(socket) = &*socket else { return Ok(()) };
-        if self.owns.get() {
-            self.frame.set(Some(Uint8Array::from(frame)));
-            return Ok(());
-        }
-        // The platform's socket copies it before it returns, and calls nobody.
-        socket.send_with_u8_array(frame).map_err(|_| NotSent)
+        sent(self.js.write(frame.as_ptr(), frame.len()))
     }
 
     fn flush(&self) -> Result<(), NotSent> {
-        let Some(frame) = self.frame.take() else { return Ok(()) };
-        let socket = self.socket.borrow().clone();
-        let sent = socket.map_or(Ok(()), |socket| socket.send_with_array_buffer_view(&frame));
-        sent.map_err(|_| NotSent)
+        sent(self.js.flush())
     }
 
     fn buffered(&self) -> Option<usize> {
-        let socket = self.socket.borrow().clone()?;
-        let buffered = socket.unchecked_ref::<Buffer>().buffered_amount().ok();
-        Some(buffered.and_then(|amount| amount.as_f64()).unwrap_or(0.0) as usize)
+        Some(self.js.buffered()).filter(|&amount| amount != -1.0).map(|amount| amount as usize)
     }
 
     fn resolve(&self, id: AttemptId, attempt: u32, error: Option<Box<Error>>) {
         let error = error.map_or(JsValue::UNDEFINED, |error| objects::error(&error));
-        let promise = self.js.resolve(attempt, error);
-        self.js.follow(&promise, id.0, asked::RESOLVE);
+        self.js.resolve(id.0, attempt, error);
     }
 
     // JavaScript awaits for us: the task queue of wasm-bindgen-futures runs from microtasks of its
     // own, where nobody catches a trap, and what is left in it would run on into the next instance.
     fn open(&self, id: AttemptId, url: &str) -> Opened {
-        let opened = self.js.open(url);
-        if opened.is_instance_of::<Promise>() {
-            self.js.follow(opened.unchecked_ref(), id.0, asked::OPEN);
-            return Opened::Later;
-        }
-        self.attach(id, opened.unchecked_into())
+        self.js.open(id.0, url);
+        Opened::Later
     }
 
     fn close(&self, force: bool) {
-        self.detach();
+        self.js.ignore();
         self.js.shut(force);
     }
 
@@ -250,12 +203,11 @@ impl Host for Page {
         let Challenge { first, reauthentication, data, properties } = challenge;
         let data = data.map_or(JsValue::UNDEFINED, |data| Uint8Array::from(&*data).into());
         let properties = objects::properties(properties.borrow());
-        let promise = self.js.authenticate(reauthentication, first, data, properties);
-        self.js.follow(&promise, id.0, asked::AUTHENTICATE);
+        self.js.authenticate(id.0, reauthentication, first, data, properties);
     }
 
     fn load(&self, id: AttemptId) {
-        self.js.follow(&self.js.load(), id.0, asked::LOAD);
+        self.js.load(id.0);
     }
 
     fn store(&self, changes: &[Change]) {
@@ -265,7 +217,7 @@ impl Host for Page {
             let value = change.value.as_deref();
             list.push(&value.map_or(JsValue::NULL, |value| Uint8Array::from(value).into()));
         }
-        self.js.follow(&self.js.store(list), 0, asked::STORE);
+        self.js.store(list);
     }
 
     fn judge(&self, error: Box<Error>, attempt: u32) -> Option<bool> {
@@ -299,10 +251,8 @@ fn length(returned: f64) -> Result<usize, Unreadable> {
     }
 }
 
-// A socket of the application may throw wherever it is touched. That must not unwind what is under
-// way here.
-fn number(object: &JsValue, name: &str) -> Option<f64> {
-    Reflect::get(object, &name.into()).ok()?.as_f64()
+fn sent(sent: bool) -> Result<(), NotSent> {
+    if sent { Ok(()) } else { Err(NotSent) }
 }
 
 /// The bytes of a `Uint8Array`.
@@ -313,30 +263,29 @@ fn bytes(value: JsValue) -> Option<Vec<u8>> {
 /// The strings of a list.
 pub(super) fn strings(list: &Array) -> Vec<Rc<str>> {
     let mut strings = Vec::new();
-    for item in list.iter() {
-        if let Some(text) = item.as_string() {
+    for at in 0..list.length() {
+        if let Some(text) = list.get(at).as_string() {
             strings.push(text.into());
         }
     }
     strings
 }
 
-/// What `resolve` brings: `{ urls, credentials, dynamic }`, made by our own JavaScript.
+/// What `resolve` brings, a list made by our own JavaScript: whether another call may bring better credentials; then of each
+/// server its URL, user name and password.
 fn resolved(value: JsValue) -> Resolved {
-    let get = |object: &JsValue, name: &str| {
-        Reflect::get(object, &name.into()).unwrap_or(JsValue::UNDEFINED)
-    };
-    let credentials = Array::from(&get(&value, "credentials"));
+    let list: Array = value.unchecked_into();
     let mut servers = Vec::new();
-    for (at, url) in strings(&Array::from(&get(&value, "urls"))).into_iter().enumerate() {
-        let given = credentials.get(at as u32);
-        servers.push(Server {
-            url,
-            credentials: Credentials {
-                username: get(&given, "username").as_string(),
-                password: bytes(get(&given, "password")),
-            },
-        });
+    for at in (1..list.length()).step_by(3) {
+        if let Some(url) = list.get(at).as_string() {
+            servers.push(Server {
+                url: url.into(),
+                credentials: Credentials {
+                    username: list.get(at + 1).as_string(),
+                    password: bytes(list.get(at + 2)),
+                },
+            });
+        }
     }
-    Resolved { servers, dynamic: get(&value, "dynamic").is_truthy() }
+    Resolved { servers, dynamic: list.get(0).as_bool() == Some(true) }
 }

@@ -78,17 +78,16 @@ export class Attempt {
       if (word !== undefined) checkCredential('password', word)
       if (more !== undefined) checkHeaders(more)
       this.#headers = more
-      return {
-        urls: list.map(({ url }) => url),
-        dynamic: typeof username === 'function' || typeof password === 'function',
-        credentials: list.map((each) => {
-          const own = word ?? each.password
-          return {
-            username: user ?? each.username,
-            password: own === undefined ? own : validate.payloadBytes(own, 'password'),
-          }
-        }),
+      const found: Resolved = [typeof username === 'function' || typeof password === 'function']
+      for (const each of list) {
+        const own = word ?? each.password
+        found.push(
+          each.url,
+          user ?? each.username,
+          own === undefined ? own : validate.payloadBytes(own, 'password'),
+        )
       }
+      return found
     })
   }
 

@@ -74,7 +74,7 @@ declare module '#glue' {
     message(event: { data: unknown }): void
     /** The socket is closed. */
     closed(code: number | undefined): void
-    /** What came of a promise that the host was told to follow. */
+    /** What came of a promise of the host. */
     settle(attempt: number, asked: number, fulfilled: boolean, value: unknown): void
 
     /** A property of the next publish, subscribe, unsubscribe or end. */
@@ -131,13 +131,8 @@ declare module '#glue' {
     | { type: 'inactive'; handle: number; error?: ErrorFields }
     | { type: 'done'; token: number }
 
-  /** What `resolve` brings: the servers to try, with the credentials of each. */
-  export interface Resolved {
-    urls: string[]
-    credentials: { username: string | undefined; password: Uint8Array | undefined }[]
-    /** Whether another call may bring better credentials. */
-    dynamic: boolean
-  }
+  /** What `resolve` brings: whether another call may bring better credentials; then of each server to try its URL, user name and password. */
+  export type Resolved = (boolean | string | Uint8Array | undefined)[]
 
   /** What the core calls: the methods of `Host` in src/web, by the same names and in the same order. */
   export interface CoreHost {
@@ -161,36 +156,40 @@ declare module '#glue' {
     later(): void
     /** Calls `flush` at the end of this turn. */
     wake(): void
-    /** Calls `settle` with these numbers, and with what comes of the promise. */
-    follow(promise: Promise<unknown>, attempt: number, asked: number): void
-    /** Yields URLs and credentials for an attempt. `error`: why the one before it failed. */
-    resolve(attempt: number, error: ErrorFields | undefined): Promise<Resolved>
-    /** Makes a socket. */
-    open(url: string): Promise<WebSocketLike>
-    /** Hears of a socket from here on, and calls `opened`, `message` and `closed`. */
-    listen(socket: WebSocketLike): void
-    /** Hears of a socket no more. */
-    ignore(socket: WebSocketLike): void
-    /** The subprotocols that were offered. */
-    readonly protocols: string[]
-    /** Whether the socket keeps what it is given to send. */
-    readonly owns: boolean
+    // These call `settle` with what comes of a promise. `id` is the number of the attempt.
+    /** Asks for URLs and credentials. `error`: why the attempt before failed. */
+    resolve(id: number, attempt: number, error: ErrorFields | undefined): void
+    /** Asks for a socket. */
+    open(id: number, url: string): void
+    /** Takes the socket, hears of it from here on, and calls `opened`, `message` and `closed`. Returns whether it is open already. */
+    listen(socket: WebSocketLike): boolean
+    /** Hears of the socket no more, and lets go of it. */
+    ignore(): void
+    /** Whether the server chose a subprotocol that was offered. */
+    agreed(): boolean
+    /** Sends a frame, or keeps a copy for a socket of the application, which may call the client. False: it could not be sent. */
+    write(at: number, length: number): boolean
+    /** Sends a frame that was kept. False: it could not be sent. */
+    flush(): boolean
+    /** The bytes in the socket's buffer; -1: there is no socket. */
+    buffered(): number
     /** Closes the socket. `force`: the peer is not waited for. */
     shut(force: boolean): void
     /** Asks the Authenticator: for its first data, or to answer a challenge. */
     authenticate(
+      id: number,
       reauthentication: boolean,
       first: boolean,
       challenge: Uint8Array | undefined,
       properties: { reasonString?: string; userProperties?: UserProperties },
-    ): Promise<Uint8Array | undefined>
-    /** Yields the values of all records of the store, in the order of the keys. */
-    load(): Promise<Uint8Array[]>
+    ): void
+    /** Asks for the values of all records of the store, in the order of the keys. */
+    load(id: number): void
     /**
      * Writes to the store: key, value, key, value and so on, where null deletes. Keys are numbers: of messages in their order, from 0 on, and of
      * QoS 2 messages that were received, below 0.
      */
-    store(changes: (number | Uint8Array | null)[]): Promise<void>
+    store(changes: (number | Uint8Array | null)[]): void
     /** Asks the application whether to retry; undefined: it leaves that to the core. */
     retry(error: ErrorFields, attempt: number): boolean | undefined
   }

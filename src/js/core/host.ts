@@ -1,4 +1,4 @@
-import type { CoreHost, Resolved } from '#glue'
+import type { CoreHost } from '#glue'
 import { LONGEST_TIMEOUT, task } from '../platform.js'
 import type { UserProperties } from '../types/basics.js'
 import type { WebSocketLike } from '../types/connecting.js'
@@ -18,6 +18,16 @@ const LOOK = 15_000
 /** Milliseconds that the calendar gets ahead of the client's time when the machine has slept: timers and their clock stand still meanwhile. */
 const SLEPT = 5_000
 
+/** What the core asks for: the numbers of src/web/link.rs. */
+const RESOLVE = 0
+const OPEN = 1
+const LOAD = 2
+const STORE = 3
+const AUTHENTICATE = 4
+
+/** The `readyState` of a socket that is open. */
+const IS_OPEN = 1
+
 /** What Rust calls, by the same names as there. */
 export class Host implements CoreHost {
   readonly #handle: CoreHandle
@@ -34,6 +44,9 @@ export class Host implements CoreHost {
   #chunk: Uint8Array = NONE
   #reassembly: Reassembly | undefined
   #rest: Uint8Array = NONE
+  #socket: WebSocketLike | undefined
+  /** A frame for a socket of the application. */
+  #frame: Uint8Array | undefined
   #timer: ReturnType<typeof setTimeout> | undefined
   /** Whether the timer keeps the process alive. */
   #awake = true
@@ -131,37 +144,63 @@ export class Host implements CoreHost {
     this.#turn.wake()
   }
 
-  follow(promise: Promise<unknown>, attempt: number, asked: number): void {
+  /** Calls `settle` with these numbers, and with what comes of the promise. */
+  #follow(promise: Promise<unknown>, id: number, asked: number): void {
+    const settle = (fulfilled: boolean, value?: unknown) =>
+      this.#handle.run((core) => core.settle(id, asked, fulfilled, value))
     promise.then(
-      (value) => this.#handle.run((core) => core.settle(attempt, asked, true, value)),
-      () => this.#handle.run((core) => core.settle(attempt, asked, false, undefined)),
+      (value) => settle(true, value),
+      () => settle(false),
     )
   }
 
-  resolve(attempt: number, error: ErrorFields | undefined): Promise<Resolved> {
+  resolve(id: number, attempt: number, error: ErrorFields | undefined): void {
     this.#reassembly = undefined
-    return this.#attempt.resolve(attempt, error)
+    this.#follow(this.#attempt.resolve(attempt, error), id, RESOLVE)
   }
 
-  open(url: string): Promise<WebSocketLike> {
-    return this.#attempt.open(url)
+  open(id: number, url: string): void {
+    this.#follow(this.#attempt.open(url), id, OPEN)
   }
 
-  listen(socket: WebSocketLike): void {
+  listen(socket: WebSocketLike): boolean {
+    this.#socket = socket
     hang(socket, this.#onOpen, this.#onMessage, this.#onClose, this.#onError)
+    return touch(() => socket.readyState) === IS_OPEN
   }
 
-  ignore(socket: WebSocketLike): void {
+  ignore(): void {
+    const socket = this.#socket
+    this.#socket = undefined
     // A socket that is closed before it was open reports an error, and Node ends over one that nobody hears.
-    hang(socket, null, null, null, this.#onError)
+    if (socket !== undefined) hang(socket, null, null, null, this.#onError)
   }
 
-  get protocols(): string[] {
-    return this.#attempt.protocols
+  agreed(): boolean {
+    // A transport without subprotocols has none to choose.
+    const protocol = touch(() => this.#socket?.protocol)
+    return typeof protocol !== 'string' || ['', ...this.#attempt.protocols].includes(protocol)
   }
 
-  get owns(): boolean {
-    return this.#attempt.owns
+  write(at: number, length: number): boolean {
+    const frame = memoryBytes().subarray(at, at + length)
+    // The platform's socket copies it before it returns, and calls nobody.
+    if (!this.#attempt.owns) return this.#send(frame)
+    this.#frame = frame.slice()
+    return true
+  }
+
+  flush(): boolean {
+    const frame = this.#frame
+    this.#frame = undefined
+    return frame === undefined || this.#send(frame)
+  }
+
+  buffered(): number {
+    const socket = this.#socket
+    if (socket === undefined) return -1
+    const amount: unknown = touch(() => socket.bufferedAmount)
+    return typeof amount === 'number' ? Math.max(0, amount) : 0
   }
 
   shut(force: boolean): void {
@@ -169,24 +208,35 @@ export class Host implements CoreHost {
   }
 
   authenticate(
+    id: number,
     reauthentication: boolean,
     first: boolean,
     challenge: Uint8Array | undefined,
     properties: { reasonString?: string; userProperties?: UserProperties },
-  ): Promise<Uint8Array | undefined> {
-    return this.#attempt.authenticate(reauthentication, first, challenge, properties)
+  ): void {
+    const answer = this.#attempt.authenticate(reauthentication, first, challenge, properties)
+    this.#follow(answer, id, AUTHENTICATE)
   }
 
-  load(): Promise<Uint8Array[]> {
-    return this.#attempt.keeper!.load()
+  load(id: number): void {
+    this.#follow(this.#attempt.keeper!.load(), id, LOAD)
   }
 
-  store(changes: (number | Uint8Array | null)[]): Promise<void> {
-    return this.#attempt.keeper!.write(changes)
+  store(changes: (number | Uint8Array | null)[]): void {
+    this.#follow(this.#attempt.keeper!.write(changes), 0, STORE)
   }
 
   retry(error: ErrorFields, attempt: number): boolean | undefined {
     return this.#attempt.retry(error, attempt)
+  }
+
+  #send(frame: Uint8Array): boolean {
+    try {
+      this.#socket?.send(frame as Uint8Array<ArrayBuffer>)
+      return true
+    } catch {
+      return false
+    }
   }
 
   #view({ data }: { data: unknown }): Uint8Array | undefined {
@@ -240,6 +290,15 @@ export class Host implements CoreHost {
       if (slept) core.check()
       core.timeout()
     })
+  }
+}
+
+/** What a socket says. One of the application may throw wherever it is touched. */
+function touch<T>(read: () => T): T | undefined {
+  try {
+    return read()
+  } catch {
+    return undefined
   }
 }
 
