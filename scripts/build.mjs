@@ -2,7 +2,6 @@
 import { createHash } from 'node:crypto'
 import {
   copyFileSync,
-  cpSync,
   existsSync,
   readdirSync,
   readFileSync,
@@ -11,7 +10,7 @@ import {
   writeFileSync,
 } from 'node:fs'
 import { createRequire } from 'node:module'
-import { basename, dirname, join } from 'node:path'
+import { basename, join } from 'node:path'
 import { deflateRawSync } from 'node:zlib'
 import { asmjsFlags, translate } from './asmjs.mjs'
 import { asmjsBindgen, bindgen, brokerBindgen, buildModule } from './modules.mjs'
@@ -19,9 +18,10 @@ import { notices } from './notices.mjs'
 import { asUnpacked } from './pack.mjs'
 import { writeRecords } from './records.mjs'
 import { setup } from './setup.mjs'
-import { buildShims, buildStandIn, declareShims, passOn, shimExports, shimTypes } from './shims.mjs'
+import { buildShims, buildStandIn, passOn, shimExports } from './shims.mjs'
 import { measure, table } from './size.mjs'
-import { bin, bold, capture, isMain, main, root, run } from './tools.mjs'
+import { bold, capture, isMain, main, root } from './tools.mjs'
+import { buildTypes } from './types.mjs'
 
 const pkg = join(root, 'pkg')
 
@@ -47,6 +47,7 @@ export async function build() {
   const texts = ['README.md', 'CHANGELOG.md', 'LICENSE']
   const inputs = [
     ...own,
+    'scripts/types.mjs',
     'package.json',
     'tsconfig.json',
     ...files('src/js'),
@@ -225,45 +226,7 @@ async function buildPackage(texts) {
     passOn(pkg, name, `${name}.js`)
   copyFileSync(join(bindgen, 'wasmqtt_bg.wasm'), join(pkg, 'wasmqtt.wasm'))
 
-  const types = join(pkg, 'types')
-  await run(bin('tsc'), [
-    '-p',
-    'tsconfig.json',
-    '--noEmit',
-    'false',
-    '--declaration',
-    '--emitDeclarationOnly',
-    '--outDir',
-    types,
-  ])
-  const entries = {
-    index: 'index',
-    slim: 'slim',
-    'slim-node': 'slim',
-    node: 'index',
-    workerd: 'index',
-    edge: 'index',
-    asmjs: 'index',
-    'asmjs-node': 'index',
-    stores: 'stores/index',
-    'stores-node': 'stores/node',
-    testing: 'testing',
-    'testing-node': 'testing',
-  }
-  const declared = Object.values(entries).map((source) => `${source}.d.ts`)
-  dropUnreachable(types, [...declared, ...shimTypes])
-  // A page or a script may import a file by its path. Then TypeScript looks for a declaration beside it.
-  for (const [name, source] of Object.entries(entries))
-    writeFileSync(join(pkg, `${name}.d.ts`), `export * from './types/${source}.js'\n`)
-  // The nearest package.json decides whether TypeScript reads a declaration as ESM or CommonJS, so require() gets a copy of its own.
-  cpSync(types, join(pkg, 'types-cjs'), { recursive: true })
-  writeJson('types-cjs/package.json', { type: 'commonjs' })
-  declareShims(pkg, join(pkg, 'types-cjs'))
-  for (const folder of ['.', 'types-cjs']) {
-    const path = folder === '.' ? './types/' : './'
-    writeFileSync(join(pkg, folder, 'wasmqtt.wasm.d.ts'), moduleTypes(path))
-  }
-
+  await buildTypes(pkg)
   writeFileSync(join(pkg, 'NOTICES.txt'), notices())
   for (const name of texts) copyFileSync(join(root, name), join(pkg, name))
   writeJson('package.json', manifest())
@@ -297,28 +260,6 @@ async function shrink(path, format) {
   writeFileSync(`${path}.map`, String(map))
 }
 
-/** What an import of the .wasm file gives depends on the bundler. */
-const moduleTypes = (path) => `import type { ModuleSource } from '${path}slim.js'
-
-/** The module, or where it is, as your bundler or runtime gives it: for \`init()\` of \`wasmqtt/slim\`. */
-declare const source: ModuleSource
-export default source
-`
-
-/** Deletes the declarations that no entry refers to: what is internal, and names modules that only the build can resolve. */
-function dropUnreachable(folder, entries) {
-  const reached = new Set(entries)
-  for (const name of reached) {
-    // What is imported for what it does declares nothing.
-    const text = readFileSync(join(folder, name), 'utf8').replaceAll(/^import '[^']*';\n/gm, '')
-    writeFileSync(join(folder, name), text)
-    for (const [, path] of text.matchAll(/(?:from |import\()['"](\.[^'"]+)\.js['"]/g))
-      reached.add(join(dirname(name), `${path}.d.ts`))
-  }
-  for (const name of readdirSync(folder, { recursive: true, encoding: 'utf8' }))
-    if (name.endsWith('.d.ts') && !reached.has(name)) rmSync(join(folder, name))
-}
-
 function manifest() {
   const own = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8'))
   const {
@@ -343,52 +284,52 @@ function manifest() {
     exports: {
       '.': {
         // These refuse to compile bytes.
-        workerd: { types: './types/index.d.ts', default: './workerd.js' },
-        'edge-light': { types: './types/index.d.ts', default: './edge.js' },
-        'react-native': { types: './types/index.d.ts', default: './asmjs.js' },
-        browser: page('index', 'index'),
+        workerd: { types: './index.d.ts', default: './workerd.js' },
+        'edge-light': { types: './index.d.ts', default: './edge.js' },
+        'react-native': { types: './index.d.ts', default: './asmjs.js' },
+        browser: page('index'),
         node: {
-          require: { types: './types-cjs/index.d.ts', default: './node.cjs' },
-          default: { types: './types/index.d.ts', default: './node.js' },
+          require: { types: './index.d.cts', default: './node.cjs' },
+          default: { types: './index.d.ts', default: './node.js' },
         },
-        default: { types: './types/index.d.ts', default: './index.js' },
+        default: { types: './index.d.ts', default: './index.js' },
       },
       './slim': {
-        browser: page('slim', 'slim'),
+        browser: page('slim'),
         node: {
-          require: { types: './types-cjs/slim.d.ts', default: './slim-node.cjs' },
-          default: { types: './types/slim.d.ts', default: './slim-node.js' },
+          require: { types: './slim.d.cts', default: './slim-node.cjs' },
+          default: { types: './slim.d.ts', default: './slim-node.js' },
         },
-        default: { types: './types/slim.d.ts', default: './slim.js' },
+        default: { types: './slim.d.ts', default: './slim.js' },
       },
       // For runtimes without WebAssembly.
       './asmjs': {
-        browser: page('index', 'asmjs'),
+        browser: page('asmjs', 'index'),
         node: {
-          require: { types: './types-cjs/index.d.ts', default: './asmjs-node.cjs' },
-          default: { types: './types/index.d.ts', default: './asmjs-node.js' },
+          require: { types: './index.d.cts', default: './asmjs-node.cjs' },
+          default: { types: './index.d.ts', default: './asmjs-node.js' },
         },
-        default: { types: './types/index.d.ts', default: './asmjs.js' },
+        default: { types: './index.d.ts', default: './asmjs.js' },
       },
       './stores': {
-        browser: page('stores/index', 'stores'),
+        browser: page('stores'),
         node: {
-          require: { types: './types-cjs/stores/node.d.ts', default: './stores-node.cjs' },
-          default: { types: './types/stores/node.d.ts', default: './stores-node.js' },
+          require: { types: './stores-node.d.cts', default: './stores-node.cjs' },
+          default: { types: './stores-node.d.ts', default: './stores-node.js' },
         },
-        default: { types: './types/stores/index.d.ts', default: './stores.js' },
+        default: { types: './stores.d.ts', default: './stores.js' },
       },
       './testing': {
-        browser: page('testing', 'testing'),
+        browser: page('testing'),
         node: {
-          require: { types: './types-cjs/testing.d.ts', default: './testing-node.cjs' },
-          default: { types: './types/testing.d.ts', default: './testing-node.js' },
+          require: { types: './testing.d.cts', default: './testing-node.cjs' },
+          default: { types: './testing.d.ts', default: './testing-node.js' },
         },
-        default: { types: './types/testing.d.ts', default: './testing.js' },
+        default: { types: './testing.d.ts', default: './testing.js' },
       },
       ...shimExports,
       './wasmqtt.wasm': {
-        require: { types: './types-cjs/wasmqtt.wasm.d.ts', default: './wasmqtt.wasm' },
+        require: { types: './wasmqtt.wasm.d.cts', default: './wasmqtt.wasm' },
         default: { types: './wasmqtt.wasm.d.ts', default: './wasmqtt.wasm' },
       },
       './package.json': './package.json',
@@ -401,15 +342,14 @@ function manifest() {
     // A classic script, with the global `wasmqtt`.
     unpkg: './wasmqtt.script.js',
     jsdelivr: './wasmqtt.script.js',
-    types: './types/index.d.ts',
+    types: './index.d.ts',
     files: [
       '*.js',
       '*.js.map',
       '*.cjs',
       '*.d.ts',
+      '*.d.cts',
       '*.wasm',
-      'types',
-      'types-cjs',
       'CHANGELOG.md',
       'NOTICES.txt',
     ],
@@ -421,10 +361,10 @@ function manifest() {
  * What a page loads. Bundlers take `module` for both import and require(), so that a page never has two copies. `require` is left for Jest
  * with jsdom, which sets the condition `node` as well, so that this has to come first.
  */
-const page = (types, file) => ({
-  module: { types: `./types/${types}.d.ts`, default: `./${file}.js` },
-  require: { types: `./types-cjs/${types}.d.ts`, default: `./${file}.cjs` },
-  default: { types: `./types/${types}.d.ts`, default: `./${file}.js` },
+const page = (file, types = file) => ({
+  module: { types: `./${types}.d.ts`, default: `./${file}.js` },
+  require: { types: `./${types}.d.cts`, default: `./${file}.cjs` },
+  default: { types: `./${types}.d.ts`, default: `./${file}.js` },
 })
 
 const writeJson = (name, value) =>

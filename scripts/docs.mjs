@@ -17,10 +17,10 @@ const MODULES = {
     'The client, with the WebAssembly inlined. `wasmqtt/asmjs` exports the same, for where there is no WebAssembly.',
   ],
   'wasmqtt/slim': ['slim', 'The client with the WebAssembly in a file of its own.'],
-  'wasmqtt/stores': ['stores/node', 'Stores that keep messages beyond the page or process.'],
+  'wasmqtt/stores': ['stores-node', 'Stores that keep messages beyond the page or process.'],
   'wasmqtt/testing': ['testing', 'A broker for tests.'],
-  'wasmqtt/mqttjs': ['mqttjs/index', 'The API of MQTT.js.'],
-  'wasmqtt/paho': ['paho/index', 'The API of Paho.'],
+  'wasmqtt/mqttjs': ['mqttjs', 'The API of MQTT.js.'],
+  'wasmqtt/paho': ['paho', 'The API of Paho.'],
 }
 
 export async function docsSite({ check = false } = {}) {
@@ -47,7 +47,7 @@ function writeEntries() {
   rmSync(entries, { recursive: true, force: true })
   mkdirSync(entries, { recursive: true })
   const files = Object.entries(MODULES).map(([name, [path, what]]) => {
-    const from = relative(entries, join(root, 'pkg', 'types', `${path}.js`))
+    const from = relative(entries, join(root, 'pkg', `${path}.js`))
     const hasDefault = /mqttjs|paho/.test(name) ? `export { default } from '${from}'\n` : ''
     const file = `${name.replace('/', '-')}.d.ts`
     writeFileSync(

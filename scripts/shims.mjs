@@ -1,5 +1,5 @@
 // The entries beside the main one: other libraries' APIs, the command line, and the package that stands in for `mqtt`.
-import { chmodSync, existsSync, mkdirSync, renameSync, rmSync, writeFileSync } from 'node:fs'
+import { chmodSync, existsSync, mkdirSync, rmSync, writeFileSync } from 'node:fs'
 import { createRequire } from 'node:module'
 import { join } from 'node:path'
 import { root } from './tools.mjs'
@@ -7,9 +7,6 @@ import { root } from './tools.mjs'
 const require = createRequire(import.meta.url)
 /** Stands in for `mqtt` where a package depends on it: npm install mqtt@npm:wasmqtt-mqttjs. */
 const standIn = join(root, 'pkg-mqttjs')
-
-/** Declarations of these entries, below the folder of declarations. */
-export const shimTypes = ['mqttjs/index.d.ts', 'paho/index.d.ts']
 
 /**
  * Builds the entries into `pkg`. `bundle` is the build's. They import the main entry from its file in the package, so that there is one
@@ -37,39 +34,14 @@ export const shimExports = {
       `./${name}`,
       {
         node: {
-          require: { types: `./types-cjs/${name}/index.d.ts`, default: `./${name}.cjs` },
-          default: { types: `./types/${name}/index.d.ts`, default: `./${name}.node.js` },
+          require: { types: `./${name}.d.cts`, default: `./${name}.cjs` },
+          default: { types: `./${name}.d.ts`, default: `./${name}.node.js` },
         },
-        default: { types: `./types/${name}/index.d.ts`, default: `./${name}.js` },
+        default: { types: `./${name}.d.ts`, default: `./${name}.js` },
       },
     ]),
   ),
   './paho.script.js': { types: './paho.script.d.ts', default: './paho.script.js' },
-}
-
-/**
- * Writes the declarations that TypeScript looks for beside these entries. `copies` is the folder of the declarations that require() gets.
- */
-export function declareShims(pkg, copies) {
-  for (const name of ['mqttjs', 'paho']) {
-    const types = `./types/${name}/index.js`
-    const all = `export * from '${types}'\nexport { default } from '${types}'\n`
-    for (const file of [name, `${name}.node`]) writeFileSync(join(pkg, `${file}.d.ts`), all)
-  }
-  writeFileSync(
-    join(pkg, 'paho.script.d.ts'),
-    `import type * as all from './types/paho/index.js'
-
-declare global {
-  /** What this classic script leaves: the classes \`Client\` and \`Message\`. */
-  const Paho: Pick<typeof all, 'Client' | 'Message' | 'MQTT'>
-}
-`,
-  )
-  // require('wasmqtt/mqttjs') gives what the default export has, and `default` too, as MQTT.js does.
-  const folder = join(copies, 'mqttjs')
-  renameSync(join(folder, 'index.d.ts'), join(folder, 'all.d.ts'))
-  writeFileSync(join(folder, 'index.d.ts'), "import mqtt = require('./all.js')\nexport = mqtt\n")
 }
 
 /**

@@ -20,15 +20,12 @@ import { secure } from './secure-broker.mjs'
 
 // ------------------------------------------------------------------------------------------------ the options there are
 
-const types = readFileSync(
-  new URL('../../pkg/types/types/connecting.d.ts', import.meta.url),
-  'utf8',
-)
+const types = readFileSync(new URL('../../pkg/index.d.cts', import.meta.url), 'utf8')
 
 /** The fields of an interface, each with its type. */
 function fields(name) {
-  const [, body] = new RegExp(`^export interface ${name} \\{\n([^]*?)\n\\}`, 'm').exec(types)
-  return [...body.matchAll(/^ {4}(\w+)\??(?::|(?=\()) ?(.*)/gm)].map(([, field, type]) => [
+  const [, body] = new RegExp(`^interface ${name} \\{\n([^]*?)\n\\}`, 'm').exec(types)
+  return [...body.matchAll(/^ {2}(\w+)\??(?::|(?=\()) ?(.*)/gm)].map(([, field, type]) => [
     field,
     type,
   ])

@@ -415,36 +415,36 @@ test('types without those of a browser, with those of Node', async (t) => {
   )
 })
 
-test('the declarations name nothing that only the build can resolve', async (t) => {
-  const project = await makeProject(t)
-  const folder = join(project.folder, 'node_modules', 'wasmqtt', 'types')
-  const names = (await readdir(folder, { recursive: true })).filter((name) =>
-    name.endsWith('.d.ts'),
-  )
+/** The files of declarations, each with its name. */
+async function declarations(project) {
+  const folder = join(project.folder, 'node_modules', 'wasmqtt')
+  const names = (await readdir(folder)).filter((name) => /\.d\.c?ts$/.test(name))
   assert.ok(names.length > 8)
-  for (const name of names)
-    assert.doesNotMatch(await readFile(join(folder, name), 'utf8'), /'#|@internal/, name)
+  return Promise.all(names.map(async (name) => [name, await readFile(join(folder, name), 'utf8')]))
+}
+
+test('the declarations name nothing that only the build can resolve', async (t) => {
+  for (const [name, text] of await declarations(await makeProject(t)))
+    assert.doesNotMatch(text, /['"]#|@internal/, name)
 })
 
 test('every declaration of the package has a doc comment', async (t) => {
-  const project = await makeProject(t)
-  const folder = join(project.folder, 'node_modules', 'wasmqtt', 'types')
-  const names = (await readdir(folder, { recursive: true })).filter(
-    // No entry exports what these hold.
-    (name) => name.endsWith('.d.ts') && !/^(platform|mqttjs.(links|operations))\.d\.ts$/.test(name),
-  )
   const bare = []
-  for (const name of names) {
-    const lines = (await readFile(join(folder, name), 'utf8')).split('\n')
+  let declared = 0
+  for (const [name, text] of await declarations(await makeProject(t))) {
+    const lines = text.split('\n')
     for (const [at, line] of lines.entries()) {
       const declares =
-        /^export (declare |interface |type \w)|^ {4}(readonly |get )?(\w+|\[\w+\])[?(:<]/
-      // For `code` that of MqttError holds in every class.
-      if (declares.test(line) && !/readonly code:/.test(line) && !/\*\/$/.test(lines[at - 1]))
+        /^(export )?(declare (?!global|namespace)|interface |type \w)|^ {2}(readonly |get )?(\w+|\[\w+\])[?(:<]/
+      if (!declares.test(line)) continue
+      declared++
+      // For `code` that of MqttError holds in every class. No entry exports asyncDispose.
+      if (!/readonly code:|declare const asyncDispose/.test(line) && !/\*\/$/.test(lines[at - 1]))
         bare.push(`${name}: ${line}`)
     }
   }
   assert.deepEqual(bare, [])
+  assert.ok(declared > 500, String(declared))
 })
 
 test('the package contains no paths of the machine that built it', async (t) => {

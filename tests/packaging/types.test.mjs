@@ -51,6 +51,51 @@ test('the programs of the README and the guides compile in strict mode', async (
     assert.equal(await compiled(project, options, Object.keys(programs)), '', `under ${name}`)
 })
 
+test('a class is the same type in every entry, and for import and require()', async (t) => {
+  const takes = `import type { Client, MessageStream } from 'wasmqtt'
+import type { MqttError } from 'wasmqtt/slim'
+import type { TestBroker } from 'wasmqtt/testing'
+import type { FileStore } from 'wasmqtt/stores'
+export declare function takes(client: Client, error: MqttError, broker: TestBroker, store: FileStore, stream: MessageStream): void
+`
+  const gives = (path) => `import { Client, MqttError } from 'wasmqtt'
+import * as slim from 'wasmqtt/slim'
+import * as asmjs from 'wasmqtt/asmjs'
+import { TestBroker } from 'wasmqtt/testing'
+import { FileStore } from 'wasmqtt/stores'
+import { takes } from '${path}'
+declare const error: MqttError
+declare const store: FileStore
+const broker = new TestBroker()
+for (const client of [new Client('ws://a', { store, transport: broker.transport }), new slim.Client('ws://a'), new asmjs.Client('ws://a')])
+  takes(client, error, broker, store, client.messages('a'))
+`
+  const files = {
+    'library/index.d.cts': takes,
+    'library/index.d.mts': takes,
+    'one.mts': gives('./library/index.cjs'),
+    'other.cts': gives('./library/index.cjs'),
+    'third.mts': gives('./library/index.mjs'),
+  }
+  const project = await makeProject(t, files)
+  for (const [name, options] of MODULES)
+    assert.equal(await compiled(project, options, Object.keys(files)), '', `under ${name}`)
+})
+
+test('an entry has one file of declarations, which shows nothing internal', async (t) => {
+  const project = await makeProject(t)
+  const shipped = join(project.folder, 'node_modules', 'wasmqtt')
+  const names = await readdir(shipped, { recursive: true })
+  assert.deepEqual(
+    names.filter((name) => /[\\/].*\.d\.c?ts$/.test(name)),
+    [],
+  )
+  const main = await readFile(join(shipped, 'index.d.cts'), 'utf8')
+  for (const tag of ['@default', '@throws', '@example', '/// <reference lib="esnext.disposable"'])
+    assert.ok(main.includes(tag), tag)
+  assert.doesNotMatch(main, /@internal|\bLife\b|\bPending\b|^import/m)
+})
+
 /** @type {[string, RegExp][]} a mistake, and what the compiler has to say */
 const MISTAKES = [
   [`await client.publish('a', 'b', { qos: 3 })`, /'3' is not assignable to type 'QoS/],

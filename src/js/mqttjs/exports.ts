@@ -12,7 +12,47 @@ export {
   type IMessageIdProvider,
   UniqueMessageIdProvider,
 } from './message-ids.js'
-export type * from './options.js'
-export type * from './packets.js'
+export type {
+  AckHandler,
+  BaseMqttProtocol,
+  ClientSubscribeCallback,
+  DoneCallback,
+  IClientOptions,
+  IClientPublishOptions,
+  IClientSubscribeOptions,
+  IClientSubscribeProperties,
+  IClientUnsubscribeProperties,
+  ISecureClientOptions,
+  ISubscriptionGrant,
+  ISubscriptionMap,
+  ISubscriptionRequest,
+  MqttProtocol,
+  PacketCallback,
+} from './options.js'
+export type {
+  AckProperties,
+  AuthProperties,
+  IAuthPacket,
+  IConnackPacket,
+  IConnectPacket,
+  IDisconnectPacket,
+  IPacket,
+  IPingreqPacket,
+  IPingrespPacket,
+  IPubackPacket,
+  IPubcompPacket,
+  IPublishPacket,
+  IPubrecPacket,
+  IPubrelPacket,
+  ISubackPacket,
+  ISubscribePacket,
+  ISubscription,
+  IUnsubackPacket,
+  IUnsubscribePacket,
+  OnPacket,
+  Packet,
+  QoS,
+  UserProperties,
+} from './packets.js'
 export { type IStore, type IStoreOptions, Store, type StoreCallback } from './store.js'
 export { validateTopic, validateTopics } from './validations.js'

@@ -8,7 +8,15 @@ import { Message } from './message.js'
 export { Client, type TraceMessage } from './client.js'
 export type { MQTTError } from './errors.js'
 export { Message, type TypedArray } from './message.js'
-export type * from './options.js'
+export type {
+  ConnectionLost,
+  ConnectionOptions,
+  OnFailure,
+  OnSubscribeSuccess,
+  OnSuccess,
+  SubscribeOptions,
+  UnsubscribeOptions,
+} from './options.js'
 
 /** The name of versions before 1.1: `new Paho.MQTT.Client(…)`. */
 export const MQTT: {
