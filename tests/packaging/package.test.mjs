@@ -50,6 +50,44 @@ test('import and require give the same classes', async (t) => {
   assert.equal(await project.node('main.mjs'), 'true true true\n')
 })
 
+test('instanceof knows the errors of every entry, in Node and in a bundle', async (t) => {
+  const script = (load) => `import * as one from 'wasmqtt'
+    import * as slim from 'wasmqtt/slim'
+    import * as asmjs from 'wasmqtt/asmjs'
+    import { IndexedDBStore } from 'wasmqtt/stores'
+    ${load}
+    const thrown = (work) => { try { work() } catch (error) { return error } }
+    const entries = [one, slim, asmjs]
+    const errors = [
+      ...entries.map(({ Client }) => thrown(() => new Client('http://a'))),
+      thrown(() => new IndexedDBStore(1)),
+    ]
+    for (const { MqttError, InvalidArgumentError, ConnectError, Client } of entries)
+      for (const error of errors) {
+        const own = thrown(() => new Client('http://a'))
+        if (!(error instanceof MqttError) || !(error instanceof InvalidArgumentError)) throw new Error('not known')
+        if (error instanceof ConnectError || new Error('a') instanceof MqttError || own.name !== error.name) throw new Error('known as another')
+      }
+    // One that came by a promise, of a client of the other entry.
+    const refused = await slim.connect('ws://a', { transport: () => { throw new Error('no') } }).catch((error) => error)
+    console.log(refused instanceof one.ConnectError, refused instanceof one.MqttError, refused instanceof one.ClosedError)`
+  const load = `import { readFile } from 'node:fs/promises'
+    await slim.init(await readFile('node_modules/wasmqtt/wasmqtt.wasm'))`
+  const project = await makeProject(t, { 'main.mjs': script(load) })
+  assert.equal(await project.node('main.mjs'), 'true true false\n')
+  await build({
+    absWorkingDir: project.folder,
+    entryPoints: ['main.mjs'],
+    outfile: 'page.mjs',
+    bundle: true,
+    format: 'esm',
+    platform: 'browser',
+    external: ['node:*'],
+    logLevel: 'silent',
+  })
+  assert.equal(await project.node('page.mjs'), 'true true false\n')
+})
+
 test('the form for Jest with jsdom encodes and decodes UTF-8 where the runtime cannot', async (t) => {
   const script = `const { TextDecoder } = globalThis
     delete globalThis.TextDecoder
