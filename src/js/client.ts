@@ -17,7 +17,13 @@ import { Presence } from './presence.js'
 import { Requests } from './requests.js'
 import { leave, MessageStream, type Source } from './stream.js'
 import { Route, type Sink } from './subscription.js'
-import type { CallOptions, Payload, PublishResult, UnsubscribeResult } from './types/basics.js'
+import type {
+  CallOptions,
+  Payload,
+  PublishResult,
+  TextOrBytesOrUseJSONStringify,
+  UnsubscribeResult,
+} from './types/basics.js'
 import type * as api from './types/calls.js'
 import type {
   Callback,
@@ -152,7 +158,11 @@ export class Client implements AsyncDisposable {
     callback: C,
   ): void
   /** The first form again: where a call fits none, TypeScript says what is wrong with it for the last one. */
-  publish(topic: string, payload?: Payload, options?: PublishOptions): Promise<PublishResult>
+  publish(
+    topic: string,
+    payload?: TextOrBytesOrUseJSONStringify,
+    options?: PublishOptions,
+  ): Promise<PublishResult>
   publish(
     topic: string,
     payload?: Payload,

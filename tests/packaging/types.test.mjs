@@ -107,8 +107,25 @@ const MISTAKES = [
     `await client.publish('a', 'b', { retained: true })`,
     /'retained' does not exist in type 'PublishOptions'|mean to write 'retain'/,
   ],
-  [`await client.publish('a', { celsius: 21 })`, /'celsius' does not exist in type 'ArrayBuffer/],
-  [`await client.publish('a', 21)`, /'21' is not assignable to parameter of type 'Payload/],
+  [
+    `await client.publish('a', { celsius: 21 })`,
+    /'celsius' does not exist in type .*UseJSONStringify/,
+  ],
+  [`const reading = { celsius: 21 }; await client.publish('a', reading)`, /UseJSONStringify/],
+  [`await client.publish('a', [1, 2])`, /UseJSONStringify/],
+  [
+    `await client.request('a', { celsius: 21 })`,
+    /'celsius' does not exist in type .*UseJSONStringify/,
+  ],
+  [
+    `await connect('ws://localhost', { will: { topic: 'a', payload: { celsius: 21 } } })`,
+    /'celsius' does not exist in type .*UseJSONStringify/,
+  ],
+  [`await client.respond('a', () => ({ celsius: 21 }))`, /UseJSONStringify/],
+  [
+    `await client.publish('a', 21)`,
+    /'21' is not assignable to parameter of type 'TextOrBytesOrUseJSONStringify'/,
+  ],
   [
     `await client.subscribe('a', { qos: 1, nl: true }, () => {})`,
     /'nl' does not exist in type 'SubscribeOptions'/,

@@ -13,7 +13,18 @@ export type QoS = 0 | 1 | 2
  * await client.publish('house/raw', new Uint8Array([1, 2, 3]))
  * await client.publish('house/sensor', JSON.stringify({ celsius: 21.5 }))
  */
-export type Payload = string | ArrayBuffer | ArrayBufferView | null
+export type Payload = string | ArrayBuffer | BytesOrUseJSONStringify | null
+
+/** A view of bytes. The compiler shows this name where an object is given that is no payload: send it as `JSON.stringify(object)`. */
+interface BytesOrUseJSONStringify extends ArrayBufferView {}
+
+/** The same as a Payload, under the name that the compiler is to show where something else is given. */
+export type TextOrBytesOrUseJSONStringify =
+  | string
+  | ArrayBuffer
+  | BytesOrUseJSONStringify
+  | null
+  | undefined
 
 /** User properties as they were received: pairs, in their order, duplicates included. MQTT 5.0, section 2.2.2.2. */
 export type UserProperties = ReadonlyArray<readonly [name: string, value: string]>

@@ -4,9 +4,9 @@ import type { Message } from '../message.js'
 import type {
   CallOptions,
   Grant,
-  Payload,
   PublishProperties,
   QoS,
+  TextOrBytesOrUseJSONStringify,
   UserPropertiesInput,
 } from './basics.js'
 
@@ -189,14 +189,14 @@ export interface Watch extends ReadonlyMap<string, Message>, AsyncDisposable {
 export type MessageHandler = (message: Message, subscription: Subscription) => void | Promise<void>
 
 /**
- * Answers a request: what it returns, or what its promise brings, is the payload of the response.
+ * Answers a request: what it returns, or what its promise brings, is the payload of the response; nothing at all is the empty one.
  *
  * @example
  * const handler: RequestHandler = (request) => JSON.stringify({ sum: request.json<number[]>().reduce((a, b) => a + b, 0) })
  */
-export type RequestHandler = (message: Message) => Answer | Promise<Answer>
-/** The payload of a response; nothing at all is the empty one. */
-type Answer = Payload | null | undefined | void
+export type RequestHandler = (
+  message: Message,
+) => TextOrBytesOrUseJSONStringify | void | Promise<TextOrBytesOrUseJSONStringify | void>
 
 /**
  * One `subscribe()` call that is in force. `await using` ends it at the end of the block.
