@@ -29,6 +29,7 @@ export async function docsSite({ check = false } = {}) {
   rmSync(join(docs, 'reference'), { recursive: true, force: true })
   const bin = (name) => join(docs, 'node_modules', '.bin', name)
   await run(bin('typedoc'), ['--logLevel', 'Warn'], { cwd: docs })
+  describeModules()
   writeOptions(check)
   await run(bin('vitepress'), ['build', docs])
   const dead = deadLinks()
@@ -62,6 +63,16 @@ function writeEntries() {
     ...{ module: 'esnext', moduleResolution: 'bundler' },
   }
   writeFileSync(join(entries, 'tsconfig.json'), JSON.stringify({ compilerOptions, files }))
+}
+
+/** Says on the first page of the reference what each entry is for, in the order of MODULES. */
+function describeModules() {
+  const path = join(docs, 'reference', 'index.md')
+  const list = Object.entries(MODULES).map(
+    ([name, [, what]]) => `- [${name}](${name}/index.md): ${what}\n`,
+  )
+  const text = readFileSync(path, 'utf8')
+  writeFileSync(path, text.replace(/^(- \[.*\n)+/m, list.join('')))
 }
 
 function writeOptions(check) {

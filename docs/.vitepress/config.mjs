@@ -29,7 +29,36 @@ function linkSources(md) {
 const pages = (base, items) =>
   items.map(([text, name]) => ({ text, link: name.startsWith('/') ? name : `/${base}/${name}` }))
 
-const reference = join(docs, 'reference', 'typedoc-sidebar.json')
+/** The side bar of the reference: the entries one below the other, and not inside the main one. */
+function referenceSidebar() {
+  const path = join(docs, 'reference', 'typedoc-sidebar.json')
+  if (!existsSync(path)) return []
+  const [main] = JSON.parse(readFileSync(path, 'utf8'))
+  const isEntry = ({ link }) => link !== undefined
+  const entries = ['slim', 'stores', 'testing', 'mqttjs', 'paho'].map((name) => {
+    const found = main.items.find((item) => isEntry(item) && item.text === name)
+    if (found === undefined) throw new Error(`The reference has no entry wasmqtt/${name}`)
+    return { ...found, text: `wasmqtt/${name}` }
+  })
+  const items = main.items.filter((item) => !isEntry(item))
+  return [{ ...main, items, collapsed: false }, ...entries]
+}
+
+/** Pages with tables that need the room of the outline. */
+const WIDE = ['brokers.md', 'comparison.md']
+
+/** Takes all the room there is beside the side bars, and lets tables be read on a telephone. */
+const STYLE = `
+@media (min-width: 1440px) {
+  .VPDoc.has-aside .content-container { max-width: 784px !important }
+  .VPDoc:not(.has-aside) .content { max-width: 1104px !important }
+}
+.vp-doc :is(th, td) { padding: 6px 10px }
+@media (max-width: 640px) {
+  .vp-doc :is(th, td) { padding: 6px 8px; font-size: 13px; line-height: 20px }
+  .vp-doc :is(th, td) code { font-size: 12px; padding: 2px 4px }
+}
+`
 
 export default defineConfig({
   title: 'wasmqtt',
@@ -39,6 +68,10 @@ export default defineConfig({
   cacheDir: join(root, 'target', 'vitepress'),
   cleanUrls: false,
   markdown: { config: linkSources },
+  head: [['style', {}, STYLE]],
+  transformPageData({ relativePath, frontmatter }) {
+    if (WIDE.includes(relativePath)) frontmatter.aside = false
+  },
   themeConfig: {
     search: { provider: 'local' },
     nav: [
@@ -48,11 +81,12 @@ export default defineConfig({
       { text: 'Reference', link: '/reference/' },
     ],
     sidebar: {
-      '/reference/': existsSync(reference) ? JSON.parse(readFileSync(reference, 'utf8')) : [],
+      '/reference/': referenceSidebar(),
       '/': [
         {
           text: 'Guide',
           items: pages('guide', [
+            ['Start', '/'],
             ['Connect', 'connect'],
             ['Subscribe', 'subscribe'],
             ['Publish', 'publish'],
@@ -64,6 +98,13 @@ export default defineConfig({
             ['Workers', 'workers'],
             ['Testing', 'testing'],
             ['Your own dashboard', '/your-own-dashboard'],
+          ]),
+        },
+        {
+          text: 'Coming from',
+          items: pages('', [
+            ['MQTT.js', '/migrating-from-mqttjs'],
+            ['Paho', '/migrating-from-paho'],
           ]),
         },
         {
@@ -91,8 +132,6 @@ export default defineConfig({
             ['Bad networks and clusters', '/reliability'],
             ['Beside other clients', '/comparison'],
             ['Command line', '/command-line'],
-            ['From MQTT.js', '/migrating-from-mqttjs'],
-            ['From Paho', '/migrating-from-paho'],
           ]),
         },
       ],
