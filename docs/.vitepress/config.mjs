@@ -57,6 +57,7 @@ const STYLE = `
 @media (max-width: 640px) {
   .vp-doc :is(th, td) { padding: 6px 8px; font-size: 13px; line-height: 20px }
   .vp-doc :is(th, td) code { font-size: 12px; padding: 2px 4px }
+  .vp-doc td:not(:first-child) code { overflow-wrap: anywhere }
 }
 `
 
