@@ -79,12 +79,10 @@ impl Link {
         let id = AttemptId(attempt);
         match (asked, value) {
             (asked::RESOLVE, value) => self.driver.resolved(id, value.map(resolved).ok_or(())),
-            (asked::OPEN, Some(socket)) => {
-                // One that an earlier attempt asked for is nobody's.
-                if id == self.session().attempt_id() {
-                    let opened = self.page().attach(id, &socket);
-                    self.driver.opened(id, opened);
-                }
+            // One that an earlier attempt asked for is nobody's.
+            (asked::OPEN, Some(socket)) if id == self.session().attempt_id() => {
+                let opened = self.page().attach(id, &socket);
+                self.driver.opened(id, opened);
             }
             (asked::OPEN, None) => {
                 self.driver.closed(id, None, Some("the transport could not be made"));
