@@ -86,7 +86,9 @@ async function bundled(name, source) {
   const { output } = await build.generate({ format: 'es', minifyInternalExports: false })
   await build.close()
   // The bundler's own helper for namespaces is another file, to which the declarations do not refer.
-  const { code } = output.find((file) => file.isEntry)
+  const { code } = /** @type {import('rolldown').OutputChunk} */ (
+    output.find((file) => file.type === 'chunk' && file.isEntry)
+  )
   if (/rolldown-runtime/.test(code))
     throw new Error(`The declarations of ${name} are not one file.`)
   return `${references(source)}${code}\n`
