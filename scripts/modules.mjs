@@ -88,10 +88,10 @@ export async function buildModule(
   const glue = join(folder, 'wasmqtt.js')
   shortenNames(wasm, glue)
   appendFileSync(glue, thrower(panics.files))
-  checkUnread(readFileSync(wasm), panics.unread)
+  const optimized = readFileSync(wasm)
+  checkUnread(optimized, panics.unread)
   if (folder !== bindgen) return
   writeFileSync(glue, withoutCases(readFileSync(glue, 'utf8')))
-  const optimized = readFileSync(wasm)
   align(optimized)
   writeFileSync(wasm, sortBySimilarity(optimized))
 }

@@ -6,111 +6,51 @@ import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { bin } from './tools.mjs'
-
-/** What the bytes that follow an opcode are. Each has a stream of its own. */
-const STREAMS = ['opcodes', 'others', 'depths', 'calls', 'i64', 'i32', 'offsets', 'locals']
-const [OPCODES, OTHERS, DEPTHS, CALLS, I64, I32, OFFSETS, LOCALS] = STREAMS.keys()
+import {
+  BLOCK,
+  BR_TABLE,
+  CODE,
+  DEPTHS,
+  END,
+  F64,
+  hasSecond,
+  IF,
+  OPCODES,
+  OTHERS,
+  operands,
+  STREAMS,
+  section,
+} from './wasm.mjs'
 
 /** The number of the first symbol. Symbols from here on share their characters with other frequent bytes. */
 const FIRST_SYMBOL = 80
-
-/** Counts of LEB128 numbers that stand for something else. */
-export const BR_TABLE = 14
-export const F64 = 15
-
-const BLOCK = 0x02
-const IF = 0x04
-const END = 0x0b
-
-/** Returns how many LEB128 numbers follow an opcode, and to which stream they belong. */
-export function operands(opcode, second) {
-  switch (true) {
-    case opcode === 0x23 || opcode === 0x24: // global.get, global.set
-    case opcode === 0x25 || opcode === 0x26: // table.get, table.set
-    case opcode === 0x3f || opcode === 0x40: // memory.size, memory.grow
-    case opcode === 0xd0: // ref.null
-      return [1, OTHERS]
-    case opcode === 0x0c || opcode === 0x0d: // br, br_if
-      return [1, DEPTHS]
-    case opcode === 0x0e:
-      return [BR_TABLE, OTHERS]
-    case opcode === 0x10 || opcode === 0xd2: // call, ref.func
-      return [1, CALLS]
-    case opcode === 0x11 || opcode === 0x1c: // call_indirect, select with a type
-      return [2, OTHERS]
-    case opcode >= 0x20 && opcode <= 0x22: // local.get, local.set, local.tee
-      return [1, LOCALS]
-    case isAccess(opcode):
-      return [1, OFFSETS]
-    case opcode === 0x41:
-      return [1, I32]
-    case opcode === 0x42:
-      return [1, I64]
-    case opcode === 0x44:
-      return [F64, OTHERS]
-    case opcode === 0xfc && second >= 8: // memory.init to table.fill
-      return [{ 9: 1, 11: 1, 13: 1, 15: 1, 16: 1, 17: 1 }[second] ?? 2, OTHERS]
-    case opcode === 0xfc: // a conversion that saturates
-    case opcode >= 0x45 && opcode <= 0xc4: // arithmetic
-    case isBlock(opcode):
-    case BARE.includes(opcode):
-      return [0, OTHERS]
-    default:
-      throw new Error(`The packer does not know the opcode 0x${opcode.toString(16)}`)
-  }
-}
-
-/** unreachable, nop, else, end, return, drop, select, ref.is_null. */
-const BARE = [0x00, 0x01, 0x05, END, 0x0f, 0x1a, 0x1b, 0xd1]
-
-/** Loads and stores. The alignment that follows them is taken as a part of the opcode. */
-const isAccess = (opcode) => opcode >= 0x28 && opcode <= 0x3e
-/** So is the type that follows these: a number of less than 128. */
-const isBlock = (opcode) => opcode >= BLOCK && opcode <= IF
-export const hasSecond = (opcode) => isAccess(opcode) || isBlock(opcode) || opcode === 0xfc
 
 /** Takes the functions of a module apart. */
 function takeApart(wasm) {
   const streams = STREAMS.map(() => [])
   const symbols = new Map()
-  let at = 8
-  const number = () => {
-    let value = 0
-    for (let shift = 0; ; shift += 7) {
-      const byte = wasm[at++]
-      value |= (byte & 0x7f) << shift
-      if (byte < 0x80) return value >>> 0
-    }
-  }
+  const code = section(wasm, CODE)
   /** Moves numbers to a stream, with the high bits first: the first byte of a long number is one of few then. Returns the last number. */
   const move = (stream, count) => {
     let value
     for (; count > 0; count--) {
-      const start = at
-      value = number()
-      for (let from = at - 1; from >= start; from--)
+      const start = code.at
+      value = code.number()
+      for (let from = code.at - 1; from >= start; from--)
         streams[stream].push(from > start ? wasm[from] | 0x80 : wasm[from] & 0x7f)
     }
     return value
   }
-  while (wasm[at] !== 10) {
-    at++
-    const length = number()
-    at += length
-  }
-  at++
-  const sectionLength = number()
-  const sectionEnd = at + sectionLength
-  const count = number()
-  const head = wasm.subarray(0, at)
+  const count = code.number()
+  const head = wasm.subarray(0, code.at)
   for (let index = 0; index < count; index++) {
-    const length = number()
-    const end = at + length
-    const groups = wasm[at]
+    const length = code.number()
+    const end = code.at + length
+    const groups = wasm[code.at]
     move(OTHERS, 1 + 2 * groups)
-    while (at < end) {
-      const opcode = wasm[at++]
-      const second = hasSecond(opcode) ? wasm[at++] : undefined
+    while (code.at < end) {
+      const opcode = code.byte()
+      const second = hasSecond(opcode) ? code.byte() : undefined
       const symbol = `${opcode} ${second}`
       if (!symbols.has(symbol)) symbols.set(symbol, { opcode, second, uses: 0 })
       symbols.get(symbol).uses++
@@ -119,13 +59,11 @@ function takeApart(wasm) {
       if (numbers === BR_TABLE) {
         const targets = move(OTHERS, 1)
         move(DEPTHS, targets + 1)
-      } else if (numbers === F64) {
-        streams[OTHERS].push(...wasm.subarray(at, at + 8))
-        at += 8
-      } else move(stream, numbers)
+      } else if (numbers === F64) streams[OTHERS].push(...code.take(8))
+      else move(stream, numbers)
     }
   }
-  const tail = wasm.subarray(sectionEnd)
+  const tail = wasm.subarray(code.end)
   const sorted = [...symbols.values()].sort((a, b) => b.uses - a.uses)
   streams[OPCODES] = streams[OPCODES].map((symbol) => FIRST_SYMBOL + sorted.indexOf(symbol))
   return { head, tail, count, streams, symbols: sorted }

@@ -1,32 +1,39 @@
-// Writes the constants of src/web/records.rs into src/js/core/records.ts, so that both sides read and write the same bits.
+// Writes the numbers that both sides know from the Rust files into the TypeScript files, so that they are the same there.
 import { readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { isMain, root } from './tools.mjs'
 
-const RUST = 'src/web/records.rs'
-const TYPESCRIPT = 'src/js/core/records.ts'
+/** The file in Rust that has the constants, and the one in TypeScript that gets them. */
+const PAIRS = [
+  ['src/web/records.rs', 'src/js/core/records.ts'],
+  ['src/web/link.rs', 'src/js/core/host.ts'],
+]
 
-/** The TypeScript file as it has to be, and as it is. */
-export function records() {
-  const found = readFileSync(join(root, TYPESCRIPT), 'utf8')
-  const constants = readFileSync(join(root, RUST), 'utf8').matchAll(
-    /^((?:\/\/\/ .*\n)+)pub const ([A-Z_]+): u32 = (.+);$/gm,
-  )
-  const lines = [...constants].map(([, comments, name, value]) => {
-    const text = comments.replaceAll('/// ', '').trim().replaceAll('\n', ' ')
-    return `/** ${text} */\nconst ${name} = ${value.toLowerCase()}\n`
+/** The TypeScript files as they have to be, and as they are. */
+export const records = () =>
+  PAIRS.map(([rust, path]) => {
+    const found = readFileSync(join(root, path), 'utf8')
+    const constants = readFileSync(join(root, rust), 'utf8').matchAll(
+      /^((?: *\/\/\/ .*\n)+) *pub(?:\(super\))? const ([A-Z_]+): u32 = (.+);$/gm,
+    )
+    const lines = [...constants].map(([, comments, name, value]) => {
+      const text = comments
+        .replaceAll(/ *\/\/\/ /g, '')
+        .trim()
+        .replaceAll('\n', ' ')
+      return `/** ${text} */\nconst ${name} = ${value.toLowerCase()}\n`
+    })
+    if (lines.length === 0) throw new Error(`no constants in ${rust}`)
+    const expected = found.replace(/(?<=\/\/ #region .*\n)[\s\S]*?(?=\/\/ #endregion)/, () =>
+      lines.join(''),
+    )
+    return { path, expected, found }
   })
-  if (lines.length === 0) throw new Error(`no constants in ${RUST}`)
-  const expected = found.replace(/(?<=\/\/ #region .*\n)[\s\S]*?(?=\/\/ #endregion)/, () =>
-    lines.join(''),
-  )
-  return { expected, found }
-}
 
-/** Brings the file up to date. */
+/** Brings the files up to date. */
 export function writeRecords() {
-  const { expected, found } = records()
-  if (found !== expected) writeFileSync(join(root, TYPESCRIPT), expected)
+  for (const { path, expected, found } of records())
+    if (found !== expected) writeFileSync(join(root, path), expected)
 }
 
 if (isMain(import.meta)) writeRecords()

@@ -1,22 +1,81 @@
 // Reads a module, and changes in it what wasm-opt has no pass for.
-import { BR_TABLE, F64, hasSecond, operands } from './pack.mjs'
 
 const IMPORT = 2
 const FUNCTION = 3
 const EXPORT = 7
 const ELEMENT = 9
-const CODE = 10
+export const CODE = 10
 const DATA = 11
 
 export const CALL = 0x10
 export const I32_CONST = 0x41
 const REF_FUNC = 0xd2
 
+/** What the bytes that follow an opcode are. Each has a stream of its own. */
+export const STREAMS = ['opcodes', 'others', 'depths', 'calls', 'i64', 'i32', 'offsets', 'locals']
+export const [OPCODES, OTHERS, DEPTHS, CALLS, I64, I32, OFFSETS, LOCALS] = STREAMS.keys()
+
+/** Counts of LEB128 numbers that stand for something else. */
+export const BR_TABLE = 14
+export const F64 = 15
+
+export const BLOCK = 0x02
+export const IF = 0x04
+export const END = 0x0b
+
+/** Returns how many LEB128 numbers follow an opcode, and to which stream they belong. */
+export function operands(opcode, second) {
+  switch (true) {
+    case opcode === 0x23 || opcode === 0x24: // global.get, global.set
+    case opcode === 0x25 || opcode === 0x26: // table.get, table.set
+    case opcode === 0x3f || opcode === 0x40: // memory.size, memory.grow
+    case opcode === 0xd0: // ref.null
+      return [1, OTHERS]
+    case opcode === 0x0c || opcode === 0x0d: // br, br_if
+      return [1, DEPTHS]
+    case opcode === 0x0e:
+      return [BR_TABLE, OTHERS]
+    case opcode === 0x10 || opcode === 0xd2: // call, ref.func
+      return [1, CALLS]
+    case opcode === 0x11 || opcode === 0x1c: // call_indirect, select with a type
+      return [2, OTHERS]
+    case opcode >= 0x20 && opcode <= 0x22: // local.get, local.set, local.tee
+      return [1, LOCALS]
+    case isAccess(opcode):
+      return [1, OFFSETS]
+    case opcode === 0x41:
+      return [1, I32]
+    case opcode === 0x42:
+      return [1, I64]
+    case opcode === 0x44:
+      return [F64, OTHERS]
+    case opcode === 0xfc && second >= 8: // memory.init to table.fill
+      return [{ 9: 1, 11: 1, 13: 1, 15: 1, 16: 1, 17: 1 }[second] ?? 2, OTHERS]
+    case opcode === 0xfc: // a conversion that saturates
+    case opcode >= 0x45 && opcode <= 0xc4: // arithmetic
+    case isBlock(opcode):
+    case BARE.includes(opcode):
+      return [0, OTHERS]
+    default:
+      throw new Error(`The packer does not know the opcode 0x${opcode.toString(16)}`)
+  }
+}
+
+/** unreachable, nop, else, end, return, drop, select, ref.is_null. */
+const BARE = [0x00, 0x01, 0x05, END, 0x0f, 0x1a, 0x1b, 0xd1]
+
+/** Loads and stores. The alignment that follows them is taken as a part of the opcode. */
+const isAccess = (opcode) => opcode >= 0x28 && opcode <= 0x3e
+/** So is the type that follows these: a number of less than 128. */
+const isBlock = (opcode) => opcode >= BLOCK && opcode <= IF
+export const hasSecond = (opcode) => isAccess(opcode) || isBlock(opcode) || opcode === 0xfc
+
 /** Reads numbers and names, from an offset on. */
 class Reader {
-  constructor(bytes, at) {
+  constructor(bytes, at, end = bytes.length) {
     this.bytes = bytes
     this.at = at
+    this.end = end
   }
 
   byte() {
@@ -63,9 +122,10 @@ function* sections(wasm) {
   }
 }
 
-function section(wasm, id) {
-  const found = [...sections(wasm)].find((each) => each.id === id)
-  return new Reader(wasm, found.start)
+/** Reads the content of a section, up to `end`. */
+export function section(wasm, id) {
+  const { start, end } = [...sections(wasm)].find((each) => each.id === id)
+  return new Reader(wasm, start, end)
 }
 
 /** Where the functions of the module are: `from` its locals and `start` of its instructions, up to `end`. */

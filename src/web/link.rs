@@ -18,12 +18,18 @@ use crate::session::{
     AttemptId, Challenge, Change, Credentials, Error, Instant, Resolved, Server, Session,
 };
 
-/// What the application is asked for by a promise: `src/js/core/host.ts` has the same numbers.
+/// What the application is asked for by a promise. `scripts/records.mjs` writes these numbers into
+/// `src/js/core/host.ts`, which gives them back.
 mod asked {
+    /// URLs and credentials.
     pub(super) const RESOLVE: u32 = 0;
+    /// A socket.
     pub(super) const OPEN: u32 = 1;
+    /// The records of the store.
     pub(super) const LOAD: u32 = 2;
+    /// That the store keeps changes.
     pub(super) const STORE: u32 = 3;
+    /// An answer of the Authenticator.
     pub(super) const AUTHENTICATE: u32 = 4;
 }
 

@@ -28,9 +28,10 @@ test('every method that Rust calls has a doc comment', () => {
   assert.doesNotMatch(body, /(?<!\*\/)\n {4}(readonly )?\w+[(:]/)
 })
 
-test('the constants of records are those of src/web/records.rs', () => {
-  const { expected, found } = records()
-  assert.equal(found, expected, 'node scripts/records.mjs')
+test('the numbers that Rust and JavaScript exchange are those of Rust', () => {
+  const files = records()
+  assert.ok(files.length > 1)
+  for (const { expected, found } of files) assert.equal(found, expected, 'node scripts/records.mjs')
 })
 
 test('no file of src/js imports itself by way of others', () => {

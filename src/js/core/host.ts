@@ -18,12 +18,18 @@ const LOOK = 15_000
 /** Milliseconds that the calendar gets ahead of the client's time when the machine has slept: timers and their clock stand still meanwhile. */
 const SLEPT = 5_000
 
-/** What the core asks for: the numbers of src/web/link.rs. */
+// #region what the core asks for, numbers of src/web/link.rs, written by scripts/records.mjs
+/** URLs and credentials. */
 const RESOLVE = 0
+/** A socket. */
 const OPEN = 1
+/** The records of the store. */
 const LOAD = 2
+/** That the store keeps changes. */
 const STORE = 3
+/** An answer of the Authenticator. */
 const AUTHENTICATE = 4
+// #endregion
 
 /** The `readyState` of a socket that is open. */
 const IS_OPEN = 1
