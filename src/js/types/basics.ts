@@ -19,12 +19,7 @@ export type Payload = string | ArrayBuffer | BytesOrUseJSONStringify | null
 interface BytesOrUseJSONStringify extends ArrayBufferView {}
 
 /** The same as a Payload, under the name that the compiler is to show where something else is given. */
-export type TextOrBytesOrUseJSONStringify =
-  | string
-  | ArrayBuffer
-  | BytesOrUseJSONStringify
-  | null
-  | undefined
+export type TextOrBytesOrUseJSONStringify = Payload | undefined
 
 /** User properties as they were received: pairs, in their order, duplicates included. MQTT 5.0, section 2.2.2.2. */
 export type UserProperties = ReadonlyArray<readonly [name: string, value: string]>
