@@ -143,7 +143,13 @@ export class Host implements CoreHost {
   }
 
   later(): void {
-    task(() => this.#handle.run((core) => core.resume()))
+    // What is left of it is read then.
+    const chunk = this.#chunk
+    task(() => {
+      this.#chunk = chunk
+      this.#handle.run((core) => core.resume())
+      this.#chunk = NONE
+    })
   }
 
   wake(): void {
@@ -192,7 +198,8 @@ export class Host implements CoreHost {
     const frame = memoryBytes().subarray(at, at + length)
     // The platform's socket copies it before it returns, and calls nobody.
     if (!this.#attempt.owns) return this.#send(frame)
-    this.#frame = frame.slice()
+    // A copy by the constructor costs less than slice(), which asks for the species.
+    this.#frame = new Uint8Array(frame)
     return true
   }
 
@@ -268,6 +275,8 @@ export class Host implements CoreHost {
     } catch (thrown) {
       this.#handle.trap(thrown)
     }
+    // A client that waits for the next message keeps no buffer of this one.
+    this.#chunk = NONE
   }
 
   readonly #onClose = (event?: { code?: unknown; reason?: string }): void => {

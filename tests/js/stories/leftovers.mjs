@@ -1,5 +1,5 @@
 // What is over leaves nothing: no memory, no objects, no timers, no listeners, no sockets.
-import { Loopback } from '../loopback.mjs'
+import { Loopback, publish } from '../loopback.mjs'
 import { heldObjects, memory } from './instance.mjs'
 import { connected, equal, makeClient, ok, outcome, sleep, turns } from './tools.mjs'
 
@@ -86,6 +86,30 @@ export const LEFTOVERS = {
     } finally {
       restore()
     }
+  },
+
+  async 'a client that waits for messages keeps no buffer of the last one'(wasmqtt, { collect }) {
+    const { client, broker } = await connected(wasmqtt)
+    const lengths = []
+    await client.subscribe('a', ({ payload }) => void lengths.push(payload.length))
+    /** In a function of its own, which leaves nothing on the stack. */
+    const receive = () => {
+      const { buffer } = publish('a', new Uint8Array(100_000))
+      broker.socket.onmessage({ data: buffer })
+      return new WeakRef(buffer)
+    }
+    const refs = [receive(), receive()]
+    for (let n = 0; n < 20 && refs.some((ref) => ref.deref()); n++) {
+      await sleep(5)
+      await collect()
+    }
+    equal(lengths, [100_000, 100_000], 'what came')
+    equal(
+      refs.map((ref) => ref.deref()?.byteLength),
+      [undefined, undefined],
+      'what is kept',
+    )
+    await client.end()
   },
 
   async 'options that are refused leave nothing'(wasmqtt) {
