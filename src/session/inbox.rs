@@ -125,8 +125,9 @@ impl Inbox {
     /// The server has no session: it knows of no message that it has not released.
     pub(super) fn session_lost(&mut self, out: &mut Outlet) {
         if out.journal.is_on() {
-            for id in 1..=u16::MAX {
-                if let Some(id) = PacketId::new(id).filter(|&id| self.received.contains(id)) {
+            for id in 0..64 * self.received.bits.len() {
+                let id = PacketId::new(id as u16).filter(|&id| self.received.contains(id));
+                if let Some(id) = id {
                     out.journal.delete(Key::Received(id));
                 }
             }

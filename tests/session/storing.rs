@@ -442,6 +442,19 @@ fn a_server_without_the_session_gets_what_it_would_get_without_a_store() {
 }
 
 #[test]
+fn a_server_without_the_session_has_nothing_to_release_whatever_the_identifier() {
+    let mut pair = stalling("");
+    for id in [1, 63, 64, 127, 65_535] {
+        pair.plays(&format!("PUBLISH q2 #{id} a 'x'"));
+    }
+    pair.keeps();
+    pair.keeps();
+    assert_eq!(pair.ends().store.kept.len(), 5);
+    let mut next = pair.restarted_at("CONNACK");
+    assert!(next.ends().store.kept.is_empty());
+}
+
+#[test]
 fn an_answer_to_a_message_of_an_earlier_life_fails_with_a_word() {
     let mut pair = stalling("");
     pair.publish("q1 a '1'");
