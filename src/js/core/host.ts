@@ -268,13 +268,7 @@ export class Host implements CoreHost {
   readonly #onOpen = (): void => this.#handle.run((core) => core.opened())
 
   readonly #onMessage = (event: MessageEvent): void => {
-    const { core } = this.#handle
-    if (core === undefined) return
-    try {
-      core.message(event)
-    } catch (thrown) {
-      this.#handle.trap(thrown)
-    }
+    this.#handle.run((core) => core.message(event))
     // A client that waits for the next message keeps no buffer of this one.
     this.#chunk = NONE
   }
