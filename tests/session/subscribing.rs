@@ -814,6 +814,25 @@ fn a_filter_that_is_asked_for_again_brings_what_is_stored_for_it_alone() {
     }
 }
 
+/// The server answers each SUBSCRIBE with a copy, and has not answered the later one when the first copy comes.
+#[test]
+fn filters_that_are_asked_for_again_apart_bring_each_subscription_what_is_stored_once() {
+    for mut pair in plain("") {
+        pair.unsubscribe("a/b");
+        pair.unsubscribe("a/#");
+        let one = pair.subscribe("a/b");
+        let two = pair.subscribe("a/#");
+        pair.plays("SUBACK #3 0; SUBACK #4 0");
+        pair.reconnected(PLAIN_PRESENT);
+        pair.plays("UNSUBACK #5 0; UNSUBACK #6 0");
+        pair.clear();
+        stored(&mut pair, "a/b", "");
+        pair.tells([&told_to("a/b", &[one, two])]);
+        stored(&mut pair, "a/b", "");
+        pair.tells(["message q0 retain a/b 'x'"]);
+    }
+}
+
 /// The server answers each of them with a copy.
 #[test]
 fn filters_that_overlap_and_are_restored_bring_each_subscription_what_is_stored_once() {

@@ -226,8 +226,10 @@ impl Subscriptions {
         let mut last = 0;
         for &handle in routes.iter().filter(|_| is_in_time) {
             let own = self.subscription(handle);
-            if own.answered.is_some() {
-                last = last.max(self.asked(own, filters));
+            let asked = self.asked(own, filters);
+            // A filter may have been asked for once more since the answer.
+            if Epoch::number(own.answered) >= asked {
+                last = last.max(asked);
             }
         }
         let mut needed = Vec::new();
