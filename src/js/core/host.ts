@@ -46,8 +46,10 @@ export class Host implements CoreHost {
   #ahead = 0
   /** When the timer is due, in the client's time. */
   #due = 0
-  /** The socket message that records point into. */
+  /** The socket message that records point into, while it is read: it may be part of a large buffer. */
   #chunk: Uint8Array = NONE
+  /** How often the core still goes on with it later. */
+  #resumes = 0
   #reassembly: Reassembly | undefined
   #rest: Uint8Array = NONE
   #socket: WebSocketLike | undefined
@@ -143,7 +145,17 @@ export class Host implements CoreHost {
   }
 
   later(): void {
-    task(() => this.#handle.run((core) => core.resume()))
+    this.#resumes++
+    task(() => {
+      this.#resumes--
+      this.#handle.run((core) => core.resume())
+      this.#leaveChunk(NONE)
+    })
+  }
+
+  /** The core has read the current chunk. `before`: the one that it had begun to read. */
+  #leaveChunk(before: Uint8Array): void {
+    if (this.#resumes === 0) this.#chunk = before
   }
 
   wake(): void {
@@ -185,7 +197,7 @@ export class Host implements CoreHost {
   agreed(): boolean {
     // A transport without subprotocols has none to choose.
     const protocol = touch(() => this.#socket?.protocol)
-    return typeof protocol !== 'string' || ['', ...this.#attempt.protocols].includes(protocol)
+    return !protocol || typeof protocol !== 'string' || this.#attempt.protocols.includes(protocol)
   }
 
   write(at: number, length: number): boolean {
@@ -263,8 +275,11 @@ export class Host implements CoreHost {
   readonly #onMessage = (event: MessageEvent): void => {
     const { core } = this.#handle
     if (core === undefined) return
+    // What the application does while the core reads may bring another message.
+    const before = this.#chunk
     try {
       core.message(event)
+      this.#leaveChunk(before)
     } catch (thrown) {
       this.#handle.trap(thrown)
     }
@@ -283,9 +298,9 @@ export class Host implements CoreHost {
 
   // A timer that is set while one fires counts as nested, and Chromium delays the fifth of those in a row to once a minute where the page is hidden:
   // too late for keep-alive. In a new task the count starts over.
-  readonly #onTimer = (): void => (isPage() ? task(this.#fire) : this.#fire())
+  readonly #onTimer = (): void => (isPage() ? task(() => this.#fire()) : this.#fire())
 
-  readonly #fire = (): void => {
+  #fire(): void {
     // Where timers are mocked and `performance` is not, the client goes by the timers. Real ones are never early by more.
     const early = this.#due - this.now()
     if (early > 5) this.#ahead += early
@@ -316,8 +331,10 @@ function hang(
   onclose: WebSocketLike['onclose'],
   onerror: WebSocketLike['onerror'],
 ): void {
-  for (const [name, handler] of Object.entries({ onopen, onmessage, onclose, onerror }))
-    tolerate(() => (socket[name as 'onopen'] = handler))
+  tolerate(() => (socket.onopen = onopen))
+  tolerate(() => (socket.onmessage = onmessage))
+  tolerate(() => (socket.onclose = onclose))
+  tolerate(() => (socket.onerror = onerror))
 }
 
 function isPage(): boolean {
