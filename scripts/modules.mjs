@@ -218,6 +218,12 @@ const CASES = [
     / +let result;\n +try \{\n +result = (.*);\n +\} catch \(_\) \{\n +result = false;\n +\}\n +const ret = result;/g,
     'const ret = $1;',
   ],
+  // Names of fields are constants of the module: each is decoded once. They are shorter than 128 bytes.
+  [
+    /(arg0\[)(getStringFromWasm0\(arg1, arg2\)\] = arg3;)/,
+    '$1fieldNames[(arg1 << 7) | arg2] ??= $2',
+  ],
+  ['function getStringFromWasm0', 'const fieldNames = {}\n$&'],
   // What the minifier does not see through.
   [/let ret;\n *ret = /g, 'const ret = '],
   [/ [/*] 1\b(?=[,;) +])/g, ''],

@@ -198,7 +198,7 @@ export class Client implements AsyncDisposable {
       if (answer < 0) throw life.refusal(core)
       turn.wake()
       if (answer === 0) return turn.written(callback)
-      return call === undefined ? pending.take(callback) : life.take(callback, call, life.cancel)
+      return call === undefined ? pending.take(callback) : life.take(callback, call)
     } catch (error) {
       return pending.refuse(life.handle.fault(error), callback)
     }
@@ -266,7 +266,7 @@ export class Client implements AsyncDisposable {
       const token = life.pending.next
       const handle = routes.takeHandle()
       if (core.subscribe(token, handle, call.filters, call.bits) < 0) throw life.refusal(core)
-      const route = new Route(handle, { ...call, handler, sink }, this.#leave, life.taker)
+      const route = new Route(handle, call, handler, sink, life)
       routes.add(token, route)
       // Streams and watches see to their signals themselves.
       if (call.signal !== undefined && sink === undefined)
@@ -278,17 +278,6 @@ export class Client implements AsyncDisposable {
         routes.answered(token)
         routes.end(route, error)
       })
-    })
-  }
-
-  readonly #leave = (route: Route, options: CallOptions | undefined): Promise<void> => {
-    const life = this.#life
-    return life.call(undefined, () => {
-      const leave = life.ask<void>(undefined, readCall(options), (core, token) =>
-        core.unsubscribeHandle(token, route.handle),
-      )
-      life.routes.end(route)
-      return leave
     })
   }
 

@@ -30,7 +30,7 @@ export function connect(
     const { signal } = options ?? {}
     if (signal?.aborted) throw mqttError({ code: 'ABORTED', cause: signal.reason })
     const client = new Client(url, options)
-    const pending = new Pending(emitterOf(client))
+    const pending = new Pending(emitterOf(client), client)
     const token = pending.next
     client.connect().then(
       () => pending.resolve(token, client),
@@ -41,6 +41,6 @@ export function connect(
     )
     return pending.take(callback)
   } catch (error) {
-    return new Pending(new Emitter()).refuse(error as AnyMqttError, callback)
+    return new Pending(new Emitter(), { state: 'idle' }).refuse(error as AnyMqttError, callback)
   }
 }

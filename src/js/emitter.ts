@@ -34,7 +34,8 @@ export class Emitter {
   }
 
   add(event: Name, listener: Listener): void {
-    this.#listeners[event] = [...(this.#listeners[event] ?? []), listener]
+    // Not by a spread, which leaves room for more.
+    this.#listeners[event] = (this.#listeners[event] ?? []).concat(listener)
   }
 
   remove(event: Name, listener: Listener): void {

@@ -3,20 +3,21 @@ import { Attempt } from './core/attempt.js'
 import { Delivery, type Owner } from './core/delivery.js'
 import { CoreHandle, closedError } from './core/handle.js'
 import { Host } from './core/host.js'
-import { memoryBytes } from './core/instance.js'
+import { memoryBytes, type Tenant } from './core/instance.js'
 import type { Keeper } from './core/keeper.js'
 import { Outgoing } from './core/outgoing.js'
 import { Records } from './core/records.js'
 import { Turn } from './core/turn.js'
 import { Emitter } from './emitter.js'
 import { type AnyMqttError, mqttError } from './errors.js'
+import type { Take } from './flow.js'
 import { type PresenceSettings, readCall, readConnect, readEnd } from './options.js'
-import { watchPage } from './page.js'
+import { listenToPage, type PageEvent, tellsOfConnection } from './page.js'
 import { Pending, type Withdraw } from './pending.js'
 import { atLatest, soon } from './platform.js'
 import type { Presence } from './presence.js'
 import { ReasonCode } from './reason-code.js'
-import { Routes } from './subscription.js'
+import { type Route, type RouteOwner, Routes } from './subscription.js'
 import type { CallOptions } from './types/basics.js'
 import type { Callback, EndOptions } from './types/calls.js'
 import type { BrokerUrl, ConnectOptions } from './types/connecting.js'
@@ -24,18 +25,22 @@ import type { ClientState, ConnectInfo, Stats } from './types/events.js'
 import * as validate from './validate.js'
 import { withoutValues } from './wording.js'
 
-/** The life of one client: its state, its calls, and what the core tells of it. */
-export class Life implements Owner {
+/** The statistics of a client that has done nothing. */
+let noStats: Omit<Stats, 'wasmMemoryBytes'> | undefined
+
+/** The life of one client: its state, its calls, and what the core tells of it. A process may have thousands of them: it makes little in advance. */
+export class Life implements Owner, RouteOwner, Tenant {
   readonly emitter = new Emitter()
-  readonly pending = new Pending(this.emitter, () => this.state)
+  readonly pending = new Pending(this.emitter, this)
   readonly routes = new Routes()
   readonly outgoing = new Outgoing()
-  readonly handle = new CoreHandle((error) => this.#evicted(error))
+  readonly handle = new CoreHandle(this)
   readonly turn = new Turn(this.handle, this.pending)
   readonly #attempt: Attempt
   readonly #delivery: Delivery
   readonly #host: Host
-  readonly #signal: AbortSignal | undefined
+  /** Ends the watch over the signal of the options. */
+  #unwatchSignal: (() => void) | undefined
   /** What calls of connect() reject with once the signal is aborted. */
   #aborted: AnyMqttError | undefined
   readonly presenceSettings: PresenceSettings | undefined
@@ -50,15 +55,14 @@ export class Life implements Owner {
   readonly #connecting: number[] = []
   readonly #ending: number[] = []
   #end: Promise<void> | undefined
-  /** Milliseconds that are left for the end. */
-  #left = () => 0
+  /** When the end has to be over, by `performance`, in ms. */
+  #deadline = 0
   /** Whether the end waits for the store only. */
   #forced = false
   /** Ends the core, where that still waits for handlers at work. */
   #goodbye: (() => void) | undefined
-  readonly #draining = new Set<number>()
-  /** Ends the watch over the page. */
-  #unwatch: (() => void) | undefined
+  #draining: number[] = []
+  #hearsPage = false
   /** For when the core cannot be asked any more. */
   #lastStats: Omit<Stats, 'wasmMemoryBytes'> | undefined
 
@@ -71,11 +75,17 @@ export class Life implements Owner {
     const delivery = (this.#delivery = new Delivery(handle, emitter, pending, turn, this))
     this.#host = new Host(handle, turn, this.#attempt, new Records(this.routes), delivery)
     handle.make(this.#host, leaves)
-    this.stats()
+    noStats ??= this.stats()
+    this.#lastStats = noStats
     const { signal } = settings
-    this.#signal = signal
-    signal?.addEventListener('abort', this.#onAbort)
-    if (signal?.aborted) this.#onAbort()
+    if (signal === undefined) return
+    const onAbort = () => {
+      this.#aborted = mqttError({ code: 'ABORTED', cause: signal.reason })
+      this.end({ timeout: 0 }).catch(() => {})
+    }
+    signal.addEventListener('abort', onAbort)
+    this.#unwatchSignal = () => signal.removeEventListener('abort', onAbort)
+    if (signal.aborted) onAbort()
   }
 
   connect(options: CallOptions | undefined): Promise<ConnectInfo> {
@@ -109,9 +119,8 @@ export class Life implements Owner {
       const { signal, timeout, force, reasonCode, draft } = readEnd(options)
       const { core } = this.handle
       if (core !== undefined && this.#ending.length === 0) {
-        const deadline = performance.now() + timeout
+        this.#deadline = performance.now() + timeout
         this.#forced = force
-        this.#left = () => Math.max(0, deadline - performance.now())
         const says = !force && reasonCode !== ReasonCode.disconnectWithWillMessage
         if (says) this.presence?.leave()
         const say = () => {
@@ -138,6 +147,11 @@ export class Life implements Owner {
     })
   }
 
+  /** Milliseconds that are left for the end. */
+  #left(): number {
+    return Math.max(0, this.#deadline - performance.now())
+  }
+
   /** Says goodbye when no handler is at work any more, when the connection is gone, or when the time is over. */
   #waitForHandlers(say: () => void): void {
     this.handle.ending = true
@@ -162,10 +176,10 @@ export class Life implements Owner {
       this.handle.open()
       const token = this.pending.next
       const promise = this.take(undefined, call, () => {
-        this.#draining.delete(token)
+        this.#drained(token)
         this.cancel(token)
       })
-      this.#draining.add(token)
+      this.#draining.push(token)
       this.#drain(token)
       return promise
     })
@@ -174,10 +188,14 @@ export class Life implements Owner {
   #drain(token: number): void {
     this.#delivery.whenIdle(() => {
       // Where it is refused, the end of the client is near, which settles it.
-      if (this.pending.has(token)) this.handle.run((core) => core.drain(token))
-      else this.#draining.delete(token)
+      if (this.pending.waiting(token)) this.handle.run((core) => core.drain(token))
+      else this.#drained(token)
       this.turn.wake()
     })
+  }
+
+  #drained(token: number): void {
+    this.#draining = this.#draining.filter((each) => each !== token)
   }
 
   stats(): Stats {
@@ -190,9 +208,18 @@ export class Life implements Owner {
     return stats
   }
 
-  /** Takes what conflation lets through to the handler of a route. */
-  get taker(): Delivery['taker'] {
-    return this.#delivery.taker
+  taker(route: Route): Take {
+    return this.#delivery.taker(route)
+  }
+
+  leave(route: Route, options: CallOptions | undefined): Promise<void> {
+    return this.call(undefined, () => {
+      const leave = this.ask<void>(undefined, readCall(options), (core, token) =>
+        core.unsubscribeHandle(token, route.handle),
+      )
+      this.routes.end(route)
+      return leave as Promise<void>
+    })
   }
 
   // ---------------------------------------------------------------------------------------------- how a call is made
@@ -211,7 +238,7 @@ export class Life implements Owner {
   take(
     callback: Callback<any> | undefined,
     options: CallOptions,
-    withdraw: Withdraw,
+    withdraw: Withdraw = (token) => this.cancel(token),
   ): Promise<any> | undefined {
     const token = this.pending.next
     const promise = this.pending.take(callback)
@@ -230,7 +257,7 @@ export class Life implements Owner {
     const core = this.handle.open()
     this.outgoing.properties(core, draft)
     if (ask(core, this.pending.next) < 0) throw this.refusal(core)
-    return this.take(callback, options, this.cancel)
+    return this.take(callback, options)
   }
 
   /** Why the core refused a call. */
@@ -238,7 +265,8 @@ export class Life implements Owner {
     return this.#attempt.error(core.refusal())
   }
 
-  readonly cancel = (token: number): void => {
+  /** Withdraws a call from the core. */
+  cancel(token: number): void {
     this.handle.run((core) => core.cancel(token))
     this.turn.wake()
   }
@@ -318,10 +346,10 @@ export class Life implements Owner {
         break
       case 'done': {
         const { token } = event
-        if (!this.#draining.has(token)) pending.resolve(token, undefined)
+        if (!this.#draining.includes(token)) pending.resolve(token, undefined)
         else if (this.#delivery.working > 0) this.#drain(token)
         else {
-          this.#draining.delete(token)
+          this.#drained(token)
           this.#whenDone([token], Infinity)
         }
       }
@@ -332,8 +360,7 @@ export class Life implements Owner {
     const previous = this.state
     this.state = state
     this.#host.keepAwake(state !== 'connected')
-    if (state === 'idle') this.#leavePage()
-    else if (state === 'connecting') this.#unwatch ??= watchPage(this.#check)
+    if (state === 'idle' || state === 'connecting') this.#hearPage(state === 'connecting')
     this.emitter.emit('state', state, previous)
   }
 
@@ -364,13 +391,13 @@ export class Life implements Owner {
       awaited--
       if (awaited === 0) for (const token of tokens) pending.resolve(token, undefined)
     }
-    const isAwaited = () => tokens.some((token) => pending.has(token))
+    const isAwaited = () => tokens.some((token) => pending.waiting(token))
     this.#attempt.whenWritten(done, this.#forced ? 0 : patience, isAwaited)
     keeper?.close(emitter, patience, done)
   }
 
   /** The instance trapped. This is called under whatever ran into it, so the rest happens later. */
-  #evicted(error: AnyMqttError): void {
+  evict(error: AnyMqttError): void {
     this.#leave()
     soon(() => {
       this.#attempt.abandon()
@@ -380,27 +407,23 @@ export class Life implements Owner {
   }
 
   /** The page or its network has come back, or the network goes. */
-  readonly #check = (goes: boolean): void => {
+  handleEvent(event: PageEvent): void {
+    if (!tellsOfConnection(event)) return
     // Without a network there is nothing to try.
-    if (goes && this.state !== 'connected') return
+    if (event.type === 'offline' && this.state !== 'connected') return
     this.handle.run((core) => core.check())
     this.turn.wake()
   }
 
-  #leavePage(): void {
-    this.#unwatch?.()
-    this.#unwatch = undefined
+  #hearPage(hears: boolean): void {
+    if (hears !== this.#hearsPage) listenToPage(this, hears)
+    this.#hearsPage = hears
   }
 
   /** Nothing is left that keeps the page or process busy. */
   #leave(): void {
     this.#host.timer(-1)
-    this.#leavePage()
-    this.#signal?.removeEventListener('abort', this.#onAbort)
-  }
-
-  readonly #onAbort = (): void => {
-    this.#aborted = mqttError({ code: 'ABORTED', cause: this.#signal!.reason })
-    this.end({ timeout: 0 }).catch(() => {})
+    this.#hearPage(false)
+    this.#unwatchSignal?.()
   }
 }

@@ -9,18 +9,17 @@ const EVENTS: [name: string, target: () => EventTarget | undefined][] = [
   ['resume', () => globalThis.document],
 ]
 
-/**
- * Calls `check` whenever the page or its network comes back, or the network goes. Does nothing in runtimes that have no such events. Returns what
- * ends it.
- */
-export function watchPage(check: (goes: boolean) => void): () => void {
-  const onEvent = ({ type, persisted }: Event & { persisted?: boolean }) => {
-    const hides = type === 'visibilitychange' && document.visibilityState === 'hidden'
-    if (!hides && persisted !== false) check(type === 'offline')
-  }
-  for (const [name, target] of EVENTS) target()?.addEventListener?.(name, onEvent as () => void)
-  return () => {
-    for (const [name, target] of EVENTS)
-      target()?.removeEventListener?.(name, onEvent as () => void)
-  }
+export type PageEvent = Event & { persisted?: boolean }
+
+/** Whether the event comes when a connection may be gone, or may be had again. Some come when the page is left. */
+export function tellsOfConnection({ type, persisted }: PageEvent): boolean {
+  return (
+    persisted !== false && !(type === 'visibilitychange' && document.visibilityState === 'hidden')
+  )
+}
+
+/** Begins or ends to listen to the page and its network, in runtimes that have such events. */
+export function listenToPage(listener: EventListenerObject, begins: boolean): void {
+  const change = begins ? 'addEventListener' : 'removeEventListener'
+  for (const [name, target] of EVENTS) target()?.[change]?.(name, listener)
 }

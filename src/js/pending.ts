@@ -95,54 +95,64 @@ export class CallPromise<T> extends Promise<T> {
   }
 }
 
+/** A call that waits for an answer, or a place for one. */
+class Call {
+  token: number
+  promise: CallPromise<any> | undefined
+  /** The promise's resolve function, or the callback; undefined: no call waits here. */
+  resolve: Resolve | Callback<any> | undefined
+  reject: Reject | undefined
+  cleanup: (() => void) | undefined
+  /** The next free place, while this one is free. */
+  nextFree: Call | undefined
+
+  constructor(slot: number) {
+    this.token = slot + USE
+  }
+}
+
 /**
- * The calls that wait for an answer, each a promise or a callback. A token names a call: by its slot in the arrays, and above that by how often
+ * The calls that wait for an answer, each a promise or a callback. A token names a call: by its slot in the array, and above that by how often
  * the slot was used, so that a late answer finds nobody.
  */
 export class Pending {
-  /** The token of the call that `take` makes next; 0 when there are too many. */
-  next = 0
   readonly #emitter: Emitter
-  readonly #state: () => ClientState
-  readonly #tokens: number[] = []
-  readonly #free: number[] = []
-  readonly #promises: (CallPromise<any> | undefined)[] = []
-  /** The promise's resolve function, or the callback. */
-  readonly #resolves: (Resolve | Callback<any> | undefined)[] = []
-  readonly #rejects: (Reject | undefined)[] = []
-  readonly #cleanups: ((() => void) | undefined)[] = []
+  readonly #client: { readonly state: ClientState }
+  #free: Call | undefined = new Call(0)
+  readonly #calls = [this.#free!]
 
-  /** `state`: of the client, for the message of a call that is withdrawn. */
-  constructor(emitter: Emitter, state = (): ClientState => 'connected') {
+  /** `client`: whose state the message of a call that is withdrawn tells. */
+  constructor(emitter: Emitter, client: { readonly state: ClientState }) {
     this.#emitter = emitter
-    this.#state = state
-    this.#advance()
+    this.#client = client
   }
 
-  #advance(): void {
-    let slot = this.#free.pop()
-    if (slot === undefined) {
-      slot = this.#tokens.length
-      this.#tokens.push(slot > SLOT ? 0 : slot + USE)
-    }
-    this.next = this.#tokens[slot]!
+  /** The token of the call that `take` makes next; 0 when there are too many. */
+  get next(): number {
+    return (this.#free ??= this.#more())?.token ?? 0
+  }
+
+  #more(): Call | undefined {
+    const slot = this.#calls.length
+    if (slot > SLOT) return undefined
+    const call = new Call(slot)
+    this.#calls.push(call)
+    return call
   }
 
   /** Makes the call that `next` names. Returns its promise, unless there is a callback. */
   take(callback: Callback<any> | undefined): Promise<any> | undefined {
-    const slot = this.next & SLOT
-    let promise: CallPromise<any> | undefined
-    if (callback === undefined) {
-      promise = new CallPromise<any>(capture).by(this.#emitter)
-      this.#promises[slot] = promise
-      this.#resolves[slot] = resolve
-      this.#rejects[slot] = reject
-    } else {
-      this.#promises[slot] = undefined
-      this.#resolves[slot] = callback
-      this.#rejects[slot] = undefined
+    const call = (this.#free ??= this.#more())!
+    this.#free = call.nextFree
+    call.nextFree = undefined
+    if (callback !== undefined) {
+      call.resolve = callback
+      return undefined
     }
-    this.#advance()
+    const promise = new CallPromise<any>(capture).by(this.#emitter)
+    call.promise = promise
+    call.resolve = resolve
+    call.reject = reject
     return promise
   }
 
@@ -150,7 +160,7 @@ export class Pending {
   bound(token: number, { signal, timeout }: CallOptions, withdraw: Withdraw): void {
     if (signal === undefined && (timeout === undefined || timeout === Infinity)) return
     const give = (error: AnyMqttError) => {
-      if (!this.has(token)) return
+      if (!this.waiting(token)) return
       // What comes of it must not withdraw the call again: a stream aborts the signal of its call when the call is late.
       stop()
       withdraw(token, error)
@@ -158,7 +168,7 @@ export class Pending {
     }
     const onAbort = () => give(mqttError({ code: 'ABORTED', cause: signal!.reason }))
     const onTimeout = () => {
-      const state = this.#state()
+      const { state } = this.#client
       let what = `no answer within ${timeout} ms`
       if (state !== 'connected') what += `, the client is ${state}`
       if (state === 'idle') what += ': call connect()'
@@ -171,43 +181,40 @@ export class Pending {
       clearTimeout(timer)
       signal?.removeEventListener('abort', onAbort)
     }
-    this.#cleanups[token & SLOT] = stop
+    this.#calls[token & SLOT]!.cleanup = stop
   }
 
-  /** Whether the call still waits. */
-  has(token: number): boolean {
-    const slot = token & SLOT
-    return this.#tokens[slot] === token && this.#resolves[slot] !== undefined
+  /** The call, if it still waits. */
+  waiting(token: number): Call | undefined {
+    const call = this.#calls[token & SLOT]
+    return call?.token === token && call.resolve !== undefined ? call : undefined
   }
 
   resolve(token: number, value: unknown): void {
-    if (!this.has(token)) return
-    const slot = token & SLOT
-    const resolve = this.#resolves[slot]!
-    const callback = this.#promises[slot] === undefined
-    this.#release(slot)
-    if (callback) this.answer(resolve, null, value)
+    const call = this.waiting(token)
+    if (call === undefined) return
+    const { promise, resolve } = call
+    this.#release(call)
+    if (promise === undefined) this.answer(resolve!, null, value)
     else (resolve as Resolve)(value)
   }
 
   reject(token: number, error: AnyMqttError): void {
-    if (!this.has(token)) return
-    const slot = token & SLOT
-    const promise = this.#promises[slot]
-    const resolve = this.#resolves[slot]!
-    const reject = this.#rejects[slot]!
-    this.#release(slot)
+    const call = this.waiting(token)
+    if (call === undefined) return
+    const { promise, resolve, reject } = call
+    this.#release(call)
     if (promise === undefined) {
-      soon(() => this.answer(resolve, error))
+      soon(() => this.answer(resolve!, error))
     } else {
-      reject(error)
+      reject!(error)
       promise.rejected(error)
     }
   }
 
   /** Rejects all calls but these. */
   rejectAll(error: AnyMqttError, except: readonly number[]): void {
-    for (const token of this.#tokens) if (!except.includes(token)) this.reject(token, error)
+    for (const { token } of this.#calls) if (!except.includes(token)) this.reject(token, error)
   }
 
   /** The answer to a call that was refused at once: a promise that rejects, unless there is a callback. */
@@ -227,14 +234,19 @@ export class Pending {
     this.#emitter.run(CALLBACK, () => callback(error, result))
   }
 
-  #release(slot: number): void {
-    this.#promises[slot] = this.#resolves[slot] = this.#rejects[slot] = undefined
-    if (this.#cleanups[slot] !== undefined) {
-      this.#cleanups[slot]!()
-      this.#cleanups[slot] = undefined
+  #release(call: Call): void {
+    call.promise = call.resolve = call.reject = undefined
+    call.cleanup?.()
+    call.cleanup = undefined
+    const token = (call.token + USE) & TOKEN
+    call.token = token > SLOT ? token : token + USE
+    // Behind the first, which `next` may have named already.
+    const first = this.#free
+    if (first === undefined) {
+      this.#free = call
+    } else {
+      call.nextFree = first.nextFree
+      first.nextFree = call
     }
-    const token = (this.#tokens[slot]! + USE) & TOKEN
-    this.#tokens[slot] = token > SLOT ? token : token + USE
-    this.#free.push(slot)
   }
 }

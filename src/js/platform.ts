@@ -16,6 +16,20 @@ export const platform = {
   speaks: (_url: URL): boolean => false,
   /** Whether `open` can send headers and set TLS options. */
   native: false,
+  /** Calls `work` in a task of its own. A channel that was left open would keep a process alive. */
+  post(work: () => void): void {
+    // The DOM that some frameworks simulate has none.
+    if (typeof MessageChannel === 'undefined') {
+      timer(work)
+      return
+    }
+    const { port1, port2 } = new MessageChannel()
+    port1.onmessage = () => {
+      port1.close()
+      work()
+    }
+    port2.postMessage(0)
+  },
 }
 
 /** Throws where the runtime has no WebAssembly, as React Native's Hermes, `node --jitless` and browsers in a lockdown mode. */
@@ -59,28 +73,14 @@ export function soon(work: () => void): void {
 
 let tasks: (() => void)[] = []
 
-/**
- * Calls `work` in a task of its own. No timer: browsers delay those of hidden tabs, and frameworks for tests replace them by some that wait. A
- * channel that was left open would keep a process alive.
- */
+/** Calls `work` in a task of its own. No timer: browsers delay those of hidden tabs, and frameworks for tests replace them by some that wait. */
 export function task(work: () => void): void {
   if (tasks.push(work) > 1) return
-  const run = () => {
+  platform.post(() => {
     const due = tasks
     tasks = []
     for (const work of due) work()
-  }
-  // The DOM that some frameworks simulate has none.
-  if (typeof MessageChannel === 'undefined') {
-    timer(run)
-    return
-  }
-  const { port1, port2 } = new MessageChannel()
-  port1.onmessage = () => {
-    port1.close()
-    run()
-  }
-  port2.postMessage(0)
+  })
 }
 
 /** Runtimes that lack the symbol get the one that polyfills and compilers agree on. */

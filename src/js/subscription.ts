@@ -1,6 +1,7 @@
 import { type AnyMqttError, keepName } from './errors.js'
 import { type Backlog, Conflation, type Take } from './flow.js'
 import type { Hold, Message } from './message.js'
+import type { SubscribeCall } from './options.js'
 import { asyncDispose, soon } from './platform.js'
 import type { CallOptions, Grant, MessageProperties } from './types/basics.js'
 import type * as api from './types/calls.js'
@@ -36,16 +37,12 @@ export interface Slot {
   cell: Cell | undefined
 }
 
-type Leave = (route: Route, options: CallOptions | undefined) => Promise<void>
-
-/** What a caller asked for with subscribe(). */
-export interface Wanted {
-  filters: string[]
-  ack: 'auto' | 'settled' | 'manual'
-  concurrency: number
-  conflate: number
-  handler: api.MessageHandler | undefined
-  sink: Sink | undefined
+/** What a Subscription needs of its client. */
+export interface RouteOwner {
+  /** Takes what conflation lets through to the handler. */
+  taker(route: Route): Take
+  /** Ends the Subscription. */
+  leave(route: Route, options: CallOptions | undefined): Promise<void>
 }
 
 /** A Subscription as the client keeps it, and where its messages go. */
@@ -68,21 +65,25 @@ export class Route {
   active = false
   /** Ends the watch over the signal of the call. */
   unwatch: (() => void) | undefined
-  readonly leave: Leave
+  readonly owner: RouteOwner
   readonly subscription = new Subscription(this)
 
-  /** `take` gets what conflation lets through. */
-  constructor(handle: number, wanted: Wanted, leave: Leave, take: (route: Route) => Take) {
-    const { ack, conflate, sink } = wanted
+  constructor(
+    handle: number,
+    { filters, ack, concurrency, conflate }: SubscribeCall,
+    handler: api.MessageHandler | undefined,
+    sink: Sink | undefined,
+    owner: RouteOwner,
+  ) {
     this.handle = handle
-    this.filters = wanted.filters
+    this.filters = filters
     this.ack = ack
-    this.concurrency = wanted.concurrency
-    this.conflation = conflate > 0 ? new Conflation(conflate, take(this)) : undefined
+    this.concurrency = concurrency
+    this.conflation = conflate > 0 ? new Conflation(conflate, owner.taker(this)) : undefined
     this.isDirect = ack === 'auto' && !sink?.holds && conflate === 0
-    this.handler = wanted.handler
+    this.handler = handler
     this.sink = sink
-    this.leave = leave
+    this.owner = owner
   }
 
   /** Has the signal end the Subscription whenever it is aborted. */
@@ -116,7 +117,7 @@ export class Subscription implements api.Subscription {
   unsubscribe(options?: CallOptions): Promise<void> {
     const route = this.#route
     if (this.#ending !== undefined || !route.active) return this.#ending ?? Promise.resolve()
-    const ended = route.leave(route, options)
+    const ended = route.owner.leave(route, options)
     // A call that is refused for its options ends nothing.
     if (!route.active) this.#ending = ended
     return ended
@@ -129,9 +130,9 @@ export class Subscription implements api.Subscription {
 
 /** All Subscriptions of a client: those that wait for the server's answer, and those in force. */
 export class Routes {
-  readonly #waiting = new Map<number, Route>()
   readonly #byHandle = new Map<number, Route>()
-  readonly #inForce = new Set<api.Subscription>()
+  /** By the tokens of their calls; there while one waits. */
+  #waiting: Map<number, Route> | undefined
   readonly #freeHandles: number[] = []
   /** Whether a Subscription of this client has ended. */
   hasEnded = false
@@ -139,7 +140,8 @@ export class Routes {
 
   /** A copy: what is done to it changes nothing here. */
   get inForce(): Set<api.Subscription> {
-    return new Set(this.#inForce)
+    const active = [...this.#byHandle.values()].filter((route) => route.active)
+    return new Set(active.map((route) => route.subscription))
   }
 
   /** A number for the next Subscription. */
@@ -150,6 +152,7 @@ export class Routes {
   /** Adds a Subscription for which the call `token` waits. */
   add(token: number, route: Route): void {
     this.#byHandle.set(route.handle, route)
+    this.#waiting ??= new Map()
     this.#waiting.set(token, route)
   }
 
@@ -159,8 +162,9 @@ export class Routes {
 
   /** The Subscription that waits for this call; it waits no more. */
   answered(token: number): Route | undefined {
-    const route = this.#waiting.get(token)
-    this.#waiting.delete(token)
+    const route = this.#waiting?.get(token)
+    this.#waiting?.delete(token)
+    if (this.#waiting?.size === 0) this.#waiting = undefined
     return route
   }
 
@@ -168,7 +172,6 @@ export class Routes {
   begin(route: Route, grants: readonly Grant[]): void {
     route.grants = grants
     route.active = this.#byHandle.get(route.handle) === route
-    if (route.active) this.#inForce.add(route.subscription)
   }
 
   end(route: Route | undefined, error?: AnyMqttError): void {
@@ -179,7 +182,6 @@ export class Routes {
     this.#byHandle.delete(handle)
     // Records of the batch that is being delivered may still name it.
     soon(() => this.#freeHandles.push(handle))
-    this.#inForce.delete(route.subscription)
     route.active = false
     route.unwatch?.()
     route.handler = undefined

@@ -15,7 +15,7 @@ extern "C" {
     #[wasm_bindgen(extends = js_sys::Object)]
     type Fields;
     #[wasm_bindgen(method, structural, indexing_setter)]
-    fn set(this: &Fields, name: &str, value: &JsValue);
+    fn set(this: &Fields, name: &'static str, value: &JsValue);
 }
 
 /// An object, made field by field; what is not there is left out.
@@ -26,30 +26,30 @@ impl Object {
         Self(js_sys::Object::new().unchecked_into())
     }
 
-    fn put(&self, name: &str, value: impl Into<JsValue>) {
+    fn put(&self, name: &'static str, value: impl Into<JsValue>) {
         self.0.set(name, &value.into());
     }
 
-    fn flag(&self, name: &str, flag: bool) {
+    fn flag(&self, name: &'static str, flag: bool) {
         self.put(name, flag);
     }
 
     // Apart, so that it is compiled once.
     #[inline(never)]
-    fn number(&self, name: &str, number: f64) {
+    fn number(&self, name: &'static str, number: f64) {
         self.put(name, number);
     }
 
-    fn count(&self, name: &str, number: u32) {
+    fn count(&self, name: &'static str, number: u32) {
         self.number(name, f64::from(number));
     }
 
     #[inline(never)]
-    fn text(&self, name: &str, text: &str) {
+    fn text(&self, name: &'static str, text: &str) {
         self.put(name, text);
     }
 
-    fn code(&self, name: &str, reason: Option<ReasonCode>) {
+    fn code(&self, name: &'static str, reason: Option<ReasonCode>) {
         if let Some(reason) = reason {
             self.count(name, reason.0.into());
         }

@@ -67,12 +67,16 @@ export class Attempt {
     const context = () => (made ??= { attempt, lastError, signal: course.signal })
     const { username, password, headers } = this.#settings
     return this.#promised(async () => {
-      const [url, user, word, more] = await Promise.all([
-        this.#addresses ?? resolved(this.#url, context),
+      const asked = [
+        resolved(this.#url, context),
         resolved(username, context),
         resolved(password, context),
         resolved(headers, context),
-      ])
+      ] as const
+      // As a rule there is nothing to wait for.
+      const [url, user, word, more] = asked.some(validate.isThenable)
+        ? await Promise.all(asked)
+        : (asked as { [I in keyof typeof asked]: Awaited<(typeof asked)[I]> })
       const list = this.#addresses ?? addresses(url, this.owns)
       if (user !== undefined) checkCredential('username', user)
       if (word !== undefined) checkCredential('password', word)
@@ -280,11 +284,11 @@ export function tolerate(work: () => void): void {
   } catch {}
 }
 
-async function resolved<T>(
+function resolved<T>(
   value: Resolvable<T> | undefined,
   context: () => AttemptContext,
-): Promise<T | undefined> {
+): T | undefined | Promise<T> {
   return typeof value === 'function'
-    ? (value as (context: AttemptContext) => T | Promise<T>)(context())
+    ? (async () => (value as (context: AttemptContext) => T | Promise<T>)(context()))()
     : value
 }

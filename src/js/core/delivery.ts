@@ -122,7 +122,7 @@ export class Delivery implements RecordTaker, Acknowledger {
   }
 
   /** What conflation lets through. */
-  readonly taker = (route: Route): Take => {
+  taker(route: Route): Take {
     return (message, hold) => this.#take(route, message, hold)
   }
 

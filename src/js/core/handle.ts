@@ -12,10 +12,11 @@ export class CoreHandle implements Tenant {
   evicted = false
   /** Why the client is closed, where it was not by end(). */
   #fatal: AnyMqttError | undefined
-  readonly #onEvict: (error: AnyMqttError) => void
+  readonly #owner: Tenant
 
-  constructor(onEvict: (error: AnyMqttError) => void) {
-    this.#onEvict = onEvict
+  /** `owner`: it is told when the instance trapped. */
+  constructor(owner: Tenant) {
+    this.#owner = owner
   }
 
   /** Makes the core. Throws what is wrong with the options. */
@@ -78,7 +79,7 @@ export class CoreHandle implements Tenant {
     this.#fatal = error
     this.evicted = true
     this.core = undefined
-    this.#onEvict(error)
+    this.#owner.evict(error)
   }
 }
 

@@ -46,7 +46,7 @@ export class Host implements CoreHost {
   #ahead = 0
   /** When the timer is due, in the client's time. */
   #due = 0
-  /** The socket message that records point into. */
+  /** The socket message that records point into, while it is read: it may be part of a large buffer. */
   #chunk: Uint8Array = NONE
   #reassembly: Reassembly | undefined
   #rest: Uint8Array = NONE
@@ -191,7 +191,7 @@ export class Host implements CoreHost {
   agreed(): boolean {
     // A transport without subprotocols has none to choose.
     const protocol = touch(() => this.#socket?.protocol)
-    return typeof protocol !== 'string' || ['', ...this.#attempt.protocols].includes(protocol)
+    return !protocol || typeof protocol !== 'string' || this.#attempt.protocols.includes(protocol)
   }
 
   write(at: number, length: number): boolean {
@@ -268,9 +268,10 @@ export class Host implements CoreHost {
   readonly #onOpen = (): void => this.#handle.run((core) => core.opened())
 
   readonly #onMessage = (event: MessageEvent): void => {
+    // What the application does while the core reads may bring another message.
+    const before = this.#chunk
     this.#handle.run((core) => core.message(event))
-    // A client that waits for the next message keeps no buffer of this one.
-    this.#chunk = NONE
+    this.#chunk = before
   }
 
   readonly #onClose = (event?: { code?: unknown; reason?: string }): void => {
@@ -286,9 +287,9 @@ export class Host implements CoreHost {
 
   // A timer that is set while one fires counts as nested, and Chromium delays the fifth of those in a row to once a minute where the page is hidden:
   // too late for keep-alive. In a new task the count starts over.
-  readonly #onTimer = (): void => (isPage() ? task(this.#fire) : this.#fire())
+  readonly #onTimer = (): void => (isPage() ? task(() => this.#fire()) : this.#fire())
 
-  readonly #fire = (): void => {
+  #fire(): void {
     // Where timers are mocked and `performance` is not, the client goes by the timers. Real ones are never early by more.
     const early = this.#due - this.now()
     if (early > 5) this.#ahead += early
@@ -319,8 +320,10 @@ function hang(
   onclose: WebSocketLike['onclose'],
   onerror: WebSocketLike['onerror'],
 ): void {
-  for (const [name, handler] of Object.entries({ onopen, onmessage, onclose, onerror }))
-    tolerate(() => (socket[name as 'onopen'] = handler))
+  tolerate(() => (socket.onopen = onopen))
+  tolerate(() => (socket.onmessage = onmessage))
+  tolerate(() => (socket.onclose = onclose))
+  tolerate(() => (socket.onerror = onerror))
 }
 
 function isPage(): boolean {

@@ -33,7 +33,7 @@ export class Turn {
   wake(): void {
     if (this.#waking) return
     this.#waking = true
-    soon(this.#onWake)
+    soon(() => this.flush())
   }
 
   /** Flushes at once, so that the state has changed when the call returns. */
@@ -70,6 +70,4 @@ export class Turn {
       for (const callback of written.callbacks) this.#pending.answer(callback, null, SUCCESS)
     }
   }
-
-  readonly #onWake = (): void => this.flush()
 }

@@ -75,6 +75,24 @@ export const HANDLERS = {
     }
   },
 
+  async 'a message that comes while others are read leaves them whole'(wasmqtt) {
+    const { client, broker } = await connected(wasmqtt)
+    const sizes = []
+    await client.subscribe('a', ({ payload }) => {
+      sizes.push([payload.length, payload[0], payload.at(-1)])
+      if (sizes.length < 3)
+        broker.socket.onmessage({ data: publish('b', new Uint8Array(5)).buffer })
+    })
+    await client.subscribe('b', ({ payload }) => void sizes.push([payload.length]))
+    // More than the core looks at at once.
+    const payloads = Array.from({ length: 400 }, (_, n) => new Uint8Array(1_000).fill(n & 255))
+    const chunk = concat(payloads.map((payload) => publish('a', payload)))
+    broker.socket.onmessage({ data: chunk.buffer })
+    const whole = payloads.map((payload) => [1_000, payload[0], payload[0]])
+    equal(sizes, [...whole, [5], [5]], 'what came')
+    await client.end()
+  },
+
   async 'a handler that ends the client is the last one that is called'(wasmqtt) {
     for (const options of [{}, { force: true }, { timeout: 0 }]) {
       const { broker, client } = await connected(wasmqtt)
