@@ -768,6 +768,22 @@ fn a_stored_message_of_qos_0_does_not_stand_for_one_that_is_kept_back() {
     }
 }
 
+/// The copy of QoS 0 is for the filter that is being left.
+#[test]
+fn a_stored_message_for_a_filter_just_left_does_not_stand_for_one_that_is_kept_back() {
+    for (mut pair, _) in with_and_without_identifiers().into_iter().take(2) {
+        let one = pair.subscribe("#:q1");
+        pair.plays("SUBACK #1 1");
+        let two = pair.subscribe("a/+:q1");
+        pair.plays("SUBACK #2 1");
+        let three = pair.subscribe("a/1");
+        pair.leave(three);
+        pair.clear();
+        stored(&mut pair, "a/1", "");
+        pair.tells([&told_to("a/1", &[one, two])]);
+    }
+}
+
 #[test]
 fn a_filter_that_is_restored_brings_everybody_what_is_stored() {
     for (mut pair, identifier) in with_and_without_identifiers() {

@@ -212,7 +212,12 @@ impl Subscriptions {
             return;
         }
         let (mut is_for_all, mut is_kept_back, mut is_lowered) = (false, false, false);
-        for wanted in filters.iter().filter_map(|&id| self.filters[id].wanted.as_ref()) {
+        for &id in filters {
+            // It may be for a filter that was just left.
+            let Some(wanted) = &self.filters[id].wanted else {
+                is_lowered = true;
+                continue;
+            };
             is_for_all |= wanted.options.retain_as_published;
             is_kept_back |= wanted.options.qos != QoS::AtMostOnce;
             is_lowered |= wanted.options.qos == QoS::AtMostOnce;

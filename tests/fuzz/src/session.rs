@@ -1130,6 +1130,9 @@ impl Socket {
 
     /// Notes what the server says, up to what no server says.
     fn say(&mut self, bytes: &[u8], taken: &mut Taken) {
+        if bytes.is_empty() {
+            return;
+        }
         let Some(version) = self.version.filter(|_| !self.gone) else {
             self.gone = true;
             return;
