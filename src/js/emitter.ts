@@ -70,13 +70,16 @@ export class Emitter {
 
   /** Calls a function of the application. What it throws, or its promise rejects with, is emitted as 'error'. */
   run(what: string, call: () => unknown, of?: Place): void {
-    const failed = (cause: unknown) => this.failed(what, cause, of)
     try {
-      const result = call()
-      if (isThenable(result)) result.then(undefined, failed)
+      this.watch(what, call(), of)
     } catch (cause) {
-      failed(cause)
+      this.failed(what, cause, of)
     }
+  }
+
+  /** Emits as 'error' what a promise rejects with that a function of the application returned. */
+  watch(what: string, returned: unknown, of?: Place): void {
+    if (isThenable(returned)) returned.then(undefined, (cause) => this.failed(what, cause, of))
   }
 
   /** Emits what a function of the application threw as 'error'. */

@@ -231,7 +231,12 @@ export class Pending {
 
   /** Calls back. */
   answer(callback: Callback<any>, error: AnyMqttError | null, result?: unknown): void {
-    this.#emitter.run(CALLBACK, () => callback(error, result))
+    // Without a closure: there may be hundreds of thousands of answers a second.
+    try {
+      this.#emitter.watch(CALLBACK, callback(error, result))
+    } catch (cause) {
+      this.#emitter.failed(CALLBACK, cause)
+    }
   }
 
   #release(call: Call): void {

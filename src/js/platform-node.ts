@@ -155,6 +155,11 @@ function socketClass() {
       if (data.length > 0) this.onmessage?.({ data })
     }
 
+    // Apart, because a function that makes a closure somewhere allocates whenever it is called.
+    #flushSoon(): void {
+      soon(() => this.#flush())
+    }
+
     #opened(): void {
       this.#isOpen = true
       this.onopen?.({ type: 'open' })
@@ -168,7 +173,7 @@ function socketClass() {
       }
       if (this.#pieces === undefined) {
         this.#pieces = [data]
-        soon(() => this.#flush())
+        this.#flushSoon()
       } else {
         this.#pieces.push(data)
       }

@@ -21,6 +21,9 @@ export interface Owner {
 
 type Handler = (...args: any[]) => unknown
 
+/** Whether somebody gets what comes for a Subscription. */
+const isHeard = ({ handler, sink }: Route) => (handler ?? sink) !== undefined
+
 /** Takes messages to their handlers, answers to their calls, and events to their client. */
 export class Delivery implements RecordTaker, Acknowledger {
   readonly #handle: CoreHandle
@@ -79,7 +82,7 @@ export class Delivery implements RecordTaker, Acknowledger {
    * have been on its way to that one.
    */
   #tell({ routes }: Slot, { topic }: Message): void {
-    if (this.#owner.routes.hasEnded || routes.some(({ handler, sink }) => handler ?? sink)) return
+    if (this.#owner.routes.hasEnded || routes.some(isHeard)) return
     this.#told = true
     const what = `a message to '${topic}' found no handler and no listener of 'message'`
     this.#emitter.emit('error', mqttError({ code: 'HANDLER_FAILED', what, topic }))

@@ -267,10 +267,17 @@ export class Host implements CoreHost {
 
   readonly #onOpen = (): void => this.#handle.run((core) => core.opened())
 
+  // Without a closure, which `run` would need for each message.
   readonly #onMessage = (event: MessageEvent): void => {
+    const { core } = this.#handle
+    if (core === undefined) return
     // What the application does while the core reads may bring another message.
     const before = this.#chunk
-    this.#handle.run((core) => core.message(event))
+    try {
+      core.message(event)
+    } catch (thrown) {
+      this.#handle.trap(thrown)
+    }
     this.#chunk = before
   }
 

@@ -33,6 +33,11 @@ export class Turn {
   wake(): void {
     if (this.#waking) return
     this.#waking = true
+    this.#flushSoon()
+  }
+
+  // Apart, because a function that makes a closure somewhere allocates whenever it is called.
+  #flushSoon(): void {
     soon(() => this.flush())
   }
 
@@ -48,9 +53,7 @@ export class Turn {
       written.callbacks.push(callback)
       return undefined
     }
-    return (written.promise ??= new Promise((resolve, reject) =>
-      Object.assign(written, { resolve, reject }),
-    ))
+    return (written.promise ??= promised(written))
   }
 
   /** Everything that was written leaves. */
@@ -70,4 +73,9 @@ export class Turn {
       for (const callback of written.callbacks) this.#pending.answer(callback, null, SUCCESS)
     }
   }
+}
+
+/** A promise that this is settled with. */
+function promised(written: Written): Promise<PublishResult> {
+  return new Promise((resolve, reject) => Object.assign(written, { resolve, reject }))
 }
