@@ -283,7 +283,7 @@ async function timed(work, runtime) {
 }
 
 /** Connects, subscribes, and returns a function that receives `count` messages. It compares all messages during the warm-up, and later one of 1,024. */
-async function receiver(client, { traffic, qos }, runtime) {
+export async function receiver(client, { traffic, qos }, runtime) {
   const tally = new Tally(traffic, runtime.tell)
   await client.connect()
   const subscribe = (filter) =>
@@ -356,7 +356,7 @@ class Tally {
  * Returns a function that publishes `count` messages, with `window` in flight, and refills once per turn of the event loop. The first `start` go
  * before the receiver has said how far it is.
  */
-function publisher(client, { traffic, qos, window }, runtime, events, start = Infinity) {
+export function publisher(client, { traffic, qos, window }, runtime, events, start = Infinity) {
   return async (count) => {
     let sent = 0
     let completed = 0

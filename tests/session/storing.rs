@@ -450,7 +450,7 @@ fn a_server_without_the_session_has_nothing_to_release_whatever_the_identifier()
     pair.keeps();
     pair.keeps();
     assert_eq!(pair.ends().store.kept.len(), 5);
-    let mut next = pair.restarted_at("CONNACK");
+    let next = pair.restarted_at("CONNACK");
     assert!(next.ends().store.kept.is_empty());
 }
 
