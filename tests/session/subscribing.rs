@@ -784,6 +784,28 @@ fn a_stored_message_for_a_filter_just_left_does_not_stand_for_one_that_is_kept_b
     }
 }
 
+/// The server that is back has no identifiers, and what is asked for without one shares the copies of the others.
+#[test]
+fn a_filter_that_loses_its_identifier_gets_what_is_stored_for_it_although_others_have_theirs() {
+    let mut pair = up("clean=false");
+    let one = pair.subscribe("a");
+    let two = pair.subscribe("+");
+    for _ in 0..2 {
+        pair.reconnected("CONNACK present");
+    }
+    // After two cuts, one SUBSCRIBE is sent at a time.
+    pair.reconnected(PLAIN_PRESENT);
+    pair.plays("PINGRESP");
+    pair.sends(["PINGREQ", "SUBSCRIBE #5 a:q0"]);
+    stored(&mut pair, "a", " SubscriptionIdentifier=1");
+    pair.tells([&told_to("a", &[one])]);
+    pair.plays("SUBACK #5 0");
+    pair.sends(["SUBSCRIBE #6 +:q0"]);
+    pair.clear();
+    stored(&mut pair, "a", " SubscriptionIdentifier=1");
+    pair.tells([&told_to("a", &[two])]);
+}
+
 #[test]
 fn a_filter_that_is_restored_brings_everybody_what_is_stored() {
     for (mut pair, identifier) in with_and_without_identifiers() {

@@ -159,7 +159,8 @@ impl Filters {
         let wanted = filter.wanted.as_mut().expect(WANTED);
         if wanted.identifier.get().is_some() {
             wanted.identifier = Identifier::None;
-            self.routes_changed();
+            // From here on it shares the copies of the others.
+            self.need_stored(id);
         }
     }
 
