@@ -18,7 +18,7 @@ const CLOSE_TIMEOUT = 1_000
 
 Object.assign(platform, {
   native: true,
-  // A channel takes 14 µs, this takes 2. Not the global function, and as it is when the package is loaded: frameworks for tests replace it.
+  // A channel takes seven times as long. Not the global function, and as it is when the package is loaded: frameworks for tests replace it.
   post: setImmediate as (work: () => void) => void,
   speaks: isTcp,
   async open(url, context) {
