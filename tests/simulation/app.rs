@@ -119,6 +119,8 @@ pub struct App {
     pub slots: BTreeMap<u32, Slot>,
     /// Who got a message of which topic.
     pub got: BTreeSet<(Handle, Rc<str>)>,
+    /// Whether a call of subscribe() was withdrawn.
+    pub withdrew: bool,
     /// Who got a stored message of which topic with which identifiers, and on which connection last.
     pub got_stored: BTreeMap<GotStored, u64>,
     /// Copies that were delivered last, by topic and QoS.

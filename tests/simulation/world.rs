@@ -1116,6 +1116,7 @@ impl Scene {
                 message.withdrawn_on = Some(self.wire.connection());
             }
             Request::Subscribe(handle) => {
+                self.app.withdrew = true;
                 // What was granted in the meantime is given back.
                 if session.leave(None, handle, Draft::default()).is_err() {
                     self.stale.push(handle);
@@ -1456,7 +1457,11 @@ impl Scene {
                     !subscription.has_left
                         && filters.filter(|(filter, _)| matches(filter, topic)).count() == 1
                 };
-                let is_new = interested.iter().all(has_one) && routes.iter().any(|h| needs(&h));
+                // The SUBSCRIBE of a call that was withdrawn may be sent again with the session: MQTT has no
+                // other way to know what the server grants. What it brings is for nobody, but does not say so.
+                let is_known = !self.app.withdrew || !identifiers.is_empty();
+                let is_new =
+                    is_known && interested.iter().all(has_one) && routes.iter().any(|h| needs(&h));
                 for handle in interested.iter().filter(needs) {
                     // Those who asked long ago need none of QoS 0.
                     assert!(
