@@ -10,19 +10,17 @@
  * median of the ratios to the first client of the same round. Clients that are loaded first may be up to 10 % slower than a copy of theirs: try
  * another order, too.
  */
-import { fork } from 'node:child_process'
-import { join, resolve } from 'node:path'
+import { resolve } from 'node:path'
 import { parseArgs } from 'node:util'
 import { adapter } from './clients/wasmqtt-api.mjs'
-import { publisher, receiver } from './measure.mjs'
+import { echoer, median, publisher, receiver } from './measure.mjs'
+import { NullBroker } from './null-broker-process.mjs'
 import { node as scenarios } from './scenarios.mjs'
 import { traffic } from './traffic.mjs'
 
 /** CPU ms of a burst, and of the warm-up of each client. */
 const BURST = 150
 const WARM = 1_500
-/** Round trips of a burst. */
-const TRIPS = 1_000
 
 const { values, positionals } = parseArgs({
   allowPositionals: true,
@@ -33,14 +31,7 @@ const scenario = scenarios.find(({ name }) => name === title)
 if (scenario === undefined)
   throw new Error(`there is no scenario ${title}: ${scenarios.map(({ name }) => name).join('; ')}`)
 
-const broker = fork(join(import.meta.dirname, 'null-broker.mjs'))
-const { port } = await new Promise((settle) => broker.once('message', settle))
-const bursts = new Map()
-broker.on('message', (/** @type {any} */ { finished, failed, error }) => {
-  const burst = bursts.get(finished ?? failed)
-  if (finished) burst.resolve()
-  else burst.reject(new Error(`broker: ${error}`))
-})
+const broker = await NullBroker.start()
 
 /** ms */
 function cpu() {
@@ -48,67 +39,37 @@ function cpu() {
   return (user + system) / 1_000
 }
 
-const median = (numbers) => numbers.toSorted((a, b) => a - b)[numbers.length >> 1]
-
 async function makePlayer(text) {
   const [name, path] = text.split('=')
   const create = path
     ? adapter((await import(resolve(path))).Client)
     : (await import(`./clients/${name}.mjs`)).create
-  const id = name
   const played = { ...scenario, traffic: traffic(scenario) }
-  broker.send({ open: id, scenario })
   const events = {
     done() {},
     fail(error) {
       throw error
     },
   }
-  const url = `ws://127.0.0.1:${port}/${id}`
-  const client = await create({ url, scenario, timing: {} }, events)
+  const client = await create({ url: broker.open(name, scenario), scenario, timing: {} }, events)
   const runtime = {
     later: setImmediate,
-    burst: (count, sending) =>
-      new Promise((settle, reject) => {
-        bursts.set(id, { resolve: settle, reject })
-        broker.send({ burst: id, count, sending })
-      }),
+    burst: (count, sending) => broker.burst(name, { count, sending }),
   }
   const { cycle } = played.traffic
   const of = { name, cycle, count: cycle, figures: [] }
-  if (scenario.kind === 'receive') {
-    const run = await receiver(client, played, runtime)
-    return { ...of, run: (count, checks = false) => run(count, checks) }
-  }
+  if (scenario.kind === 'receive') return { ...of, run: await receiver(client, played, runtime) }
+  if (scenario.kind === 'echo') return { ...of, trips: await echoer(client, played) }
+  if (scenario.kind !== 'publish') throw new Error(`the kind ${scenario.kind} cannot be run here`)
   await client.connect()
-  if (scenario.kind === 'publish') return { ...of, run: publisher(client, played, runtime, events) }
-  if (scenario.kind === 'echo') return { ...of, trips: await echo(client, played) }
-  throw new Error(`the kind ${scenario.kind} cannot be run here`)
-}
-
-async function echo(client, { traffic: { topic, payload, filters } }) {
-  let arrived
-  const onMessage = () => arrived()
-  await client.subscribe(filters, 0, onMessage, { bytes: onMessage })
-  return async () => {
-    const times = []
-    while (times.length < TRIPS) {
-      const start = performance.now()
-      await new Promise((settle) => {
-        arrived = settle
-        client.publish(topic(0), payload(0), 0)
-      })
-      times.push((performance.now() - start) * 1_000)
-    }
-    return median(times)
-  }
+  return { ...of, run: publisher(client, played, runtime, events) }
 }
 
 /** CPU µs for each message of a burst, or µs of the median round trip. */
 async function measure(player) {
   if (player.trips) return player.trips()
   const start = cpu()
-  await player.run(player.count)
+  await player.run(player.count, false)
   return ((cpu() - start) * 1_000) / player.count
 }
 
@@ -143,4 +104,6 @@ for (const { name, figures } of players) {
     `${name.padEnd(16)} ${median(figures).toFixed(3)} µs, least ${Math.min(...figures).toFixed(3)} µs, × ${ratio.toFixed(2)}`,
   )
 }
+// The sockets of the clients are open.
+broker.stop()
 process.exit()

@@ -8,6 +8,7 @@ import { extname, join, normalize } from 'node:path'
 import { findChromium } from '../scripts/commands.mjs'
 import { credentials, kinds } from '../tests/reliability/brokers.mjs'
 import { clients } from './clients.mjs'
+import { NullBroker } from './null-broker-process.mjs'
 import { profilerOf } from './profile.mjs'
 
 const here = import.meta.dirname
@@ -26,8 +27,8 @@ const CHROMIUM_FLAGS = [
 ]
 
 export class Host {
+  /** @type {NullBroker} */
   #broker
-  #bursts = new Map()
   #jobs = 0
   #browser
   #files
@@ -36,25 +37,16 @@ export class Host {
   #ends = []
   /** The name and version of each real broker that ran. */
   #met = new Map()
-  port
 
   static async start() {
     const host = new Host()
-    host.#broker = fork(join(here, 'null-broker.mjs'))
-    host.port = await new Promise((resolve) =>
-      host.#broker.once('message', ({ port }) => resolve(port)),
-    )
-    host.#broker.on('message', ({ finished, failed, error }) => {
-      const burst = host.#bursts.get(finished ?? failed)
-      if (finished) burst?.resolve()
-      else burst?.reject(new Error(`broker: ${error}`))
-    })
+    host.#broker = await NullBroker.start()
     return host
   }
 
   async stop() {
     await this.#endReal()
-    this.#broker.disconnect()
+    this.#broker.stop()
     this.#files?.close()
     await this.#browser?.close()
   }
@@ -79,36 +71,22 @@ export class Host {
   async run({ runtime, client, scenario, timing, plain, timeout = TIMEOUT, broker }) {
     const { adapter, version, single, preload } = clients[client]
     const id = String(++this.#jobs)
-    const job = {
-      client: adapter,
-      version,
-      preload,
-      url: `ws://127.0.0.1:${this.port}/${id}`,
-      scenario: { ...scenario, single: single ?? scenario.single ?? false },
-      timing,
-    }
+    const played = { ...scenario, single: single ?? scenario.single ?? false }
+    const job = { client: adapter, version, preload, scenario: played, timing }
     if (broker) return this.#throughBroker(broker, job, timeout)
-    this.#broker.send({ open: id, scenario: job.scenario })
+    const url = this.#broker.open(id, played)
     try {
       return await (runtime === 'node'
-        ? this.#inNode(id, job, plain, timeout)
-        : this.#inPage(id, job, timeout))
+        ? this.#inNode(id, { ...job, url }, plain, timeout)
+        : this.#inPage(id, { ...job, url }, timeout))
     } finally {
-      this.#broker.send({ close: id })
-      this.#bursts.delete(id)
+      this.#broker.close(id)
     }
-  }
-
-  #burst(id, { count, sending }) {
-    return new Promise((resolve, reject) => {
-      this.#bursts.set(id, { resolve, reject })
-      this.#broker.send({ burst: id, count, sending })
-    })
   }
 
   #inNode(id, job, plain, timeout) {
     const player = new Player(job, plain)
-    player.answer = (burst) => this.#burst(id, burst)
+    player.answer = (burst) => this.#broker.burst(id, burst)
     return within(timeout, player.result).finally(() => player.end())
   }
 
@@ -154,7 +132,7 @@ export class Host {
       const profiler = await profilerOf(page, job.scenario.name)
       await page.exposeFunction('hostBurst', async (burst) => {
         await profiler?.begin()
-        return this.#burst(id, burst)
+        return this.#broker.burst(id, burst)
       })
       await page.addInitScript((job) => Object.assign(globalThis, { job }), job)
       const query = (job.preload ?? []).map((path) => `preload=${path}`).join('&')

@@ -89,28 +89,10 @@ const kinds = {
   },
 
   /** Makes round trips, one at a time. */
-  async echo(client, { traffic }, timing) {
-    await client.connect()
-    const payload = traffic.payload(0)
-    let arrived
-    const check = (topic, bytes) => {
-      if (topic !== traffic.topic(0) || !equal(bytes, payload)) throw new Error('the echo is wrong')
-      arrived()
-    }
-    await client.subscribe(traffic.filters, 0, check, { bytes: () => arrived() })
+  async echo(client, scenario, timing) {
+    const trips = await echoer(client, scenario)
     const medians = []
-    for (let batch = 0; batch < timing.batches; batch++) {
-      const times = []
-      while (times.length < 1_000) {
-        const start = performance.now()
-        await new Promise((resolve) => {
-          arrived = resolve
-          client.publish(traffic.topic(0), payload, 0)
-        })
-        times.push((performance.now() - start) * 1_000)
-      }
-      medians.push(median(times))
-    }
+    for (let batch = 0; batch < timing.batches; batch++) medians.push(await trips())
     return { value: Math.min(...medians) }
   },
 
@@ -352,6 +334,30 @@ class Tally {
   }
 }
 
+/** Connects, subscribes, and returns a function that makes a thousand round trips, one at a time, and returns the median of their times in µs. */
+export async function echoer(client, { traffic }) {
+  await client.connect()
+  const payload = traffic.payload(0)
+  let arrived
+  const check = (topic, bytes) => {
+    if (topic !== traffic.topic(0) || !equal(bytes, payload)) throw new Error('the echo is wrong')
+    arrived()
+  }
+  await client.subscribe(traffic.filters, 0, check, { bytes: () => arrived() })
+  return async () => {
+    const times = []
+    while (times.length < 1_000) {
+      const start = performance.now()
+      await new Promise((resolve) => {
+        arrived = resolve
+        client.publish(traffic.topic(0), payload, 0)
+      })
+      times.push((performance.now() - start) * 1_000)
+    }
+    return median(times)
+  }
+}
+
 /**
  * Returns a function that publishes `count` messages, with `window` in flight, and refills once per turn of the event loop. The first `start` go
  * before the receiver has said how far it is.
@@ -392,7 +398,7 @@ export function publisher(client, { traffic, qos, window }, runtime, events, sta
   }
 }
 
-function median(values) {
+export function median(values) {
   const sorted = values.toSorted((a, b) => a - b)
   return sorted[sorted.length >> 1]
 }
