@@ -195,16 +195,15 @@ impl Core {
 
     /// Room for the payload of the next publish; 0: there is none.
     pub fn buffer(&self, len: usize) -> *mut u8 {
-        let mut payload = take(&mut *PAYLOAD.lock());
+        let mut payload = PAYLOAD.lock();
         if payload.len() < len {
-            if payload.try_reserve_exact(len - payload.len()).is_err() {
+            let more = len - payload.len();
+            if payload.try_reserve_exact(more).is_err() {
                 return core::ptr::null_mut();
             }
             payload.resize(len, 0);
         }
-        let at = payload.as_mut_ptr();
-        *PAYLOAD.lock() = payload;
-        at
+        payload.as_mut_ptr()
     }
 
     /// `flags`: QoS, 4 for retain, 8 for properties. 0: in the send buffer, 1: the token will complete, -1: see
@@ -223,7 +222,7 @@ impl Core {
             let driver = self.link.driver();
             let time = if draft.is_some() { self.now() } else { driver.last_time() };
             let mut session = self.link.session();
-            let payload = take(&mut *PAYLOAD.lock());
+            let mut payload = PAYLOAD.lock();
             let accepted = session.publish(
                 time,
                 topic,
@@ -233,8 +232,8 @@ impl Core {
                 draft,
                 Token::new(token),
             );
-            if len <= LARGE {
-                *PAYLOAD.lock() = payload;
+            if len > LARGE {
+                *payload = Vec::new();
             }
             (accepted, session.pending_output() >= FRAME)
         };

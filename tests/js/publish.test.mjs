@@ -38,6 +38,24 @@ test('QoS 0: payloads of every kind', async (t) => {
   }
 })
 
+test('payloads of two clients arrive as they were, whatever their lengths', async (t) => {
+  const ends = [
+    await connected(t, { topicAliases: false, clientId: 'one' }),
+    await connected(t, { topicAliases: false, clientId: 'two' }),
+  ]
+  // All clients hand over their payloads in the same place of the memory. It moves when it grows, and is given back where it is large.
+  const lengths = [3, 700, 40_000, 3, 65_536, 70_000, 3, 200_000, 700, 2_000_000, 3, 65_537, 64]
+  for (const [index, length] of lengths.entries()) {
+    for (const { client, peer } of ends) {
+      const payload = Buffer.alloc(length, 97 + index)
+      const sent = client.publish('a', index % 2 ? payload : payload.toString())
+      const packet = await peer.expect('publish', { topic: 'a' })
+      assert.ok(payload.equals(packet.payload), `${length} bytes`)
+      await sent
+    }
+  }
+})
+
 test('the payload is copied before the call returns', async (t) => {
   const { client, peer } = await connected(t)
   const bytes = new Uint8Array([65, 66])

@@ -12,12 +12,18 @@ export interface Tenant {
 
 type Source = BufferSource | WebAssembly.Module
 
+/** Bytes of a payload up to which the room for it is kept. */
+const KEPT = 65_536
+
 let source: (() => Source) | undefined
 let memory: WebAssembly.Memory | undefined
 let trapped = false
 let traps = 0
 let bytes = new Uint8Array(0)
 let words = new Uint32Array(0)
+/** Where the instance takes payloads from, and how many bytes are known to be there. */
+let scratch = 0
+let room = 0
 const tenants = new Set<Tenant>()
 
 /** Whether memory that grows detaches its buffer: not if there is no WebAssembly. */
@@ -68,6 +74,22 @@ export function memoryWords(): Uint32Array {
   return words
 }
 
+/** Makes room for a payload in the instance's memory. Returns where. */
+export function reserve(core: glue.Core, length: number): number {
+  if (length <= room) return scratch
+  const at = core.buffer(length)
+  if (at === 0)
+    throw mqttError({
+      code: 'QUEUE_FULL',
+      what: `there is no memory for ${length} bytes more`,
+      retryable: true,
+    })
+  // What is longer may be given back after use.
+  room = length <= KEPT ? length : 0
+  scratch = at
+  return at
+}
+
 /** Makes a core. Throws what is wrong with the options. */
 export function makeCore(tenant: Tenant, host: glue.CoreHost, options: glue.Leaves): glue.Core {
   const core = call(() => new glue.Core(host, Math.random(), options), options)
@@ -104,6 +126,7 @@ export function trap(cause: unknown): AnyMqttError {
   const evicted = [...tenants]
   tenants.clear()
   trapped = true
+  room = 0
   traps++
   for (const tenant of evicted) tenant.evict(error)
   return error

@@ -1,8 +1,8 @@
 import type { Core, Leaves } from '#glue'
-import { mistake, mqttError } from '../errors.js'
+import { mistake } from '../errors.js'
 import type { Payload } from '../types/basics.js'
 import * as validate from '../validate.js'
-import { memoryBytes } from './instance.js'
+import { memoryBytes, reserve } from './instance.js'
 import { BIG_FRAME } from './records.js'
 
 /** How many topics are remembered by number. */
@@ -66,15 +66,4 @@ export class Outgoing {
   properties(core: Core, draft: Leaves): void {
     for (let at = 0; at < draft.length; at += 2) core.property(draft[at] as string, draft[at + 1])
   }
-}
-
-function reserve(core: Core, length: number): number {
-  const at = core.buffer(length)
-  if (at === 0 && length > 0)
-    throw mqttError({
-      code: 'QUEUE_FULL',
-      what: `there is no memory for ${length} bytes more`,
-      retryable: true,
-    })
-  return at
 }

@@ -121,7 +121,8 @@ impl PacketIds {
             return None;
         }
         loop {
-            self.cursor = self.cursor % self.room + 1;
+            // A division would take longer.
+            self.cursor = if self.cursor < self.room { self.cursor + 1 } else { 1 };
             if self.cursor == self.entries.len() {
                 self.entries.push(Entry::Free);
             }

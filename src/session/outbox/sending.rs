@@ -262,7 +262,15 @@ impl Outbox {
             up.sending.held_answers -= u32::from(held.is_answer());
             let Held { kind, id, reason, .. } = held;
             if kind == PacketType::Publish {
-                self.send_first(now, id, up, out);
+                let Entry::Publish { message, live } = self.ids.get(id) else {
+                    // Nothing frees an identifier whose message waits for the store, without a
+                    // word to `Sending`.
+                    unreachable!()
+                };
+                *live = send_first(now, id, message, up, out);
+                if !*live {
+                    self.ids.free(id);
+                }
             } else {
                 out.write_ack(kind, id, reason, up.server.version);
             }
@@ -365,43 +373,43 @@ impl Outbox {
         let id = self.ids.vacant().expect("quota() has seen to it");
         up.sending.begun(message.qos);
         out.record(&message, Some(id), first);
-        self.ids.put(id, Entry::Publish { message, live: false });
         let batch = out.journal.last();
-        if out.journal.is_kept(batch) {
-            self.send_first(now, id, up, out);
-        } else {
+        if !out.journal.is_kept(batch) {
+            self.ids.put(id, Entry::Publish { message, live: false });
             let (kind, reason) = (PacketType::Publish, ReasonCode::SUCCESS);
             up.sending.held.push_back(Held { batch, kind, id, reason });
-        }
-    }
-
-    /// Sends a QoS 1 or 2 message that has a packet identifier for the first time.
-    #[inline]
-    fn send_first(&mut self, now: Instant, id: PacketId, up: &mut Up, out: &mut Outlet) {
-        let Entry::Publish { message, live } = self.ids.get(id) else {
-            // Nothing frees an identifier whose message waits for the store, without a word to
-            // `Sending`.
-            unreachable!()
-        };
-        let start = out.output.bytes.len();
-        match message.write(now, Some(id), up, &mut out.output.bytes) {
-            Ok(()) => {
-                *live = true;
-                message.sent = true;
-                out.wrote_message(start, Some(id), &message.topic);
-            }
-            Err(error) => {
-                out.forget(message);
-                out.fail(message.token, error);
-                up.sending.done(message.qos, out);
-                self.ids.free(id);
-            }
+        } else if send_first(now, id, &mut message, up, out) {
+            self.ids.put(id, Entry::Publish { message, live: true });
         }
     }
 
     pub(super) fn next_order(&mut self) -> u64 {
         self.order += 1;
         self.order - 1
+    }
+}
+
+/// Sends a QoS 1 or 2 message for the first time, with its packet identifier. False: it cannot be sent, and has failed.
+fn send_first(
+    now: Instant,
+    id: PacketId,
+    message: &mut Outgoing,
+    up: &mut Up,
+    out: &mut Outlet,
+) -> bool {
+    let start = out.output.bytes.len();
+    match message.write(now, Some(id), up, &mut out.output.bytes) {
+        Ok(()) => {
+            message.sent = true;
+            out.wrote_message(start, Some(id), &message.topic);
+            true
+        }
+        Err(error) => {
+            out.forget(message);
+            out.fail(message.token, error);
+            up.sending.done(message.qos, out);
+            false
+        }
     }
 }
 
