@@ -37,7 +37,8 @@ function start(t, role, broker, folder, first, version) {
   const lines = []
   const read = createInterface(child.stdout)
   read.on('line', (line) => lines.push(line))
-  const closed = once(read, 'close')
+  // It may close its files some time before it is gone.
+  const gone = Promise.all([once(read, 'close'), once(child, 'exit')])
   return {
     lines,
     said: (word) =>
@@ -45,7 +46,7 @@ function start(t, role, broker, folder, first, version) {
     async kill() {
       equal(child.exitCode, null, `the process ended by itself: ${lines.slice(-3)}`)
       child.kill('SIGKILL')
-      await closed
+      await gone
     },
   }
 }

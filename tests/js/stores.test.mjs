@@ -21,6 +21,7 @@ import { test } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { fileURLToPath, pathToFileURL } from 'node:url'
 import * as stores from '../../pkg/stores-node.js'
+import { until } from './scripted-broker.mjs'
 import { changesOf } from './store-writer.mjs'
 
 const { FileStore, IndexedDBStore } = stores
@@ -549,6 +550,26 @@ test('locks of other machines, of earlier starts and of numbers that are used ag
   assert.equal(await lock({ boot, space, pid: process.pid, began: '1' }, 0), undefined)
   assert.match(await lock({ boot, space: 'another container', pid: 1 }, 0), /process 1 on/)
   assert.equal(await lock({ boot, space, pid: 4_194_999 }, 0), undefined)
+})
+
+test('a process that was killed holds no lock, even if its parent has not asked for its end', async (t) => {
+  if (process.platform !== 'linux') return t.skip('only Linux tells of such a process')
+  const folder = folderOf(t)
+  // The shell becomes a program that never asks: what it started stays in the table of processes.
+  const script = `"$0" "$1" "$2" 0 10 1 & echo "pid $!"; exec sleep 600`
+  const parent = spawn('sh', ['-c', script, process.execPath, WRITER, folder], {
+    stdio: ['ignore', 'pipe', 'inherit'],
+  })
+  t.after(() => parent.kill('SIGKILL'))
+  let said = ''
+  parent.stdout.on('data', (data) => (said += data))
+  await until(() => /^pid \d+$/m.test(said) && /^loaded/m.test(said))
+  const pid = Number(/^pid (\d+)$/m.exec(said)[1])
+  process.kill(pid, 'SIGKILL')
+  await until(() => / Z /.test(readFileSync(`/proc/${pid}/stat`, 'latin1')))
+  const store = new FileStore(folder)
+  await store.load('writer')
+  await store.close()
 })
 
 test('a lock that another machine took over ends the writing', async (t) => {

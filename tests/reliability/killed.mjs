@@ -98,7 +98,8 @@ function lines(t, role, url, store, first, version, seed) {
   const child = spawn(process.execPath, args, { stdio: ['ignore', 'pipe', 'inherit'] })
   t.after(() => child.kill('SIGKILL'))
   const read = createInterface(child.stdout)
-  const closed = once(read, 'close')
+  // It may close its files some time before it is gone.
+  const gone = Promise.all([once(read, 'close'), once(child, 'exit')])
   const lines = /** @type {string[]} */ ([])
   read.on('line', (line) => lines.push(line))
   return {
@@ -107,7 +108,7 @@ function lines(t, role, url, store, first, version, seed) {
       lines.flatMap((line) => (line.startsWith(`${word} `) ? [Number(line.split(' ')[1])] : [])),
     async kill() {
       child.kill('SIGKILL')
-      await closed
+      await gone
     },
   }
 }

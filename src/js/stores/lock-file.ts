@@ -209,14 +209,15 @@ function isAlive(holder: Holder, own: Holder, silence: number): boolean {
     // EPERM: it lives, and belongs to somebody else. Anything else: this process may not look.
     if (code !== 'EPERM') return !quiet
   }
-  const began = beginning(holder.pid)
+  const { began, ended } = lookUp(holder.pid)
+  if (ended) return false
   return began === '' || holder.began === '' || began === holder.began
 }
 
 function holderOf(token: string): Holder {
   return {
     pid: process.pid,
-    began: beginning(process.pid),
+    began: lookUp(process.pid).began,
     host: tell(hostname),
     boot: tell(() => readFileSync('/proc/sys/kernel/random/boot_id', 'utf8').trim()),
     space: tell(() => readlinkSync('/proc/self/ns/pid')),
@@ -225,12 +226,14 @@ function holderOf(token: string): Holder {
   }
 }
 
-/** The 22nd field of /proc/PID/stat. The second one may hold spaces and brackets. */
-function beginning(pid: number): string {
-  return tell(() => {
-    const stat = readFileSync(`/proc/${pid}/stat`, 'latin1')
-    return stat.slice(stat.lastIndexOf(')') + 2).split(' ')[19] ?? ''
-  })
+/**
+ * When a process began, and whether it has ended and only waits for its parent to ask how: the 22nd and the third field of /proc/PID/stat. The
+ * second one may hold spaces and brackets.
+ */
+function lookUp(pid: number): { began: string; ended: boolean } {
+  const stat = tell(() => readFileSync(`/proc/${pid}/stat`, 'latin1'))
+  const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ')
+  return { began: fields[19] ?? '', ended: fields[0] === 'Z' || fields[0] === 'X' }
 }
 
 /** What the system says; nothing where it does not have that, or where this process may not ask. */
