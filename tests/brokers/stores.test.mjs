@@ -109,13 +109,15 @@ for (const version of ['5', '4']) {
   test(`${title}: a process that receives is killed ${KILLS} times`, async (t) => {
     const broker = await startMosquitto(t, { config: CONFIG })
     const folder = folderOf(t)
+    let publishing = true
+    // A test that fails ends, too.
+    t.after(() => (publishing = false))
     const client = await observer(t, broker)
     const sent = { 1: [], 2: [] }
     const got = { 1: [], 2: [] }
     const repeated = { 1: 0, 2: 0 }
     const recorded = new Set()
     let next = 0
-    let publishing = true
     // What comes from others while it connects, Mosquitto 2.0.11 sends before what it has kept.
     let paused = false
 
