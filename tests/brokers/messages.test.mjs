@@ -474,6 +474,7 @@ story(
     await eventually(() => unsubscribes() === 1, 'the UNSUBSCRIBE in the log')
     await observer.publish('news', 'for nobody', { qos: 1 })
     await quiet()
+    equal(unsubscribes(), 1)
     deepStrictEqual([first, second], [[], ['for the second']])
 
     await client.unsubscribe('news')
