@@ -57,7 +57,21 @@ export class Delivery implements RecordTaker, Acknowledger {
     return this.#owner.info?.server.protocolVersion !== 4
   }
 
+  // The usual case, in few words: engines compile what is short into its caller, down to the handler.
   message(core: Core, slot: Slot, message: Message, sequence: number): void {
+    const { direct } = slot
+    const handler = direct?.handler
+    if (handler !== undefined && direct!.working < direct!.concurrency && this.#isPlain())
+      this.#call(direct, handler, message)
+    else this.#distribute(core, slot, message, sequence)
+  }
+
+  /** Whether messages are for their Subscriptions only. */
+  #isPlain(): boolean {
+    return !this.stopped && this.#emitter.get('message') === undefined
+  }
+
+  #distribute(core: Core, slot: Slot, message: Message, sequence: number): void {
     if (this.stopped) {
       if (sequence > 0) core.hold(sequence)
       return
