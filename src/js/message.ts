@@ -65,18 +65,18 @@ export let compact: (message: Message) => Message
  */
 export class Message {
   /** The topic that it was published to. */
-  readonly topic: string
+  declare readonly topic: string
   /**
    * The payload. The client never changes it afterwards. It may share its ArrayBuffer with other messages: respect `byteOffset`, and copy it
    * before you transfer it. While it is kept, so is that buffer: at most 64 KiB, or eight times the payload's own length.
    */
-  readonly payload: Uint8Array
+  declare readonly payload: Uint8Array
   /** The QoS that it came with. */
-  readonly qos: QoS
+  declare readonly qos: QoS
   /** Whether the server had kept it from before the subscription. MQTT 5.0, section 3.3.1.3. */
-  readonly retain: boolean
+  declare readonly retain: boolean
   /** Whether the server sends it again, and cannot know whether the first one arrived. MQTT 5.0, section 3.3.1.1. */
-  readonly dup: boolean
+  declare readonly dup: boolean
   /** The block of bytes until somebody asks for it. */
   #properties: MessageProperties | Uint8Array | undefined
   #hold: Hold | undefined

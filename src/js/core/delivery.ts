@@ -187,15 +187,17 @@ export class Delivery implements RecordTaker, Acknowledger {
     message: Message,
     done?: (failed: boolean) => void,
   ): void {
+    let failed = false
     try {
       const returned =
-        route === undefined ? handler!(message) : handler?.(message, route.subscription)
-      if (returned === undefined || !isThenable(returned)) done?.(false)
-      else this.#follow(returned, route, message, done)
+        route === undefined ? handler?.(message) : handler?.(message, route.subscription)
+      if (returned !== undefined && isThenable(returned))
+        return this.#follow(returned, route, message, done)
     } catch (cause) {
+      failed = true
       this.#failed(route, message, cause)
-      done?.(true)
     }
+    done?.(failed)
   }
 
   #follow(
