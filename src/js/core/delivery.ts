@@ -191,8 +191,10 @@ export class Delivery implements RecordTaker, Acknowledger {
     try {
       const returned =
         route === undefined ? handler?.(message) : handler?.(message, route.subscription)
-      if (returned !== undefined && isThenable(returned))
-        return this.#follow(returned, route, message, done)
+      if (returned !== undefined && isThenable(returned)) {
+        this.#follow(returned, route, message, done)
+        return
+      }
     } catch (cause) {
       failed = true
       this.#failed(route, message, cause)
