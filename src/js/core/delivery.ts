@@ -59,28 +59,21 @@ export class Delivery implements RecordTaker, Acknowledger {
 
   // The usual case, in few words: engines compile what is short into its caller, down to the handler.
   message(core: Core, slot: Slot, message: Message, sequence: number): void {
-    const { direct } = slot
-    const handler = direct?.handler
-    if (handler !== undefined && direct!.working < direct!.concurrency && this.#isPlain())
-      this.#call(direct, handler, message)
-    else this.#distribute(core, slot, message, sequence)
-  }
-
-  /** Whether messages are for their Subscriptions only. */
-  #isPlain(): boolean {
-    return !this.stopped && this.#emitter.get('message') === undefined
-  }
-
-  #distribute(core: Core, slot: Slot, message: Message, sequence: number): void {
     if (this.stopped) {
       if (sequence > 0) core.hold(sequence)
       return
     }
     const { direct } = slot
-    if (direct?.sink !== undefined) direct.sink.push(message, undefined, slot)
-    else if (direct !== undefined && direct.working < direct.concurrency)
-      this.#call(direct, direct.handler, message)
+    const handler = direct?.handler
+    if (handler !== undefined && direct!.working < direct!.concurrency)
+      this.#call(direct, handler, message)
     else this.#deliver(core, slot, message, sequence)
+    if (handler === undefined || this.#emitter.get('message') !== undefined)
+      this.#emit(slot, message, sequence)
+  }
+
+  /** Takes a message to the listeners of 'message', whatever its Subscriptions do with it. */
+  #emit(slot: Slot, message: Message, sequence: number): void {
     const listeners = this.#emitter.get('message')
     if (listeners !== undefined)
       for (const listener of listeners) this.#call(undefined, listener, message)
@@ -117,7 +110,7 @@ export class Delivery implements RecordTaker, Acknowledger {
     this.#turn.wake()
   }
 
-  /** Delivers to several Subscriptions, or to one that has a say in the acknowledgement. */
+  /** Delivers to any number of Subscriptions, each as it asked for. */
   #deliver(core: Core, slot: Slot, message: Message, sequence: number): void {
     const unacknowledged = message.qos === 0
     let hold: Hold | undefined
